@@ -1,0 +1,44 @@
+# Every target installs by itself what it needs; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+MISSING_TOOLS = $(shell command -v sipp >/dev/null 2>&1 || echo sip-tester; command -v ip >/dev/null 2>&1 || echo iproute2; \
+	command -v asterisk >/dev/null 2>&1 || command -v debootstrap >/dev/null 2>&1 || echo debootstrap; \
+	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
+
+.PHONY: tools
+tools:
+	@if [ -n "$(strip $(MISSING_TOOLS))" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(MISSING_TOOLS); \
+		else echo "Please install: $(MISSING_TOOLS)  (as root on Debian, make does it by itself)" >&2; exit 1; fi; fi
+
+$(STAMP): setup.py constraints.txt | tools
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt --upgrade pip setuptools
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,bench]'
+	@touch $@
+
+.PHONY: setup
+setup: tools $(STAMP) ## virtual environment and system tools
+
+.PHONY: lint
+lint: setup ## ruff, mypy, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: test
+test: lint ## everything: lint, types, import rules, unit, property, real Asterisk
+	$(BIN)/python -m lab prepare
+	$(BIN)/pytest --cov --cov-report=term
+
+.PHONY: clean
+clean: ## removes what make made in this checkout (the cached Asterisk stays)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* var

@@ -1,0 +1,1 @@
+"""HTTP: translates requests into use-cases; never holds rules of its own."""

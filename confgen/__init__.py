@@ -1,0 +1,1 @@
+"""Database to Asterisk configuration: renders, plans and writes files; never decides a call."""

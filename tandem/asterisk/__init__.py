@@ -1,0 +1,1 @@
+"""Runs a private Asterisk in namespaces of its own; never touches the host's Asterisk."""

@@ -1,0 +1,1 @@
+"""Pure rules of telephony: takes values, returns values; never does I/O."""

@@ -1,0 +1,1 @@
+"""Numbered migrations of the schema; never edited once released."""
