@@ -1,0 +1,106 @@
+"""Every channel variable, context and AstDB family that Tandem and the static dialplan share, and the ONE form of a jump; never sends one.
+
+The dialplan in `dialplan/` reads these names; a test compares both sides. A jump is what `Gosub` takes,
+`tandem-enter,queue,1(sales,5,de,yes,,)`: FastAGI sends it as its one decision, AstDB keeps it as the last-known route.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+CONTEXT_FROM_TRUNK: Final = "tandem-from-trunk"
+CONTEXT_FROM_ENDPOINT: Final = "tandem-from-endpoint"
+CONTEXT_ENTER: Final = "tandem-enter"
+CONTEXT_FALLBACK: Final = "tandem-fallback"
+VOICEMAIL_CONTEXT: Final = "tandem"
+
+# Globals, written by confgen into extensions.conf; all but the first two may be empty.
+GLOBAL_AGI: Final = "TANDEM_AGI"  # agi://127.0.0.1:4573
+GLOBAL_RECORDINGS: Final = "TANDEM_RECORDINGS"  # folder, as Asterisk sees it
+GLOBAL_LANGUAGE: Final = "TANDEM_LANGUAGE"
+GLOBAL_EMERGENCY: Final = "TANDEM_EMERGENCY"  # 112|911, a regular expression's alternatives
+GLOBAL_EMERGENCY_TRUNK: Final = "TANDEM_EMERGENCY_TRUNK"
+GLOBAL_OUTBOUND_TRUNK: Final = "TANDEM_OUTBOUND_TRUNK"
+GLOBAL_INTERNATIONAL_PREFIX: Final = "TANDEM_INTERNATIONAL_PREFIX"  # 00
+GLOBAL_COUNTRY_CODE: Final = "TANDEM_COUNTRY_CODE"  # 49
+GLOBAL_VOICEMAIL: Final = "TANDEM_VOICEMAIL"  # *97
+
+# Channel variables. CALLER is cleaned (digits and + only) before any expression reads it.
+VARIABLE_DID: Final = "TANDEM_DID"  # the called number as the carrier sent it, cleaned
+VARIABLE_CALLER: Final = "TANDEM_CALLER"
+VARIABLE_PERMISSIONS: Final = "TANDEM_PERMISSIONS"  # set_var of an endpoint: internal-national-international
+VARIABLE_RECORDING: Final = "TANDEM_RECORDING"  # no | yes | until-queue, once recording was decided
+
+# AstDB: family/key = value. Keys of numbers are digits (tandem.domain.numbers.number_key).
+FAMILY_META: Final = "tandem-meta"  # revision; patterns = how many; default = jump of the default DID
+FAMILY_DID: Final = "tandem-did"  # number = jump
+FAMILY_PREFIX: Final = "tandem-prefix"  # prefix = jump; longest wins
+FAMILY_PATTERN: Final = "tandem-pattern"  # 1..n = regular expression; 1-jump..n-jump = jump; first match wins
+FAMILY_BLOCK: Final = "tandem-block"  # caller's number, or its beginning and a star = 1; for one DID: did:caller
+FAMILY_TRUNK: Final = "tandem-trunk"  # trunk = country code,national prefix,international prefix; absent: as sent
+FAMILY_INTERNAL: Final = "tandem-internal"  # number inside = jump
+FAMILY_ENDPOINT: Final = "tandem-endpoint"  # extension = ring time,mailbox,language
+FAMILY_MENU: Final = "tandem-menu"  # menu = jump of its fallback
+FAMILY_QUEUE: Final = (
+    "tandem-queue"  # queue-status = jump (status: timeout full joinempty leaveempty); queue = its fallback
+)
+FAMILY_ANNOUNCEMENT: Final = "tandem-announcement"  # name = prompts joined by &; name-then = jump
+FAMILY_SCHEDULE: Final = (
+    "tandem-schedule"  # name = how many open spans; name-1.. = IFTIME spans; name-closed, name-closed-1.. = holidays
+)
+FAMILY_BRANCH: Final = "tandem-branch"  # id = schedule; id-open, id-closed = jump
+FAMILIES: Final = (
+    FAMILY_META,
+    FAMILY_DID,
+    FAMILY_PREFIX,
+    FAMILY_PATTERN,
+    FAMILY_BLOCK,
+    FAMILY_TRUNK,
+    FAMILY_INTERNAL,
+    FAMILY_ENDPOINT,
+    FAMILY_MENU,
+    FAMILY_QUEUE,
+    FAMILY_ANNOUNCEMENT,
+    FAMILY_SCHEDULE,
+    FAMILY_BRANCH,
+)
+
+# Extensions of tandem-enter. `branch` is only ever in AstDB: FastAGI has looked at the schedule already.
+JumpKind = Literal["endpoint", "queue", "menu", "voicemail", "dialplan", "external", "announcement", "hangup", "branch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """One call of `tandem-enter`.
+
+    target: extension, queue, menu, mailbox, exten (dialplan), number (external), announcement, Q.850 cause or branch id.
+    option: voicemail: `s` leaves the instructions out; dialplan: the context; external: the trunk (empty: the outbound trunk).
+    priority: caller priority in a queue, 0 to 99. language: empty keeps the channel's.
+    recording: no, yes, until-queue; empty keeps what was decided before. caller: a caller number to set; empty keeps it.
+    """
+
+    kind: JumpKind
+    target: str
+    priority: int = 0
+    language: str = ""
+    recording: str = ""
+    option: str = ""
+    caller: str = ""
+
+
+def encode_jump(jump: Jump) -> str:
+    """`tandem-enter,KIND,1(target,priority,language,recording,option,caller)`, the argument of Gosub.
+
+    Every field comes from an entity or is digits, so none can hold a comma, a bracket or a `$`; ValueError if one does.
+    """
+    fields = (jump.target, str(jump.priority), jump.language, jump.recording, jump.option, jump.caller)
+    for value in fields:
+        if not _is_plain(value):
+            raise ValueError(f"jump to {jump.kind}: {value!r} holds a character that Gosub would read")
+    return f"{CONTEXT_ENTER},{jump.kind},1({','.join(fields)})"
+
+
+_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+*#_-.:/")
+
+
+def _is_plain(value: str) -> bool:
+    return _PLAIN.issuperset(value)
