@@ -1,0 +1,56 @@
+"""Third parties have one door each, and pure modules stay pure (import-linter has no allow-list for third parties)."""
+
+import sys
+
+import grimp
+import pytest
+
+ROOMS = ("fastagi", "confgen", "api", "tandem", "lab")
+# Package -> the only modules (or packages) that may import it.
+DOORS = {
+    "peewee": ("tandem.store",),
+    "playhouse": ("tandem.store",),
+    "jinja2": ("confgen",),
+    "klein": ("api",),
+    "yaml": ("tandem.document", "tandem.settings"),
+    "uvloop": ("tandem.reactor", "fastagi.service"),
+    "phonenumbers": ("tandem.domain",),
+    "holidays": ("tandem.domain",),
+    "click": ("tandem.cli", "lab"),
+    "rich": ("tandem.cli", "lab"),
+}
+NEVER_TWISTED = ("tandem.domain", "tandem.document", "tandem.settings", "fastagi.wire", "tandem.ami.wire",
+                 "confgen.render", "confgen.plan", "confgen.values")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph(*ROOMS, include_external_packages=True)
+
+
+def is_within(module: str, rooms: tuple[str, ...]) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+
+
+@pytest.mark.parametrize(("package", "doors"), DOORS.items())
+def test_third_parties_have_one_door(graph: grimp.ImportGraph, package: str, doors: tuple[str, ...]) -> None:
+    importers = graph.find_modules_that_directly_import(package) if package in graph.modules else set()
+    assert [module for module in sorted(importers) if not is_within(module, doors)] == []
+
+
+def test_pure_modules_do_not_know_the_reactor(graph: grimp.ImportGraph) -> None:
+    importers = graph.find_modules_that_directly_import("twisted") if "twisted" in graph.modules else set()
+    assert [module for module in sorted(importers) if is_within(module, NEVER_TWISTED)] == []
+
+
+def test_domain_imports_only_what_the_plan_allows(graph: grimp.ImportGraph) -> None:
+    allowed = {"pydantic", "phonenumbers", "holidays", "annotated_types", "pydantic_core"}
+    for module in sorted(graph.modules):
+        if not is_within(module, ("tandem.domain",)):
+            continue
+        for imported in graph.find_modules_directly_imported_by(module):
+            top = imported.split(".")[0]
+            assert top in allowed or top in sys.stdlib_module_names or is_within(imported, ("tandem.domain",)), (
+                module,
+                imported,
+            )
