@@ -1,0 +1,99 @@
+"""What the scripts may ask and tell, handed over by the composition root; never asks anything that could block."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import perf_counter
+
+from fastagi.session import Session
+from tandem.domain.decisions import Decision
+from tandem.domain.routing import QueueFacts
+from tandem.domain.snapshot import Snapshot
+
+
+def _no_facts(queue: str) -> None:
+    """Unknown facts fail open."""
+
+
+def _forget(decision: Decision) -> None:
+    """For tests and tools that keep no story."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class PromptLengths:
+    """How long each prompt plays, learned while it plays: Asterisk tells at its end how far it came.
+
+    It bounds how long a frozen Tandem can hold a caller who listens: the guard's timer is set to the prompt's length and a bit.
+    """
+
+    UNKNOWN_S = 120.0
+    KEPT = 10_000
+
+    def __init__(self) -> None:
+        self._lengths: dict[tuple[str, str], float] = {}
+
+    def read(self, language: str, prompt: str) -> float:
+        """Seconds; UNKNOWN_S for a prompt that was never played to its end."""
+        return self._lengths.get((language, prompt), self.UNKNOWN_S)
+
+    def learn(self, language: str, prompt: str, endpos: int) -> None:
+        """Takes the position of an undisturbed end, in samples of 1/8000 s."""
+        if len(self._lengths) < self.KEPT:
+            self._lengths[language, prompt] = endpos / 8000
+
+
+@dataclass(frozen=True, slots=True)
+class Brain:
+    """The collaborators of every script.
+
+    snapshot: the live snapshot; a script reads it once. queue_facts: what AMI says of a queue right now, None when unknown.
+    menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short.
+    """
+
+    snapshot: Callable[[], Snapshot]
+    queue_facts: Callable[[str], QueueFacts | None] = _no_facts
+    now: Callable[[], datetime] = _utc_now
+    record: Callable[[Decision], None] = _forget
+    prompt_lengths: PromptLengths = field(default_factory=PromptLengths)
+
+
+@dataclass(slots=True)
+class Case:
+    """One session on its way to a decision: what is known and what was found so far."""
+
+    session: Session
+    snapshot: Snapshot
+    decided_at: datetime
+    script: str
+    called: str
+    caller: str
+    reasons: list[str] = field(default_factory=list)
+    outcome: str = "cut short"
+    started: float = field(default_factory=perf_counter)
+    listening_s: float = 0.0
+
+    def close(self) -> Decision:
+        """The decision as it stands."""
+        environment = self.session.environment
+        return Decision(
+            decided_at=self.decided_at,
+            script=self.script,
+            uniqueid=environment.uniqueid,
+            channel=environment.channel,
+            called=self.called,
+            caller=self.caller,
+            reasons=tuple(self.reasons),
+            outcome=self.outcome,
+            computing_s=perf_counter() - self.started - self.listening_s,
+            revision=self.snapshot.revision,
+        )
+
+
+def read_trunk(channel: str, endpoints: Mapping[str, object]) -> str:
+    """`carrier` of `PJSIP/carrier-0000002a`; empty where the channel is of none of `endpoints`."""
+    technology, _, rest = channel.partition("/")
+    name = rest.rpartition("-")[0]
+    return name if technology == "PJSIP" and name in endpoints else ""

@@ -1,0 +1,28 @@
+"""The script of an inbound call: called number, caller and trunk -> where the call goes; never asks anything but the snapshot.
+
+Fails open: whatever goes wrong here, the priority after AGI() sends the call to its last-known destination.
+"""
+
+from fastagi.brain import Brain, Case, read_trunk
+from fastagi.dispatch import conclude
+from fastagi.session import Session
+from tandem.domain.routing import route_did
+
+
+async def did(brain: Brain, session: Session) -> None:
+    """`AGI(agi://…/did)` on an inbound channel; the called number is the extension."""
+    environment = session.environment
+    snapshot = brain.snapshot()
+    now = brain.now()
+    called, caller = environment.extension, environment.callerid or ""
+    route = route_did(snapshot, called, caller, read_trunk(environment.channel, snapshot.trunks), now)
+    case = Case(session, snapshot, now, "did", called, caller, list(route.reasons))
+    await conclude(
+        brain,
+        case,
+        route.destination,
+        priority=route.priority,
+        language=route.language,
+        recording=route.recording,
+        caller=route.caller,
+    )

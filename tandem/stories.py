@@ -1,0 +1,91 @@
+"""The last calls, each with its decisions and its CDRs, kept in memory for `tandem calls`; never the record of anything: that is the ledger's."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tandem.domain.decisions import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One CDR as Asterisk reported it. Times of Asterisk are text in its own zone; durations in seconds."""
+
+    uniqueid: str
+    linkedid: str
+    channel: str
+    other_channel: str
+    source: str
+    destination: str
+    disposition: str
+    started_at: str
+    duration_s: int
+    talk_s: int
+    last_application: str
+
+
+@dataclass(slots=True)
+class Story:
+    """A call so far, by the uniqueid of its first channel."""
+
+    uniqueid: str
+    decisions: list[Decision] = field(default_factory=list)
+    records: list[CallRecord] = field(default_factory=list)
+
+
+class Stories:
+    """Keeps the last `kept` calls; the oldest goes first.
+
+    A CDR is taken only for a call that FastAGI decided: what comes over AMI may be a stranger's text, so an identifier that is not
+    ours is not believed.
+    """
+
+    RECORDS_PER_CALL = 50
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._stories: OrderedDict[str, Story] = OrderedDict()
+
+    def __iter__(self) -> Iterator[Story]:
+        """Newest first."""
+        return reversed(self._stories.values())
+
+    def __len__(self) -> int:
+        return len(self._stories)
+
+    def record_decision(self, decision: Decision) -> None:
+        """Adds a decision to its call's story."""
+        story = self._stories.get(decision.uniqueid)
+        if story is None:
+            story = self._stories[decision.uniqueid] = Story(decision.uniqueid)
+            if len(self._stories) > self._kept:
+                self._stories.popitem(last=False)
+        if len(story.decisions) < self.RECORDS_PER_CALL:
+            story.decisions.append(decision)
+
+    def record_cdr(self, event: Mapping[str, str]) -> bool:
+        """Takes an AMI `Cdr` event (cdr_manager, with LinkedID mapped); whether it belongs to a known call."""
+        linkedid = event.get("LinkedID") or event.get("linkedid") or ""
+        story = self._stories.get(linkedid) or self._stories.get(event.get("UniqueID", ""))
+        if story is None or len(story.records) >= self.RECORDS_PER_CALL:
+            return False
+        story.records.append(
+            CallRecord(
+                uniqueid=event.get("UniqueID", ""),
+                linkedid=linkedid,
+                channel=event.get("Channel", ""),
+                other_channel=event.get("DestinationChannel", ""),
+                source=event.get("Source", ""),
+                destination=event.get("Destination", ""),
+                disposition=event.get("Disposition", ""),
+                started_at=event.get("StartTime", ""),
+                duration_s=_read_seconds(event.get("Duration", "")),
+                talk_s=_read_seconds(event.get("BillableSeconds", "")),
+                last_application=event.get("LastApplication", ""),
+            )
+        )
+        return True
+
+
+def _read_seconds(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
