@@ -1,0 +1,489 @@
+"""SIPp as the far end: a carrier that calls our DIDs, phones that register and are called, and what each of them lived through.
+
+Runs only inside the world of a private Asterisk; never sends a packet to the host's network.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from tandem.asterisk.base_config import SIP_PORT
+from tandem.asterisk.instance import AsteriskInstance
+from tandem.asterisk.namespaces import CLONE_NEWNET
+
+SCENARIOS = Path(__file__).with_name("sipp")
+CARRIER_HOST = "127.0.0.2"
+"""Where our carriers live: an address of its own on the loopback, so that ``identify match=127.0.0.2`` is the carrier alone."""
+PHONE_HOST = "127.0.0.3"
+REFUSALS = (
+    400,
+    401,
+    403,
+    404,
+    408,
+    410,
+    415,
+    420,
+    480,
+    481,
+    482,
+    483,
+    484,
+    486,
+    487,
+    488,
+    500,
+    501,
+    502,
+    503,
+    504,
+    600,
+    603,
+    604,
+    606,
+)
+
+
+class SippFailed(RuntimeError):
+    """SIPp did not start, did not end in time, or is not installed; the message has what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Stay on the line for so many seconds; a hang-up by the other side ends the call there."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Press keys (``0-9*#A-D``): as RFC 4733 telephone-events, or as SIP INFO. About 0.3 s each."""
+
+    digits: str
+    by: Literal["rfc4733", "info"] = "rfc4733"
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Send BYE now."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitBye:
+    """Wait for the other side to hang up; after so many seconds give up (event ``gave-up``) and hang up ourselves."""
+
+    timeout_s: float = 60.0
+
+
+Step = Wait | Press | HangUp | AwaitBye
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened on a leg: milliseconds since SIPp started, one word, and what came with it."""
+
+    at_ms: int
+    word: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """What one SIPp call lived through, in order.
+
+    Words: ringing, progress, invited (detail: From), answered, refused (detail: the SIP code), cancelled, hangup (we sent BYE), bye
+    (they did), gave-up, registered.
+    """
+
+    call_id: str
+    events: tuple[Event, ...]
+
+    def at_ms(self, word: str) -> int | None:
+        """When that first happened, or None."""
+        return next((event.at_ms for event in self.events if event.word == word), None)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the INVITE was answered with 200."""
+        return self.at_ms("answered") is not None
+
+    @property
+    def refusal(self) -> int | None:
+        """The final SIP code when it was not 200."""
+        return next((int(event.detail) for event in self.events if event.word == "refused"), None)
+
+    @property
+    def ended_by(self) -> Literal["us", "them"] | None:
+        """Who sent BYE; None when nobody did."""
+        words = {event.word for event in self.events}
+        return "us" if "hangup" in words else "them" if "bye" in words else None
+
+    @property
+    def talk_s(self) -> float | None:
+        """From answer to BYE."""
+        start, end = self.at_ms("answered"), self.at_ms("hangup") or self.at_ms("bye")
+        return None if start is None or end is None else (end - start) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SippResult:
+    """What a SIPp process reported: its own counts (a call is successful when its scenario ran to the end), and each leg."""
+
+    exit_status: int
+    successful: int
+    failed: int
+    retransmissions: int
+    legs: tuple[Leg, ...]
+    errors: str
+
+    @property
+    def answered(self) -> int:
+        """How many legs were answered."""
+        return sum(leg.is_answered for leg in self.legs)
+
+
+class SippRun:
+    """A running SIPp; `wait` for its end or `stop` it. As a context manager it is killed at the end if it still runs."""
+
+    def __init__(
+        self,
+        instance: AsteriskInstance,
+        scenario: str,
+        *,
+        rows: Sequence[Sequence[str]] = (),
+        options: Sequence[str] = (),
+        host: str,
+        port: int = 0,
+    ) -> None:
+        """``scenario``: the XML; ``rows``: [field0], [field1]… of each call; ``port`` 0: a free one."""
+        if shutil.which("sipp") is None:
+            raise SippFailed("please install SIPp (Debian: sip-tester)")
+        self.host = host
+        self.port = port or free_udp_port(instance, host)
+        self.folder = Path(tempfile.mkdtemp(prefix="sipp-", dir=instance.folder))
+        (self.folder / "scenario.xml").write_text(scenario, encoding="utf-8")
+        if rows:
+            lines = [";".join(_check_field(value) for value in row) + ";" for row in rows]
+            (self.folder / "fields.csv").write_text("\n".join(["SEQUENTIAL", *lines, ""]), encoding="utf-8")
+            options = ["-inf", "fields.csv", *options]
+        with (self.folder / "output").open("wb") as output:
+            self.process: subprocess.Popen[Any] = instance.popen(
+                [
+                    *("sipp", f"127.0.0.1:{SIP_PORT}", "-i", host, "-p", str(self.port), "-mi", host),
+                    *("-mp", str(free_udp_port(instance, host))),
+                    *("-sf", "scenario.xml", "-nostdin", "-aa", "-l", "20000", "-timer_resol", "5"),
+                    *("-trace_logs", "-log_file", "legs.log", "-trace_err", "-error_file", "errors.log"),
+                    *("-trace_stat", "-stf", "statistics.csv", "-fd", "1"),
+                    *options,
+                ],
+                cwd=self.folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def read_legs(self) -> tuple[Leg, ...]:
+        """The legs so far, in the order in which they began."""
+        return parse_legs(self._read("legs.log"))
+
+    def wait(self, *, timeout_s: float = 60.0) -> SippResult:
+        """The result once SIPp has ended by itself. Raises `SippFailed` (and kills it) when that takes too long."""
+        try:
+            status = self.process.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise SippFailed(self._describe(f"SIPp did not end within {timeout_s:g} s")) from None
+        if status not in (0, 1, 97, 99):  # all well; a call failed; ended on our signal; no call at all
+            raise SippFailed(self._describe(f"SIPp ended with status {status}"))
+        statistics = parse_statistics(self._read("statistics.csv"))
+        return SippResult(
+            exit_status=status,
+            successful=int(statistics.get("SuccessfulCall(C)", "0")),
+            failed=int(statistics.get("FailedCall(C)", "0")),
+            retransmissions=int(statistics.get("Retransmissions(C)", "0")),
+            legs=self.read_legs(),
+            errors=self._read("errors.log"),
+        )
+
+    def stop(self, *, timeout_s: float = 30.0) -> SippResult:
+        """Take no more calls, let those under way end, and give the result."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGUSR1)
+        return self.wait(timeout_s=timeout_s)
+
+    def wait_for(self, word: str, *, count: int = 1, timeout_s: float = 10.0) -> tuple[Leg, ...]:
+        """Wait until ``count`` legs had that event (as ``answered``), and give the legs. Raises `SippFailed`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            legs = self.read_legs()
+            if sum(leg.at_ms(word) is not None for leg in legs) >= count:
+                return legs
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise SippFailed(self._describe(f"no {count} legs were {word!r} within {timeout_s:g} s: {legs}"))
+            time.sleep(0.02)
+
+    def wait_until_listening(self, instance: AsteriskInstance, *, timeout_s: float = 10.0) -> None:
+        """Wait until SIPp has its SIP port, so that the first call finds it."""
+        wanted = f":{self.port:04X} "
+        deadline = time.monotonic() + timeout_s
+        while wanted not in instance.world.enter(Path("/proc/thread-self/net/udp").read_text, CLONE_NEWNET):
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise SippFailed(self._describe(f"SIPp does not listen at {self.host}:{self.port}"))
+            time.sleep(0.01)
+
+    def _read(self, name: str) -> str:
+        path = self.folder / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def _describe(self, problem: str) -> str:
+        return f"{problem}; it printed:\n{self._read('errors.log')[-2000:]}\n{self._read('output')[-2000:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One caller of a carrier: the number called, the number (From user, sent as written) and display name it calls from."""
+
+    number: str
+    caller: str = "+40213334455"
+    name: str = ""
+
+
+def place_calls(
+    instance: AsteriskInstance,
+    callers: Iterable[Caller],
+    *,
+    rate: float = 10.0,
+    count: int | None = None,
+    steps: Sequence[Step] = (AwaitBye(),),
+    answer_timeout_s: float = 60.0,
+    headers: Sequence[str] = (),
+    host: str = CARRIER_HOST,
+    port: int = 0,
+    media_port: int | None = None,
+    options: Sequence[str] = (),
+) -> SippRun:
+    """A carrier calls: ``count`` calls (default: one for each of ``callers``, else they take turns) at ``rate`` per second.
+
+    Numbers go out as written, ``%0d%0a`` included. Each call lives through ``steps`` after the answer, and hangs up when they end;
+    without an answer in ``answer_timeout_s`` it sends CANCEL. ``headers`` are more lines of the INVITE. ``media_port``: where
+    Asterisk shall send RTP instead of to SIPp (see `RtpSink`). ``options``: more SIPp options (``-trace_msg``, ``-rtp_echo``).
+    """
+    callers = list(callers)
+    rows = [(caller.number, caller.caller, f'"{caller.name}" ' if caller.name else "") for caller in callers]
+    refusals = "".join(
+        f'  <recv response="{code}" optional="true" next="refused">'
+        f'<action><log message="[call_id] [clock_tick] refused {code}"/></action></recv>\n'
+        for code in REFUSALS
+    )
+    scenario = _fill(
+        "caller.xml",
+        REFUSALS=refusals,
+        STEPS=_compose_steps(steps, "[next_url]", "[last_From:]", "[last_To:]"),
+        HEADERS="".join(f"{_check_line('headers', header)}\n" for header in headers),
+        MEDIA_PORT="[media_port]" if media_port is None else str(media_port),
+        ANSWER_TIMEOUT=str(round(answer_timeout_s * 1000)),
+    )
+    options = ["-m", str(count or len(callers)), "-r", f"{rate:g}", *options]
+    return SippRun(instance, scenario, rows=rows, options=options, host=host, port=port)
+
+
+def run_phone(
+    instance: AsteriskInstance,
+    *,
+    ring_s: float = 0.2,
+    refuse: int | None = None,
+    steps: Sequence[Step] = (AwaitBye(3600.0),),
+    host: str = PHONE_HOST,
+    port: int = 0,
+    media_port: int | None = None,
+    options: Sequence[str] = (),
+) -> SippRun:
+    """A phone (or the far end of a trunk) at ``host:port`` that takes every call, any number at once, until it is stopped.
+
+    It rings for ``ring_s`` (a CANCEL then ends the call: event ``cancelled``), refuses with SIP code ``refuse`` if given, else
+    answers and lives through ``steps``. The run's ``port`` says where it listens.
+    """
+    scenario = _fill(
+        "phone.xml",
+        FINAL="" if refuse is None else '  <nop next="refuse"/>\n',
+        STEPS=_compose_steps(steps, "[$target]", "From:[$local];tag=[pid]SIPpTag01[call_number]", "To:[$remote]"),
+        REFUSAL=str(refuse or 486),
+        RING=str(max(1, round(ring_s * 1000))),
+        MEDIA_PORT="[media_port]" if media_port is None else str(media_port),
+    )
+    phone = SippRun(instance, scenario, options=options, host=host, port=port)
+    phone.wait_until_listening(instance)
+    return phone
+
+
+def register_phones(
+    instance: AsteriskInstance,
+    accounts: Sequence[tuple[str, str]],
+    *,
+    host: str = PHONE_HOST,
+    port: int,
+    expires_s: int = 3600,
+    timeout_s: float = 30.0,
+) -> SippResult:
+    """Register each (user, password) with a contact at ``host:port``; start `run_phone` there afterwards (SIPp holds the port).
+
+    Raises `SippFailed` unless every one was accepted.
+    """
+    rows = [(user, f"[authentication username={user} password={password}]") for user, password in accounts]
+    scenario = _fill("register.xml", EXPIRES=str(expires_s))
+    with SippRun(
+        instance, scenario, rows=rows, options=["-m", str(len(rows)), "-r", "200"], host=host, port=port
+    ) as run:
+        result = run.wait(timeout_s=timeout_s)
+    registered = sum(leg.at_ms("registered") is not None for leg in result.legs)
+    if registered != len(rows):
+        raise SippFailed(f"{registered} of {len(rows)} phones were registered: {result}")
+    return result
+
+
+class RtpSink:
+    """A UDP port in the instance's world that counts the RTP packets arriving there, by the port they come from.
+
+    Asterisk sends each call's RTP from a port of its own, so one sink tells many calls apart. Use as a context manager.
+    """
+
+    def __init__(self, instance: AsteriskInstance, host: str = CARRIER_HOST) -> None:
+        self._socket = instance.world.udp(host)
+        self._socket.settimeout(0.05)
+        self.port: int = self._socket.getsockname()[1]
+        self._counts: Counter[int] = Counter()
+        self._is_open = True
+        self._thread = threading.Thread(target=self._receive, name="rtp-sink", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._is_open = False
+        self._thread.join()
+        self._socket.close()
+
+    def count_packets(self) -> dict[int, int]:
+        """Asterisk's RTP port -> packets received from it so far."""
+        return dict(self._counts)
+
+    def _receive(self) -> None:
+        while self._is_open:
+            try:
+                packet, (_, port) = self._socket.recvfrom(2048)
+            except TimeoutError:
+                continue
+            if len(packet) >= 12 and packet[0] >> 6 == 2:  # RFC 3550: version 2
+                self._counts[port] += 1
+
+
+def free_udp_port(instance: AsteriskInstance, host: str) -> int:
+    """An even UDP port that nobody has in the instance's world, nor the three after it (SIPp takes them for media)."""
+    while True:
+        with instance.world.udp(host) as probe:
+            port: int = probe.getsockname()[1]
+        if port % 2 == 0 and port < 65000:
+            return port
+
+
+def parse_legs(log: str) -> tuple[Leg, ...]:
+    """Legs from the lines ``<call id> <ms> <word> <detail>`` that our scenarios log; an unfinished last line is left out."""
+    events: dict[str, list[Event]] = {}
+    for line in log.split("\n")[:-1]:
+        call_id, at_ms, word, *detail = line.strip().split(" ", 3) if line.count(" ") >= 2 else ("", "", "")
+        if at_ms.isdigit():
+            events.setdefault(call_id, []).append(Event(int(at_ms), word, detail[0].strip() if detail else ""))
+    return tuple(Leg(call_id, tuple(found)) for call_id, found in events.items())
+
+
+def parse_statistics(text: str) -> dict[str, str]:
+    """Column -> value of the last line of SIPp's ``-trace_stat`` file."""
+    lines = text.splitlines()
+    return dict(zip(lines[0].split(";"), lines[-1].split(";"), strict=False)) if len(lines) > 1 else {}
+
+
+def _compose_steps(steps: Sequence[Step], target: str, from_line: str, to_line: str) -> str:
+    """The XML of the steps. Waiting is a ``recv`` of BYE with a time-out, so that a hang-up is noticed at any time."""
+    parts = []
+    for number, step in enumerate(steps):
+        bye = '<action><log message="[call_id] [clock_tick] bye"/></action></recv>'
+        label = f"step-{number}"
+        if isinstance(step, Wait | AwaitBye):
+            wait_s = step.duration_s if isinstance(step, Wait) else step.timeout_s
+            parts.append(
+                f'  <recv request="BYE" timeout="{max(1, round(wait_s * 1000))}" ontimeout="{label}" next="bye">{bye}\n'
+            )
+            parts.append(f'  <label id="{label}"/>\n')
+            if isinstance(step, AwaitBye):
+                parts.append(
+                    '  <nop next="hangup"><action><log message="[call_id] [clock_tick] gave-up"/></action></nop>\n'
+                )
+        elif isinstance(step, HangUp):
+            parts.append('  <nop next="hangup"/>\n')
+        elif re.fullmatch(r"[0-9*#A-D]+", step.digits) is None:
+            raise ValueError(f"digits: {step.digits!r} has something else than 0-9*#A-D")
+        elif step.by == "rfc4733":
+            parts.append(f'  <nop><action><exec play_dtmf="{step.digits}"/></action></nop>\n')
+        else:
+            for index, digit in enumerate(step.digits):
+                cseq = 10 + number * 100 + index
+                parts.append(_INFO.format(target=target, from_line=from_line, to_line=to_line, cseq=cseq, digit=digit))
+    return "".join(parts)
+
+
+_INFO = """  <send retrans="500"><![CDATA[
+INFO {target} SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+{from_line}
+{to_line}
+[last_Call-ID:]
+CSeq: {cseq} INFO
+Max-Forwards: 70
+Content-Type: application/dtmf-relay
+Content-Length: [len]
+
+Signal={digit}
+Duration=160
+]]></send>
+  <recv response="200"/>
+"""
+
+
+def _fill(name: str, **values: str) -> str:
+    """The scenario file with ``@NAME@`` and ``<!--NAME-->`` replaced."""
+    text = (SCENARIOS / name).read_text(encoding="utf-8")
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value).replace(f"<!--{key}-->\n", value)
+    return text
+
+
+def _check_line(field: str, text: str) -> str:
+    if not text.isprintable() or "]]>" in text:
+        raise ValueError(f"{field}: {text!r} has a control character or ]]>")
+    return text
+
+
+def _check_field(text: str) -> str:
+    if ";" in text:
+        raise ValueError(f"fields: {text!r} has a semicolon, which separates SIPp's fields (write %3b)")
+    return _check_line("fields", text)
