@@ -1,4 +1,3 @@
-
 """Every way an AMI exchange can fail, so that callers can tell "never left us" from "in doubt"; never carries a secret or a header's value."""
 
 from __future__ import annotations
