@@ -1,0 +1,197 @@
+"""A snapshot as Asterisk's .conf files; pure, the same snapshot and target always give the same text, and it never writes one."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, TypeVar
+
+from confgen.values import ConfText, ValueUnrepresentable, make_environment
+from tandem.domain.dialplan import (
+    CONTEXT_FROM_ENDPOINT,
+    CONTEXT_FROM_TRUNK,
+    GLOBAL_AGI,
+    GLOBAL_COUNTRY_CODE,
+    GLOBAL_EMERGENCY,
+    GLOBAL_EMERGENCY_TRUNK,
+    GLOBAL_INTERNATIONAL_PREFIX,
+    GLOBAL_LANGUAGE,
+    GLOBAL_OUTBOUND_TRUNK,
+    GLOBAL_RECORDINGS,
+    GLOBAL_VOICEMAIL,
+    VARIABLE_PERMISSIONS,
+    VOICEMAIL_CONTEXT,
+)
+from tandem.domain.entities import Trunk
+from tandem.domain.numbers import NumberPlan, number_plan
+from tandem.domain.snapshot import Snapshot
+
+Item = TypeVar("Item")
+
+# What has to read a file again when it changed. All of PJSIP's objects are read by res_pjsip.
+MODULE_OF_FILE: Final[Mapping[str, str]] = {
+    "pjsip_transport.conf": "res_pjsip.so",
+    "pjsip.conf": "res_pjsip.so",
+    "queues.conf": "app_queue.so",
+    "voicemail.conf": "app_voicemail.so",
+    "musiconhold.conf": "res_musiconhold.so",
+    "extensions.conf": "pbx_config.so",
+    "cdr.conf": "cdr",
+    "cdr_custom.conf": "cdr_custom.so",
+    "cdr_manager.conf": "cdr_manager.so",
+    "cel.conf": "cel",
+    "cel_custom.conf": "cel_custom.so",
+}
+GUEST_FILES: Final = ("pjsip.conf", "queues.conf", "voicemail.conf", "extensions.conf")
+OWNER_FILES: Final = tuple(MODULE_OF_FILE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transport:
+    """Where PJSIP listens. `bind` is address:port; the other two are for an Asterisk behind NAT."""
+
+    name: str
+    protocol: Literal["udp", "tcp"] = "udp"
+    bind: str = "0.0.0.0:5060"
+    external_address: str = ""
+    local_networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderTarget:
+    """The Asterisk that is to read the files.
+
+    mode: `guest`, files for an admin's own Asterisk: no general section, no transport, no music class is ours, and the including
+        extensions.conf must have a `[globals]` section; `owner`: whole files, and those for CDR and CEL.
+    agi_url: of our FastAGI, such as agi://127.0.0.1:4573. recordings_dir, dialplan_dir: absolute, as Asterisk sees them.
+    trunk_transport: name of the transport for trunks; empty lets PJSIP choose. transports, identify_order: owner mode only;
+        `("username", "ip")` is for a machine where carrier and phones share an address (loopback).
+    qualify_s: how often contacts are asked whether they live; 0 never.
+    """
+
+    mode: Literal["guest", "owner"] = "guest"
+    agi_url: str
+    recordings_dir: str
+    dialplan_dir: str
+    trunk_transport: str = ""
+    transports: tuple[Transport, ...] = ()
+    identify_order: tuple[Literal["ip", "username"], ...] = ("ip", "username")
+    qualify_s: int = 60
+
+
+def render(snapshot: Snapshot, target: RenderTarget) -> dict[str, str]:
+    """File name -> text, for every file of the target's mode.
+
+    ValueUnrepresentable, naming object and field, for a value that Asterisk would not read back as it is.
+    """
+    _refuse_same_queues(snapshot)
+    return {
+        name: _render_file(name, snapshot, target) for name in (GUEST_FILES if target.mode == "guest" else OWNER_FILES)
+    }
+
+
+def body_of(text: str) -> str:
+    """A file's text without its header: what counts when two are compared, since the header names a revision."""
+    return text.partition("\n\n")[2]
+
+
+def _render_file(name: str, snapshot: Snapshot, target: RenderTarget) -> str:
+    walk = _Walk()
+    general = snapshot.general
+    try:
+        return _ENVIRONMENT.get_template(f"{name}.j2").render(
+            file_name=name,
+            revision=snapshot.revision,
+            target=target,
+            owner=target.mode == "owner",
+            general=general,
+            trunks=walk.through("trunks", snapshot.trunks),
+            endpoints=walk.through("endpoints", snapshot.endpoints),
+            queues=walk.through("queues", snapshot.queues),
+            voicemail_boxes=walk.through("voicemail_boxes", snapshot.voicemail_boxes),
+            dialplan_globals=_dialplan_globals(snapshot, target),
+            time_zones=sorted({box.time_zone or general.time_zone for box in snapshot.voicemail_boxes.values()}),
+            music_classes=sorted({"default", *(queue.music for queue in snapshot.queues.values())}),
+            context_from_trunk=CONTEXT_FROM_TRUNK,
+            context_from_endpoint=CONTEXT_FROM_ENDPOINT,
+            variable_permissions=VARIABLE_PERMISSIONS,
+            voicemail_context=VOICEMAIL_CONTEXT,
+        )
+    except ValueUnrepresentable as error:
+        path, entity = walk.at or _holder(error.value, {"general": general, "target": target})
+        raise ValueUnrepresentable(error.value, error.rule, _name_field(path, entity, error.value)) from None
+
+
+class _Walk:
+    """Goes through collections in the order of names, and remembers where it is, so that an error can say so."""
+
+    __slots__ = ("at",)
+
+    def __init__(self) -> None:
+        self.at: tuple[str, object] | None = None
+
+    def through(self, collection: str, entities: Mapping[str, Item]) -> Iterator[Item]:
+        for name in sorted(entities):
+            entity = entities[name]
+            self.at = (f"{collection}.{name}", entity)
+            yield entity
+        self.at = None
+
+
+def _holder(value: str, settings: Mapping[str, Any]) -> tuple[str, object]:
+    """Which of the settings holds a value that no collection's object holds."""
+    for path, holder in settings.items():
+        if _name_field(path, holder, value) != path:
+            return path, holder
+    return "value", None
+
+
+def _name_field(path: str, entity: Any, value: str) -> str:
+    """`path` and the entity's field with this value; `path` alone where the value was made from several fields."""
+    for field in fields(entity) if entity is not None else ():
+        held = getattr(entity, field.name)
+        if held == value or (isinstance(held, tuple) and value in held):
+            return f"{path}.{field.name}"
+    return path
+
+
+def _refuse_same_queues(snapshot: Snapshot) -> None:
+    """app_queue compares names without case."""
+    seen: dict[str, str] = {}
+    for name in sorted(snapshot.queues):
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueUnrepresentable(name, f"must differ from queue {other} in more than case", f"queues.{name}.name")
+
+
+def _dialplan_globals(snapshot: Snapshot, target: RenderTarget) -> tuple[tuple[str, str], ...]:
+    general = snapshot.general
+    plan = number_plan(general.country) if general.country else NumberPlan("", "", "")
+    return (
+        (GLOBAL_AGI, target.agi_url),
+        (GLOBAL_RECORDINGS, target.recordings_dir),
+        (GLOBAL_LANGUAGE, general.language),
+        (GLOBAL_EMERGENCY, "|".join(_literal(number) for number in general.emergency_numbers)),
+        (GLOBAL_EMERGENCY_TRUNK, general.emergency_trunk or general.outbound_trunk or ""),
+        (GLOBAL_OUTBOUND_TRUNK, general.outbound_trunk or ""),
+        (GLOBAL_INTERNATIONAL_PREFIX, plan.international_prefix),
+        (GLOBAL_COUNTRY_CODE, plan.country_code),
+        (GLOBAL_VOICEMAIL, general.voicemail_number),
+    )
+
+
+def _literal(number: str) -> str:
+    """A number as a regular expression: in brackets, `+` and `*` stand for themselves, and no backslash has to survive a parser."""
+    return number.replace("+", "[+]").replace("*", "[*]")
+
+
+def _nth(name: str, number: int) -> str:
+    """The name of a trunk's n-th AOR or registration; no entity's name can hold a dot."""
+    return name if number == 1 else f"{name}.{number}"
+
+
+def _matches(trunk: Trunk) -> tuple[str, ...]:
+    """Where a trunk's calls come from: what the admin says, or its hosts from any port."""
+    return trunk.match or tuple(dict.fromkeys(host.partition(":")[0] for host in trunk.hosts))
+
+
+_ENVIRONMENT: Final = make_environment()
+_ENVIRONMENT.filters.update(nth=_nth, matches=_matches)
