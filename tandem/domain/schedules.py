@@ -124,16 +124,11 @@ def iftime_spans(compiled: CompiledSchedule, from_date: date) -> IftimeSpans:
 
 def check_holiday_region(country: str, subdivision: str | None) -> None:
     """ValueError unless the `holidays` library knows the country and its subdivision."""
-    regions = _holiday_regions()
-    if country not in regions:
-        raise ValueError(f"no public holidays are known for country {country!r} (ISO 3166-1, such as DE)")
-    if subdivision is not None and subdivision not in regions[country]:
-        raise ValueError(f"no public holidays are known for subdivision {subdivision!r} of {country}")
-
-
-@lru_cache(maxsize=1)
-def _holiday_regions() -> dict[str, frozenset[str]]:
-    return {code: frozenset(parts) for code, parts in holidays.list_supported_countries().items()}
+    try:
+        holidays.country_holidays(country, subdiv=subdivision)
+    except NotImplementedError as error:
+        place = country if subdivision is None else f"{country}, subdivision {subdivision}"
+        raise ValueError(f"no public holidays are known for {place} (ISO 3166, such as DE and BE)") from error
 
 
 @lru_cache(maxsize=256)

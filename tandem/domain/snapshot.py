@@ -8,7 +8,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from tandem.domain.entities import (
     COLLECTIONS,
@@ -41,8 +41,6 @@ from tandem.domain.numbers import (
 from tandem.domain.schedules import CompiledSchedule, compile_schedule, warm_holidays
 
 COLLECTION_OF: Final[Mapping[type, str]] = {kind: collection for collection, (kind, _) in COLLECTIONS.items()}
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +128,14 @@ class Snapshot:
 
 
 class SnapshotBuilder:
-    """Takes a PBX object by object and hands out the finished snapshot; each `add` costs microseconds, and so does `finish`."""
+    """Takes a PBX object by object, each once, and hands out the finished snapshot; `add` costs microseconds, and so does `finish`."""
 
     def __init__(self, revision: int, general: General) -> None:
         self._revision = revision
         self._general = general
-        self._collections: dict[str, dict[str, Entity]] = {name: {} for name in COLLECTIONS if name != "dids"}
+        self._collections: dict[str, dict[str, Any]] = {name: {} for name in COLLECTIONS if name != "dids"}
+        self._numbers: dict[str, Destination] = {}
+        self._hours: dict[str, CompiledSchedule] = {}
         self._exact: dict[str, Did] = {}
         self._prefixes: dict[str, Did] = {}
         self._patterns: list[Did] = []
@@ -145,12 +145,15 @@ class SnapshotBuilder:
         self._destinations: dict[Destination, Destination] = {}
 
     def add(self, entity: Entity) -> None:
-        """Takes one object; a second one of the same name or DID key replaces the first. ValueError for an invalid DID pattern."""
+        """Takes one object; ValueError for an invalid DID pattern, time zone or holiday region."""
         if isinstance(entity, Did):
             self._add_did(entity)
-        else:
-            collection = COLLECTION_OF[type(entity)]
-            self._collections[collection][name_of(entity)] = entity
+            return
+        self._collections[COLLECTION_OF[type(entity)]][name_of(entity)] = entity
+        if isinstance(entity, Schedule):
+            self._hours[entity.name] = _compile(entity, self._general)
+        elif (inside := _number_inside(entity)) is not None:
+            self._numbers[inside[0]] = inside[1]
 
     def _add_did(self, did: Did) -> None:
         # Thousands of DIDs go to a few dozen places: equal destinations become one object. Nobody can see the difference.
@@ -158,29 +161,40 @@ class SnapshotBuilder:
         if shared is not did.destination:
             object.__setattr__(did, "destination", shared)
         parsed = parse_did_number(did.number)
-        if parsed.kind == "exact":
-            self._exact[parsed.key] = did
-        elif parsed.kind == "prefix":
-            self._prefixes[parsed.key] = did
-        elif parsed.kind == "default":
-            self._default = did
-        else:
-            self._patterns.append(did)
+        match parsed.kind:
+            case "exact":
+                self._exact[parsed.key] = did
+            case "prefix":
+                self._prefixes[parsed.key] = did
+            case "pattern":
+                self._patterns.append(did)
+            case "default":
+                self._default = did
         if did.blocked_callers:
             if did.blocked_callers not in self._block_indices:
                 self._block_indices[did.blocked_callers] = index_blocked(did.blocked_callers)
             self._did_blocked[did.number] = self._block_indices[did.blocked_callers]
 
     def finish(self) -> Snapshot:
-        """The snapshot; the builder is spent. ValueError for an unknown time zone, country or holiday region."""
-        return _assemble(
-            self._revision,
-            self._general,
-            self._collections,
-            DidIndex(
-                self._exact, self._prefixes, _lengths(self._prefixes), _sort_patterns(self._patterns), self._default
-            ),
-            self._did_blocked,
+        """The snapshot; the builder is spent."""
+        dids = DidIndex(
+            exact=self._exact,
+            prefixes=self._prefixes,
+            prefix_lengths=_lengths(self._prefixes),
+            patterns=_sort_patterns(self._patterns),
+            default=self._default,
+        )
+        return Snapshot(
+            revision=self._revision,
+            general=self._general,
+            **self._collections,
+            dids=dids,
+            numbers=self._numbers,
+            number_list=tuple(sorted(self._numbers)),
+            plans=_number_plans(self._general, self._collections["trunks"]),
+            hours=self._hours,
+            blocked=index_blocked(self._general.blocked_callers),
+            did_blocked=self._did_blocked,
         )
 
 
@@ -195,7 +209,14 @@ def build_snapshot(revision: int, pbx: Pbx) -> Snapshot:
 
 def with_general(snapshot: Snapshot, revision: int, general: General) -> Snapshot:
     """The same PBX under other general settings."""
-    return _assemble(revision, general, _collections_of(snapshot), snapshot.dids, snapshot.did_blocked)
+    return replace(
+        snapshot,
+        revision=revision,
+        general=general,
+        plans=_number_plans(general, snapshot.trunks),
+        hours={name: _compile(schedule, general) for name, schedule in snapshot.schedules.items()},
+        blocked=index_blocked(general.blocked_callers),
+    )
 
 
 def with_entity(snapshot: Snapshot, revision: int, entity: Entity) -> Snapshot:
@@ -203,9 +224,10 @@ def with_entity(snapshot: Snapshot, revision: int, entity: Entity) -> Snapshot:
     if isinstance(entity, Did):
         return _with_did(snapshot, revision, entity)
     collection, name = COLLECTION_OF[type(entity)], name_of(entity)
-    collections = _collections_of(snapshot)
-    collections[collection] = {**collections[collection], name: entity}
-    return _assemble(revision, snapshot.general, collections, snapshot.dids, snapshot.did_blocked)
+    left: dict[str, Any] = dict(getattr(snapshot, collection))
+    replaced = left.get(name)
+    left[name] = entity
+    return _with_collection(snapshot, revision, collection, left, replaced, entity)
 
 
 def without_entity(snapshot: Snapshot, revision: int, collection: str, name: str) -> Snapshot:
@@ -215,11 +237,9 @@ def without_entity(snapshot: Snapshot, revision: int, collection: str, name: str
         if did is None:
             raise KeyError(name)
         return _without_did(snapshot, revision, did)
-    collections = _collections_of(snapshot)
-    left = dict(collections[collection])
-    del left[name]
-    collections[collection] = left
-    return _assemble(revision, snapshot.general, collections, snapshot.dids, snapshot.did_blocked)
+    left: dict[str, Any] = dict(getattr(snapshot, collection))
+    removed = left.pop(name)
+    return _with_collection(snapshot, revision, collection, left, removed, None)
 
 
 def name_of(entity: Entity) -> str:
@@ -231,51 +251,34 @@ def name_of(entity: Entity) -> str:
 # ------------------------------------------------------------------------------------------------------ inside
 
 
-def _assemble(
+def _with_collection(
+    snapshot: Snapshot,
     revision: int,
-    general: General,
-    collections: Mapping[str, Mapping[str, Entity]],
-    dids: DidIndex,
-    did_blocked: Mapping[str, BlockIndex],
+    collection: str,
+    values: dict[str, Any],
+    removed: Entity | None,
+    added: Entity | None,
 ) -> Snapshot:
-    """Everything that follows from the objects; small next to the DIDs, so it is made anew each time."""
-    trunks = _only(Trunk, collections["trunks"])
-    schedules = _only(Schedule, collections["schedules"])
-    endpoints = _only(Endpoint, collections["endpoints"])
-    queues, menus = _only(Queue, collections["queues"]), _only(Menu, collections["menus"])
-    announcements = _only(Announcement, collections["announcements"])
-    numbers = _numbers_inside(endpoints, queues, menus, announcements)
-    hours = {name: compile_schedule(schedule, general.time_zone) for name, schedule in schedules.items()}
-    for compiled in hours.values():
-        warm_holidays(compiled)
-    return Snapshot(
-        revision=revision,
-        general=general,
-        trunks=trunks,
-        endpoints=endpoints,
-        voicemail_boxes=_only(VoicemailBox, collections["voicemail_boxes"]),
-        schedules=schedules,
-        announcements=announcements,
-        menus=menus,
-        queues=queues,
-        dids=dids,
-        numbers=numbers,
-        number_list=tuple(sorted(numbers)),
-        plans=_number_plans(general, trunks),
-        hours=hours,
-        blocked=index_blocked(general.blocked_callers),
-        did_blocked=did_blocked,
-    )
+    """Changes one collection and the one index that follows from it."""
+    changes: dict[str, Any] = {collection: values}
+    if collection == "trunks":
+        changes["plans"] = _number_plans(snapshot.general, values)
+    elif collection == "schedules":
+        changes["hours"] = {name: _compile(schedule, snapshot.general) for name, schedule in values.items()}
+    elif collection != "voicemail_boxes":
+        numbers = dict(snapshot.numbers)
+        if removed is not None and (inside := _number_inside(removed)) is not None:
+            del numbers[inside[0]]
+        if added is not None and (inside := _number_inside(added)) is not None:
+            numbers[inside[0]] = inside[1]
+        changes["numbers"], changes["number_list"] = numbers, tuple(sorted(numbers))
+    return replace(snapshot, revision=revision, **changes)
 
 
-def _only(kind: type[Value], collection: Mapping[str, Entity]) -> Mapping[str, Value]:
-    """Tells mypy what `add` has sorted already; no copy."""
-    del kind
-    return collection  # type: ignore[return-value]
-
-
-def _collections_of(snapshot: Snapshot) -> dict[str, Mapping[str, Entity]]:
-    return {name: getattr(snapshot, name) for name in COLLECTIONS if name != "dids"}
+def _compile(schedule: Schedule, general: General) -> CompiledSchedule:
+    compiled = compile_schedule(schedule, general.time_zone)
+    warm_holidays(compiled)
+    return compiled
 
 
 def _number_plans(general: General, trunks: Mapping[str, Trunk]) -> Mapping[str, NumberPlan]:
@@ -287,23 +290,18 @@ def _number_plans(general: General, trunks: Mapping[str, Trunk]) -> Mapping[str,
     return plans
 
 
-def _numbers_inside(
-    endpoints: Mapping[str, Endpoint],
-    queues: Mapping[str, Queue],
-    menus: Mapping[str, Menu],
-    announcements: Mapping[str, Announcement],
-) -> Mapping[str, Destination]:
-    numbers: dict[str, Destination] = {number: EndpointDestination(endpoint=number) for number in endpoints}
-    for name, queue in queues.items():
-        if queue.extension is not None:
-            numbers[queue.extension] = QueueDestination(queue=name)
-    for name, menu in menus.items():
-        if menu.extension is not None:
-            numbers[menu.extension] = MenuDestination(menu=name)
-    for name, announcement in announcements.items():
-        if announcement.extension is not None:
-            numbers[announcement.extension] = AnnouncementDestination(announcement=name)
-    return numbers
+def _number_inside(entity: Entity) -> tuple[str, Destination] | None:
+    """The number under which endpoints reach an object, if it has one."""
+    match entity:
+        case Endpoint(extension=number):
+            return number, EndpointDestination(endpoint=number)
+        case Queue(extension=str(number), name=name):
+            return number, QueueDestination(queue=name)
+        case Menu(extension=str(number), name=name):
+            return number, MenuDestination(menu=name)
+        case Announcement(extension=str(number), name=name):
+            return number, AnnouncementDestination(announcement=name)
+    return None
 
 
 def _sort_patterns(dids: list[Did]) -> tuple[tuple[re.Pattern[str], Did], ...]:
