@@ -10,14 +10,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from lab.rtp import make_key_packets, make_tone_packets, press_duration_s, write_pcap
 from tandem.asterisk.base_config import SIP_PORT
 from tandem.asterisk.instance import AsteriskInstance
 from tandem.asterisk.namespaces import CLONE_NEWNET
@@ -68,10 +67,17 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """Press keys (``0-9*#A-D``): as RFC 4733 telephone-events, or as SIP INFO. About 0.3 s each."""
+    """Press keys (``0-9*#A-D``): as RFC 4733 telephone-events (0.2 s each), or as SIP INFO (at once)."""
 
     digits: str
     by: Literal["rfc4733", "info"] = "rfc4733"
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Send a tone for so many seconds, which Asterisk takes for a voice."""
+
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class AwaitBye:
     timeout_s: float = 60.0
 
 
-Step = Wait | Press | HangUp | AwaitBye
+Step = Wait | Press | Speak | HangUp | AwaitBye
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,17 +168,22 @@ class SippRun:
         scenario: str,
         *,
         rows: Sequence[Sequence[str]] = (),
+        steps: Sequence[Step] = (),
         options: Sequence[str] = (),
         host: str,
         port: int = 0,
     ) -> None:
-        """``scenario``: the XML; ``rows``: [field0], [field1]… of each call; ``port`` 0: a free one."""
+        """Start it. ``port`` 0 is a free one.
+
+        ``scenario``: the XML; ``rows``: [field0], [field1]… of each call; ``steps``: those whose media the scenario plays.
+        """
         if shutil.which("sipp") is None:
             raise SippFailed("please install SIPp (Debian: sip-tester)")
         self.host = host
         self.port = port or free_udp_port(instance, host)
         self.folder = Path(tempfile.mkdtemp(prefix="sipp-", dir=instance.folder))
         (self.folder / "scenario.xml").write_text(scenario, encoding="utf-8")
+        _write_media(self.folder, steps)
         if rows:
             lines = [";".join(_check_field(value) for value in row) + ";" for row in rows]
             (self.folder / "fields.csv").write_text("\n".join(["SEQUENTIAL", *lines, ""]), encoding="utf-8")
@@ -182,7 +193,7 @@ class SippRun:
                 [
                     *("sipp", f"127.0.0.1:{SIP_PORT}", "-i", host, "-p", str(self.port), "-mi", host),
                     *("-mp", str(free_udp_port(instance, host))),
-                    *("-sf", "scenario.xml", "-nostdin", "-aa", "-l", "20000", "-timer_resol", "5"),
+                    *("-sf", "scenario.xml", "-nostdin", "-aa", "-l", "5000", "-timer_resol", "5"),
                     *("-trace_logs", "-log_file", "legs.log", "-trace_err", "-error_file", "errors.log"),
                     *("-trace_stat", "-stf", "statistics.csv", "-fd", "1"),
                     *options,
@@ -284,8 +295,8 @@ def place_calls(
     """A carrier calls: ``count`` calls (default: one for each of ``callers``, else they take turns) at ``rate`` per second.
 
     Numbers go out as written, ``%0d%0a`` included. Each call lives through ``steps`` after the answer, and hangs up when they end;
-    without an answer in ``answer_timeout_s`` it sends CANCEL. ``headers`` are more lines of the INVITE. ``media_port``: where
-    Asterisk shall send RTP instead of to SIPp (see `RtpSink`). ``options``: more SIPp options (``-trace_msg``, ``-rtp_echo``).
+    ``answer_timeout_s`` after the last provisional response it sends CANCEL. ``headers`` are more lines of the INVITE. ``media_port``: where
+    Asterisk shall send RTP instead of to SIPp (see `lab.rtp.RtpSink`). ``options``: more SIPp options (``-trace_msg``, ``-rtp_echo``).
     """
     callers = list(callers)
     rows = [(caller.number, caller.caller, f'"{caller.name}" ' if caller.name else "") for caller in callers]
@@ -303,7 +314,7 @@ def place_calls(
         ANSWER_TIMEOUT=str(round(answer_timeout_s * 1000)),
     )
     options = ["-m", str(count or len(callers)), "-r", f"{rate:g}", *options]
-    return SippRun(instance, scenario, rows=rows, options=options, host=host, port=port)
+    return SippRun(instance, scenario, rows=rows, steps=steps, options=options, host=host, port=port)
 
 
 def run_phone(
@@ -330,7 +341,7 @@ def run_phone(
         RING=str(max(1, round(ring_s * 1000))),
         MEDIA_PORT="[media_port]" if media_port is None else str(media_port),
     )
-    phone = SippRun(instance, scenario, options=options, host=host, port=port)
+    phone = SippRun(instance, scenario, steps=steps, options=options, host=host, port=port)
     phone.wait_until_listening(instance)
     return phone
 
@@ -358,43 +369,6 @@ def register_phones(
     if registered != len(rows):
         raise SippFailed(f"{registered} of {len(rows)} phones were registered: {result}")
     return result
-
-
-class RtpSink:
-    """A UDP port in the instance's world that counts the RTP packets arriving there, by the port they come from.
-
-    Asterisk sends each call's RTP from a port of its own, so one sink tells many calls apart. Use as a context manager.
-    """
-
-    def __init__(self, instance: AsteriskInstance, host: str = CARRIER_HOST) -> None:
-        self._socket = instance.world.udp(host)
-        self._socket.settimeout(0.05)
-        self.port: int = self._socket.getsockname()[1]
-        self._counts: Counter[int] = Counter()
-        self._is_open = True
-        self._thread = threading.Thread(target=self._receive, name="rtp-sink", daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._is_open = False
-        self._thread.join()
-        self._socket.close()
-
-    def count_packets(self) -> dict[int, int]:
-        """Asterisk's RTP port -> packets received from it so far."""
-        return dict(self._counts)
-
-    def _receive(self) -> None:
-        while self._is_open:
-            try:
-                packet, (_, port) = self._socket.recvfrom(2048)
-            except TimeoutError:
-                continue
-            if len(packet) >= 12 and packet[0] >> 6 == 2:  # RFC 3550: version 2
-                self._counts[port] += 1
 
 
 def free_udp_port(instance: AsteriskInstance, host: str) -> int:
@@ -426,29 +400,60 @@ def _compose_steps(steps: Sequence[Step], target: str, from_line: str, to_line: 
     """The XML of the steps. Waiting is a ``recv`` of BYE with a time-out, so that a hang-up is noticed at any time."""
     parts = []
     for number, step in enumerate(steps):
-        bye = '<action><log message="[call_id] [clock_tick] bye"/></action></recv>'
-        label = f"step-{number}"
-        if isinstance(step, Wait | AwaitBye):
-            wait_s = step.duration_s if isinstance(step, Wait) else step.timeout_s
-            parts.append(
-                f'  <recv request="BYE" timeout="{max(1, round(wait_s * 1000))}" ontimeout="{label}" next="bye">{bye}\n'
-            )
-            parts.append(f'  <label id="{label}"/>\n')
-            if isinstance(step, AwaitBye):
+        match step:
+            case Wait(duration_s):
+                parts.append(_compose_wait(f"step-{number}", duration_s))
+            case AwaitBye(timeout_s):
+                parts.append(_compose_wait(f"step-{number}", timeout_s))
                 parts.append(
                     '  <nop next="hangup"><action><log message="[call_id] [clock_tick] gave-up"/></action></nop>\n'
                 )
-        elif isinstance(step, HangUp):
-            parts.append('  <nop next="hangup"/>\n')
-        elif re.fullmatch(r"[0-9*#A-D]+", step.digits) is None:
-            raise ValueError(f"digits: {step.digits!r} has something else than 0-9*#A-D")
-        elif step.by == "rfc4733":
-            parts.append(f'  <nop><action><exec play_dtmf="{step.digits}"/></action></nop>\n')
-        else:
-            for index, digit in enumerate(step.digits):
-                cseq = 10 + number * 100 + index
-                parts.append(_INFO.format(target=target, from_line=from_line, to_line=to_line, cseq=cseq, digit=digit))
+            case HangUp():
+                parts.append('  <nop next="hangup"/>\n')
+            case Press(digits, "info"):
+                for index, digit in enumerate(_check_digits(digits)):
+                    cseq = 10 + number * 100 + index
+                    parts.append(
+                        _INFO.format(target=target, from_line=from_line, to_line=to_line, cseq=cseq, digit=digit)
+                    )
+            case Press(digits):
+                parts.append(_compose_playing(number, press_duration_s(_check_digits(digits))))
+            case Speak(duration_s):
+                parts.append(_compose_playing(number, duration_s))
     return "".join(parts)
+
+
+def _compose_playing(number: int, duration_s: float) -> str:
+    start = f'  <nop><action><exec play_pcap_audio="{_media_name(number)}"/></action></nop>\n'
+    return start + _compose_wait(f"step-{number}", duration_s)
+
+
+def _compose_wait(label: str, wait_s: float) -> str:
+    return (
+        f'  <recv request="BYE" timeout="{max(1, round(wait_s * 1000))}" ontimeout="{label}" next="bye">'
+        '<action><log message="[call_id] [clock_tick] bye"/></action></recv>\n'
+        f'  <label id="{label}"/>\n'
+    )
+
+
+def _write_media(folder: Path, steps: Sequence[Step]) -> None:
+    """The pcap file of each step that sends RTP; sequence numbers and timestamps go on from step to step, as one source's do."""
+    for number, step in enumerate(steps):
+        first_sequence = 1 + number * 3000
+        if isinstance(step, Speak):
+            write_pcap(folder / _media_name(number), make_tone_packets(step.duration_s, first_sequence=first_sequence))
+        elif isinstance(step, Press) and step.by == "rfc4733":
+            write_pcap(folder / _media_name(number), make_key_packets(step.digits, first_sequence=first_sequence))
+
+
+def _media_name(number: int) -> str:
+    return f"step-{number}.pcap"
+
+
+def _check_digits(digits: str) -> str:
+    if re.fullmatch(r"[0-9*#A-D]+", digits) is None:
+        raise ValueError(f"digits: {digits!r} has something else than 0-9*#A-D")
+    return digits
 
 
 _INFO = """  <send retrans="500"><![CDATA[

@@ -15,7 +15,8 @@ MAX_OPEN_FILES = 65536
 
 # Loaded one by one: with autoload the stock set makes the PJSIP threads wait for DNS. Left out on purpose: app_system and
 # func_shell, which run commands.
-MODULES = """
+MODULES = tuple(
+    """
 res_sorcery_config res_sorcery_memory res_sorcery_astdb res_pjproject res_crypto res_cdrel_custom
 res_timing_timerfd res_rtp_asterisk res_srtp res_security_log
 res_pjsip res_pjsip_session res_pjsip_pubsub chan_pjsip
@@ -41,7 +42,23 @@ func_md5 func_module func_periodic_hook func_pjsip_aor func_pjsip_contact func_p
 func_sayfiles func_sha1 func_sorcery func_sprintf func_strings func_sysinfo func_timeout func_uri func_uuid
 func_version func_vmcount func_volume
 cdr_custom cdr_manager cel_custom
-""".split()
+""".split()  # noqa: SIM905  a list of 150 lines would hide what belongs together
+)
+EMPTY_FILES = (
+    "acl",
+    "amd",
+    "ccss",
+    "cli",
+    "codecs",
+    "dsp",
+    "features",
+    "http",
+    "pjproject",
+    "queuerules",
+    "sorcery",
+    "stasis",
+    "udptl",
+)
 
 _CDR_FIELDS = (
     "uniqueid, linkedid, sequence, accountcode, clid, src, dst, dcontext, channel, dstchannel, lastapp, lastdata, "
@@ -110,12 +127,5 @@ writetimeout = 1000
         "extensions.conf": "; nothing yet\n",
         "queues.conf": "[general]\nautofill = yes\nshared_lastcall = yes\n",
         "voicemail.conf": "[general]\nformat = wav\n\n[default]\n",
-        **{
-            name: "; defaults\n"
-            for name in ("features.conf", "udptl.conf", "ccss.conf", "acl.conf", "amd.conf", "pjproject.conf")
-        },
-        **{
-            name: "; defaults\n"
-            for name in ("stasis.conf", "sorcery.conf", "http.conf", "codecs.conf", "dsp.conf", "cli.conf")
-        },
+        **dict.fromkeys((f"{name}.conf" for name in EMPTY_FILES), "; defaults\n"),
     }

@@ -131,7 +131,7 @@ class AsteriskInstance:
         if self._process is not None and self._process.poll() is None:
             raise AsteriskFailed("Asterisk is running already")
         with (self.log / "console.log").open("ab") as console:
-            argv = self._command("-f", "-C", str(self.etc / "asterisk.conf"))
+            argv = self.command("-f", "-C", str(self.etc / "asterisk.conf"))
             self._process = self.world.popen(argv, cwd="/", stdout=console, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + timeout_s
         while True:
@@ -224,12 +224,13 @@ class AsteriskInstance:
         console = _read(self.log / "console.log").splitlines()[-10:]
         return "\n".join([*console, *self.read_log().splitlines()[-lines:]])
 
-    def _command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
+        """The argument list that runs its binary in its root, for `popen`."""
         chroot = ["chroot", str(self._root)] if self.install.root is not None else []
         return [*chroot, self.install.binary, *arguments]
 
     def _rx(self, command: str, *, timeout_s: float) -> str | None:
-        argv = self._command("-C", str(self.etc / "asterisk.conf"), "-rx", command)
+        argv = self.command("-C", str(self.etc / "asterisk.conf"), "-rx", command)
         try:
             done = self.world.run(argv, cwd="/", timeout_s=timeout_s, check=False)
         except subprocess.TimeoutExpired:

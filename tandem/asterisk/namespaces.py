@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class World:
 
         ``options`` are those of `subprocess.Popen`. The working directory stays ours unless ``cwd`` is given.
         """
-        options.setdefault("cwd", os.getcwd())
+        options.setdefault("cwd", Path.cwd())
         options.setdefault("stdin", subprocess.DEVNULL)
         child: subprocess.Popen[Any] = self.enter(lambda: subprocess.Popen(argv, **options))
         self._children = [*(other for other in self._children if other.poll() is None), child]
