@@ -10,12 +10,16 @@ from tandem.domain.routing import route_did
 
 
 async def did(brain: Brain, session: Session) -> None:
-    """`AGI(agi://…/did)` on an inbound channel; the called number is the extension."""
+    """`AGI(agi://…/did,CALLED,CALLER,TRUNK)`, all cleaned by the dialplan; without arguments the channel's own extension and caller."""
     environment = session.environment
     snapshot = brain.snapshot()
     now = brain.now()
-    called, caller = environment.extension, environment.callerid or ""
-    route = route_did(snapshot, called, caller, read_trunk(environment.channel, snapshot.trunks), now)
+    if len(environment.args) >= 3:
+        called, caller, trunk = environment.args[:3]
+    else:
+        called, caller = environment.extension, environment.callerid or ""
+        trunk = read_trunk(environment.channel, snapshot.trunks)
+    route = route_did(snapshot, called, caller, trunk, now)
     case = Case(session, snapshot, now, "did", called, caller, list(route.reasons))
     await conclude(
         brain,

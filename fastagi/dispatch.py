@@ -1,7 +1,7 @@
 """Destination -> one EXEC Gosub; never sends a second command after it, and never decides which destination is right."""
 
 from fastagi.brain import Brain, Case
-from fastagi.menu import hear_menu
+from fastagi.hearing import hear_menu
 from fastagi.session import ChannelGone
 from tandem.domain.dialplan import encode_jump
 from tandem.domain.entities import Destination, MenuDestination, QueueDestination
@@ -30,7 +30,7 @@ async def enter(
         case.reasons.extend(resolved.reasons)
         destination = resolved.destination
         if isinstance(destination, MenuDestination):
-            destination = await hear_menu(brain, case, destination.menu, language, recording)
+            destination = await hear_menu(brain, case, destination.menu, language)
             continue
         if isinstance(destination, QueueDestination):
             other = enter_queue(case.snapshot, destination.queue, brain.queue_facts(destination.queue), brain.now())

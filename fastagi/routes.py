@@ -1,6 +1,5 @@
 """Which script has which name: one literal table; never imports by name."""
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 from fastagi.brain import Brain
@@ -8,12 +7,9 @@ from fastagi.did import did
 from fastagi.health import health
 from fastagi.menu import menu
 from fastagi.queue import queue
-from fastagi.session import Session
+from fastagi.session import Script
 
-Script = Callable[[Session], Awaitable[None]]
-
-
-def list_scripts(brain: Brain) -> dict[str, Callable[[Session], Awaitable[None]]]:
+def list_scripts(brain: Brain) -> dict[str, Script]:
     """Script name, as in `agi://host/NAME` -> the script with its collaborators."""
     return {
         "did": partial(did, brain),

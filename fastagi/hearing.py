@@ -1,0 +1,94 @@
+"""Plays a menu and reads keys; what a key means is decided in tandem.domain.menu, never here.
+
+Fails open: when Tandem dies in the middle, the connection closes and the dialplan goes on at its fallback; when it freezes, the
+guard's timer does the same. Each wait renews that timer for no longer than the wait can take, so a caller is never held for long.
+"""
+
+from collections.abc import Awaitable
+from time import perf_counter
+from typing import TypeVar
+
+from fastagi.brain import Brain, Case
+from fastagi.session import Session
+from tandem.domain.entities import Destination, HangupDestination, Menu
+from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
+from tandem.domain.menu import Again, Tries, collect, step
+
+T = TypeVar("T")
+
+ALL_KEYS = "0123456789*#"
+# What the guard gives on top of the time that Asterisk is busy with a prompt or a wait: the dialplan's own patience with a decision.
+GUARD_S = 4
+MAX_DIGITS = 12
+MISSING = HangupDestination(hangup=HANGUP_CAUSE_BY_NAME["no-route"])
+
+
+async def hear_menu(brain: Brain, case: Case, name: str, language: str) -> Destination:
+    """Answers, plays and collects until the caller has chosen or the menu gives up; where to go then, still to be resolved.
+
+    A menu that does not exist leads to a hang-up with `no-route`: the references check refuses such a PBX.
+    """
+    chosen = case.snapshot.menus.get(name)
+    if chosen is None:
+        case.reasons.append(f"menu {name} is missing")
+        return MISSING
+    listener = _Listener(brain, case, chosen, language or case.session.environment.language)
+    await listener.start(language)
+    prompts, tries = chosen.prompts, Tries()
+    while True:
+        outcome = step(chosen, tries, await listener.collect(prompts), case.snapshot)
+        case.reasons.append(f"menu {name}: {outcome.reason}")
+        if not isinstance(outcome, Again):
+            return outcome.destination
+        prompts, tries = outcome.prompts, outcome.tries
+
+
+class _Listener:
+    """One caller in one menu."""
+
+    def __init__(self, brain: Brain, case: Case, menu: Menu, language: str) -> None:
+        self._brain, self._case, self._menu, self._language = brain, case, menu, language
+        self._session: Session = case.session
+
+    async def start(self, language: str) -> None:
+        """Answer(1), because a plain answer waits up to half a second for media (asterisk-notes)."""
+        await self._session.exec("Answer", "1")
+        if language:
+            await self._session.set_variable("CHANNEL(language)", language)
+
+    async def collect(self, prompts: tuple[str, ...]) -> str:
+        """The digits of one round, empty for silence."""
+        digits = await self._play(prompts)
+        while len(digits) < MAX_DIGITS:
+            wait_s = collect(self._menu, digits, self._case.snapshot)
+            if wait_s is None:
+                break
+            await self._renew_guard(wait_s)
+            digit = await self._listen(self._session.wait_for_digit(round(wait_s * 1000)))
+            if digit is None:
+                break
+            digits += digit
+        return digits
+
+    async def _play(self, prompts: tuple[str, ...]) -> str:
+        """The key that cut the prompts short; without barge-in a key waits in Asterisk until they are over."""
+        lengths = self._brain.prompt_lengths
+        keys = ALL_KEYS if self._menu.barge_in else ""
+        for prompt in prompts:
+            await self._renew_guard(lengths.read(self._language, prompt))
+            playback = await self._listen(self._session.stream_file(prompt, keys))
+            if playback.digit is not None:
+                return playback.digit
+            lengths.learn(self._language, prompt, playback.endpos)
+        return ""
+
+    async def _renew_guard(self, busy_s: float) -> None:
+        await self._session.set_autohangup(int(busy_s) + 1 + GUARD_S)
+
+    async def _listen(self, waiting: Awaitable[T]) -> T:
+        """Awaits what is the caller's time, not ours."""
+        started = perf_counter()
+        try:
+            return await waiting
+        finally:
+            self._case.listening_s += perf_counter() - started

@@ -1,0 +1,118 @@
+"""`tandem check`: settings, database, Asterisk's manager, FastAGI: each with its remedy; never changes anything."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from tandem.cli import exits
+from tandem.cli.main import Screen
+
+if TYPE_CHECKING:
+    from tandem.settings import Settings
+
+TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. remedy: what to do when it is not well."""
+
+    what: str
+    well: bool
+    found: str
+    remedy: str = ""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.pass_obj
+def check(screen: Screen, as_json: bool) -> None:  # noqa: FBT001
+    """Look at everything that Tandem needs; exit code 1 when something is not well."""
+    settings = screen.load_settings()
+    findings = [Finding("settings", well=True, found="valid"), *list_findings(settings)]
+    if as_json:
+        screen.write_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            screen.out.print("[green]well[/]   " if finding.well else "[red]NOT[/]    ", end="")
+            screen.say(f"{finding.what}: {finding.found}")
+            if not finding.well:
+                screen.say(f"         {finding.remedy}")
+    if not all(finding.well for finding in findings):
+        raise SystemExit(exits.FAILED)
+
+
+def list_findings(settings: "Settings") -> Iterator[Finding]:
+    """Looks at one thing after the other, each within TIMEOUT_S."""
+    yield check_database(settings)
+    for username, secret, privilege in (
+        (settings.ami.username, settings.ami.secret, "call,agent,originate,reporting,cdr"),
+        (settings.ami.config_username, settings.ami.config_secret, "system,config,command,reporting,agent"),
+    ):
+        yield check_ami(settings, username, secret.get_secret_value() if secret is not None else None, privilege)
+    yield check_fastagi(settings)
+    yield check_process(settings)
+
+
+def check_database(settings: "Settings") -> Finding:
+    """Whether the database opens and has the schema of this version."""
+    from tandem.cli.offline import read_database  # noqa: PLC0415
+
+    found, remedy = read_database(settings)
+    return Finding("database", not remedy, found, remedy)
+
+
+def check_ami(settings: "Settings", username: str, secret: str | None, privilege: str) -> Finding:
+    """Logs in with the challenge, as Tandem does, and off again."""
+    from tandem.ami.probe import AmiProbeFailed, probe_login  # noqa: PLC0415
+
+    what = f"AMI login {username}"
+    if secret is None:
+        return Finding(what, well=False, found="no secret is set", remedy="set ami.secret_file and ami.config_secret_file")
+    place = f"{settings.ami.host} port {settings.ami.port}"
+    try:
+        version = probe_login(settings.ami.host, settings.ami.port, username, secret, timeout_s=TIMEOUT_S)
+    except ConnectionError as error:
+        return Finding(what, False, f"{place}: {error}", "is Asterisk running, and enabled=yes in manager.conf?")
+    except AmiProbeFailed as error:
+        remedy = f"manager.conf needs [{username}] with this secret, permit of this host and write={privilege}"
+        return Finding(what, False, f"{place}: {error}", remedy)
+    return Finding(what, well=True, found=f"{place}, {version}")
+
+
+def check_fastagi(settings: "Settings") -> Finding:
+    """Runs the script `health` as Asterisk would."""
+    host, port = settings.fastagi.host, settings.fastagi.port
+    what, place = "FastAGI", f"{host} port {port}"
+    environment = (
+        "agi_network: yes\nagi_network_script: health\nagi_request: agi://health\nagi_channel: Check/1\nagi_language: en\n"
+        "agi_type: Check\nagi_uniqueid: check.1\nagi_version: 22\nagi_callerid: unknown\nagi_calleridname: unknown\n"
+        "agi_callingpres: 0\nagi_callingani2: 0\nagi_callington: 0\nagi_callingtns: 0\nagi_dnid: unknown\n"
+        "agi_rdnis: unknown\nagi_context: check\nagi_extension: s\nagi_priority: 1\nagi_enhanced: 0.0\n"
+        "agi_accountcode: \nagi_threadid: 0\n\n"
+    )
+    try:
+        with socket.create_connection((host, port), timeout=TIMEOUT_S) as connection:
+            connection.sendall(environment.encode())
+            line = connection.makefile("rb").readline()
+    except OSError as error:
+        return Finding(what, False, f"{place}: {error}", "start Tandem (`systemctl start tandem`, or `tandem serve`)")
+    if b"TANDEM_REVISION" not in line:
+        return Finding(what, False, f"{place} closed the session", "does fastagi.allowed_peers hold this host? The log says why")
+    return Finding(what, well=True, found=f"{place} decides")
+
+
+def check_process(settings: "Settings") -> Finding:
+    """What the running process says of itself."""
+    from tandem.cli.control import ControlFailed, NotRunning, ask  # noqa: PLC0415
+
+    try:
+        health = ask(settings.control_socket, "GET", "/health", timeout_s=TIMEOUT_S)
+    except (NotRunning, ControlFailed) as error:
+        return Finding("process", False, str(error), "start Tandem (`systemctl start tandem`, or `tandem serve`)")
+    if health["reasons"]:
+        return Finding("process", False, "; ".join(health["reasons"]), "the log of Tandem says more")
+    return Finding("process", well=True, found=f"ready, revision {health['revision']}")

@@ -1,0 +1,84 @@
+"""The commands of `tandem` and what they have in common; each does its imports itself, so that `--help` is instant."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+import orjson
+from rich.console import Console
+
+from tandem.cli import exits
+
+if TYPE_CHECKING:
+    from tandem.settings import Settings
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+class Screen:
+    """Where a command writes: words for people, or one JSON document with `--json`."""
+
+    def __init__(self, settings_path: Path | None) -> None:
+        self.settings_path = settings_path
+        self.out = Console(highlight=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def load_settings(self) -> "Settings":
+        """The settings, or exit 2 with every problem."""
+        from tandem.settings import SettingsError, load_settings  # noqa: PLC0415
+
+        try:
+            return load_settings(self.settings_path, os.environ)
+        except SettingsError as error:
+            self.fail(exits.USAGE, *map(str, error.problems))
+
+    def say(self, *lines: str) -> None:
+        """Plain lines on standard output; nothing in them is markup."""
+        for line in lines:
+            self.out.print(line, markup=False)
+
+    def write_json(self, value: Any) -> None:  # noqa: ANN401 - any JSON
+        """One JSON document on standard output."""
+        sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+    def fail(self, code: int, *lines: str) -> NoReturn:
+        """Says what went wrong on standard error, and ends with `code`."""
+        for line in lines:
+            self.err.print(line, style="red", markup=False)
+        raise SystemExit(code)
+
+
+@click.group(context_settings=CONTEXT, epilog=exits.HELP)
+@click.option(
+    "--settings",
+    "settings_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings file; else the one that TANDEM_SETTINGS names, else /etc/tandem/tandem.yaml.",
+)
+@click.version_option(package_name="tandem-pbx", prog_name="tandem")
+@click.pass_context
+def main(context: click.Context, settings_path: Path | None) -> None:
+    """The brain beside an Asterisk PBX."""
+    context.obj = Screen(settings_path)
+
+
+def register() -> None:
+    """Adds the commands; one module each group of them."""
+    from tandem.cli import calls, check, document, init, route, serve  # noqa: PLC0415
+
+    for command in (
+        serve.serve,
+        init.init,
+        check.check,
+        document.import_,
+        document.export,
+        document.config,
+        route.route,
+        calls.calls,
+    ):
+        main.add_command(command)
+
+
+register()

@@ -1,0 +1,100 @@
+"""`tandem route explain`: where a call would go, and why; never touches Asterisk or a call."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tandem.cli import exits
+from tandem.cli.main import Screen
+
+if TYPE_CHECKING:
+    from tandem.domain.snapshot import Snapshot
+
+
+def _parse_at(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime:
+    if value is None:
+        return datetime.now(UTC)
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter("must be an ISO 8601 time such as 2026-12-24T10:30 or 2026-12-24T10:30+01:00") from None
+    return at if at.tzinfo else at.astimezone(UTC)
+
+
+@click.group()
+def route() -> None:
+    """Where calls go."""
+
+
+@route.command()
+@click.argument("did")
+@click.option("--from", "caller", default="", help="The caller's number.")
+@click.option("--trunk", default=None, help="The trunk that the call comes over, for its way of writing numbers.")
+@click.option("--at", callback=_parse_at, help="When, in ISO 8601; without a zone in this machine's. Default: now.")
+@click.option(
+    "--document",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Ask this PBX document instead of what is live: a routing test without Asterisk.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.pass_obj
+def explain(
+    screen: Screen, did: str, caller: str, trunk: str | None, at: datetime, document: Path | None, as_json: bool
+) -> None:
+    """Where a call to DID goes, step by step; with unknown queue facts, as when AMI is away.
+
+    Exit code 1 when no DID matches.
+    """
+    from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did  # noqa: PLC0415
+    from tandem.domain.dialplan import encode_jump  # noqa: PLC0415
+    from tandem.domain.entities import QueueDestination  # noqa: PLC0415
+
+    snapshot = _read_document(screen, document) if document is not None else _read_live(screen)
+    if trunk is not None and trunk not in snapshot.trunks:
+        screen.fail(exits.USAGE, f"--trunk: there is no trunk {trunk!r}; there are {', '.join(snapshot.trunks) or 'none'}")
+    found = route_did(snapshot, did, caller, trunk, at)
+    reasons = list(found.reasons)
+    destination = found.destination
+    if isinstance(destination, QueueDestination):
+        other = enter_queue(snapshot, destination.queue, None, at)
+        if other is not None:
+            reasons.append(f"queue {destination.queue} is closed, so {describe_destination(other)}")
+    jump = "" if destination is None else encode_jump(jump_to(snapshot, destination, priority=found.priority))
+    if as_json:
+        screen.write_json(
+            {
+                "called": did,
+                "caller": caller,
+                "at": at,
+                "revision": snapshot.revision,
+                "did": found.did.number if found.did else None,
+                "reasons": reasons,
+                "destination": describe_destination(destination) if destination is not None else None,
+                "jump": jump,
+                "language": found.language,
+                "recording": found.recording,
+                "caller_id": found.caller,
+            }
+        )
+    else:
+        screen.say(f"{caller or 'An anonymous caller'} calls {did} at {at.isoformat(timespec='minutes')}:")
+        screen.say(*(f"  {number}. {reason}" for number, reason in enumerate(reasons, 1)))
+        if destination is not None:
+            screen.say(f"  -> {describe_destination(destination)}")
+    if destination is None:
+        screen.fail(exits.FAILED, "No DID matches, and there is no default: the caller hears that the number is not in use.")
+
+
+def _read_document(screen: Screen, path: Path) -> "Snapshot":
+    from tandem.cli.document import read_pbx  # noqa: PLC0415
+    from tandem.domain.snapshot import build_snapshot  # noqa: PLC0415
+
+    return build_snapshot(0, read_pbx(screen, path))
+
+
+def _read_live(screen: Screen) -> "Snapshot":
+    from tandem.cli.offline import read_live_snapshot  # noqa: PLC0415
+
+    return read_live_snapshot(screen)

@@ -1,0 +1,41 @@
+"""`tandem serve`: the process that decides calls; never returns before it is told to stop."""
+
+import logging
+import os
+import sys
+
+import click
+
+from tandem.cli import exits
+from tandem.cli.main import Screen
+
+
+def start_logging(level: str) -> None:
+    """Lines on standard error for the journal, which adds times itself; Twisted's own log goes the same way."""
+    from twisted.logger import STDLibLogObserver, globalLogBeginner  # noqa: PLC0415
+
+    under_journal = "JOURNAL_STREAM" in os.environ
+    logging.basicConfig(
+        level=level.upper(),
+        stream=sys.stderr,
+        format="%(levelname)s %(name)s: %(message)s"
+        if under_journal
+        else "%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False, discardBuffer=True)
+
+
+@click.command()
+@click.pass_obj
+def serve(screen: Screen) -> None:
+    """Decide calls until SIGTERM or SIGINT; running calls get a moment to end their decision."""
+    settings = screen.load_settings()
+    from tandem.reactor import install_reactor  # noqa: PLC0415
+
+    install_reactor()
+    start_logging(settings.log.level)
+    from tandem.app import run_until_stopped  # noqa: PLC0415
+
+    why = run_until_stopped(settings)
+    if why is not None:
+        screen.fail(exits.FAILED, why)

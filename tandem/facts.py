@@ -1,0 +1,79 @@
+"""What AMI says right now of the queues; never guesses: a fact older than 5 s is unknown, and unknown facts fail open."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+from tandem.ami import actions
+from tandem.ami.actions import Action
+from tandem.ami.errors import AmiError
+from tandem.domain.routing import QueueFacts
+
+log = logging.getLogger(__name__)
+
+ASK_EVERY_S = 2.0
+UNKNOWN_AFTER_S = 5.0
+
+
+class Fields(Protocol):
+    """What an AMI message offers."""
+
+    def get(self, name: str, default: str = "") -> str:
+        """The header's value; raises AmiForged where it is there twice."""
+
+
+class Facts(Service):
+    """Asks `QueueSummary` every two seconds: one action, one small event a queue, whatever the number of callers.
+
+    Events would be fresher, but they can be forged by a stranger's number (asterisk-notes); the answer to our own ActionID cannot.
+    """
+
+    def __init__(self, ask: Callable[[Action], Awaitable[list[Fields]]], clock: IReactorTime) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._queues: dict[str, QueueFacts] = {}
+        self._read_at = -UNKNOWN_AFTER_S
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.refresh()))
+        self._loop.clock = clock
+
+    def startService(self) -> None:  # noqa: N802
+        """Asks at once, then regularly."""
+        super().startService()
+        self._loop.start(ASK_EVERY_S)
+
+    def stopService(self) -> None:  # noqa: N802
+        """Facts kept from before are soon unknown by their age."""
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+
+    def read_queue(self, name: str) -> QueueFacts | None:
+        """None when unknown: never asked, asked too long ago, or Asterisk has no such queue."""
+        if self._clock.seconds() - self._read_at > UNKNOWN_AFTER_S:
+            return None
+        return self._queues.get(name)
+
+    async def refresh(self) -> None:
+        """One question; a failure is only logged, because the facts then become unknown by their age."""
+        try:
+            rows = await self._ask(actions.queue_summary())
+            self._queues = dict(read_summary(row) for row in rows)
+            self._read_at = self._clock.seconds()
+        except AmiError as error:
+            log.debug("queues unknown: %s", error)
+        except ValueError as error:
+            log.warning("QueueSummary not understood: %s", error)
+
+
+def read_summary(row: Fields) -> tuple[str, QueueFacts]:
+    """`QueueSummary` -> (queue, facts). ValueError where a count is no number."""
+    return row.get("Queue"), QueueFacts(
+        callers=int(row.get("Callers")),
+        members_available=int(row.get("Available")),
+        members_logged_in=int(row.get("LoggedIn")),
+    )

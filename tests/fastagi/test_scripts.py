@@ -1,0 +1,205 @@
+"""The dialplan scripts, played by AgiCaller: environment and keys in, one jump out."""
+
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastagi.brain import Brain
+from fastagi.routes import list_scripts
+from fastagi.testing import AgiCaller
+from tandem.document import read_document
+from tandem.domain.decisions import Decision
+from tandem.domain.routing import QueueFacts
+from tandem.domain.snapshot import build_snapshot
+
+DOCUMENT = """
+general: {country: DE, time_zone: Europe/Berlin, allowed_contexts: [from-admin], blocked_callers: ["+49190*"]}
+trunks:
+  - {name: carrier, hosts: [192.0.2.10]}
+  - {name: national, hosts: [192.0.2.11], numbers: national}
+endpoints:
+  - {extension: 1001, secret: not-a-secret-1, voicemail: 1001}
+  - {extension: 1002, secret: not-a-secret-2}
+voicemail_boxes: [{mailbox: 1001, pin: 4711}]
+schedules:
+  - name: office
+    hours: [{days: mon-fri, start: "09:00", end: "17:00"}]
+menus:
+  - name: main
+    prompts: [welcome, choices]
+    options: {1: {queue: sales}, 2: {endpoint: 1001}, "12": {endpoint: 1002}, "*": {voicemail: 1001, instructions: no}, "#": {menu: second}}
+    direct_dial: yes
+    invalid: {queue: sales}
+    timeout: {endpoint: 1002}
+    fallback: {queue: sales}
+  - name: second
+    prompts: [second]
+    options: {0: {menu: main}, 9: {dialplan: "from-admin,100"}}
+    barge_in: no
+    invalid: {hangup: normal}
+    timeout: {hangup: busy}
+    fallback: {queue: sales}
+queues:
+  - {name: sales, members: [{endpoint: 1001}], priority: 3, max_callers: 5, fallback: {voicemail: 1001}, timeout: {menu: second},
+     full: {hangup: congestion}, join_empty: {endpoint: 1002}}
+  - {name: dayonly, schedule: office, fallback: {voicemail: 1001}, closed: {hangup: normal}}
+dids:
+  - {number: "+49301000", destination: {queue: sales}, priority: 7, language: de, recording: yes, caller_id_cleanup: R4}
+  - {number: "+49301001", destination: {menu: main}}
+  - {number: "+49301002", destination: {schedule: office, open: {endpoint: 1001}, closed: {queue: dayonly}}}
+  - {number: "+49301003", destination: {endpoint: 1001}, active: no}
+  - {number: "+49302*", destination: {external: "+4940555"}}
+general_end: 1
+""".replace("general_end: 1\n", "").replace("allowed_contexts: [from-admin]", "allowed_contexts: [from-admin], outbound_trunk: carrier")
+SNAPSHOT = build_snapshot(7, read_document(DOCUMENT, "test"))
+MONDAY_NOON = datetime(2026, 11, 16, 11, 0, tzinfo=UTC)
+SUNDAY = datetime(2026, 11, 15, 11, 0, tzinfo=UTC)
+
+
+class Run:
+    """One call through one script."""
+
+    def __init__(self, script="did", *, now=MONDAY_NOON, facts=None, **caller):
+        self.decisions: list[Decision] = []
+        brain = Brain(
+            snapshot=lambda: SNAPSHOT,
+            queue_facts=lambda name: facts,
+            now=lambda: now,
+            record=self.decisions.append,
+        )
+        caller = {"extension": "s", "callerid": "+493055501", "channel": "PJSIP/carrier-00000001"} | caller
+        self.result = AgiCaller(script=script, **caller).run(list_scripts(brain)[script])
+        assert self.result.error is None
+        assert self.result.finished
+
+    @property
+    def jump(self):
+        return self.result.executed[1] if self.result.executed and self.result.executed[0] == "Gosub" else None
+
+
+def test_did_is_one_command():
+    run = Run(extension="+49301000")
+    assert [words[0] for words in run.result.commands] == ["EXEC"]
+    assert run.jump == "tandem-enter,queue,1(sales,7,de,yes,,5501)"
+    (decision,) = run.decisions
+    assert decision.outcome == run.jump
+    assert decision.reasons[0] == "DID +49301000"
+    assert decision.revision == 7
+
+
+def test_arguments_of_the_dialplan_win_over_the_environment():
+    run = Run(extension="s", callerid="evil", args=("0301000", "01905", "national"))
+    assert run.jump == "tandem-enter,hangup,1(21,0,,,,)"
+    assert Run(extension="s", args=("0301000", "", "national")).jump.startswith("tandem-enter,queue,1(sales")
+
+
+@pytest.mark.parametrize(
+    ("called", "now", "jump"),
+    [
+        ("49301002", MONDAY_NOON, "endpoint,1(1001,"),
+        ("49301002", SUNDAY, "hangup,1(16,"),
+        ("49301003", MONDAY_NOON, "hangup,1(1,"),
+        ("493029999", MONDAY_NOON, "external,1(+4940555,0,,no,,)"),
+    ],
+)
+def test_did_routes(called, now, jump):
+    assert Run(extension=called, now=now).jump.startswith(f"tandem-enter,{jump}")
+
+
+def test_unknown_did_leaves_the_call_to_the_fallback():
+    run = Run(extension="123456")
+    assert run.result.commands == []
+    assert run.decisions[0].outcome == "fallback"
+
+
+def test_blocked_caller_is_rejected():
+    assert Run(extension="49301000", callerid="+491901234").jump == "tandem-enter,hangup,1(21,0,,,,)"
+
+
+@pytest.mark.parametrize(
+    ("facts", "jump"),
+    [
+        (None, "queue,1(sales,7"),
+        (QueueFacts(0, 1, 1), "queue,1(sales,7"),
+        (QueueFacts(5, 1, 1), "hangup,1(34,7"),
+        (QueueFacts(0, 0, 0), "endpoint,1(1002,7"),
+    ],
+)
+def test_queue_facts(facts, jump):
+    assert Run(extension="49301000", facts=facts).jump.startswith(f"tandem-enter,{jump}")
+
+
+@pytest.mark.parametrize(
+    ("digits", "jump", "played"),
+    [
+        ("2", "endpoint,1(1001,", ["welcome"]),
+        (".2", "endpoint,1(1001,", ["welcome", "choices"]),
+        ("..2", "endpoint,1(1001,", ["welcome", "choices"]),
+        ("1.", "queue,1(sales,", ["welcome"]),
+        ("12", "endpoint,1(1002,", ["welcome"]),
+        ("1002", "endpoint,1(1002,", ["welcome"]),
+        ("*", "voicemail,1(1001,0,,no,s,)", ["welcome"]),
+        ("#..9", "dialplan,1(100,0,,no,from-admin,)", ["welcome", "second"]),
+        ("777", "queue,1(sales,", ["welcome", "option-is-invalid", "option-is-invalid"]),
+        ("", "endpoint,1(1002,", ["welcome", "choices"] * 3),
+    ],
+)
+def test_menu(digits, jump, played):
+    run = Run(extension="49301001", digits=digits)
+    assert run.jump.startswith(f"tandem-enter,{jump}")
+    assert run.result.played == played
+
+
+def test_menu_renews_the_guard_before_every_wait_and_learns_how_long_prompts_are():
+    commands = [words[0] for words in Run(extension="49301001", digits="").result.commands]
+    for at, command in enumerate(commands):
+        if command in {"STREAM FILE", "WAIT FOR DIGIT"}:
+            assert commands[at - 1] == "SET AUTOHANGUP"
+
+
+def test_menu_from_the_dialplan():
+    assert Run("menu", args=("main",), digits="2").jump.startswith("tandem-enter,endpoint,1(1001,")
+    assert Run("menu", args=("gone",)).result.commands == []
+
+
+@pytest.mark.parametrize(
+    ("status", "jump"),
+    [("TIMEOUT", "hangup,1(17,"), ("FULL", "hangup,1(34,"), ("JOINEMPTY", "endpoint,1(1002,"), ("LEAVEEMPTY", "voicemail,1(1001,")],
+)
+def test_after_queue(status, jump):
+    assert Run("queue", args=("sales", status)).jump.startswith(f"tandem-enter,{jump}")
+
+
+def test_after_unknown_queue_the_fallback_decides():
+    assert Run("queue", args=("gone", "TIMEOUT")).result.commands == []
+
+
+def test_missing_target_is_said_and_left_to_the_fallback():
+    run = Run(extension="49301000", answers={"EXEC Gosub": "200 result=-1"})
+    assert "fallback" in run.decisions[0].outcome
+
+
+@pytest.mark.parametrize("how", ["result", "line", "lost"])
+@pytest.mark.parametrize("step", range(12))
+def test_caller_hangs_up_at_every_step_of_a_menu(step, how):
+    run = Run(extension="49301001", digits="7.7#0", hangup_at=step, hangup_by=how)
+    assert run.result.hung_up
+    assert len(run.decisions) == 1
+    assert len(run.result.commands) <= max(step, 0) + 1
+
+
+@given(st.text("0123456789*#.", max_size=40))
+def test_any_keys_end_in_a_jump(digits):
+    run = Run(extension="49301001", digits=digits)
+    assert run.jump is not None or "no end" in run.decisions[0].outcome
+
+
+def test_health():
+    assert Run("health").result.variables == {"TANDEM_REVISION": "7"}
+
+
+def test_scripts_are_partials_of_one_brain():
+    assert all(isinstance(script, partial) for script in list_scripts(Brain(snapshot=lambda: SNAPSHOT)).values())
