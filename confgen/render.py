@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, TypeVar
 
-from confgen.values import ConfText, ValueUnrepresentable, make_environment
+from confgen.values import ValueUnrepresentable, make_environment
 from tandem.domain.dialplan import (
     CONTEXT_FROM_ENDPOINT,
     CONTEXT_FROM_TRUNK,
@@ -60,7 +60,7 @@ class RenderTarget:
     """The Asterisk that is to read the files.
 
     mode: `guest`, files for an admin's own Asterisk: no general section, no transport, no music class is ours, and the including
-        extensions.conf must have a `[globals]` section; `owner`: whole files, and those for CDR and CEL.
+        files must have the sections `[globals]` (extensions.conf) and `[zonemessages]` (voicemail.conf), which ours add to; `owner`: whole files, and those for CDR and CEL.
     agi_url: of our FastAGI, such as agi://127.0.0.1:4573. recordings_dir, dialplan_dir: absolute, as Asterisk sees them.
     trunk_transport: name of the transport for trunks; empty lets PJSIP choose. transports, identify_order: owner mode only;
         `("username", "ip")` is for a machine where carrier and phones share an address (loopback).

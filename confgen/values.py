@@ -18,6 +18,8 @@ LONGEST_CALLER_NAME: Final = 79
 """Bytes; res_pjsip's caller_id_handler copies into char[80]."""
 LONGEST_MAILBOX_NAME: Final = 79
 """Bytes; struct ast_vm_user has char fullname[80]."""
+LONGEST_MAILBOX_OPTION: Final = 70
+"""Bytes; its char zonetag[80], of which `tandem-` is ours."""
 LONGEST_GLOBAL: Final = 250
 """Bytes; pbx_config substitutes into char[256]."""
 LONGEST_SET_VAR: Final = 250
@@ -63,9 +65,9 @@ def _refuse_longer(value: str, limit: int) -> None:
 
 
 def escape_value(value: str) -> str:
-    """`value` after `name = ` or `name => `.
+    r"""`value` after `name = ` or `name => `.
 
-    `;` starts a comment and `\\;` does not; one backslash before it is taken, whatever stands before (config_text_file_load).
+    `;` starts a comment and `\;` does not; one backslash before it is taken, whatever stands before (config_text_file_load).
     """
     if _is_plain(value):
         return value
@@ -93,33 +95,37 @@ def escape_section(value: str) -> ConfText:
 
 
 def escape_caller_name(value: str) -> ConfText:
-    """`value` between the quotes of `callerid = "value" <number>` (ast_callerid_parse, ast_unescape_quoted)."""
+    r"""`value` between the quotes of `callerid = "value" <number>`, where a backslash quotes (ast_unescape_quoted)."""
     _refuse_unprintable(value)
     _refuse_longer(value, LONGEST_CALLER_NAME)
-    if '"' in value or "\\" in value:
-        raise ValueUnrepresentable(value, 'must hold neither `"` nor `\\`: a caller name has no escape for them')
-    return ConfText(value.replace(";", "\\;"))
+    return ConfText(value.replace("\\", "\\\\").replace('"', '\\"').replace(";", "\\;"))
 
 
 def escape_mailbox_field(value: str) -> ConfText:
     """`value` between the commas of `mailbox => pin,name,email,pager,options` (app_voicemail, append_mailbox)."""
     if "," in value:
         raise ValueUnrepresentable(value, "must not hold a comma: voicemail.conf has no escape for it")
-    _refuse_longer(value, LONGEST_MAILBOX_NAME)
     return ConfText(escape_value(value))
+
+
+def escape_mailbox_name(value: str) -> ConfText:
+    """The name in such a line."""
+    _refuse_longer(value, LONGEST_MAILBOX_NAME)
+    return escape_mailbox_field(value)
 
 
 def escape_mailbox_option(value: str) -> ConfText:
     """`value` of one of a mailbox's options, `name=value|name=value` (app_voicemail, apply_options)."""
     if "|" in value or "=" in value:
         raise ValueUnrepresentable(value, "must hold neither `|` nor `=`: voicemail.conf has no escape for them")
+    _refuse_longer(value, LONGEST_MAILBOX_OPTION)
     return escape_mailbox_field(value)
 
 
 def escape_set_var(value: str) -> ConfText:
     """`value` of `set_var = NAME=value`; the session decodes backslashes before it sets it (ast_get_encoded_str)."""
     _refuse_longer(value, LONGEST_SET_VAR)
-    return ConfText(escape_value(value).replace("\\;", ";").replace("\\", "\\\\").replace(";", "\\;"))
+    return ConfText(escape_value(value.replace("\\", "\\\\")))
 
 
 def escape_global(value: str) -> ConfText:
@@ -145,20 +151,22 @@ def escape_sip_user(value: str) -> ConfText:
 
 def finalize(value: object) -> object:
     """What Jinja calls for every `{{ }}`: escapes a plain str as a value, lets escaped text and whole numbers through."""
-    kind = type(value)
-    if kind is str:
-        return value if _is_plain(value) else escape_value(value)  # type: ignore[arg-type]
-    if kind is ConfText or kind is int:
+    if type(value) is str:
+        return value if _is_plain(value) else escape_value(value)
+    if type(value) is ConfText or type(value) is int:  # exactly int: a bool would print Python's True
         return value
+    if value is None:
+        raise ValueUnrepresentable("", "must not be missing here")
     if isinstance(value, StrictUndefined):
         str(value)  # raises, naming the variable
-    raise TypeError(f"a template must print text or whole numbers, not {kind.__name__}")
+    raise TypeError(f"a template must print text or whole numbers, not {type(value).__name__}")
 
 
 FILTERS: Final[dict[str, Callable[[str], ConfText]]] = {
     "comment": escape_comment,
     "section": escape_section,
     "caller_name": escape_caller_name,
+    "mailbox_name": escape_mailbox_name,
     "mailbox_field": escape_mailbox_field,
     "mailbox_option": escape_mailbox_option,
     "set_var": escape_set_var,

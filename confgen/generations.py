@@ -1,0 +1,176 @@
+"""Whole generations of configuration files on disk, and the links that choose one; a generation, once written, is never changed.
+
+    folder/generations/12-3f9c2a7b1d04/    files, and manifest.json with the hash of each
+    folder/current -> generations/…        what Asterisk reads when it reloads; switched by one rename
+    folder/live    -> generations/…        what Asterisk has confirmed to have read
+
+A crash at any moment leaves the old or the new generation, whole: a folder gets its name only after everything in it is on the
+disk, and a link is replaced by a rename. Files are 0640, folders 0750: they hold SIP secrets. Where `folder` has the setgid bit and
+Asterisk's group, what is written below has the group too.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+GENERATIONS: Final = "generations"
+MANIFEST: Final = "manifest.json"
+FILE_MODE: Final = 0o640
+FOLDER_MODE: Final = 0o750
+_UNFINISHED: Final = ".unfinished-"
+_read_name: Final = re.compile(r"([0-9]+)-[0-9a-f]{12}").fullmatch
+
+Link = Literal["current", "live"]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generation on the disk. files: name -> text, without the manifest. edited: files that are not what the manifest says."""
+
+    name: str
+    files: Mapping[str, str]
+    edited: tuple[str, ...]
+
+    @property
+    def revision(self) -> int:
+        """The revision it was rendered from."""
+        return int(self.name.partition("-")[0])
+
+
+def name_generation(revision: int, files: Mapping[str, str]) -> str:
+    """`12-3f9c2a7b1d04`: the revision and a hash of all names and texts."""
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name}\0{_hash(files[name])}\n".encode())
+    return f"{revision}-{digest.hexdigest()[:12]}"
+
+
+def write_generation(folder: Path, revision: int, files: Mapping[str, str]) -> str:
+    """Writes a generation and returns its name; one of this name that is whole already is left as it is.
+
+    OSError (no space, no permission) leaves nothing behind that counts as a generation.
+    """
+    name = name_generation(revision, files)
+    home = folder / GENERATIONS
+    _make_folder(home)
+    if (home / name).exists():
+        if not read_generation(folder, name).edited:
+            return name
+        # Somebody edited it by hand: keep what they wrote, out of the way.
+        (home / name).rename(home / f"{name}.edited-{secrets.token_hex(4)}")
+    unfinished = home / f"{_UNFINISHED}{secrets.token_hex(8)}"
+    try:
+        _make_folder(unfinished)
+        for file, text in files.items():
+            _write_file(unfinished / file, text)
+        manifest = {"revision": revision, "sha256": {file: _hash(files[file]) for file in sorted(files)}}
+        _write_file(unfinished / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        _sync_folder(unfinished)
+        unfinished.rename(home / name)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    _sync_folder(home)
+    return name
+
+
+def read_generation(folder: Path, name: str) -> Generation:
+    """A generation as it is on the disk now; FileNotFoundError if there is none of this name."""
+    home = folder / GENERATIONS / name
+    try:
+        hashes: dict[str, str] = json.loads((home / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+    except FileNotFoundError:
+        if not home.is_dir():
+            raise
+        hashes = {}
+    except (ValueError, KeyError):
+        hashes = {}
+    paths = (path for path in sorted(home.iterdir()) if path.name != MANIFEST)
+    # An editor may have saved another encoding: that is an edit, not a reason to fail.
+    files = {path.name: path.read_bytes().decode("utf-8", "surrogateescape") for path in paths if path.is_file()}
+    edited = tuple(
+        sorted(file for file in {*hashes, *files} if file not in files or hashes.get(file) != _hash(files[file]))
+    )
+    return Generation(name, files, edited)
+
+
+def list_generations(folder: Path) -> tuple[str, ...]:
+    """Names of the generations on the disk, the newest last."""
+    home = folder / GENERATIONS
+    if not home.is_dir():
+        return ()
+    found = [path for path in home.iterdir() if _read_name(path.name)]
+    return tuple(path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name)))
+
+
+def linked_generation(folder: Path, link: Link) -> str | None:
+    """The generation that `current` or `live` points to, None if there is no such link or it points nowhere."""
+    try:
+        target = Path(os.readlink(folder / link))
+    except FileNotFoundError:
+        return None
+    return target.name if (folder / target).is_dir() else None
+
+
+def switch_link(folder: Path, link: Link, name: str) -> None:
+    """Points `current` or `live` at a generation: before or after, never nothing in between. FileNotFoundError if there is none."""
+    if not (folder / GENERATIONS / name / MANIFEST).is_file():
+        raise FileNotFoundError(f"there is no generation {name} in {folder}")
+    fresh = folder / f".{link}-{secrets.token_hex(8)}"
+    # Relative, so that it holds wherever an Asterisk in a root of its own sees the folder.
+    fresh.symlink_to(Path(GENERATIONS) / name)
+    try:
+        fresh.replace(folder / link)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    _sync_folder(folder)
+
+
+def remove_old_generations(folder: Path, keep: int) -> tuple[str, ...]:
+    """Removes all but the newest `keep`, `current` and `live`, and what crashes left unfinished; returns what it removed."""
+    names = list_generations(folder)
+    kept = {*names[len(names) - keep :], linked_generation(folder, "current"), linked_generation(folder, "live")}
+    removed = tuple(name for name in names if name not in kept)
+    unfinished = (folder / GENERATIONS).glob(f"{_UNFINISHED}*")
+    for path in (*(folder / GENERATIONS / name for name in removed), *unfinished):
+        shutil.rmtree(path)
+    for link in ("current", "live"):
+        for path in folder.glob(f".{link}-*"):
+            path.unlink()
+    return removed
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _make_folder(path: Path) -> None:
+    """With our mode whatever the umask says, keeping a setgid bit that comes from above."""
+    path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    path.chmod(FOLDER_MODE | (path.stat().st_mode & stat.S_ISGID))
+
+
+def _write_file(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    with open(descriptor, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123 - it is a descriptor
+        os.fchmod(descriptor, FILE_MODE)
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
