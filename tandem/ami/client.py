@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from tandem.ami import actions
-from tandem.ami.connection import AmiConnection, AmiLimits, Clock, EventCallback, new_action_id
+from tandem.ami.connection import AmiConnection, AmiLimits, new_action_id
 from tandem.ami.errors import AmiConnectionLost, AmiError, AmiLoginRefused, AmiRefused, AmiValueRefused
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from tandem.ami.actions import Action
+    from tandem.ami.connection import Clock, EventCallback
     from tandem.ami.wire import Message
 
     StateCallback = Callable[[], Awaitable[object] | None]

@@ -164,7 +164,7 @@ class AmiConnection(Protocol):
 
     def _enqueue(self, action: Action, timeout_s: float, action_id: str, *, is_list: bool) -> Deferred[list[Message]]:
         action_id = action_id or new_action_id()
-        if self._is_over or self._link is None:
+        if self._link is None:
             return fail(AmiConnectionLost(action.name, "not connected", written=False))
         if len(self._queue) >= self._limits.queue:
             return fail(AmiOverloaded(action.name, f"{self._limits.queue} actions wait already", written=False))
@@ -233,13 +233,16 @@ class AmiConnection(Protocol):
 
     def abort(self) -> None:
         """Cut the connection now; what was not written never will be."""
-        if not self._is_over and self._link is not None:
-            self._link.abortConnection()
+        if self._link is not None:
+            link, self._link = self._link, None
+            link.abortConnection()
 
     # -- what comes in
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Cut frames and hand each to whom it belongs."""
+        if self._link is None:
+            return
         self._heard_at = self._clock.seconds()
         handlers = self._handlers
         try:
@@ -322,6 +325,7 @@ class AmiConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
         """Fail everything that waits; what was written is in doubt, and is not sent again."""
         self._is_over = True
+        self._link = None
         if self._next_ping is not None and self._next_ping.active():
             self._next_ping.cancel()
         why = f"connection lost: {reason.getErrorMessage()}"

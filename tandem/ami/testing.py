@@ -12,7 +12,7 @@ In memory, bytes move when the test says so:
 On a port, it is a factory: `TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(asterisk)`.
 
 `astdb` is alive; `lists[action]` holds the events that answer a list action; `answers[action]` replaces the answer to an action;
-`received` keeps every action; `cut_after`, `cut_after_received` and `is_frozen` break things. Answers have the texts and headers of Asterisk
+`received` keeps every action; `cut_after`, `cut_after_received`, `freeze` and `cut` break things. Answers have the texts and headers of Asterisk
 22.10, which tests/asterisk compares with the real one.
 """
 
@@ -96,8 +96,8 @@ class FakeAsterisk(Factory):
         self,
         *,
         username: str = "tandem",
-        secret: str = "a secret for tests",
-        may_filter: bool = True,  # noqa: S107
+        secret: str = "a secret for tests",  # noqa: S107
+        may_filter: bool = True,
     ) -> None:
         self.username = username
         self.secret = secret
@@ -109,7 +109,8 @@ class FakeAsterisk(Factory):
         self.sessions: list[FakeSession] = []  # those up now
         self.logins = 0
         self.is_down = False  # refuse connections (in memory)
-        self.is_frozen = False  # accept bytes, answer nothing
+        self.is_frozen = False  # see `freeze`
+        self.greeting = b"Asterisk Call Manager/11.0.0\r\n"
         self.cut_after: int | None = None  # bytes that the next session may send before it is cut
         self.cut_after_received: int | None = None  # bytes that it may receive
         self._pumps: list[iosim.IOPump] = []
@@ -148,6 +149,16 @@ class FakeAsterisk(Factory):
         """Cut every session now."""
         for session in tuple(self.sessions):
             session.cut()
+
+    def freeze(self) -> None:
+        """As SIGSTOP does: the kernel still accepts connections and bytes, nothing is read or written."""
+        self.is_frozen = True
+
+    def thaw(self) -> None:
+        """As SIGCONT does: everything that was received meanwhile is carried out, late."""
+        self.is_frozen = False
+        for session in tuple(self.sessions):
+            session.thaw()
 
     def sent(self, action: str) -> list[Message]:
         """The actions of that name received so far, over all sessions."""
@@ -189,7 +200,9 @@ class FakeAsterisk(Factory):
     def _astdb(self, message: Message) -> Answer:
         family, key, db = message.get("Family"), message.get("Key"), self.astdb
         path = f"{family}/{key}" if key else family
-        below = sorted(entry for entry in db if f"{entry}/".startswith(f"{path}/"))
+        below: list[str] = []
+        if message.name in {"DBGetTree", "DBDelTree"}:
+            below = sorted(entry for entry in db if f"{entry}/".startswith(f"{path}/"))
         match message.name:
             case "DBPut":
                 db[path] = message.get("Val")
@@ -221,6 +234,8 @@ class FakeSession(Protocol):
         self._asterisk = asterisk
         self._parser = AmiParser(expects_greeting=False)
         self._challenge = ""
+        self._unread = b""  # while frozen
+        self._unwritten = b""
         self._may_send, asterisk.cut_after = asterisk.cut_after, None
         self._may_receive, asterisk.cut_after_received = asterisk.cut_after_received, None
         self.is_logged_in = False
@@ -230,7 +245,7 @@ class FakeSession(Protocol):
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Greet."""
         self._asterisk.sessions.append(self)
-        self.write(b"Asterisk Call Manager/11.0.0\r\n")
+        self.write(self._asterisk.greeting)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002, N802 - Twisted's name
         """Forget the session."""
@@ -242,8 +257,11 @@ class FakeSession(Protocol):
         return self.has_events and (not self.filters or any(pattern.search(text) for pattern in self.filters))
 
     def write(self, data: bytes) -> None:
-        """Send bytes, unless frozen; cut where `cut_after` says."""
-        if self._asterisk.is_frozen or self.transport is None:
+        """Send bytes; cut where `cut_after` says."""
+        if self._asterisk.is_frozen:
+            self._unwritten += data
+            return
+        if self.transport is None:
             return
         if self._may_send is not None:
             data = data[: self._may_send]
@@ -252,6 +270,12 @@ class FakeSession(Protocol):
         if self._may_send == 0:
             self.cut()
 
+    def thaw(self) -> None:
+        """Go on where the session froze."""
+        written, self._unwritten, read, self._unread = self._unwritten, b"", self._unread, b""
+        self.write(written)
+        self.dataReceived(read)
+
     def cut(self) -> None:
         """Close the connection after what was written."""
         if self.transport is not None:
@@ -259,14 +283,16 @@ class FakeSession(Protocol):
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Answer actions, in order."""
+        if self._asterisk.is_frozen:
+            self._unread += data
+            return
         if self._may_receive is not None:
             data = data[: self._may_receive]
             self._may_receive -= len(data)
         for frame in self._parser.feed(data):
             message = Message(frame)
             self._asterisk.received.append(message)
-            if not self._asterisk.is_frozen:
-                self._answer(message)
+            self._answer(message)
         if self._may_receive == 0:
             self.cut()
 
