@@ -1,0 +1,195 @@
+# mypy: disallow-untyped-calls=False
+# (types-peewee leaves some of what we call untyped)
+"""The one door to SQL: work goes in as a function, plain values come out; never lets a model, a query or a cursor leave its thread.
+
+SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns. NORMAL would be faster, but after a power
+cut the last commits may be gone, and a dialer that has placed a call must not forget that it claimed the number. No call waits for
+it: calls are routed from the snapshot.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import peewee
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from tandem.store.errors import StoreError, explain_error
+from tandem.store.lock import StoreLock
+from tandem.store.schema import check_version, latest_version, migrate, read_version, refuse_newer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# How long a transaction waits for another process's; in a thread of ours, so nobody else waits.
+BUSY_TIMEOUT_S: Final = 5
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+)
+_LAZY: Final = (peewee.Model, peewee.Node, peewee.CursorWrapper, peewee.Database)
+
+
+class Store:
+    """A database and its two threads: one writes, one reads, each keeps its connection.
+
+    Work is a function `work(db, *args) -> plain values`. `run` gives it an IMMEDIATE transaction (a deferred one that turns into a
+    write fails with "database is locked" at once), `read` a consistent view in which it cannot write. Nothing is opened before it
+    is needed, and a database that could not be opened is tried again the next time, so a Store may outlive its trouble.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = StoreLock(path)
+        self._db = peewee.SqliteDatabase(str(path), autoconnect=False, timeout=BUSY_TIMEOUT_S)
+        self._writer: ThreadPool | None = None
+        self._reader: ThreadPool | None = None
+
+    def migrate(self) -> list[str]:
+        """Creates the database or brings it to this version, under the lock; the names of the migrations that were applied."""
+        if self._is_current():
+            return []
+        ours = not self.lock.held
+        self.lock.acquire("a migration")
+        try:
+            # It will hold SIP secrets; SQLite gives the files beside it the same mode.
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))
+            self._connect()
+            return migrate(self.path, self._db, datetime.now(UTC))
+        except (peewee.PeeweeException, sqlite3.Error, OSError) as error:
+            raise self._explain(error) from error
+        finally:
+            self._db.close()
+            if ours:
+                self.lock.release()
+
+    def _is_current(self) -> bool:
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            return False
+        try:
+            self._connect()
+            refuse_newer(self.path, self._db)
+            return read_version(self._db) == latest_version()
+        except (peewee.PeeweeException, sqlite3.Error) as error:
+            raise self._explain(error) from error
+        finally:
+            self._db.close()
+
+    def run(
+        self, work: Callable[Concatenate[peewee.SqliteDatabase, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Deferred[T]":
+        """Does `work` in the writer's thread; fires with its result, or StoreError, or what it raised after rolling back."""
+        if self._writer is None:
+            self._writer = _start_thread("tandem-store-writer")
+        return self._defer(self._writer, lambda: self._perform("IMMEDIATE", work, *args, **kwargs))
+
+    def read(
+        self, work: Callable[Concatenate[peewee.SqliteDatabase, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Deferred[T]":
+        """The same in the reader's thread, which no write delays; StoreError if `work` tries to write."""
+        if self._reader is None:
+            self._reader = _start_thread("tandem-store-reader")
+        return self._defer(self._reader, lambda: self._perform("DEFERRED", work, *args, **kwargs))
+
+    def run_now(self, work: Callable[Concatenate[peewee.SqliteDatabase, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same in this thread, for commands without a reactor; the connection is closed again."""
+        try:
+            return self._perform("IMMEDIATE", work, *args, **kwargs)
+        finally:
+            self._db.close()
+
+    def stop(self) -> "Deferred[None]":
+        """Closes what was opened, after the work that is under way, and lets go of the lock."""
+        pools = [pool for pool in (self._writer, self._reader) if pool is not None]
+        self._writer = self._reader = None
+
+        def finish(_: object) -> None:
+            for pool in pools:
+                pool.stop()
+            self.lock.release()
+
+        closing: Deferred[Any] = gatherResults([self._defer(pool, self._db.close) for pool in pools])
+        return closing.addBoth(finish)
+
+    @staticmethod
+    def _defer(pool: ThreadPool, work: Callable[[], T]) -> "Deferred[T]":
+        from twisted.internet import reactor  # noqa: PLC0415 - the application chooses the reactor before
+
+        return deferToThreadPool(reactor, pool, work)
+
+    def _perform(
+        self,
+        transaction: str,
+        work: Callable[Concatenate[peewee.SqliteDatabase, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        try:
+            if self._db.is_closed():
+                self._connect()
+                if transaction == "DEFERRED":
+                    self._db.execute_sql("PRAGMA query_only = ON")
+                check_version(self.path, self._db)
+            with self._db.atomic(transaction):
+                result = work(self._db, *args, **kwargs)
+                _refuse_lazy(result)
+                return result
+        except StoreError:
+            self._db.close()
+            raise
+        except (peewee.PeeweeException, sqlite3.Error) as error:
+            if (explained := explain_error(self.path, error)) is None:
+                raise
+            # The next one starts afresh: the file may have been replaced meanwhile.
+            self._db.close()
+            raise explained from error
+
+    def _connect(self) -> None:
+        """Opens this thread's connection."""
+        if not self.path.exists():
+            raise StoreError(self.path, "there is no database", "run `tandem init`")
+        self._db.connect()
+        for pragma in _PRAGMAS:
+            self._db.execute_sql(pragma)
+
+    def _explain(self, error: BaseException) -> BaseException:
+        if isinstance(error, OSError):
+            return StoreError(self.path, f"cannot be made ({error.strerror})", "check its folder, and who owns that")
+        return explain_error(self.path, error) or error
+
+
+def open_store(path: Path, owner: str | None = None) -> Store:
+    """A database of this version, made or migrated if it must be; with `owner` (`tandem serve`) the lock is kept.
+
+    Raises StoreError: another process holds the lock, a newer schema, a damaged or unreachable file.
+    """
+    store = Store(path)
+    if owner is not None:
+        store.lock.acquire(owner)
+    try:
+        store.migrate()
+    except BaseException:
+        store.lock.release()
+        raise
+    return store
+
+
+def _start_thread(name: str) -> ThreadPool:
+    pool = ThreadPool(minthreads=1, maxthreads=1, name=name)
+    pool.start()
+    return pool
+
+
+def _refuse_lazy(result: object) -> None:
+    """TypeError if a result would still need the connection."""
+    members: object = result.values() if isinstance(result, dict) else result
+    kinds = {type(result), *(map(type, members) if isinstance(members, list | tuple | set | type({}.values())) else ())}
+    for kind in kinds:
+        if issubclass(kind, _LAZY) or hasattr(kind, "__next__"):
+            raise TypeError(f"a {kind.__name__} must not leave the store's thread: return plain values")

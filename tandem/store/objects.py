@@ -1,0 +1,156 @@
+# mypy: disallow-untyped-calls=False
+# (types-peewee leaves some of what we call untyped)
+"""Saves and loads the objects of the PBX by revision; never applies one. Every function is work for a Store.
+
+Objects are ordered by collection and key, not as the document had them: no rule depends on their order, and so a document that was
+only sorted differently is the same revision.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import peewee
+
+from tandem.domain.entities import COLLECTIONS, General, Pbx
+from tandem.store.bodies import GENERAL, decode_body, encode_body
+from tandem.store.revisions import load_head
+from tandem.store.tables import RevisionRow
+
+_AT_REVISION = "since <= :revision AND (until IS NULL OR until > :revision)"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What saving did. With no difference, revision is the head as it was."""
+
+    revision: int
+    added: int
+    changed: int
+    removed: int
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there was anything to save."""
+        return bool(self.added or self.changed or self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some objects of one collection, as one text with a body per line, and the last key; empty at the end.
+
+    One row instead of many: sqlite3 lets go of the interpreter's lock for every row and must get it back from a busy reactor.
+    """
+
+    bodies: str
+    last_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An object that two revisions do not have alike; body is None where the second does not have it."""
+
+    collection: str
+    key: str
+    body: str | None
+
+
+def save_pbx(db: peewee.SqliteDatabase, pbx: Pbx, *, author: str, note: str, at: datetime) -> Saved:
+    """Makes `pbx` the head, object by object; the same PBX again is no new revision. ValueError for a name that is there twice."""
+    left = _encode_pbx(pbx)
+    changed: list[tuple[str, str]] = []
+    removed: list[tuple[str, str]] = []
+    bodies: dict[tuple[str, str], str] = {}
+    for collection, key, body in db.execute_sql("SELECT collection, key, body FROM objects WHERE until IS NULL"):
+        new = left.pop((collection, key), None)
+        if new is None:
+            removed.append((collection, key))
+        elif new != body:
+            changed.append((collection, key))
+            bodies[collection, key] = new
+    saved = Saved(load_head(db), len(left), len(changed), len(removed))
+    if not saved.is_new:
+        return saved
+    revision = saved.revision + 1
+    RevisionRow.insert(
+        number=revision,
+        created_at=at,
+        author=author,
+        note=note,
+        added=saved.added,
+        changed=saved.changed,
+        removed=saved.removed,
+    ).execute(db)
+    connection = db.connection()
+    connection.executemany(
+        "UPDATE objects SET until = ? WHERE collection = ? AND key = ? AND until IS NULL",
+        ((revision, *name) for name in (*changed, *removed)),
+    )
+    connection.executemany(
+        "INSERT INTO objects (collection, key, since, body) VALUES (?, ?, ?, ?)",
+        ((*name, revision, body) for name, body in (bodies | left).items()),
+    )
+    return Saved(revision, saved.added, saved.changed, saved.removed)
+
+
+def load_pbx(db: peewee.SqliteDatabase, revision: int | None = None) -> Pbx:
+    """The PBX at a revision, or at the head; an empty one before the first. KeyError for a revision that does not exist."""
+    head = load_head(db)
+    chosen = head if revision is None else revision
+    if not 0 <= chosen <= head:
+        raise KeyError(chosen)
+    found: dict[str, list[Any]] = {}
+    sql = f"SELECT collection, body FROM objects WHERE {_AT_REVISION} ORDER BY collection, key"  # noqa: S608 - our constant
+    for collection, body in db.execute_sql(sql, {"revision": chosen}):
+        found.setdefault(collection, []).append(decode_body(collection, body))
+    (general,) = found.pop(GENERAL, [General()])
+    return Pbx(general=general, **{collection: tuple(entities) for collection, entities in found.items()})
+
+
+def load_page(db: peewee.SqliteDatabase, revision: int, collection: str, after_key: str, limit: int) -> Page:
+    """The next objects of a collection at a revision, in the order of their keys; pages fit together whatever is written meanwhile."""
+    sql = (
+        "SELECT group_concat(body, char(10)), max(key) FROM (SELECT key, body FROM objects "  # noqa: S608 - our constant
+        f"WHERE collection = :collection AND key > :after AND {_AT_REVISION} ORDER BY key LIMIT :limit)"
+    )
+    values = {"collection": collection, "after": after_key, "revision": revision, "limit": limit}
+    bodies, last_key = db.execute_sql(sql, values).fetchone()
+    return Page(bodies or "", last_key or "")
+
+
+def load_general(db: peewee.SqliteDatabase, revision: int) -> str | None:
+    """The body of the general settings at a revision; None where nothing was saved yet."""
+    sql = f"SELECT body FROM objects WHERE collection = '{GENERAL}' AND {_AT_REVISION}"  # noqa: S608 - our constants
+    row = db.execute_sql(sql, {"revision": revision}).fetchone()
+    return None if row is None else row[0]
+
+
+def load_changes(db: peewee.SqliteDatabase, before: int, after: int, limit: int) -> list[Change]:
+    """What makes revision `after` of revision `before`, in either direction; at most `limit` of it."""
+    sql = (
+        "SELECT named.collection, named.key, o.body FROM ("
+        "SELECT collection, key FROM objects WHERE since > :low AND since <= :high UNION "
+        "SELECT collection, key FROM objects WHERE until > :low AND until <= :high LIMIT :limit) AS named "
+        "LEFT JOIN objects AS o ON o.collection = named.collection AND o.key = named.key "
+        "AND o.since <= :revision AND (o.until IS NULL OR o.until > :revision)"
+    )
+    low, high = sorted((before, after))
+    values = {"low": low, "high": high, "revision": after, "limit": limit}
+    return [Change(*row) for row in db.execute_sql(sql, values).fetchall()]
+
+
+def _encode_pbx(pbx: Pbx) -> dict[tuple[str, str], str]:
+    encoded = {(GENERAL, ""): encode_body(pbx.general)}
+    for collection, key, body in _bodies_of(pbx):
+        if (collection, key) in encoded:
+            raise ValueError(f"{collection}: {key} is there twice")
+        encoded[collection, key] = body
+    return encoded
+
+
+def _bodies_of(pbx: Pbx) -> Iterator[tuple[str, str, str]]:
+    named: Mapping[str, tuple[type, str]] = COLLECTIONS
+    for collection, (_, key) in named.items():
+        for entity in getattr(pbx, collection):
+            yield collection, getattr(entity, key), encode_body(entity)

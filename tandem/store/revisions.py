@@ -1,0 +1,55 @@
+# mypy: disallow-untyped-calls=False
+# (types-peewee leaves some of what we call untyped)
+"""Which revisions there are, and which one is live; every function is work for a Store."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import peewee
+
+from tandem.store.tables import LiveRow, RevisionRow
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One state of the PBX: who made it, when, why, and how many objects it added, changed and removed."""
+
+    number: int
+    created_at: datetime
+    author: str
+    note: str
+    added: int
+    changed: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveMark:
+    """The last revision that was applied successfully, and when."""
+
+    revision: int
+    applied_at: datetime
+
+
+def load_head(db: peewee.SqliteDatabase) -> int:
+    """The newest revision; 0 when there is none."""
+    return RevisionRow.select(peewee.fn.MAX(RevisionRow.number)).scalar(db) or 0
+
+
+def load_revisions(db: peewee.SqliteDatabase, limit: int = 50) -> list[Revision]:
+    """The newest revisions, newest first."""
+    query = RevisionRow.select().order_by(RevisionRow.number.desc()).limit(limit).tuples()
+    return [Revision(*row) for row in query.execute(db)]
+
+
+def load_live(db: peewee.SqliteDatabase) -> LiveMark | None:
+    """What is live; None before the first apply."""
+    row = LiveRow.select(LiveRow.revision, LiveRow.applied_at).tuples().first(db)
+    return None if row is None else LiveMark(*row)
+
+
+def record_live(db: peewee.SqliteDatabase, revision: int, at: datetime) -> None:
+    """Notes that Asterisk has this revision now; KeyError for one that does not exist."""
+    if not RevisionRow.select().where(RevisionRow.number == revision).exists(db):
+        raise KeyError(revision)
+    LiveRow.replace(id=1, revision=revision, applied_at=at).execute(db)

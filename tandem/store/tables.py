@@ -1,0 +1,84 @@
+"""The tables as peewee sees them; never makes or changes one, which migrations do, and is bound to no database: queries name theirs."""
+
+from datetime import UTC, datetime
+
+from peewee import BlobField, CompositeKey, Field, IntegerField, Model, TextField
+
+
+class UtcField(Field):
+    """An aware time, kept as ISO 8601 text in UTC; a naive one is refused."""
+
+    field_type = "TEXT"
+
+    def db_value(self, value: datetime | None) -> str | None:
+        """The text of a time."""
+        return None if value is None else format_time(value)
+
+    def python_value(self, value: str | None) -> datetime | None:
+        """The time of a text."""
+        return None if value is None else datetime.fromisoformat(value)
+
+
+def format_time(at: datetime) -> str:
+    """`2026-11-20T21:30:00.000000+00:00`: sorts as text. ValueError for a naive time."""
+    if at.tzinfo is None:
+        raise ValueError("a time must have a zone")
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+class RevisionRow(Model):
+    """A state of the whole PBX."""
+
+    number = IntegerField(primary_key=True)
+    created_at = UtcField()
+    author = TextField()
+    note = TextField()
+    added = IntegerField()
+    changed = IntegerField()
+    removed = IntegerField()
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "revisions"
+
+
+class ObjectRow(Model):
+    """An object from the revision `since` to the one before `until`."""
+
+    collection = TextField()
+    key = TextField()
+    since = IntegerField()
+    until = IntegerField(null=True)
+    body = TextField()
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "objects"
+        primary_key = CompositeKey("collection", "key", "since")
+
+
+class LiveRow(Model):
+    """The revision that Asterisk has; one row at most."""
+
+    id = IntegerField(primary_key=True)
+    revision = IntegerField()
+    applied_at = UtcField()
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "live"
+
+
+class TokenRow(Model):
+    """An API token, without the token."""
+
+    id = IntegerField(primary_key=True)
+    name = TextField()
+    digest = BlobField()
+    permissions = TextField()
+    created_at = UtcField()
+    last_used_at = UtcField(null=True)
+    expires_at = UtcField(null=True)
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "tokens"
+
+
+TABLES = (RevisionRow, ObjectRow, LiveRow, TokenRow)
