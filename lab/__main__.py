@@ -21,6 +21,7 @@ class ProgressPrinter:
         self._is_terminal = sys.stderr.isatty()
 
     def __call__(self, message: str) -> None:
+        """Print one step."""
         if self._is_terminal:
             sys.stderr.write(f"\r\033[K{message[:100]}")
         elif time.monotonic() - self._last_at >= 5:

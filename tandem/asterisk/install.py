@@ -98,7 +98,7 @@ def read_version(argv: list[str]) -> str:
         return ""
 
 
-def list_mirrors(apt: Path = APT) -> list[str]:
+def list_mirrors(apt: Path) -> list[str]:
     """Debian mirrors that this machine's apt already uses, in the order of its files.
 
     An entry counts when it has component ``main`` and a suite that is a plain name of Debian's (no ``-security``, no third
@@ -155,7 +155,7 @@ def _check_can_make() -> None:
         raise AsteriskUnavailable(
             f"there is no Asterisk here: please install debootstrap (and run this again), or {advice}"
         )
-    if not list_mirrors():
+    if not list_mirrors(APT):
         raise AsteriskUnavailable(f"there is no Asterisk here, and no Debian mirror in {APT}/sources.list*: {advice}")
 
 
@@ -178,7 +178,7 @@ def _make_root(root: Path, progress: Progress) -> None:
         shutil.rmtree(stale)
     problems: list[str] = []
     for suite in SUITES:
-        for mirror in list_mirrors():
+        for mirror in list_mirrors(APT):
             building = Path(tempfile.mkdtemp(prefix="making-", dir=root.parent))
             progress(f"making Asterisk {PINNED_MAJOR} from Debian {suite} in {root} (once; a minute or two)")
             try:

@@ -26,6 +26,9 @@ STOP_TIMEOUT_S = 10.0
 LONGEST_SOCKET_PATH = 107
 """Of a unix socket (unix(7)); Asterisk's is run/asterisk.ctl in our folder."""
 
+NO_ETHERNET = "No ethernet interface found for seeding global EID. You will have to set it manually.\n"
+"""What every asterisk command prints first where there is only a loopback, whatever `entityid` says."""
+
 # Makes the Asterisk's root inside the world: the installed tree read-only, all else empty and in memory, and the instance's folder
 # (and other shared ones) at the same path as on the host, so that no path needs translating.
 BUILD_ROOT = """
@@ -235,7 +238,7 @@ class AsteriskInstance:
             done = self.world.run(argv, cwd="/", timeout_s=timeout_s, check=False)
         except subprocess.TimeoutExpired:
             return None
-        return done.stdout if done.returncode == 0 else None
+        return done.stdout.removeprefix(NO_ETHERNET) if done.returncode == 0 else None
 
     def _describe(self, problem: str) -> str:
         return f"{problem}; its folder is {self.folder}, and its log ends with:\n{self.log_tail()}"

@@ -77,7 +77,9 @@ class World:
             assert self._holder.stderr is not None
             reason = self._holder.stderr.read().decode(errors="replace").strip()
             self.close()
-            raise NamespaceError(f"cannot make mount, PID and network namespaces (root is needed): {reason}")
+            raise NamespaceError(
+                f"cannot make mount, PID and network namespaces (root is needed; in a container, CAP_SYS_ADMIN too): {reason}"
+            )
         pid = int(line)
         for name, flag in (("net", CLONE_NEWNET), ("pid", CLONE_NEWPID), ("mnt", CLONE_NEWNS)):
             if name != "net" or own_network:

@@ -1,0 +1,160 @@
+"""A whole Tandem beside a private Asterisk, driven by its own command line as an admin would; never reaches into the process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from tandem.asterisk.install import AsteriskInstall
+from tandem.asterisk.instance import AsteriskInstance
+
+# Guest mode: the admin's own files, each with one line that includes ours.
+ADMIN_FILES = {
+    "pjsip.conf": """[global]
+type = global
+endpoint_identifier_order = ip,username,anonymous
+
+[udp]
+type = transport
+protocol = udp
+bind = 127.0.0.1:5060
+
+#tryinclude tandem/current/pjsip.conf
+""",
+    "extensions.conf": """[globals]
+#tryinclude tandem/current/extensions.conf
+
+[from-admin]
+exten => 100,1,Answer(1)
+ same => n,Playback(demo-congrats)
+ same => n,Hangup()
+""",
+    "queues.conf": "[general]\nautofill = yes\npersistentmembers = yes\n#tryinclude tandem/current/queues.conf\n",
+    "voicemail.conf": "[general]\nformat = wav\n[zonemessages]\n#tryinclude tandem/current/voicemail.conf\n",
+}
+START_S = 20.0
+
+
+class TandemFailed(RuntimeError):
+    """Tandem did not do what the lab asked; the message has what it said."""
+
+
+class LabPbx:
+    """Context manager: Asterisk runs, and Tandem is set up with `document` in its database; `serve` starts it.
+
+    settings: more settings by dotted key.
+    """
+
+    def __init__(self, install: AsteriskInstall, document: str, settings: Mapping[str, str] | None = None) -> None:
+        self.asterisk = AsteriskInstance(install, config=ADMIN_FILES, shared=[])
+        self._document = document
+        self._settings = dict(settings or {})
+        self.process: subprocess.Popen[Any] | None = None
+
+    def __enter__(self) -> Self:
+        self.asterisk.__enter__()
+        try:
+            self._set_up()
+        except BaseException:
+            self.asterisk.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        try:
+            self.kill()
+        finally:
+            self.asterisk.__exit__(*exc_info)
+
+    @property
+    def folder(self) -> Path:
+        """Tandem's own files: settings, secrets, database, log."""
+        return self.asterisk.folder / "tandem"
+
+    @property
+    def log_path(self) -> Path:
+        """What `tandem serve` wrote."""
+        return self.folder / "serve.log"
+
+    def _set_up(self) -> None:
+        self.folder.mkdir(mode=0o700)
+        for name, secret in self.asterisk.ami_secrets.items():
+            path = self.folder / f"{name}.secret"
+            path.write_text(secret)
+            path.chmod(0o600)
+        values = {
+            "state_dir": self.folder,
+            "run_dir": self.folder / "run",
+            "database.path": self.folder / "tandem.db",
+            "ami.username": "tandem-dialer",
+            "ami.secret_file": self.folder / "tandem-dialer.secret",
+            "ami.config_username": "tandem-config",
+            "ami.config_secret_file": self.folder / "tandem-config.secret",
+            "asterisk.config_dir": self.asterisk.etc / "tandem",
+            "asterisk.recordings_dir": self.asterisk.spool / "monitor",
+        } | self._settings
+        self.tandem("init", *(f"--set={key}={value}" for key, value in values.items()))
+        self.import_document(self._document)
+
+    def tandem(self, *arguments: str, check: bool = True, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Runs one `tandem` command to its end."""
+        return self.asterisk.run(self._argv(*arguments), timeout_s=timeout_s, check=check, env=self._environ())
+
+    def ask(self, *arguments: str) -> Any:
+        """The JSON that one command prints with `--json`."""
+        return json.loads(self.tandem(*arguments, "--json").stdout)
+
+    def import_document(self, text: str) -> None:
+        """Writes the document and imports it."""
+        path = self.folder / "pbx.yaml"
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o600)
+        self.tandem("import", str(path))
+
+    def serve(self) -> None:
+        """Starts `tandem serve` and waits until it says that it is ready."""
+        with self.log_path.open("ab") as log:
+            self.process = self.asterisk.popen(self._argv("serve"), stdout=log, stderr=log, env=self._environ())
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise TandemFailed(f"tandem serve ended with {self.process.returncode}:\n{self.read_log()}")
+            checked = self.tandem("check", "--json", check=False)
+            if checked.returncode == 0:
+                return
+            time.sleep(0.1)
+        raise TandemFailed(f"tandem serve is not ready after {START_S} s:\n{checked.stdout}\n{self.read_log()}")
+
+    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Ends the running Tandem and waits for its end; nothing where none runs."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(how)
+        self.process.wait(timeout=30)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it accepts and never answers."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def read_log(self) -> str:
+        """What `tandem serve` wrote so far."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def _argv(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "tandem", "--settings", str(self.folder / "tandem.yaml"), *arguments]
+
+    @staticmethod
+    def _environ() -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
