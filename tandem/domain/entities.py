@@ -5,6 +5,7 @@ pydantic dataclasses: 100,000 of them take 17 MB. Rules that need a second objec
 """
 
 from dataclasses import field
+from datetime import date
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
@@ -26,6 +27,19 @@ def _refuse_control(value: str) -> str:
 def _refuse_parent(value: str) -> str:
     if ".." in value or value.endswith("/") or "//" in value:
         raise ValueError("must be a sound's name below the sounds folder, such as custom/welcome, without extension")
+    return value
+
+
+def _check_port(value: str) -> str:
+    _, colon, port = value.partition(":")
+    if colon and not 0 < int(port) < 65536:
+        raise ValueError("must have a port from 1 to 65535")
+    return value
+
+
+def _check_date(value: str) -> str:
+    """2026-02-30 is no date, and every year has a 02-29 for this purpose."""
+    date.fromisoformat(value if len(value) == 10 else f"2000-{value}")
     return value
 
 
@@ -55,31 +69,108 @@ def _spread_days(value: object) -> object:
     return tuple(days)
 
 
+# What each pattern below means in words, for error messages; filled by `_matches` while this module loads, constant then.
+RULE_BY_PATTERN: Final[dict[str, str]] = {}
+
+
+def _matches(pattern: str, rule: str) -> StringConstraints:
+    """A pattern for a whole string, and its rule in words."""
+    anchored = rf"\A({pattern})\z"
+    RULE_BY_PATTERN[anchored] = rule
+    return StringConstraints(pattern=anchored)
+
+
 # Names go into section headers, dialplan arguments and AstDB keys, so they hold nothing that any of these would read.
-Name = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z][A-Za-z0-9_-]{0,39}\z")]
-Extension = Annotated[str, StringConstraints(pattern=r"\A[0-9]{2,8}\z")]
-Mailbox = Annotated[str, StringConstraints(pattern=r"\A[0-9]{2,10}\z")]
+Name = Annotated[
+    str,
+    _matches(
+        "[A-Za-z][A-Za-z0-9_-]{0,39}", "must be a letter and then up to 39 letters, digits, dashes or underscores"
+    ),
+]
+Extension = Annotated[str, _matches("[0-9]{2,8}", "must be 2 to 8 digits")]
+Mailbox = Annotated[str, _matches("[0-9]{2,10}", "must be 2 to 10 digits")]
 Text = Annotated[str, StringConstraints(max_length=80), AfterValidator(_refuse_control)]
 Secret = Annotated[str, StringConstraints(min_length=8, max_length=80), AfterValidator(_refuse_control)]
 Prompt = Annotated[
-    str, StringConstraints(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}\z"), AfterValidator(_refuse_parent)
+    str,
+    _matches(
+        "[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}",
+        "must be a sound's name below the sounds folder, such as custom/welcome, without extension",
+    ),
+    AfterValidator(_refuse_parent),
 ]
-Keys = Annotated[str, StringConstraints(pattern=r"\A[0-9*#]{1,8}\z")]
-Language = Annotated[str, StringConstraints(pattern=r"\A[a-z]{2,3}(_[A-Z]{2})?\z")]
-PhoneNumber = Annotated[str, StringConstraints(pattern=r"\A\+?[0-9*#]{1,24}\z")]
+Keys = Annotated[str, _matches("[0-9*#]{1,8}", "must be 1 to 8 keys of a telephone (0-9 * #)")]
+Language = Annotated[str, _matches("[a-z]{2,3}(_[A-Z]{2})?", "must be a language such as en or pt_BR")]
+PhoneNumber = Annotated[
+    str, _matches(r"\+?[0-9*#]{1,24}", "must be 1 to 24 digits (also * and #), with or without a leading +")
+]
 # A caller to block: a whole number, or the beginning of one and a star.
-CallerPattern = Annotated[str, StringConstraints(pattern=r"\A\+?[0-9]{1,20}\*?\z")]
+CallerPattern = Annotated[
+    str,
+    _matches(
+        r"\+?[0-9]{1,20}\*?",
+        "must be up to 20 digits, with or without a leading +, and a star for any number that begins so",
+    ),
+]
 # +493012345 exact, +493012* prefix, _49301[2-5]XX Asterisk pattern, or the word default.
 DidNumber = Annotated[
-    str, StringConstraints(pattern=r"\A(\+?[0-9]{1,20}\*?|\+?[A-Za-z][0-9A-Za-z]{1,19}|_[0-9XZN\[\]+.!-]{1,40})\z")
+    str,
+    _matches(
+        r"\+?[0-9]{1,20}\*?|\+?[A-Za-z][0-9A-Za-z]{1,19}|_[0-9XZN\[\]+.!-]{1,40}",
+        "must be a number (+493012345), the beginning of numbers and a star (+493012*), a pattern (_49301[2-5]XX) or default",
+    ),
 ]
-TimeOfDay = Annotated[str, StringConstraints(pattern=r"\A(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\z")]
-HolidayDate = Annotated[str, StringConstraints(pattern=r"\A([0-9]{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\z")]
-TimeZone = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}\z")]
-Country = Annotated[str, StringConstraints(pattern=r"\A[A-Z]{2}\z")]
-HostPort = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.-]{1,100}(:[0-9]{1,5})?\z")]
-AddressMatch = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:-]{1,100}(/[0-9]{1,3})?\z")]
-ContextExten = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_-]{1,79},[0-9A-Za-z*#+_-]{1,40}\z")]
+TimeOfDay = Annotated[
+    str, _matches("([01][0-9]|2[0-3]):[0-5][0-9]|24:00", "must be a time from 00:00 to 24:00, such as 09:30")
+]
+HolidayDate = Annotated[
+    str,
+    _matches(
+        "([0-9]{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])",
+        "must be a date such as 2026-12-24, or 12-24 for every year",
+    ),
+    AfterValidator(_check_date),
+]
+TimeZone = Annotated[
+    str, _matches("[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}", "must be a time zone such as Europe/Berlin")
+]
+Country = Annotated[str, _matches("[A-Z]{2}", "must be a country's two letters (ISO 3166-1), such as DE")]
+HostPort = Annotated[
+    str,
+    _matches("[A-Za-z0-9.-]{1,100}(:[0-9]{1,5})?", "must be a host name or address, with or without :port"),
+    AfterValidator(_check_port),
+]
+AddressMatch = Annotated[
+    str,
+    _matches(
+        "[A-Za-z0-9.:-]{1,100}(/[0-9]{1,3})?", "must be an address, a network such as 192.0.2.0/24, or a host name"
+    ),
+]
+ContextExten = Annotated[
+    str,
+    _matches(
+        "[A-Za-z0-9_-]{1,79},[0-9A-Za-z*#+_-]{1,40}",
+        "must be a context and an extension of the dialplan, such as lobby,100",
+    ),
+]
+ContextName = Annotated[
+    str, _matches("[A-Za-z0-9_-]{1,79}", "must be a context's name: letters, digits, dashes and underscores")
+]
+SipUser = Annotated[str, _matches("[A-Za-z0-9_.+-]{1,60}", "must be 1 to 60 letters, digits or the signs _ . + -")]
+CallerIdCleanup = Annotated[
+    str,
+    _matches(
+        "(R[0-9]{1,2})?( ?L[0-9]{1,10})?",
+        "must be such as R10 (keep the right-most 10 digits), L1 (take a leading 1 off) or R10 L1",
+    ),
+]
+Pin = Annotated[str, _matches("[0-9]{4,12}", "must be 4 to 12 digits")]
+Email = Annotated[
+    str,
+    _matches(r"[^\s@,|;<>\"\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,100}", "must be an e-mail address"),
+    AfterValidator(_refuse_control),
+]
+Subdivision = Annotated[str, _matches("[A-Z0-9]{1,3}", "must be a subdivision of the country (ISO 3166-2), such as BE")]
 Codec = Literal["alaw", "ulaw", "g722", "gsm", "opus"]
 Permission = Literal["internal", "national", "international"]
 Recording = Literal["no", "yes", "until-queue"]
@@ -165,39 +256,45 @@ class ScheduleDestination:
     closed: "Destination"
 
 
-DESTINATION_KINDS: Final = (
-    "endpoint",
-    "queue",
-    "menu",
-    "voicemail",
-    "dialplan",
-    "external",
-    "announcement",
-    "did",
-    "schedule",
-    "hangup",
-)
+DESTINATION_CLASSES: Final = {
+    "endpoint": EndpointDestination,
+    "queue": QueueDestination,
+    "menu": MenuDestination,
+    "voicemail": VoicemailDestination,
+    "dialplan": DialplanDestination,
+    "external": ExternalDestination,
+    "announcement": AnnouncementDestination,
+    "did": DidDestination,
+    "schedule": ScheduleDestination,
+    "hangup": HangupDestination,
+}
+DESTINATION_KINDS: Final = tuple(DESTINATION_CLASSES)
+
+
+# Sets the union's tags apart from field names in the location of an error.
+DESTINATION_TAG: Final = "destination:"
 
 
 def _kind_of(value: Any) -> str | None:
-    """The kind of a destination: the one key of `DESTINATION_KINDS` that it has."""
+    """The tag of a destination: the one key of `DESTINATION_KINDS` that it has."""
     if isinstance(value, dict):
         kinds = [kind for kind in DESTINATION_KINDS if kind in value]
-        return kinds[0] if len(kinds) == 1 else None
-    return next((kind for kind in DESTINATION_KINDS if hasattr(value, kind)), None)
+    else:
+        kinds = [kind for kind in DESTINATION_KINDS if hasattr(value, kind)]
+    return f"{DESTINATION_TAG}{kinds[0]}" if len(kinds) == 1 else None
 
 
 Destination = Annotated[
-    Annotated[EndpointDestination, Tag("endpoint")]
-    | Annotated[QueueDestination, Tag("queue")]
-    | Annotated[MenuDestination, Tag("menu")]
-    | Annotated[VoicemailDestination, Tag("voicemail")]
-    | Annotated[DialplanDestination, Tag("dialplan")]
-    | Annotated[ExternalDestination, Tag("external")]
-    | Annotated[AnnouncementDestination, Tag("announcement")]
-    | Annotated[DidDestination, Tag("did")]
-    | Annotated[ScheduleDestination, Tag("schedule")]
-    | Annotated[HangupDestination, Tag("hangup")],
+    Annotated[EndpointDestination, Tag("destination:endpoint")]
+    | Annotated[QueueDestination, Tag("destination:queue")]
+    | Annotated[MenuDestination, Tag("destination:menu")]
+    | Annotated[VoicemailDestination, Tag("destination:voicemail")]
+    | Annotated[DialplanDestination, Tag("destination:dialplan")]
+    | Annotated[ExternalDestination, Tag("destination:external")]
+    | Annotated[AnnouncementDestination, Tag("destination:announcement")]
+    | Annotated[DidDestination, Tag("destination:did")]
+    | Annotated[ScheduleDestination, Tag("destination:schedule")]
+    | Annotated[HangupDestination, Tag("destination:hangup")],
     Discriminator(
         _kind_of,
         custom_error_type="destination",
@@ -236,7 +333,7 @@ class Trunk:
     match: tuple[AddressMatch, ...] = ()
     username: Annotated[Text, StringConstraints(min_length=1)] | None = None
     secret: Secret | None = None
-    from_user: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.+-]{1,60}\z")] | None = None
+    from_user: SipUser | None = None
     from_domain: HostPort | None = None
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("alaw", "ulaw")
     # How the carrier writes numbers: as-sent keeps them; national turns 030… and 0049… into 49…, by `country`.
@@ -255,7 +352,7 @@ class Did:
     language: Language | None = None
     recording: Recording = "no"
     # R10 keeps the right-most ten digits of the caller's number, L1 takes a leading 1 off; R is done first.
-    caller_id_cleanup: Annotated[str, StringConstraints(pattern=r"\A(R[0-9]{1,2})?( ?L[0-9]{1,10})?\z")] = ""
+    caller_id_cleanup: CallerIdCleanup = ""
     blocked_callers: tuple[CallerPattern, ...] = ()
     priority: CallerPriority = 0
 
@@ -332,8 +429,8 @@ class VoicemailBox:
 
     mailbox: Mailbox
     name: Text = ""
-    pin: Annotated[str, StringConstraints(pattern=r"\A[0-9]{4,12}\z")]
-    email: Annotated[str, StringConstraints(pattern=r"\A[^\s@,|;<>\"]{1,64}@[A-Za-z0-9.-]{1,100}\z")] | None = None
+    pin: Pin
+    email: Email | None = None
     language: Language | None = None
     time_zone: TimeZone | None = None
 
@@ -359,7 +456,7 @@ class Schedule:
     holidays: tuple[HolidayDate, ...] = ()
     # Public holidays of a country (ISO 3166-1) and, if given, of one of its subdivisions (ISO 3166-2 without the country).
     holiday_country: Country | None = None
-    holiday_subdivision: Annotated[str, StringConstraints(pattern=r"\A[A-Z0-9]{1,3}\z")] | None = None
+    holiday_subdivision: Subdivision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -386,7 +483,7 @@ class General:
     emergency_trunk: Name | None = None
     # Dialled by endpoints to hear their messages.
     voicemail_number: PhoneNumber = "*97"
-    allowed_contexts: tuple[Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_-]{1,79}\z")], ...] = ()
+    allowed_contexts: tuple[ContextName, ...] = ()
     blocked_callers: tuple[CallerPattern, ...] = ()
 
 

@@ -23,6 +23,7 @@ from tandem.domain.entities import (
     VoicemailDestination,
 )
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
+from tandem.domain.loops import MAX_CHAIN
 from tandem.domain.numbers import clean_caller_id, normalise_number
 from tandem.domain.schedules import is_open
 from tandem.domain.snapshot import Snapshot
@@ -39,8 +40,8 @@ Target = (
     | HangupDestination
 )
 
-# Deeper chains of DIDs and schedules than anyone writes on purpose end the call.
-MAX_STEPS: Final = 20
+# How many destinations `resolve` looks at: the longest chain that the references check allows, and what it leads to.
+MAX_STEPS: Final = MAX_CHAIN + 1
 BLOCKED: Final = HangupDestination(hangup=HANGUP_CAUSE_BY_NAME["rejected"])
 INACTIVE: Final = HangupDestination(hangup=HANGUP_CAUSE_BY_NAME["unallocated"])
 DEAD_END: Final = HangupDestination(hangup=HANGUP_CAUSE_BY_NAME["no-route"])

@@ -1,0 +1,179 @@
+"""Finds circles that a call could follow for ever, over a whole PBX; never follows one itself (chains of any length are walked flat).
+
+*Automatic* steps are those that need nobody: a DID and both branches of a schedule, an announcement's `then`, a menu's `timeout` and
+`invalid`, a queue's `closed`, `full`, `join_empty`, `leave_empty`. A queue's own `timeout` is no circle: the caller has waited,
+members could answer, and waiting on is a thing people want. A key that the caller presses is none either.
+
+*Fallback* steps are those on the day FastAGI is gone: there a menu is its `fallback`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from tandem.domain.entities import (
+    AnnouncementDestination,
+    Destination,
+    DidDestination,
+    MenuDestination,
+    Pbx,
+    Queue,
+    QueueDestination,
+    ScheduleDestination,
+)
+from tandem.domain.numbers import parse_did_number
+from tandem.domain.problems import Location, Problem
+
+# Where a call is: ("menu", "main"). DIDs by kind and key: ("did exact", "49301").
+Place = tuple[str, str]
+Steps = Mapping[Place, tuple[Place, ...]]
+
+# tandem.domain.routing.resolve gives up after this many DIDs and schedules.
+MAX_CHAIN: Final = 20
+
+
+def find_loops(pbx: Pbx) -> Iterator[Problem]:
+    """A problem per circle of automatic steps, per circle of fallback steps, and per chain of DIDs and schedules that is too long."""
+    places = _places(pbx)
+    automatic = _steps(pbx, {menu.name: (menu.timeout, menu.invalid) for menu in pbx.menus})
+    seen: set[frozenset[Place]] = set()
+    for circle in _circles(automatic):
+        seen.add(frozenset(circle))
+        yield Problem(places[circle[0]], f"leads back to itself without an exit: {_told(circle)}")
+    fallback = _steps(pbx, {menu.name: (menu.fallback,) for menu in pbx.menus})
+    for circle in _circles(fallback):
+        menu = next((place for place in circle if place[0] == "menu"), None)
+        if menu is not None and frozenset(circle) not in seen:
+            told = _told(circle)
+            yield Problem((*places[menu], "fallback"), f"leads back to itself while FastAGI is gone: {told}")
+    if not seen:  # a circle has no end, so it is no long chain besides
+        yield from _long_chains(pbx)
+
+
+def walk_destinations(pbx: Pbx) -> Iterator[tuple[Location, Destination]]:
+    """Every destination that an object of the PBX names, and where it stands; branches of schedules stay inside."""
+    for index, announcement in enumerate(pbx.announcements):
+        yield ("announcements", index, "then"), announcement.then
+    for index, menu in enumerate(pbx.menus):
+        for keys, destination in menu.options.items():
+            yield ("menus", index, "options", keys), destination
+        yield ("menus", index, "invalid"), menu.invalid
+        yield ("menus", index, "timeout"), menu.timeout
+        yield ("menus", index, "fallback"), menu.fallback
+    for index, queue in enumerate(pbx.queues):
+        yield ("queues", index, "fallback"), queue.fallback
+        for field in ("closed", "timeout", "full", "join_empty", "leave_empty"):
+            if (destination := getattr(queue, field)) is not None:
+                yield ("queues", index, field), destination
+    for index, did in enumerate(pbx.dids):
+        yield ("dids", index, "destination"), did.destination
+
+
+def _places(pbx: Pbx) -> dict[Place, Location]:
+    places: dict[Place, Location] = {}
+    for kind, collection in (("announcement", "announcements"), ("menu", "menus"), ("queue", "queues")):
+        for index, entity in enumerate(getattr(pbx, collection)):
+            places[kind, entity.name] = (collection, index)
+    for index, did in enumerate(pbx.dids):
+        if (place := _did_place(did.number)) is not None:
+            places[place] = ("dids", index)
+    return places
+
+
+def _steps(pbx: Pbx, menu_steps: Mapping[str, tuple[Destination, ...]]) -> Steps:
+    steps: dict[Place, tuple[Place, ...]] = {}
+    for announcement in pbx.announcements:
+        steps["announcement", announcement.name] = tuple(_next_places(announcement.then))
+    for name, destinations in menu_steps.items():
+        steps["menu", name] = tuple(place for destination in destinations for place in _next_places(destination))
+    for queue in pbx.queues:
+        steps["queue", queue.name] = tuple(place for leave in _leaves(queue) for place in _next_places(leave))
+    for did in pbx.dids:
+        place, following = _did_place(did.number), tuple(_next_places(did.destination))
+        if place is not None and following:
+            steps[place] = following
+    return steps
+
+
+def _leaves(queue: Queue) -> Iterator[Destination]:
+    """Where a caller can be sent who has not waited."""
+    yield queue.fallback
+    for destination in (queue.closed, queue.full, queue.join_empty, queue.leave_empty):
+        if destination is not None:
+            yield destination
+
+
+def _next_places(destination: Destination) -> Iterator[Place]:
+    match destination:
+        case ScheduleDestination():
+            yield from _next_places(destination.open)
+            yield from _next_places(destination.closed)
+        case DidDestination(did=number):
+            if (place := _did_place(number)) is not None:
+                yield place
+        case MenuDestination(menu=name):
+            yield "menu", name
+        case QueueDestination(queue=name):
+            yield "queue", name
+        case AnnouncementDestination(announcement=name):
+            yield "announcement", name
+
+
+def _did_place(number: str) -> Place | None:
+    """None for an invalid pattern, which is reported elsewhere."""
+    try:
+        parsed = parse_did_number(number)
+    except ValueError:
+        return None
+    return f"did {parsed.kind}", parsed.key
+
+
+def _circles(steps: Steps) -> Iterator[list[Place]]:
+    """A circle for every step back into the path that led to it; depth first, with a stack of our own."""
+    done: set[Place] = set()
+    for start in steps:
+        path = {} if start in done else {start: iter(steps[start])}
+        while path:
+            last, following = next(reversed(path.items()))
+            here = next(following, None)
+            if here is None:
+                done.add(last)
+                del path[last]
+            elif here in path:
+                order = list(path)
+                yield order[order.index(here) :]
+            elif here not in done:
+                path[here] = iter(steps.get(here, ()))
+
+
+def _told(circle: list[Place]) -> str:
+    return " -> ".join(_name_place(place) for place in [*circle, circle[0]])
+
+
+def _name_place(place: Place) -> str:
+    kind, name = place
+    return f"{kind.replace('did', 'DID').replace(' exact', '')} {name}".rstrip()
+
+
+def _long_chains(pbx: Pbx) -> Iterator[Problem]:
+    """Destinations behind which more than MAX_CHAIN DIDs and schedules stand one after the other."""
+    behind = {place: did.destination for did in pbx.dids if (place := _did_place(did.number)) is not None}
+    for location, destination in walk_destinations(pbx):
+        length = 0
+        level = [destination]
+        while level and length <= MAX_CHAIN:
+            length += max(_chain_steps(there) for there in level)
+            places = {place for there in level for place in _next_places(there)}
+            level = [behind[place] for place in places if place in behind]
+        if length > MAX_CHAIN:
+            yield Problem(location, f"follows more than {MAX_CHAIN} DIDs and schedules, one after the other")
+
+
+def _chain_steps(destination: Destination) -> int:
+    """How many steps `resolve` takes at most before it looks at another object's destination."""
+    match destination:
+        case ScheduleDestination():
+            return 1 + max(_chain_steps(destination.open), _chain_steps(destination.closed))
+        case DidDestination():
+            return 1
+        case _:
+            return 0

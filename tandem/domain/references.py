@@ -1,0 +1,263 @@
+"""The rules that need more than one object: names, numbers, targets and circles; never looks outside of the PBX it is given."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from tandem.domain.entities import (
+    COLLECTIONS,
+    AnnouncementDestination,
+    Destination,
+    DialplanDestination,
+    DidDestination,
+    EndpointDestination,
+    ExternalDestination,
+    MenuDestination,
+    Pbx,
+    QueueDestination,
+    Schedule,
+    ScheduleDestination,
+    Trunk,
+    VoicemailDestination,
+)
+from tandem.domain.loops import find_loops, walk_destinations
+from tandem.domain.numbers import number_plan, parse_did_number, pattern_regex
+from tandem.domain.problems import Location, Problem, suggest
+from tandem.domain.schedules import check_holiday_region, load_zone
+
+# Section names that mean something to Asterisk itself. A PJSIP endpoint `anonymous` would let everybody in.
+RESERVED_NAMES: Final = {
+    "trunks": frozenset({"anonymous", "global", "system"}),
+    "queues": frozenset({"general"}),
+}
+RESERVED_CONTEXTS: Final = frozenset({"general", "globals"})
+RESERVED_CONTEXT_PREFIX: Final = "tandem-"
+# AstDB keeps `sales` and `sales-timeout` side by side, so no second queue may be called so.
+_KEY_SUFFIXES: Final = {
+    "queues": ("timeout", "full", "joinempty", "leaveempty"),
+    "announcements": ("then",),
+    "schedules": ("closed",),
+}
+_MAX_SUGGESTIONS: Final = 100
+
+
+def check_pbx(pbx: Pbx) -> tuple[Problem, ...]:
+    """Everything that is wrong between the objects of a PBX, in the order of the document."""
+    check = _Check(pbx)
+    problems = [
+        *check.general(),
+        *check.trunks(),
+        *check.endpoints(),
+        *check.zones(),
+        *check.queues(),
+        *check.names(),
+        *check.numbers(),
+        *check.dids(),
+        *check.targets(),
+        *find_loops(pbx),
+    ]
+    order = {collection: index for index, collection in enumerate(("general", *COLLECTIONS))}
+    problems.sort(key=lambda problem: (order[str(problem.location[0])], _index_of(problem.location)))
+    return tuple(problems)
+
+
+def _index_of(location: Location) -> int:
+    return location[1] if len(location) > 1 and isinstance(location[1], int) else -1
+
+
+class _Check:
+    """The checks of one PBX, over the names it has."""
+
+    def __init__(self, pbx: Pbx) -> None:
+        self._pbx = pbx
+        self._known: dict[str, frozenset[str]] = {
+            collection: frozenset(getattr(entity, key) for entity in getattr(pbx, collection))
+            for collection, (_, key) in COLLECTIONS.items()
+            if collection != "dids"
+        }
+        self._did_keys: dict[tuple[str, str], int] = {}
+        # Looking for a near name is slow, so a document full of unknown names is not searched for ever.
+        self._near: dict[tuple[str, str], str] = {}
+
+    def general(self) -> Iterator[Problem]:
+        """Country, time zone, trunks and contexts of the general settings."""
+        general = self._pbx.general
+        if general.country is not None:
+            yield from _raised(("general", "country"), number_plan, general.country)
+        yield from _raised(("general", "time_zone"), load_zone, general.time_zone)
+        for field in ("outbound_trunk", "emergency_trunk"):
+            if (trunk := getattr(general, field)) is not None:
+                yield from self._unknown(("general", field), "trunk", "trunks", trunk)
+        for index, context in enumerate(general.allowed_contexts):
+            if context in RESERVED_CONTEXTS or context.startswith(RESERVED_CONTEXT_PREFIX):
+                yield Problem(("general", "allowed_contexts", index), f"{context!r} is reserved")
+
+    def trunks(self) -> Iterator[Problem]:
+        """What registering and national trunks need."""
+        for index, trunk in enumerate(self._pbx.trunks):
+            yield from self._trunk(("trunks", index), trunk)
+
+    def _trunk(self, at: Location, trunk: Trunk) -> Iterator[Problem]:
+        if trunk.authentication == "registration":
+            for field in ("username", "secret"):
+                if getattr(trunk, field) is None:
+                    yield Problem((*at, field), "is missing: a trunk that registers needs a username and a secret")
+        if trunk.country is not None:
+            yield from _raised((*at, "country"), number_plan, trunk.country)
+        elif trunk.numbers == "national" and self._pbx.general.country is None:
+            yield Problem((*at, "numbers"), "national numbers need a country, here or in general")
+
+    def endpoints(self) -> Iterator[Problem]:
+        """Voicemail boxes of endpoints."""
+        for index, endpoint in enumerate(self._pbx.endpoints):
+            if endpoint.voicemail is not None:
+                at = ("endpoints", index, "voicemail")
+                yield from self._unknown(at, "voicemail box", "voicemail_boxes", endpoint.voicemail)
+
+    def zones(self) -> Iterator[Problem]:
+        """Time zones and holiday regions."""
+        for index, box in enumerate(self._pbx.voicemail_boxes):
+            if box.time_zone is not None:
+                yield from _raised(("voicemail_boxes", index, "time_zone"), load_zone, box.time_zone)
+        for index, schedule in enumerate(self._pbx.schedules):
+            if schedule.time_zone is not None:
+                yield from _raised(("schedules", index, "time_zone"), load_zone, schedule.time_zone)
+            yield from _holiday_region(("schedules", index), schedule)
+
+    def queues(self) -> Iterator[Problem]:
+        """Members and schedules of queues."""
+        for index, queue in enumerate(self._pbx.queues):
+            if queue.schedule is not None:
+                yield from self._unknown(("queues", index, "schedule"), "schedule", "schedules", queue.schedule)
+            seen: set[str] = set()
+            for place, member in enumerate(queue.members):
+                at = ("queues", index, "members", place, "endpoint")
+                yield from self._unknown(at, "endpoint", "endpoints", member.endpoint)
+                if member.endpoint in seen:
+                    yield Problem(at, f"endpoint {member.endpoint} is a member already")
+                seen.add(member.endpoint)
+
+    def names(self) -> Iterator[Problem]:
+        """One object per name (Asterisk does not tell capitals apart everywhere), and no name that means something else."""
+        for collection, (_, key) in COLLECTIONS.items():
+            if key not in {"name", "mailbox"}:
+                continue  # extensions and DIDs are numbers
+            first: dict[str, int] = {}
+            for index, entity in enumerate(getattr(self._pbx, collection)):
+                name = getattr(entity, key)
+                at = (collection, index, key)
+                if name.lower() in RESERVED_NAMES.get(collection, ()):
+                    yield Problem(at, f"{name!r} is reserved by Asterisk")
+                if (before := first.setdefault(name.lower(), index)) != index:
+                    yield Problem(at, f"{name!r} is taken by {collection}[{before}]")
+                yield from self._shadowed_key(at, collection, name)
+
+    def _shadowed_key(self, at: Location, collection: str, name: str) -> Iterator[Problem]:
+        stem, _, suffix = name.rpartition("-")
+        if collection == "schedules" and suffix.isdigit():
+            stem, suffix = stem.removesuffix("-closed"), "closed"
+        if stem in self._known.get(collection, ()) and suffix in _KEY_SUFFIXES.get(collection, ()):
+            yield Problem(at, f"{name!r} is reserved beside {stem!r} for its own use; choose another name")
+
+    def numbers(self) -> Iterator[Problem]:
+        """One object per number inside."""
+        taken: dict[str, str] = {}
+        for at, number in self._numbers_inside():
+            problem = Problem(at, f"number {number} is taken by ")
+            if (before := taken.setdefault(number, problem.path)) != problem.path:
+                yield Problem(at, problem.message + before)
+
+    def _numbers_inside(self) -> Iterator[tuple[Location, str]]:
+        general = self._pbx.general
+        for index, number in enumerate(general.emergency_numbers):
+            yield ("general", "emergency_numbers", index), number
+        yield ("general", "voicemail_number"), general.voicemail_number
+        for collection in ("endpoints", "announcements", "menus", "queues"):
+            for index, entity in enumerate(getattr(self._pbx, collection)):
+                if entity.extension is not None:
+                    yield (collection, index, "extension"), entity.extension
+
+    def dids(self) -> Iterator[Problem]:
+        """One DID per key, and patterns that mean something."""
+        for index, did in enumerate(self._pbx.dids):
+            at = ("dids", index, "number")
+            try:
+                key = _did_key(did.number)
+            except ValueError as error:
+                yield Problem(at, str(error))
+                continue
+            if (before := self._did_keys.setdefault(key, index)) != index:
+                other = self._pbx.dids[before].number
+                yield Problem(at, f"{did.number} is the same number as {other} (dids[{before}])")
+
+    def targets(self) -> Iterator[Problem]:
+        """Every destination leads to something that exists."""
+        for location, destination in walk_destinations(self._pbx):
+            yield from self._target(location, destination)
+
+    def _target(self, at: Location, destination: Destination) -> Iterator[Problem]:  # noqa: C901 - one case per kind
+        match destination:
+            case EndpointDestination(endpoint=name):
+                yield from self._unknown((*at, "endpoint"), "endpoint", "endpoints", name)
+            case QueueDestination(queue=name):
+                yield from self._unknown((*at, "queue"), "queue", "queues", name)
+            case MenuDestination(menu=name):
+                yield from self._unknown((*at, "menu"), "menu", "menus", name)
+            case AnnouncementDestination(announcement=name):
+                yield from self._unknown((*at, "announcement"), "announcement", "announcements", name)
+            case VoicemailDestination(voicemail=name):
+                yield from self._unknown((*at, "voicemail"), "voicemail box", "voicemail_boxes", name)
+            case DidDestination(did=number):
+                yield from self._unknown_did((*at, "did"), number)
+            case ScheduleDestination(schedule=name):
+                yield from self._unknown((*at, "schedule"), "schedule", "schedules", name)
+                yield from self._target((*at, "open"), destination.open)
+                yield from self._target((*at, "closed"), destination.closed)
+            case DialplanDestination(dialplan=place):
+                context = place.partition(",")[0]
+                if context not in self._pbx.general.allowed_contexts:
+                    yield Problem((*at, "dialplan"), f"context {context!r} is not in general.allowed_contexts")
+            case ExternalDestination(trunk=None):
+                if self._pbx.general.outbound_trunk is None:
+                    yield Problem((*at, "external"), "needs a trunk, here or as general.outbound_trunk")
+            case ExternalDestination(trunk=str(name)):
+                yield from self._unknown((*at, "trunk"), "trunk", "trunks", name)
+
+    def _unknown(self, at: Location, what: str, collection: str, name: str) -> Iterator[Problem]:
+        if name in self._known[collection]:
+            return
+        if (collection, name) not in self._near and len(self._near) < _MAX_SUGGESTIONS:
+            self._near[collection, name] = suggest(name, self._known[collection])
+        yield Problem(at, f"there is no {what} {name!r}{self._near.get((collection, name), '')}")
+
+    def _unknown_did(self, at: Location, number: str) -> Iterator[Problem]:
+        """`+4930…` and `4930…` are one DID."""
+        try:
+            known = _did_key(number) in self._did_keys
+        except ValueError as error:
+            yield Problem(at, str(error))
+            return
+        if not known:
+            yield Problem(at, f"there is no DID {number!r}")
+
+
+def _holiday_region(at: Location, schedule: Schedule) -> Iterator[Problem]:
+    if schedule.holiday_country is not None:
+        field = "holiday_country" if schedule.holiday_subdivision is None else "holiday_subdivision"
+        yield from _raised((*at, field), check_holiday_region, schedule.holiday_country, schedule.holiday_subdivision)
+    elif schedule.holiday_subdivision is not None:
+        yield Problem((*at, "holiday_subdivision"), "needs a holiday_country")
+
+
+def _did_key(number: str) -> tuple[str, str]:
+    """What makes two DIDs the same; ValueError for an invalid pattern."""
+    parsed = parse_did_number(number)
+    return parsed.kind, pattern_regex(parsed.key) if parsed.kind == "pattern" else parsed.key
+
+
+def _raised(at: Location, check: Callable[..., object], *values: object) -> Iterable[Problem]:
+    """The ValueError of a check as a problem."""
+    try:
+        check(*values)
+    except ValueError as error:
+        return (Problem(at, str(error)),)
+    return ()
