@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from confgen.generations import (
+    drop_link,
     linked_generation,
     read_generation,
     remove_old_generations,
@@ -57,7 +58,7 @@ async def apply_snapshot(snapshot: Snapshot, target: RenderTarget, folder: Path,
     or an error in between) is reloaded by the next apply. One apply at a time: the caller sees to that.
 
     ValueUnrepresentable and HandEdited: nothing was touched. OSError: nothing was switched. Whatever `reload` raises: the previous
-    generation is current again, and modules reloaded so far run on the new one until the next apply.
+    generation is current again, modules reloaded so far run on the new one, and the next apply reloads them all.
     """
     previous, generation, plan = await deferToThread(_prepare, snapshot, target, folder)
     if generation != previous:
@@ -66,8 +67,7 @@ async def apply_snapshot(snapshot: Snapshot, target: RenderTarget, folder: Path,
         for module in plan.modules:
             await reload(module)
     except BaseException:
-        if previous is not None and generation != previous:
-            await deferToThread(switch_link, folder, "current", previous)
+        await deferToThread(_take_back, folder, previous)
         raise
     await deferToThread(_confirm, folder, generation)
     applied = Applied(snapshot.revision, generation, previous, plan.changed, plan.modules)
@@ -92,6 +92,13 @@ def _prepare(snapshot: Snapshot, target: RenderTarget, folder: Path) -> tuple[st
         unread = plan_files(plan.files, read_generation(folder, live).files if live is not None else {}).changed
         plan = Plan(plan.files, plan.changed, modules_of((*plan.changed, *unread)))
     return previous, generation, plan
+
+
+def _take_back(folder: Path, previous: str | None) -> None:
+    """After a failed reload: what is on the disk is the previous generation, what Asterisk runs is unknown, so the next apply reloads all."""
+    drop_link(folder, "live")
+    if previous is not None:
+        switch_link(folder, "current", previous)
 
 
 def _confirm(folder: Path, generation: str) -> None:

@@ -114,7 +114,7 @@ def list_generations(folder: Path) -> tuple[str, ...]:
 def linked_generation(folder: Path, link: Link) -> str | None:
     """The generation that `current` or `live` points to, None if there is no such link or it points nowhere."""
     try:
-        target = Path(os.readlink(folder / link))
+        target = (folder / link).readlink()
     except FileNotFoundError:
         return None
     return target.name if (folder / target).is_dir() else None
@@ -132,6 +132,12 @@ def switch_link(folder: Path, link: Link, name: str) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+    _sync_folder(folder)
+
+
+def drop_link(folder: Path, link: Link) -> None:
+    """Takes a link away; none is fine."""
+    (folder / link).unlink(missing_ok=True)
     _sync_folder(folder)
 
 
