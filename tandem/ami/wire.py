@@ -12,6 +12,7 @@ unescapes `%0d%0a` in a caller's number and Asterisk prints it raw. Readers ther
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tandem.ami.errors import AmiForged, AmiProtocolError, AmiValueRefused
@@ -123,10 +124,15 @@ def read_event_name(frame: bytes) -> bytes:
 class Message:
     """One frame, read on demand. Header names are compared as Asterisk spells them; values are UTF-8 with U+FFFD for what is not."""
 
-    __slots__ = ("frame",)
+    __slots__ = ("_lines",)
 
     def __init__(self, frame: bytes) -> None:
-        self.frame = frame
+        self._lines = b"\r\n%b\r\n" % frame  # so that every line has an end on both sides
+
+    @property
+    def frame(self) -> bytes:
+        """The bytes it was made of."""
+        return self._lines[2:-2]
 
     @property
     def kind(self) -> str:
@@ -139,26 +145,20 @@ class Message:
         return self._first_line()[1]
 
     def _first_line(self) -> tuple[str, str]:
-        kind, _, name = _decode(self.frame.split(LINE_END, 1)[0]).partition(": ")
+        kind, _, name = _decode(self._lines[2 : self._lines.find(LINE_END, 2)]).partition(": ")
         return kind, name
 
     def get(self, header: str, default: str = "") -> str:
         """Value of a header that Asterisk writes at most once. Raises `AmiForged` when it is there twice (see the module's rules)."""
-        key = b"\r\n%b: " % header.encode()
-        frame = self.frame
-        if frame.startswith(key[2:]):
-            start = len(key) - 2
-        else:
-            start = frame.find(key)
-            if start < 0:
-                return default
-            start += len(key)
-        end = frame.find(LINE_END, start)
-        if end < 0:
-            return _decode(frame[start:])
-        if frame.find(key, end) >= 0:
-            raise AmiForged(f"{self.name}: header {header} is there twice")
-        return _decode(frame[start:end])
+        key = _encode_key(header)
+        lines = self._lines
+        start = lines.find(key)
+        if start < 0:
+            return default
+        if lines.rfind(key) != start:
+            raise AmiForged(f"{self.name[:40]!r}: header {header} is there twice")
+        start += len(key)
+        return lines[start : lines.find(LINE_END, start)].decode("utf-8", "replace")
 
     def all(self, header: str) -> tuple[str, ...]:
         """Values of a header that Asterisk repeats (`Output`, `ChanVariable`), in order."""
@@ -167,14 +167,19 @@ class Message:
     def items(self) -> list[tuple[str, str]]:
         """Every header in order, repetitions included; a line without a colon has an empty name."""
         pairs = []
-        for line in self.frame.split(LINE_END):
+        for line in self._lines[2:-2].split(LINE_END):
             name, colon, value = _decode(line).partition(":")
             pairs.append((name, value.removeprefix(" ")) if colon else ("", name))
         return pairs
 
     def __repr__(self) -> str:
         # Values may be secrets, or a stranger's text: not for logs.
-        return f"<Message {self.kind} {self.name!r} {len(self.frame)} bytes>"
+        return f"<Message {self.kind} {self.name!r} {len(self._lines) - 4} bytes>"
+
+
+@lru_cache(maxsize=1024)
+def _encode_key(header: str) -> bytes:
+    return b"\r\n%b: " % header.encode()
 
 
 def _decode(value: bytes) -> str:

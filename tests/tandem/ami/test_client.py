@@ -195,9 +195,9 @@ class ClientTests(SynchronousTestCase):
         line.pass_time(60)
         assert line.asterisk.sent("Originate") == []
 
-    def test_ten_thousand_db_puts_through_a_window(self) -> None:
+    def test_thousands_of_db_puts_through_a_window(self) -> None:
         line = self.line(window=100).start()
-        puts = [line.client.send(actions.db_put("did", f"+49{number}", f"queue,{number}")) for number in range(10_000)]
+        puts = [line.client.send(actions.db_put("did", f"+49{number}", f"queue,{number}")) for number in range(2_000)]
         assert len(line.client._connection._in_flight) == 100
         line.asterisk.flush()
         for put in puts:
