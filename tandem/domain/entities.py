@@ -372,7 +372,7 @@ class Menu:
     inter_digit_timeout_s: Annotated[float, Field(ge=0.5, le=10)] = 2.0
     # How often the menu is heard again after a wrong key, or after silence, before the call goes to that destination.
     invalid_retries: Annotated[int, Field(ge=0, le=9)] = 2
-    invalid_prompts: tuple[Prompt, ...] = ("option-is-invalid",)
+    invalid_prompts: tuple[Prompt, ...] = ("pm-invalid-option",)
     invalid: Destination
     timeout_retries: Annotated[int, Field(ge=0, le=9)] = 2
     timeout_prompts: tuple[Prompt, ...] = ()

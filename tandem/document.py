@@ -1,0 +1,273 @@
+"""The PBX document (YAML) to entities and back; never lets YAML decide on a type, and never runs, includes or repeats anything.
+
+Scalars are read as the strings that are written there and the model converts them, so `0301234567`, `17:30` and `no` arrive as
+they are. An export is canonical: the same PBX is always the same bytes, and reading and writing it again changes none.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, Final
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from tandem.domain.entities import (
+    WEEKDAYS,
+    General,
+    HangupDestination,
+    OpenHours,
+    Pbx,
+    QueueMember,
+    ScheduleDestination,
+)
+from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
+from tandem.domain.problems import Location, Problem, describe_errors
+from tandem.domain.references import check_pbx
+
+MAX_DOCUMENT_CHARACTERS: Final = 64 * 1024 * 1024
+MAX_DEPTH: Final = 30
+_LOADER: Final = getattr(
+    yaml, "CBaseLoader", yaml.BaseLoader
+)  # libyaml where PyYAML was built with it: ten times as fast
+_PBX: Final = TypeAdapter(Pbx)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentProblem:
+    """One thing that is wrong in a document. path: `dids[3].number`; line: from 1, None where no line is to blame."""
+
+    path: str
+    line: int | None
+    message: str
+
+
+class DocumentError(ValueError):
+    """A document that is refused, with everything that is wrong in it; `str()` has one problem per line."""
+
+    def __init__(self, source: str, problems: tuple[DocumentProblem, ...]) -> None:
+        self.source = source
+        self.problems = problems
+        super().__init__("\n".join(map(self._tell, problems)))
+
+    def _tell(self, problem: DocumentProblem) -> str:
+        place = self.source if problem.line is None else f"{self.source}:{problem.line}"
+        return ": ".join(filter(None, (place, problem.path, problem.message)))
+
+
+def read_document(text: str, source: str = "document") -> Pbx:
+    """The PBX of a document, checked as a whole; DocumentError names every problem with path, line and rule."""
+    value, lines = _read_yaml(text, source)
+    try:
+        pbx = _PBX.validate_python(value)
+    except ValidationError as error:
+        problems = describe_errors(error)
+    else:
+        problems = check_pbx(pbx)
+        if not problems:
+            return pbx
+    found = [DocumentProblem(problem.path, _line_of(lines, problem), problem.message) for problem in problems]
+    raise DocumentError(source, tuple(sorted(found, key=lambda problem: problem.line or 0)))
+
+
+# ------------------------------------------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Where a value stands, beside the value: its line and those of its parts, by key or index."""
+
+    line: int
+    parts: dict[str | int, "_Lines"]
+
+
+class _Refused(Exception):
+    """Something that a document must not have."""
+
+    def __init__(self, event: yaml.Event, location: Location, message: str) -> None:
+        super().__init__(message)
+        self.line = _line(event)
+        self.problem = Problem(location, message)
+
+
+def _line(event: yaml.Event) -> int:
+    assert event.start_mark is not None
+    return event.start_mark.line + 1
+
+
+def _read_yaml(text: str, source: str) -> tuple[Any, _Lines]:
+    if len(text) > MAX_DOCUMENT_CHARACTERS:
+        message = f"is larger than {MAX_DOCUMENT_CHARACTERS // 1024 // 1024} million characters"
+        raise DocumentError(source, (DocumentProblem("", None, message),))
+    try:
+        return _read_top(yaml.parse(text, Loader=_LOADER))
+    except _Refused as refused:
+        found = DocumentProblem(refused.problem.path, refused.line, refused.problem.message)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else None
+        found = DocumentProblem("", line, f"is no YAML: {error.problem or error.context}")
+    except (yaml.YAMLError, UnicodeError) as error:
+        found = DocumentProblem("", None, f"is no YAML: {str(error).splitlines()[0]}")
+    raise DocumentError(source, (found,))
+
+
+def _read_top(events: Iterator[yaml.Event]) -> tuple[Any, _Lines]:
+    next(events)  # StreamStart
+    start = next(events)
+    if not isinstance(start, yaml.DocumentStartEvent):
+        raise _Refused(start, (), "is empty; a PBX without anything is written {}")
+    value, lines = _read_node(next(events), events, ())
+    next(events)  # DocumentEnd
+    more = next(events)
+    if not isinstance(more, yaml.StreamEndEvent):
+        raise _Refused(more, (), "must be one YAML document, not several")
+    return value, lines
+
+
+def _read_node(event: yaml.Event, events: Iterator[yaml.Event], at: Location) -> tuple[Any, _Lines]:
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+        raise _Refused(event, at, "must not use anchors (&) or aliases (*); text that begins so is written in quotes")
+    if getattr(event, "tag", None) not in {None, "!"}:
+        raise _Refused(event, at, "must not use tags (!)")
+    if len(at) > MAX_DEPTH:
+        raise _Refused(event, at[:2], f"is nested more than {MAX_DEPTH} deep")
+    lines = _Lines(_line(event), {})
+    if isinstance(event, yaml.MappingStartEvent):
+        return _read_mapping(events, at, lines), lines
+    if isinstance(event, yaml.SequenceStartEvent):
+        items: list[Any] = []
+        while not isinstance(following := next(events), yaml.SequenceEndEvent):
+            item, lines.parts[len(items)] = _read_node(following, events, (*at, len(items)))
+            items.append(item)
+        return items, lines
+    assert isinstance(event, yaml.ScalarEvent)
+    return event.value, lines
+
+
+def _read_mapping(events: Iterator[yaml.Event], at: Location, lines: _Lines) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
+    seen: set[str] = set()
+    while not isinstance(key_event := next(events), yaml.MappingEndEvent):
+        key, key_lines = _read_node(key_event, events, at)
+        if not isinstance(key, str):
+            raise _Refused(key_event, at, "must have plain text as keys")
+        if key in seen:
+            raise _Refused(key_event, (*at, key), "stands here twice")
+        seen.add(key)
+        event = next(events)
+        value, value_lines = _read_node(event, events, (*at, key))
+        lines.parts[key] = _Lines(key_lines.line, value_lines.parts)
+        # `menus:` with nothing behind it says as much as no `menus:`.
+        if not (isinstance(event, yaml.ScalarEvent) and value == "" and not event.style):
+            mapping[key] = value
+    return mapping
+
+
+def _line_of(lines: _Lines, problem: Problem) -> int:
+    """The line of the deepest part of the problem's path that is there."""
+    for step in problem.location:
+        if step not in lines.parts:
+            break
+        lines = lines.parts[step]
+    return lines.line
+
+
+# ------------------------------------------------------------------------------------------------------ writing
+
+# What every YAML reader, of 1.1 and 1.2, takes for the same text without quotes; the rest is quoted.
+_PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./@-]*( [A-Za-z][A-Za-z0-9_./@-]*)*")
+_NOT_TEXT: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+_CAUSE_NAMES: Final = {cause: name for name, cause in HANGUP_CAUSE_BY_NAME.items()}
+_MAX_WIDTH: Final = 110
+
+
+def write_document(pbx: Pbx) -> str:
+    """The document of a PBX: objects in their order, keys in the order of the model, defaults left out. It holds secrets."""
+    sections = [_write_section(name, value) for name, value in _set_fields(pbx)]
+    return "\n".join(sections) if sections else "{}\n"
+
+
+def _write_section(name: str, value: Any) -> str:
+    if isinstance(value, General):
+        return f"{name}:\n{''.join(_write_keys(_set_fields(value), '  '))}"
+    return f"{name}:\n" + "".join(_write_item(entity, "  ") for entity in value)
+
+
+def _set_fields(entity: Any) -> list[tuple[str, Any]]:
+    """The fields that differ from their defaults."""
+    found: list[tuple[str, Any]] = []
+    for field in fields(entity):
+        value = getattr(entity, field.name)
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        # A lone `hangup: normal` is the kind of a destination, so it is written though it is the default.
+        if value != default or isinstance(entity, HangupDestination):
+            found.append((field.name, value))
+    return found
+
+
+def _write_item(value: Any, indent: str) -> str:
+    """One item of a list, `- ` before its first line."""
+    if is_dataclass(value) and not isinstance(value, OpenHours | QueueMember):
+        text = "".join(_write_keys(_set_fields(value), indent + "  "))
+        return f"{indent}- {text.removeprefix(indent + '  ')}"
+    return f"{indent}- {_flow(value)}\n"
+
+
+def _write_keys(pairs: list[tuple[str, Any]], indent: str) -> Iterator[str]:
+    for key, value in pairs:
+        if isinstance(value, ScheduleDestination):
+            yield f"{indent}{_scalar(key)}:\n{''.join(_write_keys(_set_fields(value), indent + '  '))}"
+        elif isinstance(value, dict) and value:
+            yield f"{indent}{_scalar(key)}:\n{''.join(_write_keys(list(value.items()), indent + '  '))}"
+        elif _is_list(value) and (is_dataclass(value[0]) or len(indent + key + _flow(value)) > _MAX_WIDTH):
+            yield f"{indent}{_scalar(key)}:\n{''.join(_write_item(item, indent + '  ') for item in value)}"
+        else:
+            yield f"{indent}{_scalar(key)}: {_flow(value)}\n"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value)
+
+
+def _flow(value: Any) -> str:
+    """A value on one line."""
+    if isinstance(value, HangupDestination):
+        return f"{{hangup: {_CAUSE_NAMES.get(value.hangup, value.hangup)}}}"
+    if isinstance(value, OpenHours):
+        days = _scalar(", ".join(_day_ranges(value.days)))
+        return f"{{days: {days}, start: {_scalar(value.start)}, end: {_scalar(value.end)}}}"
+    if is_dataclass(value):
+        return f"{{{', '.join(f'{key}: {_flow(part)}' for key, part in _set_fields(value))}}}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_flow, value))}]"
+    return _scalar(value) if value != {} else "{}"
+
+
+def _scalar(value: str | bool | float | None) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(int(value)) if value == int(value) else repr(value)
+    assert isinstance(value, str)
+    if _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _day_ranges(days: tuple[str, ...]) -> Iterator[str]:
+    """`mon-fri` for a row of three or more, which the model spreads into the same days again."""
+    at = 0
+    while at < len(days):
+        length = 1
+        while at + length < len(days) and length < len(WEEKDAYS) and _follows(days[at + length - 1], days[at + length]):
+            length += 1
+        if length > 2:
+            yield f"{days[at]}-{days[at + length - 1]}"
+        else:
+            yield from days[at : at + length]
+        at += length
+
+
+def _follows(day: str, following: str) -> bool:
+    return WEEKDAYS[(WEEKDAYS.index(day) + 1) % len(WEEKDAYS)] == following
