@@ -145,12 +145,13 @@ def _holder(value: str, settings: Mapping[str, Any]) -> tuple[str, object]:
 
 
 def _name_field(path: str, entity: Any, value: str) -> str:
-    """`path` and the entity's field with this value; `path` alone where the value was made from several fields."""
-    for field in fields(entity) if entity is not None else ():
-        held = getattr(entity, field.name)
-        if held == value or (isinstance(held, tuple) and value in held):
-            return f"{path}.{field.name}"
-    return path
+    """`path` and the entity's field with this value; `path` alone where the value was made from several fields.
+
+    Two fields with the same value are both named: which one the template had come to is not known.
+    """
+    held = {field.name: getattr(entity, field.name) for field in fields(entity)} if entity is not None else {}
+    names = [name for name, it in held.items() if it == value or (isinstance(it, tuple) and value in it)]
+    return " or ".join(f"{path}.{name}" for name in names) or path
 
 
 def _refuse_same_queues(snapshot: Snapshot) -> None:

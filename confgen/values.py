@@ -162,6 +162,18 @@ def finalize(value: object) -> object:
     raise TypeError(f"a template must print text or whole numbers, not {type(value).__name__}")
 
 
+def only_text(escape: Callable[[str], ConfText]) -> Callable[[object], ConfText]:
+    """The filter that escapes a str and refuses anything else as `finalize` does."""
+
+    def escape_text(value: object) -> ConfText:
+        if isinstance(value, str):
+            return escape(value)
+        finalize(value)
+        raise TypeError(f"a template must filter text, not {type(value).__name__}")
+
+    return escape_text
+
+
 FILTERS: Final[dict[str, Callable[[str], ConfText]]] = {
     "comment": escape_comment,
     "section": escape_section,
@@ -188,6 +200,6 @@ def make_environment() -> Environment:
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update({name: only_text(escape) for name, escape in FILTERS.items()})
     environment.filters["yes_no"] = lambda flag: "yes" if flag else "no"
     return environment

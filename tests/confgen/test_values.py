@@ -166,7 +166,9 @@ class TestTemplates:
             if position == "[":
                 assert all(expression.endswith("| section") for expression in expressions), line
             elif position == "; ":
-                assert all(expression.endswith("| comment") or expression == "revision" for expression in expressions), line
+                assert all(
+                    expression.endswith("| comment") or expression == "revision" for expression in expressions
+                ), line
             elif position == '#include "':
                 assert all(expression.endswith("| include_path") for expression in expressions), line
             elif position == 'callerid = "':
