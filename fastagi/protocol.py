@@ -79,6 +79,7 @@ class SessionTable:
     def discard(self, session: "AgiProtocol") -> None:
         """Forgets a session that is over; tells whoever waits for the last one."""
         self.open.discard(session)
+        session.forget()
         if self.on_empty is not None and not self.open:
             self.on_empty()
 
@@ -115,12 +116,17 @@ class Phase(Enum):
     CLOSING = "the end of the connection"
 
 
+ENVIRONMENT, RUNNING, ASTERISK, ELSEWHERE, CLOSING = (
+    Phase  # an attribute of an enum costs 85 ns on the hot path, a global 14
+)
+
+
 class AgiProtocol(Protocol):
     """Bytes <-> Session, for one connection of Asterisk's."""
 
     def __init__(self, table: SessionTable) -> None:
         self._table = table
-        self._phase = Phase.ENVIRONMENT
+        self._phase = ENVIRONMENT
         self._since = 0.0  # when the phase began; for ELSEWHERE when the decision began
         self._received = b""
         self._reader = ResponseReader()
@@ -149,7 +155,7 @@ class AgiProtocol(Protocol):
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Takes any part of the conversation."""
         phase = self._phase
-        if phase is Phase.ASTERISK or phase is Phase.ELSEWHERE:
+        if phase is ASTERISK or phase is ELSEWHERE:
             try:
                 responses = self._reader.feed(data)
             except WireError as error:
@@ -157,7 +163,7 @@ class AgiProtocol(Protocol):
             else:
                 if responses:
                     self._receive(responses)
-        elif phase is Phase.ENVIRONMENT:
+        elif phase is ENVIRONMENT:
             self._received += data
             if self._received.endswith(b"\n\n") or len(self._received) > MAX_ENVIRONMENT_BYTES:
                 self._start()
@@ -166,7 +172,7 @@ class AgiProtocol(Protocol):
         """Tells the script, which may still finish something else."""
         self.connected = 0
         if self._coroutine is None:
-            self._phase = Phase.CLOSING
+            self._phase = CLOSING
             self._table.discard(self)
         else:
             self._hang_up("connection lost")
@@ -176,16 +182,16 @@ class AgiProtocol(Protocol):
     def check_time(self, now: float) -> None:
         """Ends a phase that takes too long."""
         phase, limits, elapsed = self._phase, self._table.limits, now - self._since
-        if phase is Phase.ELSEWHERE:
+        if phase is ELSEWHERE:
             if elapsed > limits.decision_s:
                 self._since, self._awaited = now, None
                 self._throw(DecisionTooSlow(f"no decision within {limits.decision_s} s"))
-        elif phase is Phase.ASTERISK:
+        elif phase is ASTERISK:
             if elapsed > limits.idle_s:
                 self._table.counters.timed_out += 1
                 self._table.warn("FastAGI %s: no answer from Asterisk for %.0f s", self._name(), limits.idle_s)
                 self._hang_up("no answer from Asterisk")
-        elif phase is Phase.ENVIRONMENT:
+        elif phase is ENVIRONMENT:
             if elapsed > limits.environment_s:
                 self._table.counters.timed_out += 1
                 self._table.warn("FastAGI %s: no environment within %.0f s", self._peer(), limits.environment_s)
@@ -197,6 +203,10 @@ class AgiProtocol(Protocol):
         """Cuts the connection, whoever still wants to say something."""
         if self.connected:
             self._wire.abortConnection()
+
+    def forget(self) -> None:
+        """Cuts the reference cycles of a session that is over: the garbage collector has nothing to do."""
+        self._session = None
 
     # ---- the conversation
 
@@ -223,31 +233,29 @@ class AgiProtocol(Protocol):
         self._step(self._coroutine.send, None)
 
     def _send(self, line: bytes) -> None:
-        if self._phase is not Phase.RUNNING:
+        if self._phase is not RUNNING:
             raise RuntimeError("a command outside of its script, or a second one before the answer to the first")
-        self._phase = Phase.ASTERISK
+        self._phase = ASTERISK
         self._wire.write(line)
 
     def _receive(self, responses: list[Response]) -> None:
         """One answer to the command in flight, HANGUP, or both; anything else was not written by res_agi."""
-        assert self._session is not None
-        assert self._coroutine is not None
-        if self._session.hung_up:  # the answer that a HANGUP overtook, or noise
+        session, coroutine = self._session, self._coroutine
+        assert session is not None
+        assert coroutine is not None
+        if session.hung_up:  # the answer that a HANGUP overtook, or noise
             return
-        answers = [response for response in responses if response is not HANGUP]
-        if len(answers) > (self._phase is Phase.ASTERISK) or not self._reader.at_boundary():
-            self._malformed(WireError("response: more than one command was answered"))
+        hangups = responses.count(HANGUP)
+        if len(responses) - hangups > (self._phase is ASTERISK) or not self._reader.at_boundary():
+            self._malformed(WireError("response: not to a command of ours"))
             return
-        if len(answers) < len(responses):
-            self._session.hung_up = True
+        session.hung_up = hangups > 0
         if responses[0] is HANGUP:
             self._hang_up("hang-up")
             return
         self._since = self._table.clock()
-        self._step(self._coroutine.send, answers[0])
-        if (
-            self._session.hung_up and self._coroutine is not None
-        ):  # it said so behind the answer, and the script waits elsewhere
+        self._step(coroutine.send, responses[0])
+        if session.hung_up and self._coroutine is not None:  # said behind the answer, and the script waits elsewhere
             self._hang_up("hang-up")
 
     def _hang_up(self, why: str) -> None:
@@ -273,7 +281,7 @@ class AgiProtocol(Protocol):
     def _step(self, advance: Callable[[Any], object], argument: object) -> None:
         """Runs the script to its next await or its end. The supervised edge: whatever it raises ends here."""
         counters, clock = self._table.counters, self._table.clock
-        self._phase = Phase.RUNNING
+        self._phase = RUNNING
         started = clock()
         try:
             awaited = advance(argument)
@@ -296,7 +304,7 @@ class AgiProtocol(Protocol):
             logger.exception("FastAGI %s: its script failed", self._name())
             self._end()
         else:
-            if self._phase is Phase.RUNNING:
+            if self._phase is RUNNING:
                 self._await_elsewhere(awaited)
         now = clock()
         elapsed = now - started
@@ -305,14 +313,14 @@ class AgiProtocol(Protocol):
             counters.longest_step_s = elapsed
             if elapsed > self._table.limits.decision_s:
                 logger.warning("FastAGI %s: its script blocked everybody for %.2f s", self._name(), elapsed)
-        if self._phase is not Phase.ELSEWHERE:
+        if self._phase is not ELSEWHERE:
             self._since = now
 
     def _await_elsewhere(self, awaited: object) -> None:
         if not isinstance(awaited, Deferred):
             self._throw(TypeError(f"a script awaits its session or a Deferred, not {type(awaited).__name__}"))
             return
-        self._phase = Phase.ELSEWHERE
+        self._phase = ELSEWHERE
         self._awaited = awaited
         awaited.addBoth(self._resume, awaited)
 
@@ -332,7 +340,7 @@ class AgiProtocol(Protocol):
             self._table.discard(self)
 
     def _close(self) -> None:
-        self._phase = Phase.CLOSING
+        self._phase = CLOSING
         if self.connected:
             self._wire.loseConnection()
 

@@ -15,8 +15,8 @@ from typing import Any, cast
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.protocol import Factory
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
@@ -68,6 +68,7 @@ class AgiService(Service):
     ) -> None:
         self.sessions = SessionTable(scripts, limits, allow_networks(peers))
         self.host, self.port = host, port
+        self._peers = peers
         self._reactor, self._loop, self._listener = reactor, loop, listener
         self._stop_s = stop_s
         self._server: Deferred[asyncio.Server] | None = None
@@ -81,6 +82,8 @@ class AgiService(Service):
         listener = self._listener or _listen(self.host, self.port)
         self._listener = None
         self.host, self.port = listener.getsockname()[:2]
+        if set(LOOPBACK) <= set(self._peers) and allow_networks(LOOPBACK)(self.host):
+            self.sessions.allows = None  # only this host reaches a loopback address: nothing to ask about each peer
         if self._loop is not None:
             server = self._loop.create_server(lambda: LoopAgiProtocol(self.sessions), sock=listener, backlog=BACKLOG)
             self._server = Deferred.fromCoroutine(_as_deferred(self._loop, server))
@@ -173,7 +176,7 @@ class LoopAgiProtocol(AgiProtocol, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """As connectionLost."""
-        self.connectionLost(Failure(ConnectionDone() if error is None else ConnectionLost(str(error))))
+        self.connectionLost(connectionDone if error is None else Failure(ConnectionLost(str(error))))
 
     def pause_writing(self) -> None:
         """One short line is in flight at most: nothing to pause."""

@@ -324,7 +324,7 @@ class Session:
 
     async def say_number(self, number: int, escape_digits: str = "", gender: str = "") -> str | None:
         """Says a number; `gender` is the language's own letter, where it has one."""
-        words = (number, escape_digits, *_optional(gender or None))
+        words: tuple[str | int, ...] = (number, escape_digits, *_optional(gender or None))
         return _digit(await self.command("SAY NUMBER", *words), "SAY NUMBER")
 
     async def say_date(self, said_at: datetime, escape_digits: str = "") -> str | None:
@@ -339,7 +339,7 @@ class Session:
         self, said_at: datetime, escape_digits: str = "", date_format: str = "ABdY 'digits/at' IMp", timezone: str = ""
     ) -> str | None:
         """Says an aware time by `date_format` (voicemail.conf explains the letters) in `timezone`, or in Asterisk's own."""
-        words = (_epoch(said_at), escape_digits, date_format, *_optional(timezone or None))
+        words: tuple[str | int, ...] = (_epoch(said_at), escape_digits, date_format, *_optional(timezone or None))
         return _digit(await self.command("SAY DATETIME", *words), "SAY DATETIME")
 
     # ---- speech recognition: False where there is no engine, no speech object or no such grammar
