@@ -29,25 +29,31 @@ VARIABLE_DID: Final = "TANDEM_DID"  # the called number as the carrier sent it, 
 VARIABLE_CALLER: Final = "TANDEM_CALLER"
 VARIABLE_PERMISSIONS: Final = "TANDEM_PERMISSIONS"  # set_var of an endpoint: internal-national-international
 VARIABLE_RECORDING: Final = "TANDEM_RECORDING"  # no | yes | until-queue, once recording was decided
+VARIABLE_TRUNK: Final = "TANDEM_TRUNK"  # the trunk that a call came from
 
-# AstDB: family/key = value. Keys of numbers are digits (tandem.domain.numbers.number_key).
-FAMILY_META: Final = "tandem-meta"  # revision; patterns = how many; default = jump of the default DID
+# AstDB: family/key = value, made by tandem.domain.last_known. Keys of numbers are tandem.domain.numbers.normalise_number's; `/` inside
+# a key separates a name from what is kept about it, since a name cannot hold one.
+FAMILY_META: Final = (
+    "tandem-meta"  # revision, written last; default = jump of the default DID; prefix-lengths = 9&7, longest first
+)
 FAMILY_DID: Final = "tandem-did"  # number = jump
 FAMILY_PREFIX: Final = "tandem-prefix"  # prefix = jump; longest wins
-FAMILY_PATTERN: Final = "tandem-pattern"  # 1..n = regular expression; 1-jump..n-jump = jump; first match wins
-FAMILY_BLOCK: Final = "tandem-block"  # caller's number, or its beginning and a star = 1; for one DID: did:caller
+FAMILY_PATTERN: Final = "tandem-pattern"  # 1..n = regular expression, 1/jump..n/jump = jump; first match wins
+FAMILY_BLOCK: Final = (
+    "tandem-block"  # caller, or its beginning and a star = 1; lengths = 5&3; for one DID with `did:` before it
+)
 FAMILY_TRUNK: Final = "tandem-trunk"  # trunk = country code,national prefix,international prefix; absent: as sent
 FAMILY_INTERNAL: Final = "tandem-internal"  # number inside = jump
-FAMILY_ENDPOINT: Final = "tandem-endpoint"  # extension = ring time,mailbox,language
+FAMILY_ENDPOINT: Final = "tandem-endpoint"  # extension = ring time in s,mailbox
 FAMILY_MENU: Final = "tandem-menu"  # menu = jump of its fallback
 FAMILY_QUEUE: Final = (
-    "tandem-queue"  # queue-status = jump (status: timeout full joinempty leaveempty); queue = its fallback
+    "tandem-queue"  # queue = jump of its fallback; queue/wait = s; queue/timeout, /full, /joinempty… = jump
 )
-FAMILY_ANNOUNCEMENT: Final = "tandem-announcement"  # name = prompts joined by &; name-then = jump
+FAMILY_ANNOUNCEMENT: Final = "tandem-announcement"  # name = how many prompts; name/1.. = prompt; name/then = jump
 FAMILY_SCHEDULE: Final = (
-    "tandem-schedule"  # name = how many open spans; name-1.. = IFTIME spans; name-closed, name-closed-1.. = holidays
+    "tandem-schedule"  # name = how many open spans; name/1.. = IFTIME span; name/closed/1.. = closed day
 )
-FAMILY_BRANCH: Final = "tandem-branch"  # id = schedule; id-open, id-closed = jump
+FAMILY_BRANCH: Final = "tandem-branch"  # id = schedule; id/open, id/closed = jump
 FAMILIES: Final = (
     FAMILY_META,
     FAMILY_DID,
@@ -74,7 +80,7 @@ class Jump:
 
     target: extension, queue, menu, mailbox, exten (dialplan), number (external), announcement, Q.850 cause or branch id.
     option: voicemail: `s` leaves the instructions out; dialplan: the context; external: the trunk (empty: the outbound trunk).
-    priority: caller priority in a queue, 0 to 99. language: empty keeps the channel's.
+    priority: caller priority in a queue, 0 to 99; the highest that a call was given counts. language: empty keeps the channel's.
     recording: no, yes, until-queue; empty keeps what was decided before. caller: a caller number to set; empty keeps it.
     """
 
