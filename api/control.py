@@ -5,7 +5,8 @@ The socket's folder and file belong to Tandem's user alone (0700, 0600): whoever
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
+from typing import Any, BinaryIO, cast
 
 from klein import Klein
 from klein.resource import KleinResource
@@ -13,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from api.errors import answer_failure, write_json
+from api.errors import Refused, answer_failure, write_json
 
 MAX_CALLS = 1000
 
@@ -25,6 +26,7 @@ class UseCases:
     read_health: Callable[[], dict[str, Any]]
     list_calls: Callable[[int], list[dict[str, Any]]]
     apply_head: Callable[[], Awaitable[dict[str, Any]]]
+    import_document: Callable[[str, str], Awaitable[dict[str, Any]]]
 
 
 class Control:
@@ -61,5 +63,20 @@ class Control:
 
         async def run() -> bytes:
             return write_json(request, await self._use_cases.apply_head())
+
+        return Deferred.fromCoroutine(run())
+
+    @app.route("/import", methods=["POST"])
+    def import_document(self, request: Request) -> Deferred[bytes]:
+        """Makes the PBX document in the body the head and brings it live; `?note=` for the history."""
+        note = (request.args or {}).get(b"note", [b""])[0].decode("utf-8", "replace")
+        body = cast(BinaryIO, request.content).read()
+
+        async def run() -> bytes:
+            try:
+                text = body.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise Refused(HTTPStatus.BAD_REQUEST, f"the document is not UTF-8: {error}") from None
+            return write_json(request, await self._use_cases.import_document(text, note))
 
         return Deferred.fromCoroutine(run())

@@ -121,12 +121,14 @@ class LabPbx:
         with self.log_path.open("ab") as log:
             self.process = self.asterisk.popen(self._argv("serve"), stdout=log, stderr=log, env=self._environ())
         deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
+        while True:
             if self.process.poll() is not None:
                 raise TandemFailed(f"tandem serve ended with {self.process.returncode}:\n{self.read_log()}")
             checked = self.tandem("check", "--json", check=False)
             if checked.returncode == 0:
                 return
+            if time.monotonic() > deadline:
+                break
             time.sleep(0.1)
         raise TandemFailed(f"tandem serve is not ready after {START_S} s:\n{checked.stdout}\n{self.read_log()}")
 

@@ -2,15 +2,15 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from tandem.ami import actions
 from tandem.ami.actions import Action
+from tandem.ami.connection import Clock
 from tandem.ami.errors import AmiError
 from tandem.domain.routing import QueueFacts
 
@@ -33,22 +33,22 @@ class Facts(Service):
     Events would be fresher, but they can be forged by a stranger's number (asterisk-notes); the answer to our own ActionID cannot.
     """
 
-    def __init__(self, ask: Callable[[Action], Awaitable[list[Fields]]], clock: IReactorTime) -> None:
+    def __init__(self, ask: Callable[[Action], Awaitable[list[Fields]]], clock: Clock) -> None:
         self._ask = ask
         self._clock = clock
         self._queues: dict[str, QueueFacts] = {}
         self._read_at = -UNKNOWN_AFTER_S
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.refresh()))
-        self._loop.clock = clock
+        self._loop.clock = cast(Any, clock)
 
     def startService(self) -> None:  # noqa: N802
         """Asks at once, then regularly."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._loop.start(ASK_EVERY_S)
 
     def stopService(self) -> None:  # noqa: N802
         """Facts kept from before are soon unknown by their age."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:
             self._loop.stop()
 

@@ -12,7 +12,7 @@ from tandem.cli.words import tell_call
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_obj
-def calls(screen: Screen, limit: int, as_json: bool) -> None:  # noqa: FBT001
+def calls(screen: Screen, limit: int, as_json: bool) -> None:
     """What was decided for the last calls, and what became of them."""
     settings = screen.load_settings()
     try:

@@ -29,7 +29,7 @@ class Finding:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_obj
-def check(screen: Screen, as_json: bool) -> None:  # noqa: FBT001
+def check(screen: Screen, as_json: bool) -> None:
     """Look at everything that Tandem needs; exit code 1 when something is not well."""
     settings = screen.load_settings()
     findings = [Finding("settings", well=True, found="valid"), *list_findings(settings)]
@@ -71,7 +71,9 @@ def check_ami(settings: "Settings", username: str, secret: str | None, privilege
 
     what = f"AMI login {username}"
     if secret is None:
-        return Finding(what, well=False, found="no secret is set", remedy="set ami.secret_file and ami.config_secret_file")
+        return Finding(
+            what, well=False, found="no secret is set", remedy="set ami.secret_file and ami.config_secret_file"
+        )
     place = f"{settings.ami.host} port {settings.ami.port}"
     try:
         version = probe_login(settings.ami.host, settings.ami.port, username, secret, timeout_s=TIMEOUT_S)
@@ -101,7 +103,9 @@ def check_fastagi(settings: "Settings") -> Finding:
     except OSError as error:
         return Finding(what, False, f"{place}: {error}", "start Tandem (`systemctl start tandem`, or `tandem serve`)")
     if b"TANDEM_REVISION" not in line:
-        return Finding(what, False, f"{place} closed the session", "does fastagi.allowed_peers hold this host? The log says why")
+        return Finding(
+            what, False, f"{place} closed the session", "does fastagi.allowed_peers hold this host? The log says why"
+        )
     return Finding(what, well=True, found=f"{place} decides")
 
 

@@ -26,13 +26,13 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(socket_path: Path, method: str, path: str, *, timeout_s: float = 60.0) -> Any:
+def ask(socket_path: Path, method: str, path: str, body: bytes | None = None, *, timeout_s: float = 60.0) -> Any:
     """The JSON answer. NotRunning when there is no process, ControlFailed with its message when it refuses."""
     connection = _UnixConnection(socket_path, timeout_s)
     try:
-        connection.request(method, path)
+        connection.request(method, path, body)
         response = connection.getresponse()
-        body = json.loads(response.read())
+        answer = json.loads(response.read())
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning(f"no Tandem is running here (nothing answers at {socket_path})") from error
     except PermissionError as error:
@@ -42,5 +42,5 @@ def ask(socket_path: Path, method: str, path: str, *, timeout_s: float = 60.0) -
     finally:
         connection.close()
     if response.status >= 400:
-        raise ControlFailed(str(body.get("error", {}).get("message", response.reason)))
-    return body
+        raise ControlFailed(str(answer.get("error", {}).get("message", response.reason)))
+    return answer

@@ -39,7 +39,7 @@ class Screen:
         for line in lines:
             self.out.print(line, markup=False)
 
-    def write_json(self, value: Any) -> None:  # noqa: ANN401 - any JSON
+    def write_json(self, value: Any) -> None:
         """One JSON document on standard output."""
         sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 

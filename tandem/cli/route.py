@@ -19,7 +19,9 @@ def _parse_at(_context: click.Context, _parameter: click.Parameter, value: str |
     try:
         at = datetime.fromisoformat(value)
     except ValueError:
-        raise click.BadParameter("must be an ISO 8601 time such as 2026-12-24T10:30 or 2026-12-24T10:30+01:00") from None
+        raise click.BadParameter(
+            "must be an ISO 8601 time such as 2026-12-24T10:30 or 2026-12-24T10:30+01:00"
+        ) from None
     return at if at.tzinfo else at.astimezone(UTC)
 
 
@@ -47,13 +49,15 @@ def explain(
 
     Exit code 1 when no DID matches.
     """
-    from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did  # noqa: PLC0415
     from tandem.domain.dialplan import encode_jump  # noqa: PLC0415
     from tandem.domain.entities import QueueDestination  # noqa: PLC0415
+    from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did  # noqa: PLC0415
 
     snapshot = _read_document(screen, document) if document is not None else _read_live(screen)
     if trunk is not None and trunk not in snapshot.trunks:
-        screen.fail(exits.USAGE, f"--trunk: there is no trunk {trunk!r}; there are {', '.join(snapshot.trunks) or 'none'}")
+        screen.fail(
+            exits.USAGE, f"--trunk: there is no trunk {trunk!r}; there are {', '.join(snapshot.trunks) or 'none'}"
+        )
     found = route_did(snapshot, did, caller, trunk, at)
     reasons = list(found.reasons)
     destination = found.destination
@@ -84,7 +88,9 @@ def explain(
         if destination is not None:
             screen.say(f"  -> {describe_destination(destination)}")
     if destination is None:
-        screen.fail(exits.FAILED, "No DID matches, and there is no default: the caller hears that the number is not in use.")
+        screen.fail(
+            exits.FAILED, "No DID matches, and there is no default: the caller hears that the number is not in use."
+        )
 
 
 def _read_document(screen: Screen, path: Path) -> "Snapshot":

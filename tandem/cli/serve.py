@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from typing import cast
 
 import click
 
@@ -12,7 +13,7 @@ from tandem.cli.main import Screen
 
 def start_logging(level: str) -> None:
     """Lines on standard error for the journal, which adds times itself; Twisted's own log goes the same way."""
-    from twisted.logger import STDLibLogObserver, globalLogBeginner  # noqa: PLC0415
+    from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner  # noqa: PLC0415
 
     under_journal = "JOURNAL_STREAM" in os.environ
     logging.basicConfig(
@@ -22,7 +23,9 @@ def start_logging(level: str) -> None:
         if under_journal
         else "%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False, discardBuffer=True)
+    globalLogBeginner.beginLoggingTo(
+        [cast(ILogObserver, STDLibLogObserver())], redirectStandardIO=False, discardBuffer=True
+    )
 
 
 @click.command()

@@ -1,0 +1,165 @@
+"""`tandem import`, `export` and `config`: the PBX document in and out, and what is live; never half of a document."""
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from tandem.cli import exits
+from tandem.cli.control import ControlFailed, NotRunning, ask
+from tandem.cli.main import Screen
+
+if TYPE_CHECKING:
+    from tandem.domain.entities import Pbx
+
+APPLY_TIMEOUT_S = 300.0
+
+
+def read_pbx(screen: Screen, path: Path) -> "Pbx":
+    """A document from a file, or exit 2 with every problem and its line."""
+    from tandem.document import DocumentError, read_document  # noqa: PLC0415
+
+    try:
+        return read_document(path.read_text(encoding="utf-8"), str(path))
+    except DocumentError as error:
+        problems = [str(problem) for problem in error.problems]
+    except (OSError, UnicodeDecodeError) as error:
+        problems = [f"{path}: {error}"]
+    return screen.fail(exits.USAGE, *problems, "Nothing was changed.")
+
+
+@click.command(name="import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--note", default="", help="Why, for the history; default: the file's name.")
+@click.option("--dry-run", is_flag=True, help="Check the document and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.pass_obj
+def import_(screen: Screen, file: Path, note: str, dry_run: bool, as_json: bool) -> None:
+    """Make the PBX document FILE the configuration, all of it or nothing.
+
+    A running Tandem applies it to Asterisk at once; without one it is saved and applied at the next start.
+    """
+    with screen.err.status(f"reading {file}"):
+        pbx = read_pbx(screen, file)
+    if dry_run:
+        screen.say(f"{file} is right. Nothing was changed.")
+        return
+    settings = screen.load_settings()
+    note = note or f"import of {file.name}"
+    with screen.err.status("importing"):
+        try:
+            path = f"/import?note={quote(note)}"
+            report = ask(settings.control_socket, "POST", path, file.read_bytes(), timeout_s=APPLY_TIMEOUT_S)
+        except NotRunning:
+            report = _import_offline(screen, pbx, note)
+        except ControlFailed as error:
+            screen.fail(exits.FAILED, str(error))
+    if as_json:
+        screen.write_json(report)
+    else:
+        screen.say(*tell_import(report))
+
+
+def _import_offline(screen: Screen, pbx: "Pbx", note: str) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from tandem.cli.offline import open_database  # noqa: PLC0415
+    from tandem.store.objects import save_pbx  # noqa: PLC0415
+
+    with open_database(screen) as store:
+        store.lock.acquire("tandem import")
+        try:
+            store.migrate()
+            saved = store.run_now(save_pbx, pbx, author=getpass.getuser(), note=note, at=datetime.now(UTC))
+        finally:
+            store.lock.release()
+    return {"saved": asdict(saved), "applied": None}
+
+
+def tell_import(report: dict[str, Any]) -> list[str]:
+    """What was saved, and what that meant for Asterisk."""
+    saved, applied = report["saved"], report["applied"]
+    if saved["added"] or saved["changed"] or saved["removed"]:
+        counts = f"{saved['added']} added, {saved['changed']} changed, {saved['removed']} removed"
+        lines = [f"Revision {saved['revision']}: {counts}."]
+    else:
+        lines = [f"Nothing differs from revision {saved['revision']}."]
+    return lines + (
+        ["Tandem is not running: it is applied at the next start."] if applied is None else tell_apply(applied)
+    )
+
+
+def tell_apply(applied: dict[str, Any]) -> list[str]:
+    """What an apply did."""
+    if not applied["reloaded"]:
+        return [f"Revision {applied['revision']} is live; Asterisk's files did not have to change."]
+    written, reloaded = ", ".join(applied["changed"]), ", ".join(applied["reloaded"])
+    return [f"Revision {applied['revision']} is live: {written} written, {reloaded} reloaded."]
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option("--revision", type=click.IntRange(1), help="An older one; default: the newest.")
+@click.pass_obj
+def export(screen: Screen, file: Path | None, revision: int | None) -> None:
+    """Write the PBX document, secrets included, to FILE (mode 0600) or standard output."""
+    from tandem.cli.offline import open_database  # noqa: PLC0415
+    from tandem.document import write_document  # noqa: PLC0415
+    from tandem.store.objects import load_pbx  # noqa: PLC0415
+
+    with open_database(screen) as store:
+        try:
+            text = write_document(store.run_now(load_pbx, revision))
+        except KeyError:
+            screen.fail(exits.USAGE, f"--revision: there is no revision {revision}")
+    if file is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        write_private(file, text)
+    except OSError as error:
+        screen.fail(exits.FAILED, f"{file}: {error.strerror}")
+    screen.err.print(f"written to {file}", markup=False)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replaces a file whole, readable for its owner only."""
+    import os  # noqa: PLC0415
+    import secrets  # noqa: PLC0415
+
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+@click.group()
+def config() -> None:
+    """The configuration of Asterisk."""
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.pass_obj
+def apply(screen: Screen, as_json: bool) -> None:
+    """Bring the newest revision into Asterisk."""
+    settings = screen.load_settings()
+    with screen.err.status("applying"):
+        try:
+            applied = ask(settings.control_socket, "POST", "/apply", timeout_s=APPLY_TIMEOUT_S)
+        except NotRunning as error:
+            screen.fail(exits.UNREACHABLE, str(error))
+        except ControlFailed as error:
+            screen.fail(exits.FAILED, str(error))
+    if as_json:
+        screen.write_json(applied)
+    else:
+        screen.say(*tell_apply(applied))

@@ -1,0 +1,71 @@
+"""`tandem init`: settings file, database, first admin token; never overwrites any of them."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from tandem.cli import exits
+from tandem.cli.main import Screen
+
+
+def _parse_setting(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values]
+    for key, equals, _ in pairs:
+        if not key or not equals:
+            raise click.BadParameter(f"{key!r} must be KEY=VALUE, such as fastagi.port=4573")
+    return {key: value for key, _, value in pairs}
+
+
+@click.command()
+@click.option("--set", "values", multiple=True, callback=_parse_setting, metavar="KEY=VALUE", help="A setting's value.")
+@click.pass_obj
+def init(screen: Screen, values: dict[str, str]) -> None:
+    """Make a settings file with every setting explained, the database, and the first admin token.
+
+    What is there already stays as it is, so this can be run again.
+    """
+    from tandem.settings import DEFAULT_PATH, PATH_VARIABLE, write_settings_template  # noqa: PLC0415
+
+    path = screen.settings_path or Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        write_settings_template(path, values)
+        screen.say(f"Settings: {path}")
+        is_new = True
+    except FileExistsError:
+        screen.say(f"Settings: {path} (kept as it is)")
+        is_new = False
+    except ValueError as error:
+        screen.fail(exits.USAGE, f"--set: {error}")
+    except OSError as error:
+        screen.fail(exits.FAILED, f"{path}: {error.strerror}")
+    screen.settings_path = path
+    try:
+        _make_database(screen)
+    except SystemExit:
+        if is_new:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _make_database(screen: Screen) -> None:
+    from tandem.cli.offline import open_database  # noqa: PLC0415
+    from tandem.store.tokens import create_token, load_tokens  # noqa: PLC0415
+
+    settings = screen.load_settings()
+    for folder in (settings.database.path.parent, settings.state_dir, settings.run_dir):
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    with open_database(screen) as store:
+        store.lock.acquire("tandem init")
+        try:
+            for migration in store.migrate():
+                screen.say(f"Database: {settings.database.path} ({migration})")
+            if store.run_now(load_tokens):
+                return
+            made = store.run_now(create_token, name="admin", permissions=("*",), at=datetime.now(UTC))
+        finally:
+            store.lock.release()
+    screen.say("", f"Admin token, shown only now: {made.secret}")
+    screen.say("", "Next: set the AMI secrets in the settings, `tandem import FILE`, `tandem serve`, `tandem check`.")

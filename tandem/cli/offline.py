@@ -1,0 +1,52 @@
+"""Opens the database for commands that need no running process; never migrates one unless the command says so."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tandem.cli import exits
+from tandem.cli.main import Screen
+
+if TYPE_CHECKING:
+    from tandem.domain.snapshot import Snapshot
+    from tandem.settings import Settings
+    from tandem.store.database import Store
+
+
+@contextmanager
+def open_database(screen: Screen) -> "Iterator[Store]":
+    """The store of the settings; its errors end the command with their remedy."""
+    from tandem.store.database import Store  # noqa: PLC0415
+    from tandem.store.errors import StoreError  # noqa: PLC0415
+
+    try:
+        yield Store(screen.load_settings().database.path)
+    except StoreError as error:
+        screen.fail(exits.UNREACHABLE, str(error))
+
+
+def read_database(settings: "Settings") -> tuple[str, str]:
+    """(what was found, remedy); the remedy is empty when all is well."""
+    from tandem.store.database import Store  # noqa: PLC0415
+    from tandem.store.errors import StoreError  # noqa: PLC0415
+    from tandem.store.revisions import load_head, load_live  # noqa: PLC0415
+
+    store = Store(settings.database.path)
+    try:
+        head, live = store.run_now(load_head), store.run_now(load_live)
+    except StoreError as error:
+        return str(error), error.remedy
+    found = f"{settings.database.path}, head revision {head}, live {live.revision if live is not None else 'none'}"
+    return found, "" if head else "nothing is in it yet: `tandem import FILE`"
+
+
+def read_live_snapshot(screen: Screen) -> "Snapshot":
+    """What calls are routed by: the live revision, else (before the first apply) the head."""
+    from tandem.domain.snapshot import build_snapshot  # noqa: PLC0415
+    from tandem.store.objects import load_pbx  # noqa: PLC0415
+    from tandem.store.revisions import load_head, load_live  # noqa: PLC0415
+
+    with open_database(screen) as store:
+        live = store.run_now(load_live)
+        revision = live.revision if live is not None else store.run_now(load_head)
+        return build_snapshot(revision, store.run_now(load_pbx, revision))

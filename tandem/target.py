@@ -1,0 +1,19 @@
+"""What confgen must know of the Asterisk beside us, from the settings; never reads Asterisk."""
+
+from confgen.render import RenderTarget
+from tandem.resources import find_shipped
+from tandem.settings import Settings
+
+
+def describe_target(settings: Settings) -> RenderTarget:
+    """The target of guest mode: the static dialplan is part of each generation, so that it always fits what AstDB and FastAGI say."""
+    return RenderTarget(
+        agi_url=settings.agi_url,
+        recordings_dir=str(settings.asterisk.recordings_dir),
+        dialplan_dir=str(settings.asterisk.config_dir / "current"),
+    )
+
+
+def read_dialplan() -> dict[str, str]:
+    """File name -> text of the static contexts."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(find_shipped("dialplan").glob("*.conf"))}
