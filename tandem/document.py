@@ -6,8 +6,9 @@ they are. An export is canonical: the same PBX is always the same bytes, and rea
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import yaml
@@ -79,7 +80,10 @@ class _Lines:
     """Where a value stands, beside the value: its line and those of its parts, by key or index."""
 
     line: int
-    parts: dict[str | int, "_Lines"]
+    parts: Mapping[str | int, "_Lines"]
+
+
+_NO_PARTS: Final[Mapping[str | int, _Lines]] = MappingProxyType({})
 
 
 class _Refused(Exception):
@@ -132,36 +136,39 @@ def _read_node(event: yaml.Event, events: Iterator[yaml.Event], at: Location) ->
         raise _Refused(event, at, "must not use tags (!)")
     if len(at) > MAX_DEPTH:
         raise _Refused(event, at[:2], f"is nested more than {MAX_DEPTH} deep")
-    lines = _Lines(_line(event), {})
     if isinstance(event, yaml.MappingStartEvent):
-        return _read_mapping(events, at, lines), lines
+        return _read_mapping(event, events, at)
     if isinstance(event, yaml.SequenceStartEvent):
-        items: list[Any] = []
-        while not isinstance(following := next(events), yaml.SequenceEndEvent):
-            item, lines.parts[len(items)] = _read_node(following, events, (*at, len(items)))
-            items.append(item)
-        return items, lines
+        return _read_sequence(event, events, at)
     assert isinstance(event, yaml.ScalarEvent)
-    return event.value, lines
+    return event.value, _Lines(_line(event), _NO_PARTS)
 
 
-def _read_mapping(events: Iterator[yaml.Event], at: Location, lines: _Lines) -> dict[str, Any]:
+def _read_sequence(start: yaml.Event, events: Iterator[yaml.Event], at: Location) -> tuple[list[Any], _Lines]:
+    items: list[Any] = []
+    parts: dict[str | int, _Lines] = {}
+    while not isinstance(event := next(events), yaml.SequenceEndEvent):
+        item, parts[len(items)] = _read_node(event, events, (*at, len(items)))
+        items.append(item)
+    return items, _Lines(_line(start), parts)
+
+
+def _read_mapping(start: yaml.Event, events: Iterator[yaml.Event], at: Location) -> tuple[dict[str, Any], _Lines]:
     mapping: dict[str, Any] = {}
-    seen: set[str] = set()
+    parts: dict[str | int, _Lines] = {}
     while not isinstance(key_event := next(events), yaml.MappingEndEvent):
         key, key_lines = _read_node(key_event, events, at)
         if not isinstance(key, str):
             raise _Refused(key_event, at, "must have plain text as keys")
-        if key in seen:
+        if key in parts:
             raise _Refused(key_event, (*at, key), "stands here twice")
-        seen.add(key)
         event = next(events)
-        value, value_lines = _read_node(event, events, (*at, key))
-        lines.parts[key] = _Lines(key_lines.line, value_lines.parts)
+        value, lines = _read_node(event, events, (*at, key))
+        parts[key] = _Lines(key_lines.line, lines.parts)
         # `menus:` with nothing behind it says as much as no `menus:`.
         if not (isinstance(event, yaml.ScalarEvent) and value == "" and not event.style):
             mapping[key] = value
-    return mapping
+    return mapping, _Lines(_line(start), parts)
 
 
 def _line_of(lines: _Lines, problem: Problem) -> int:

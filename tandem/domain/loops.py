@@ -13,6 +13,7 @@ from typing import Final
 from tandem.domain.entities import (
     AnnouncementDestination,
     Destination,
+    Did,
     DidDestination,
     MenuDestination,
     Pbx,
@@ -23,30 +24,33 @@ from tandem.domain.entities import (
 from tandem.domain.numbers import parse_did_number
 from tandem.domain.problems import Location, Problem
 
-# Where a call is: ("menu", "main"). DIDs by kind and key: ("did exact", "49301").
+# Where a call is: ("menu", "main"). DIDs by kind and key: ("DID exact", "49301").
 Place = tuple[str, str]
 Steps = Mapping[Place, tuple[Place, ...]]
 
+_DID: Final = "DID"
 # tandem.domain.routing.resolve gives up after this many DIDs and schedules.
 MAX_CHAIN: Final = 20
 
 
 def find_loops(pbx: Pbx) -> Iterator[Problem]:
     """A problem per circle of automatic steps, per circle of fallback steps, and per chain of DIDs and schedules that is too long."""
-    places = _places(pbx)
-    automatic = _steps(pbx, {menu.name: (menu.timeout, menu.invalid) for menu in pbx.menus})
+    dids = _referred_dids(pbx)
+    places = _places(pbx) | {place: ("dids", index) for place, (index, _) in dids.items()}
+    behind = {place: did.destination for place, (_, did) in dids.items()}
+    automatic = _steps(pbx, {menu.name: (menu.timeout, menu.invalid) for menu in pbx.menus}, behind)
     seen: set[frozenset[Place]] = set()
     for circle in _circles(automatic):
         seen.add(frozenset(circle))
         yield Problem(places[circle[0]], f"leads back to itself without an exit: {_told(circle)}")
-    fallback = _steps(pbx, {menu.name: (menu.fallback,) for menu in pbx.menus})
+    fallback = _steps(pbx, {menu.name: (menu.fallback,) for menu in pbx.menus}, behind)
     for circle in _circles(fallback):
         menu = next((place for place in circle if place[0] == "menu"), None)
         if menu is not None and frozenset(circle) not in seen:
             told = _told(circle)
             yield Problem((*places[menu], "fallback"), f"leads back to itself while FastAGI is gone: {told}")
     if not seen:  # a circle has no end, so it is no long chain besides
-        yield from _long_chains(pbx)
+        yield from _long_chains(pbx, behind)
 
 
 def walk_destinations(pbx: Pbx) -> Iterator[tuple[Location, Destination]]:
@@ -68,30 +72,36 @@ def walk_destinations(pbx: Pbx) -> Iterator[tuple[Location, Destination]]:
         yield ("dids", index, "destination"), did.destination
 
 
+def _referred_dids(pbx: Pbx) -> dict[Place, tuple[int, Did]]:
+    """The DIDs to which something leads: no other can be part of a circle or a chain, and there may be 100,000 others."""
+    referred = {
+        place
+        for _, destination in walk_destinations(pbx)
+        for place in _next_places(destination)
+        if place[0].startswith(_DID)
+    }
+    if not referred:
+        return {}
+    found = ((_did_place(did.number), index, did) for index, did in enumerate(pbx.dids))
+    return {place: (index, did) for place, index, did in found if place in referred}
+
+
 def _places(pbx: Pbx) -> dict[Place, Location]:
     places: dict[Place, Location] = {}
     for kind, collection in (("announcement", "announcements"), ("menu", "menus"), ("queue", "queues")):
         for index, entity in enumerate(getattr(pbx, collection)):
             places[kind, entity.name] = (collection, index)
-    for index, did in enumerate(pbx.dids):
-        if (place := _did_place(did.number)) is not None:
-            places[place] = ("dids", index)
     return places
 
 
-def _steps(pbx: Pbx, menu_steps: Mapping[str, tuple[Destination, ...]]) -> Steps:
-    steps: dict[Place, tuple[Place, ...]] = {}
-    for announcement in pbx.announcements:
-        steps["announcement", announcement.name] = tuple(_next_places(announcement.then))
-    for name, destinations in menu_steps.items():
-        steps["menu", name] = tuple(place for destination in destinations for place in _next_places(destination))
-    for queue in pbx.queues:
-        steps["queue", queue.name] = tuple(place for leave in _leaves(queue) for place in _next_places(leave))
-    for did in pbx.dids:
-        place, following = _did_place(did.number), tuple(_next_places(did.destination))
-        if place is not None and following:
-            steps[place] = following
-    return steps
+def _steps(pbx: Pbx, menu_steps: Mapping[str, tuple[Destination, ...]], behind: Mapping[Place, Destination]) -> Steps:
+    destinations: dict[Place, tuple[Destination, ...]] = {
+        **{("announcement", announcement.name): (announcement.then,) for announcement in pbx.announcements},
+        **{("menu", name): there for name, there in menu_steps.items()},
+        **{("queue", queue.name): tuple(_leaves(queue)) for queue in pbx.queues},
+        **{place: (destination,) for place, destination in behind.items()},
+    }
+    return {place: tuple(_next_places(*there)) for place, there in destinations.items()}
 
 
 def _leaves(queue: Queue) -> Iterator[Destination]:
@@ -102,20 +112,20 @@ def _leaves(queue: Queue) -> Iterator[Destination]:
             yield destination
 
 
-def _next_places(destination: Destination) -> Iterator[Place]:
-    match destination:
-        case ScheduleDestination():
-            yield from _next_places(destination.open)
-            yield from _next_places(destination.closed)
-        case DidDestination(did=number):
-            if (place := _did_place(number)) is not None:
-                yield place
-        case MenuDestination(menu=name):
-            yield "menu", name
-        case QueueDestination(queue=name):
-            yield "queue", name
-        case AnnouncementDestination(announcement=name):
-            yield "announcement", name
+def _next_places(*destinations: Destination) -> Iterator[Place]:
+    for destination in destinations:
+        match destination:
+            case QueueDestination(queue=name):
+                yield "queue", name
+            case MenuDestination(menu=name):
+                yield "menu", name
+            case AnnouncementDestination(announcement=name):
+                yield "announcement", name
+            case ScheduleDestination():
+                yield from _next_places(destination.open, destination.closed)
+            case DidDestination(did=number):
+                if (place := _did_place(number)) is not None:
+                    yield place
 
 
 def _did_place(number: str) -> Place | None:
@@ -124,7 +134,7 @@ def _did_place(number: str) -> Place | None:
         parsed = parse_did_number(number)
     except ValueError:
         return None
-    return f"did {parsed.kind}", parsed.key
+    return f"{_DID} {parsed.kind}", parsed.key
 
 
 def _circles(steps: Steps) -> Iterator[list[Place]]:
@@ -151,19 +161,17 @@ def _told(circle: list[Place]) -> str:
 
 def _name_place(place: Place) -> str:
     kind, name = place
-    return f"{kind.replace('did', 'DID').replace(' exact', '')} {name}".rstrip()
+    return f"{kind.removesuffix(' exact')} {name}".rstrip()
 
 
-def _long_chains(pbx: Pbx) -> Iterator[Problem]:
+def _long_chains(pbx: Pbx, behind: Mapping[Place, Destination]) -> Iterator[Problem]:
     """Destinations behind which more than MAX_CHAIN DIDs and schedules stand one after the other."""
-    behind = {place: did.destination for did in pbx.dids if (place := _did_place(did.number)) is not None}
     for location, destination in walk_destinations(pbx):
         length = 0
         level = [destination]
         while level and length <= MAX_CHAIN:
-            length += max(_chain_steps(there) for there in level)
-            places = {place for there in level for place in _next_places(there)}
-            level = [behind[place] for place in places if place in behind]
+            length += max(map(_chain_steps, level))
+            level = [behind[place] for place in set(_next_places(*level)) if place in behind]
         if length > MAX_CHAIN:
             yield Problem(location, f"follows more than {MAX_CHAIN} DIDs and schedules, one after the other")
 
