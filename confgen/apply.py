@@ -3,9 +3,10 @@
 It knows neither AMI nor database: `reload` is a plain callable. Work on disk and rendering are done in a thread.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -51,8 +52,16 @@ class Applied:
     reloaded: tuple[str, ...]
 
 
-async def apply_snapshot(snapshot: Snapshot, target: RenderTarget, folder: Path, reload: Reload) -> Applied:
+async def apply_snapshot(
+    snapshot: Snapshot,
+    target: RenderTarget,
+    folder: Path,
+    reload: Reload,
+    static_files: Mapping[str, str] = MappingProxyType({}),
+) -> Applied:
     """Makes Asterisk run on this snapshot.
+
+    `static_files` (name -> text) become part of the generation: the shipped dialplan, which always has to fit what AstDB holds.
 
     `reload(module)` reloads one module and returns when Asterisk has done so, or raises. What was switched but never confirmed (a crash
     or an error in between) is reloaded by the next apply. One apply at a time: the caller sees to that.
@@ -60,7 +69,7 @@ async def apply_snapshot(snapshot: Snapshot, target: RenderTarget, folder: Path,
     ValueUnrepresentable and HandEdited: nothing was touched. OSError: nothing was switched. Whatever `reload` raises: the previous
     generation is current again, modules reloaded so far run on the new one, and the next apply reloads them all.
     """
-    previous, generation, plan = await deferToThread(_prepare, snapshot, target, folder)
+    previous, generation, plan = await deferToThread(_prepare, snapshot, target, folder, static_files)
     if generation != previous:
         await deferToThread(switch_link, folder, "current", generation)
     try:
@@ -75,9 +84,11 @@ async def apply_snapshot(snapshot: Snapshot, target: RenderTarget, folder: Path,
     return applied
 
 
-def _prepare(snapshot: Snapshot, target: RenderTarget, folder: Path) -> tuple[str | None, str, Plan]:
+def _prepare(
+    snapshot: Snapshot, target: RenderTarget, folder: Path, static_files: Mapping[str, str]
+) -> tuple[str | None, str, Plan]:
     """Writes the next generation, if it differs; returns what is current, what shall be, and what has to be reloaded for it."""
-    rendered = render(snapshot, target)
+    rendered = {**static_files, **render(snapshot, target)}
     previous = linked_generation(folder, "current")
     present = read_generation(folder, previous) if previous is not None else None
     if present is not None and present.edited:

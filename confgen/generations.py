@@ -144,7 +144,11 @@ def drop_link(folder: Path, link: Link) -> None:
 def remove_old_generations(folder: Path, keep: int) -> tuple[str, ...]:
     """Removes all but the newest `keep`, `current` and `live`, and what crashes left unfinished; returns what it removed."""
     names = list_generations(folder)
-    kept = {*names[len(names) - keep :], linked_generation(folder, "current"), linked_generation(folder, "live")}
+    kept = {
+        *names[max(0, len(names) - keep) :],
+        linked_generation(folder, "current"),
+        linked_generation(folder, "live"),
+    }
     removed = tuple(name for name in names if name not in kept)
     unfinished = (folder / GENERATIONS).glob(f"{_UNFINISHED}*")
     for path in (*(folder / GENERATIONS / name for name in removed), *unfinished):

@@ -28,4 +28,7 @@ def plan_files(rendered: Mapping[str, str], present: Mapping[str, str]) -> Plan:
 
 def modules_of(files: tuple[str, ...] | list[str]) -> tuple[str, ...]:
     """What has to be reloaded when these files changed, each once, the dialplan last: it names what the others define."""
-    return tuple(dict.fromkeys(module for file, module in MODULE_OF_FILE.items() if file in files))
+    named = {
+        file if file in MODULE_OF_FILE else "extensions.conf" for file in files
+    }  # the others are parts of the dialplan
+    return tuple(dict.fromkeys(module for file, module in MODULE_OF_FILE.items() if file in named))

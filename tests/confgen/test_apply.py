@@ -1,0 +1,156 @@
+"""Applying: only what changed is reloaded, and what was not confirmed is never forgotten."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.trial.unittest import TestCase
+
+from confgen.apply import HandEdited, apply_snapshot
+from confgen.generations import linked_generation, list_generations, read_generation
+from confgen.render import RenderTarget
+from confgen.values import ValueUnrepresentable
+from tandem.domain.entities import Endpoint, HangupDestination, Pbx, Queue, VoicemailBox
+from tandem.domain.snapshot import build_snapshot
+
+TARGET = RenderTarget(agi_url="agi://127.0.0.1:4573", recordings_dir="/r", dialplan_dir="/d")
+PBX = Pbx(
+    endpoints=(Endpoint(extension="1001", secret="12345678"),),
+    queues=(Queue(name="q", fallback=HangupDestination()),),
+)
+OTHER_QUEUE = replace(PBX, queues=(Queue(name="q", weight=5, fallback=HangupDestination()),))
+ALL_MODULES = ["res_pjsip.so", "app_queue.so", "app_voicemail.so", "pbx_config.so"]
+
+
+class ReloadFailed(Exception):
+    pass
+
+
+class ApplyTest(TestCase):
+    def setUp(self):
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name) / "tandem"
+        self.reloaded = []
+        self.failing = None
+
+    async def reload(self, module):
+        # What Asterisk would read now must be there already.
+        self.reloaded.append(module)
+        self.seen = read_generation(self.folder, linked_generation(self.folder, "current"))
+        if module == self.failing:
+            raise ReloadFailed(module)
+
+    def apply(self, pbx, revision):
+        self.reloaded.clear()
+        return ensureDeferred(apply_snapshot(build_snapshot(revision, pbx), TARGET, self.folder, self.reload))
+
+    def links(self):
+        return linked_generation(self.folder, "current"), linked_generation(self.folder, "live")
+
+    async def test_first(self):
+        applied = await self.apply(PBX, 1)
+        assert self.reloaded == ALL_MODULES
+        assert applied.reloaded == tuple(ALL_MODULES)
+        assert applied.changed == ("extensions.conf", "pjsip.conf", "queues.conf", "voicemail.conf")
+        assert (applied.previous, applied.revision) == (None, 1)
+        assert self.links() == (applied.generation, applied.generation)
+        assert "[1001]" in self.seen.files["pjsip.conf"]
+
+    async def test_only_what_changed(self):
+        first = await self.apply(PBX, 1)
+        second = await self.apply(OTHER_QUEUE, 2)
+        assert self.reloaded == ["app_queue.so"]
+        assert (second.changed, second.previous) == (("queues.conf",), first.generation)
+        files = read_generation(self.folder, second.generation).files
+        assert "revision 1 is the last" in files["pjsip.conf"]
+        assert "revision 2 is the last" in files["queues.conf"]
+
+    async def test_nothing_to_do_touches_nothing(self):
+        await self.apply(PBX, 1)
+        before = {path: path.lstat() for path in self.folder.rglob("*")}
+        applied = await self.apply(PBX, 2)
+        assert self.reloaded == []
+        assert (applied.changed, applied.reloaded) == ((), ())
+        assert {path: path.lstat() for path in self.folder.rglob("*")} == before
+
+    async def test_refused_value_touches_nothing(self):
+        await self.apply(PBX, 1)
+        before = os.listdir(self.folder / "generations"), self.links()
+        bad = replace(PBX, voicemail_boxes=(VoicemailBox(mailbox="10", name="a,b", pin="1234"),))
+        with self.assertRaises(ValueUnrepresentable):
+            await self.apply(bad, 2)
+        assert (os.listdir(self.folder / "generations"), self.links()) == before
+        assert self.reloaded == []
+
+    async def test_failed_reload_is_taken_back_and_not_forgotten(self):
+        first = await self.apply(PBX, 1)
+        self.failing = "app_queue.so"
+        with self.assertRaises(ReloadFailed):
+            await self.apply(OTHER_QUEUE, 2)
+        assert self.links() == (first.generation, None)
+        self.failing = None
+        # Back to what is on the disk: Asterisk may run on something else, so all is reloaded.
+        await self.apply(PBX, 3)
+        assert self.reloaded == ALL_MODULES
+        assert self.links() == (first.generation, first.generation)
+
+    async def test_first_that_fails_is_done_again(self):
+        self.failing = "pbx_config.so"
+        with self.assertRaises(ReloadFailed):
+            await self.apply(PBX, 1)
+        assert self.links()[1] is None
+        self.failing = None
+        await self.apply(PBX, 1)
+        assert self.reloaded == ALL_MODULES
+
+    async def test_crash_while_reloading(self):
+        first = await self.apply(PBX, 1)
+        hanging = Deferred()
+        apply = ensureDeferred(
+            apply_snapshot(
+                build_snapshot(2, OTHER_QUEUE),
+                TARGET,
+                self.folder,
+                lambda module: self.reloaded.append(module) or hanging,
+            )
+        )
+        while "app_queue.so" not in self.reloaded or len(self.reloaded) < 5:
+            if apply.called or self.links()[0] != first.generation:
+                break
+            await self.pause()
+        # The process dies here: the link is switched, nothing is confirmed.
+        new = self.links()[0]
+        assert new != first.generation
+        assert self.links()[1] == first.generation
+        await self.apply(OTHER_QUEUE, 2)
+        assert self.reloaded == ["app_queue.so"]
+        assert self.links() == (new, new)
+        hanging.callback(None)
+        await apply
+
+    async def test_hand_edit_stops_it(self):
+        first = await self.apply(PBX, 1)
+        path = self.folder / "current" / "queues.conf"
+        path.write_text(path.read_text() + "; mine\n")
+        with self.assertRaises(HandEdited) as caught:
+            await self.apply(OTHER_QUEUE, 2)
+        assert caught.exception.files == ("queues.conf",)
+        assert "queues.conf" in str(caught.exception)
+        assert self.links()[0] == first.generation
+        assert self.reloaded == []
+
+    async def test_old_generations_are_removed(self):
+        for revision in range(1, 26):
+            queue = Queue(name="q", weight=revision, fallback=HangupDestination())
+            await self.apply(replace(PBX, queues=(queue,)), revision)
+        assert len(list_generations(self.folder)) == 20
+
+    def pause(self):
+        from twisted.internet import reactor
+
+        done = Deferred()
+        reactor.callLater(0.005, done.callback, None)
+        return done
