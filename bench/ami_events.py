@@ -34,7 +34,7 @@ def make_stream(events: int = EVENTS) -> list[bytes]:
             f"Event: Hangup\r\nPrivilege: call,all\r\nChannel: PJSIP/trunk-{number:08x}\r\nChannelState: 6\r\nChannelStateDesc: Up\r\n"
             f"CallerIDNum: +4930{number:07}\r\nCallerIDName: Ann Lee\r\nConnectedLineNum: 1001\r\nConnectedLineName: Bob\r\nLanguage: en\r\n"
             f"AccountCode: shop\r\nContext: tandem-answered\r\nExten: s\r\nPriority: 7\r\nUniqueid: {number:032x}\r\nLinkedid: {number:032x}\r\n"
-            f"Cause: 16\r\nCause-txt: Normal Clearing\r\nTechCause: SIP 200 OK\r\nChanVariable: A=1\r\nChanVariable: B=2\r\nSystemName: pbx1\r\n\r\n"
+            f"Cause: 16\r\nCause-txt: Normal Clearing\r\nTechCause: 200\r\nChanVariable: A=1\r\nChanVariable: B=2\r\nSystemName: pbx1\r\n\r\n"
         ).encode()
         for number in range(events)
     )

@@ -80,6 +80,7 @@ class AmiClient(Service):
         self._open: AmiConnection | None = None  # the last one made, logged in or not
         self._connection: AmiConnection | None = None  # logged in
         self._life: Deferred[None] | None = None
+        self._run: object = None  # which start we are in; a callback may stop us while we run it
 
     # -- for users
 
@@ -131,7 +132,7 @@ class AmiClient(Service):
         return end
 
     def on_ready(self, callback: StateCallback) -> None:
-        """Call (or await) `callback()` after each login."""
+        """Call (or await) `callback()` after each login from now on."""
         self._ready_callbacks.append(callback)
 
     def on_lost(self, callback: StateCallback) -> None:
@@ -143,20 +144,25 @@ class AmiClient(Service):
     def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Connect, and keep connected."""
         super().startService()  # type: ignore[no-untyped-call]
-        self._life = Deferred.fromCoroutine(self._keep_connected())
+        self._run = run = object()
+        self._life = Deferred.fromCoroutine(self._keep_connected(run))
         self._life.addErrback(lambda failure: failure.trap(CancelledError))
 
     def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
         """Close the connection; everything pending fails. Fires when it is closed."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._life is not None:
+            self._run = None
             self._life.cancel()
             self._life = None
-        return self._open.when_lost() if self._open is not None else succeed(None)
+        if self._open is None:
+            return succeed(None)
+        self._open.abort()
+        return self._open.when_lost()
 
-    async def _keep_connected(self) -> None:
+    async def _keep_connected(self, run: object) -> None:
         pause_s = self.limits.reconnect_first_s
-        while True:
+        while self._run is run:
             try:
                 connection = await self._connect()
             except CancelledError:
@@ -168,6 +174,8 @@ class AmiClient(Service):
             else:
                 pause_s = self.limits.reconnect_first_s
                 await self._serve(connection)
+            if self._run is not run:
+                return
             jittered_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, hides nothing
             await deferLater(cast("IReactorTime", self._clock), jittered_s)
             pause_s = min(pause_s * 2, self.limits.reconnect_max_s)
@@ -203,9 +211,9 @@ class AmiClient(Service):
         _log.info("AMI: logged in as {user!r}", user=self._username)
         lost = connection.when_lost()
         try:
-            self._answer_waiting(None)
             self._supervise(self._set_filters(connection), "setting an event filter")  # for who came during the login
             self._tell(self._ready_callbacks, "on_ready")
+            self._answer_waiting(None)
             await lost
             self._tell_failure(AmiError("connection lost"))
         finally:

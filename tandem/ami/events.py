@@ -59,7 +59,7 @@ class Newchannel:
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """A channel is gone: `cause` is Q.850, `tech_cause` the SIP code as text (`SIP 486 Busy Here`), empty where there was none."""
+    """A channel is gone: `cause` is Q.850, `tech_cause` the SIP code (`486`), empty where there was none."""
 
     EVENT = "Hangup"
     uniqueid: str

@@ -115,10 +115,8 @@ def test_cdr_and_hangup() -> None:
         )
     )
     assert (cdr.uniqueid, cdr.duration_s, cdr.billable_s, cdr.disposition, cdr.sequence) == ("c1", 12, 7, "ANSWERED", 0)
-    hangup = events.Hangup.read(
-        message(("Event", "Hangup"), ("Uniqueid", "c1"), ("Cause", "17"), ("TechCause", "SIP 486 Busy Here"))
-    )
-    assert (hangup.uniqueid, hangup.cause, hangup.tech_cause) == ("c1", 17, "SIP 486 Busy Here")
+    hangup = events.Hangup.read(message(("Event", "Hangup"), ("Uniqueid", "c1"), ("Cause", "17"), ("TechCause", "486")))
+    assert (hangup.uniqueid, hangup.cause, hangup.tech_cause) == ("c1", 17, "486")
     response = events.OriginateResponse.read(
         message(("Event", "OriginateResponse"), ("ActionID", "a"), ("Response", "Failure"), ("Reason", "3"))
     )

@@ -202,7 +202,7 @@ class ClientTests(SynchronousTestCase):
         line.asterisk.flush()
         for put in puts:
             self.successResultOf(put)
-        assert line.asterisk.astdb == {f"did/+49{number}": f"queue,{number}" for number in range(10000)}
+        assert line.asterisk.astdb == {f"did/+49{number}": f"queue,{number}" for number in range(2_000)}
 
     def test_the_queue_is_bounded(self) -> None:
         line = self.line(window=2, queue=3).start()
