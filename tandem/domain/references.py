@@ -31,12 +31,6 @@ RESERVED_NAMES: Final = {
 }
 RESERVED_CONTEXTS: Final = frozenset({"general", "globals"})
 RESERVED_CONTEXT_PREFIX: Final = "tandem-"
-# AstDB keeps `sales` and `sales-timeout` side by side, so no second queue may be called so.
-_KEY_SUFFIXES: Final = {
-    "queues": ("timeout", "full", "joinempty", "leaveempty"),
-    "announcements": ("then",),
-    "schedules": ("closed",),
-}
 _MAX_SUGGESTIONS: Final = 100
 
 
@@ -51,7 +45,7 @@ def check_pbx(pbx: Pbx) -> tuple[Problem, ...]:
         *check.queues(),
         *check.names(),
         *check.numbers(),
-        *check.dids(),
+        *check.dids(),  # collects what `targets` needs
         *check.targets(),
         *find_loops(pbx),
     ]
@@ -149,14 +143,6 @@ class _Check:
                     yield Problem(at, f"{name!r} is reserved by Asterisk")
                 if (before := first.setdefault(name.lower(), index)) != index:
                     yield Problem(at, f"{name!r} is taken by {collection}[{before}]")
-                yield from self._shadowed_key(at, collection, name)
-
-    def _shadowed_key(self, at: Location, collection: str, name: str) -> Iterator[Problem]:
-        stem, _, suffix = name.rpartition("-")
-        if collection == "schedules" and suffix.isdigit():
-            stem, suffix = stem.removesuffix("-closed"), "closed"
-        if stem in self._known.get(collection, ()) and suffix in _KEY_SUFFIXES.get(collection, ()):
-            yield Problem(at, f"{name!r} is reserved beside {stem!r} for its own use; choose another name")
 
     def numbers(self) -> Iterator[Problem]:
         """One object per number inside."""
