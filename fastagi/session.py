@@ -2,7 +2,8 @@
 
 A command sends one line and waits for one response, because Asterisk reads the next line only after it has answered
 (asterisk-notes: three commands in one write hang the session). A hang-up raises ChannelGone in the script, so that
-`try/finally` works. Where a command's `-1` can mean something else than a hang-up its docstring says so.
+`try/finally` works. Asterisk answers -1 for a hang-up and also for a sound that does not exist: the next command tells
+them apart, so after a -1 the session asks for the channel's status before it raises.
 """
 
 import re
@@ -25,6 +26,10 @@ class AgiError(Exception):
     def __init__(self, command: str, code: int, text: str) -> None:
         super().__init__(f"{command}: {code} {text}")
         self.command, self.code, self.text = command, code, text
+
+
+class PlaybackFailed(AgiError):
+    """A command that plays or listens failed although the caller is there: most often there is no such sound."""
 
 
 class DecisionTooSlow(TimeoutError):
@@ -120,11 +125,21 @@ class Session:
             raise ChannelGone(f"{verb}: not permitted on a dead channel")
         raise AgiError(verb, response.code, response.text)
 
+    async def _attend(self, verb: str, *words: str | int) -> Response:
+        """A command that needs the caller; ChannelGone when its -1 was a hang-up, else PlaybackFailed."""
+        response = await self.command(verb, *words)
+        if response.result.startswith("-"):
+            await self.command(
+                "CHANNEL STATUS"
+            )  # a channel that is gone answers HANGUP or 511, which raise ChannelGone
+            raise PlaybackFailed(verb, response.code, f"failed: {words!r} {response.text}")
+        return response
+
     # ---- the channel
 
     async def answer(self) -> None:
         """Answers the channel unless it is up."""
-        _result(await self.command("ANSWER"), "ANSWER")
+        await self._attend("ANSWER")
 
     async def hangup(self, channel: str | None = None) -> bool:
         """Asks for the hang-up of this channel, or of `channel`; False when there is no such channel."""
@@ -219,21 +234,21 @@ class Session:
         return (await self.command("DATABASE PUT", family, key, value)).result == "1"
 
     async def database_del(self, family: str, key: str) -> bool:
-        """Whether there was such a key."""
+        """False when AstDB failed. Asterisk 22 says True also where there was no such key."""
         return (await self.command("DATABASE DEL", family, key)).result == "1"
 
     async def database_deltree(self, family: str, keytree: str = "") -> bool:
-        """Deletes a family, or one tree of keys in it.
-
-        What Asterisk answers here has changed from release to release; True says only that it answered 1.
-        """
-        return (await self.command("DATABASE DELTREE", family, *_optional(keytree or None))).result == "1"
+        """Deletes a family, or one tree of keys in it; whether there was anything (which Asterisk 22 tells with a 0)."""
+        return (await self.command("DATABASE DELTREE", family, *_optional(keytree or None))).result == "0"
 
     # ---- prompts and digits
 
     async def stream_file(self, file: str, escape_digits: str = "", offset: int = 0) -> Playback:
-        """Plays a sound, named without its suffix, from sample `offset`; one of `escape_digits` interrupts it."""
-        return _playback(await self.command("STREAM FILE", file, escape_digits, offset), "STREAM FILE")
+        """Plays a sound, named without its suffix, from sample `offset`; one of `escape_digits` interrupts it.
+
+        PlaybackFailed when there is no such sound; so in all commands below.
+        """
+        return _playback(await self._attend("STREAM FILE", file, escape_digits, offset))
 
     async def control_stream_file(
         self,
@@ -247,22 +262,20 @@ class Session:
     ) -> Playback:
         """Plays a sound that the caller can wind by `skip_ms` with the digits `forward`, `rewind` and `pause`."""
         words = (file, escape_digits, skip_ms, forward, rewind, pause, offset_ms)
-        return _playback(await self.command("CONTROL STREAM FILE", *words), "CONTROL STREAM FILE")
+        return _playback(await self._attend("CONTROL STREAM FILE", *words))
 
     async def get_option(self, file: str, escape_digits: str = "", timeout_ms: int = 5000) -> Playback:
         """Plays a sound, then waits `timeout_ms` for one of `escape_digits`, which also interrupts it."""
-        return _playback(await self.command("GET OPTION", file, escape_digits, timeout_ms), "GET OPTION")
+        return _playback(await self._attend("GET OPTION", file, escape_digits, timeout_ms))
 
     async def get_data(self, file: str, timeout_ms: int = 5000, max_digits: int = 1024) -> Digits:
         """Plays a sound and collects digits, until `#`, `max_digits` or `timeout_ms` without one; `#` is not among them."""
-        response = await self.command("GET DATA", file, timeout_ms, max_digits)
-        if response.result == "-1":
-            raise ChannelGone("in GET DATA")
+        response = await self._attend("GET DATA", file, timeout_ms, max_digits)
         return Digits(response.result, response.text == "(timeout)")
 
     async def wait_for_digit(self, timeout_ms: int = -1) -> str | None:
         """The next digit, None after `timeout_ms` without one; -1 waits for ever."""
-        return _digit(await self.command("WAIT FOR DIGIT", timeout_ms), "WAIT FOR DIGIT")
+        return _digit(await self._attend("WAIT FOR DIGIT", timeout_ms))
 
     async def record_file(
         self,
@@ -289,12 +302,14 @@ class Session:
             raise AgiError("RECORD FILE", response.code, response.text)
         if ended_by == "hangup":
             raise ChannelGone("in RECORD FILE")
-        return Recording(_digit(response, "RECORD FILE"), _endpos(response), ended_by)
+        return Recording(_digit(response), _endpos(response), ended_by)
 
     async def receive_char(self, timeout_ms: int = 0) -> str | None:
         """The next character that the far end sends as text; None on time-out (0: none), or where the channel cannot."""
-        number = _result(await self.command("RECEIVE CHAR", timeout_ms), "RECEIVE CHAR")
-        return chr(number) if number else None
+        try:
+            return _digit(await self._attend("RECEIVE CHAR", timeout_ms))
+        except PlaybackFailed:
+            return None  # Asterisk 22 says (hangup) also on time-out
 
     async def receive_text(self, timeout_ms: int = 0) -> str | None:
         """The next text that the far end sends; None on time-out, failure or hang-up, which Asterisk does not tell apart."""
@@ -312,35 +327,35 @@ class Session:
 
     async def say_alpha(self, text: str, escape_digits: str = "") -> str | None:
         """Spells a text."""
-        return _digit(await self.command("SAY ALPHA", text, escape_digits), "SAY ALPHA")
+        return _digit(await self._attend("SAY ALPHA", text, escape_digits))
 
     async def say_digits(self, digits: str, escape_digits: str = "") -> str | None:
         """Says digits one by one."""
-        return _digit(await self.command("SAY DIGITS", digits, escape_digits), "SAY DIGITS")
+        return _digit(await self._attend("SAY DIGITS", digits, escape_digits))
 
     async def say_phonetic(self, text: str, escape_digits: str = "") -> str | None:
         """Spells a text in the phonetic alphabet."""
-        return _digit(await self.command("SAY PHONETIC", text, escape_digits), "SAY PHONETIC")
+        return _digit(await self._attend("SAY PHONETIC", text, escape_digits))
 
     async def say_number(self, number: int, escape_digits: str = "", gender: str = "") -> str | None:
         """Says a number; `gender` is the language's own letter, where it has one."""
         words: tuple[str | int, ...] = (number, escape_digits, *_optional(gender or None))
-        return _digit(await self.command("SAY NUMBER", *words), "SAY NUMBER")
+        return _digit(await self._attend("SAY NUMBER", *words))
 
     async def say_date(self, said_at: datetime, escape_digits: str = "") -> str | None:
         """Says the date of an aware time, in Asterisk's time zone."""
-        return _digit(await self.command("SAY DATE", _epoch(said_at), escape_digits), "SAY DATE")
+        return _digit(await self._attend("SAY DATE", _epoch(said_at), escape_digits))
 
     async def say_time(self, said_at: datetime, escape_digits: str = "") -> str | None:
         """Says the time of day of an aware time, in Asterisk's time zone."""
-        return _digit(await self.command("SAY TIME", _epoch(said_at), escape_digits), "SAY TIME")
+        return _digit(await self._attend("SAY TIME", _epoch(said_at), escape_digits))
 
     async def say_datetime(
         self, said_at: datetime, escape_digits: str = "", date_format: str = "ABdY 'digits/at' IMp", timezone: str = ""
     ) -> str | None:
         """Says an aware time by `date_format` (voicemail.conf explains the letters) in `timezone`, or in Asterisk's own."""
         words: tuple[str | int, ...] = (_epoch(said_at), escape_digits, date_format, *_optional(timezone or None))
-        return _digit(await self.command("SAY DATETIME", *words), "SAY DATETIME")
+        return _digit(await self._attend("SAY DATETIME", *words))
 
     # ---- speech recognition: False where there is no engine, no speech object or no such grammar
 
@@ -400,17 +415,9 @@ def _number(response: Response) -> int:
         raise WireError(f"response: result should be a number, got {response.result[:80]!r}") from error
 
 
-def _result(response: Response, verb: str) -> int:
-    """The number, where a negative one means that the caller is gone."""
+def _digit(response: Response) -> str | None:
     number = _number(response)
-    if number < 0:
-        raise ChannelGone(f"in {verb}")
-    return number
-
-
-def _digit(response: Response, verb: str) -> str | None:
-    number = _result(response, verb)
-    return chr(number) if number else None
+    return chr(number) if number > 0 else None
 
 
 def _endpos(response: Response) -> int:
@@ -418,8 +425,8 @@ def _endpos(response: Response) -> int:
     return int(match[1]) if match else 0
 
 
-def _playback(response: Response, verb: str) -> Playback:
-    return Playback(_digit(response, verb), _endpos(response))
+def _playback(response: Response) -> Playback:
+    return Playback(_digit(response), _endpos(response))
 
 
 def _value(response: Response) -> str | None:

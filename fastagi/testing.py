@@ -177,7 +177,7 @@ class AgiCaller:
     stays silent. A prompt with escape digits takes one press (another digit is lost, as in Asterisk), one without takes
     none. `hangup_at` is the number of the command, from 1, during which the caller hangs up (0: right after the
     environment): told by that command's `-1`, by a HANGUP `line` alone, or by the connection being `lost`.
-    `answers` overrides: the beginning of a command, its words parted by one space -> the response line, or a function
+    A prompt in `missing_sounds` fails. `answers` overrides: the beginning of a command, its words parted by one space -> the response line, or a function
     of the words that gives it; the longest beginning wins. `environment` are the arguments of environment_block.
     """
 
@@ -189,6 +189,7 @@ class AgiCaller:
         hangup_by: Literal["result", "line", "lost"] = "result",
         variables: Mapping[str, str] | None = None,
         database: Mapping[tuple[str, str], str] | None = None,
+        missing_sounds: Iterable[str] = (),
         answers: Mapping[str, Answer] | None = None,
         limits: Limits | None = None,
         clock: Callable[[], float] = perf_counter,
@@ -198,6 +199,7 @@ class AgiCaller:
         self.environment = environment
         self.digits, self.hangup_at, self.hangup_by = digits, hangup_at, hangup_by
         self.variables, self.database = dict(variables or {}), dict(database or {})
+        self.missing_sounds = frozenset(missing_sounds)
         self.answers = sorted((answers or {}).items(), key=lambda item: -len(item[0]))
         self.limits, self.clock, self.chunk_bytes = limits, clock, chunk_bytes
         self.table: SessionTable | None = None
@@ -327,6 +329,8 @@ class _Play:
                 return f"200 result={digit} ({'dtmf' if digit else 'timeout'}) endpos=8000"
             case ["WAIT", "FOR", "DIGIT"]:
                 return f"200 result={self._press('0123456789*#ABCD')}"
+            case _ if arguments[0] in self.caller.missing_sounds:
+                return "200 result=-1 endpos=0"
             case ["GET", "DATA"]:
                 self.call.played.append(arguments[0])
                 return self._collect(int(arguments[2]) if len(arguments) > 2 else 1024)
@@ -343,13 +347,14 @@ class _Play:
                 database[arguments[0], arguments[1]] = arguments[2]
                 return "200 result=1"
             case "DEL":
-                return f"200 result={int(database.pop((arguments[0], arguments[1]), None) is not None)}"
+                database.pop((arguments[0], arguments[1]), None)
+                return "200 result=1"
             case _:
                 tree = arguments[1] if len(arguments) > 1 else ""
                 gone = [key for key in database if key[0] == arguments[0] and key[1].startswith(tree)]
                 for key in gone:
                     del database[key]
-                return f"200 result={int(bool(gone))}"
+                return f"200 result={int(not gone)}"  # the wrong way round, as Asterisk 22 does it
 
     def _press(self, escape_digits: str) -> int:
         """The code of the press that a command with these escape digits gets, 0 for none."""

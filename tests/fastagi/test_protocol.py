@@ -187,7 +187,8 @@ def test_a_caller_hangs_up_at_every_step(hangup_by: Any, chunk_bytes: int) -> No
         assert call.finished
         assert call.error is None
         assert cleaned == [True]
-        assert len(call.commands) == (max(step, 1) if step < 10 else 9)
+        commands = [words for words in call.commands if words != ("CHANNEL", "STATUS")]  # asked after a -1
+        assert len(commands) == (max(step, 1) if step < 10 else 9)
         assert caller.table is not None
         assert caller.table.open == set()
         # Hung up during the very last command its answer still counts: the decision was taken.

@@ -12,6 +12,7 @@ from fastagi.session import (
     ChannelState,
     Digits,
     Playback,
+    PlaybackFailed,
     Recording,
     Session,
     Speech,
@@ -26,7 +27,7 @@ Use = Callable[[Session], Coroutine[Any, Any, Any]]
 # use, words on the wire, Asterisk's answer, what the script gets (an exception class: raised)
 CASES: list[tuple[Use, tuple[str, ...], str, Any]] = [
     (lambda s: s.answer(), ("ANSWER",), "200 result=0", None),
-    (lambda s: s.answer(), ("ANSWER",), "200 result=-1", ChannelGone),
+    (lambda s: s.answer(), ("ANSWER",), "200 result=-1", PlaybackFailed),
     (lambda s: s.asyncagi_break(), ("ASYNCAGI", "BREAK"), "200 result=0", None),
     (lambda s: s.channel_status(), ("CHANNEL", "STATUS"), "200 result=6", ChannelState.UP),
     (lambda s: s.channel_status("PJSIP/x"), ("CHANNEL", "STATUS", "PJSIP/x"), "200 result=-1", None),
@@ -40,8 +41,8 @@ CASES: list[tuple[Use, tuple[str, ...], str, Any]] = [
     (lambda s: s.database_get("f", "k"), ("DATABASE", "GET", "f", "k"), "200 result=0", None),
     (lambda s: s.database_put("f", "k", ""), ("DATABASE", "PUT", "f", "k", ""), "200 result=1", True),
     (lambda s: s.database_del("f", "k"), ("DATABASE", "DEL", "f", "k"), "200 result=0", False),
-    (lambda s: s.database_deltree("f"), ("DATABASE", "DELTREE", "f"), "200 result=1", True),
-    (lambda s: s.database_deltree("f", "t"), ("DATABASE", "DELTREE", "f", "t"), "200 result=0", False),
+    (lambda s: s.database_deltree("f"), ("DATABASE", "DELTREE", "f"), "200 result=0", True),
+    (lambda s: s.database_deltree("f", "t"), ("DATABASE", "DELTREE", "f", "t"), "200 result=1", False),
     (lambda s: s.exec("Gosub", "a,b,1(x y)"), ("EXEC", "Gosub", "a,b,1(x y)"), "200 result=0", 0),
     (lambda s: s.exec("Gosub", "a"), ("EXEC", "Gosub", "a"), "200 result=-1", -1),
     (lambda s: s.exec("Nope"), ("EXEC", "Nope", ""), "200 result=-2", -2),
@@ -54,7 +55,7 @@ CASES: list[tuple[Use, tuple[str, ...], str, Any]] = [
     (lambda s: s.get_data("f"), ("GET", "DATA", "f", "5000", "1024"), "200 result= (timeout)", Digits("", True)),
     (lambda s: s.get_data("f"), ("GET", "DATA", "f", "5000", "1024"), "200 result=", Digits("", False)),
     (lambda s: s.get_data("f"), ("GET", "DATA", "f", "5000", "1024"), "200 result=0*9", Digits("0*9", False)),
-    (lambda s: s.get_data("f"), ("GET", "DATA", "f", "5000", "1024"), "200 result=-1", ChannelGone),
+    (lambda s: s.get_data("f"), ("GET", "DATA", "f", "5000", "1024"), "200 result=-1", PlaybackFailed),
     (lambda s: s.get_full_variable("${X}"), ("GET", "FULL", "VARIABLE", "${X}"), "200 result=1 ()", ""),
     (lambda s: s.get_full_variable("x", "c"), ("GET", "FULL", "VARIABLE", "x", "c"), "200 result=0", None),
     (
@@ -82,7 +83,7 @@ CASES: list[tuple[Use, tuple[str, ...], str, Any]] = [
     (lambda s: s.noop(), ("NOOP",), "200 result=0", None),
     (lambda s: s.receive_char(10), ("RECEIVE", "CHAR", "10"), "200 result=65", "A"),
     (lambda s: s.receive_char(10), ("RECEIVE", "CHAR", "10"), "200 result=0 (timeout)", None),
-    (lambda s: s.receive_char(10), ("RECEIVE", "CHAR", "10"), "200 result=-1 (hangup)", ChannelGone),
+    (lambda s: s.receive_char(10), ("RECEIVE", "CHAR", "10"), "200 result=-1 (hangup)", None),
     (lambda s: s.receive_text(10), ("RECEIVE", "TEXT", "10"), "200 result=1 (hello)", "hello"),
     (lambda s: s.receive_text(10), ("RECEIVE", "TEXT", "10"), "200 result=-1", None),
     (
@@ -117,7 +118,7 @@ CASES: list[tuple[Use, tuple[str, ...], str, Any]] = [
         "200 result=0",
         None,
     ),
-    (lambda s: s.say_digits("123"), ("SAY", "DIGITS", "123", ""), "200 result=-1", ChannelGone),
+    (lambda s: s.say_digits("123"), ("SAY", "DIGITS", "123", ""), "200 result=-1", PlaybackFailed),
     (lambda s: s.say_number(-3, "*", "f"), ("SAY", "NUMBER", "-3", "*", "f"), "200 result=42", "*"),
     (lambda s: s.say_phonetic("x"), ("SAY", "PHONETIC", "x", ""), "200 result=0", None),
     (lambda s: s.say_time(AT), ("SAY", "TIME", "1763659800", ""), "200 result=0", None),
@@ -170,7 +171,7 @@ CASES: list[tuple[Use, tuple[str, ...], str, Any]] = [
         "200 result=42 endpos=99",
         Playback("*", 99),
     ),
-    (lambda s: s.stream_file("f"), ("STREAM", "FILE", "f", "", "0"), "200 result=-1 endpos=0", ChannelGone),
+    (lambda s: s.stream_file("f"), ("STREAM", "FILE", "f", "", "0"), "200 result=-1 endpos=0", PlaybackFailed),
     (lambda s: s.tdd_mode("mate"), ("TDD", "MODE", "mate"), "200 result=0", False),
     (lambda s: s.verbose("hi", 3), ("VERBOSE", "hi", "3"), "200 result=1", None),
     (lambda s: s.wait_for_digit(), ("WAIT", "FOR", "DIGIT", "-1"), "200 result=0", None),
@@ -194,13 +195,39 @@ def test_command(use: Use, words: tuple[str, ...], answer: str, wanted: Any, chu
         except Exception as error:  # noqa: BLE001 - the test looks at it
             got.append(error)
 
-    call = AgiCaller(answers={"": answer}, chunk_bytes=chunk_bytes).run(script)
+    answers = {"": answer} if words[:2] == ("CHANNEL", "STATUS") else {"": answer, "CHANNEL STATUS": "200 result=6"}
+    call = AgiCaller(answers=answers, chunk_bytes=chunk_bytes).run(script)
     assert call.finished
-    assert call.commands == ([words] if words else [])
+    assert call.commands[:1] == ([words] if words else [])
+    assert call.commands[1:] in ([], [("CHANNEL", "STATUS")])
     if isinstance(wanted, type) and issubclass(wanted, Exception):
         assert isinstance(got[0], wanted)
     else:
         assert got == [wanted]
+
+
+@pytest.mark.parametrize(
+    "ending", ["HANGUP\n511 Command Not Permitted on a dead channel", "511 Command Not Permitted on a dead channel"]
+)
+def test_a_minus_one_of_a_channel_that_is_gone_is_a_hang_up(ending: str) -> None:
+    async def script(session: Session) -> None:
+        with pytest.raises(ChannelGone):
+            await session.stream_file("welcome", "1")
+
+    answers = {"STREAM FILE": "200 result=-1 endpos=80", "CHANNEL STATUS": ending}
+    call = AgiCaller(answers=answers).run(script)
+    assert (call.error, call.finished) == (None, True)
+
+
+def test_a_missing_sound_is_not_a_hang_up() -> None:
+    async def script(session: Session) -> None:
+        for play in (session.stream_file, session.get_option, session.get_data):
+            with pytest.raises(PlaybackFailed, match="nosuch"):
+                await play("nosuch")
+        await session.exec("NoOp")
+
+    call = AgiCaller(missing_sounds=["nosuch"]).run(script)
+    assert (call.error, call.executed, call.played) == (None, ("NoOp", ""), [])
 
 
 def test_every_command_of_asterisk_22_is_there() -> None:
