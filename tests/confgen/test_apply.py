@@ -1,10 +1,10 @@
 """Applying: only what changed is reloaded, and what was not confirmed is never forgotten."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import TestCase
 
@@ -78,17 +78,17 @@ class ApplyTest(TestCase):
 
     async def test_refused_value_touches_nothing(self):
         await self.apply(PBX, 1)
-        before = os.listdir(self.folder / "generations"), self.links()
+        before = list_generations(self.folder), self.links()
         bad = replace(PBX, voicemail_boxes=(VoicemailBox(mailbox="10", name="a,b", pin="1234"),))
-        with self.assertRaises(ValueUnrepresentable):
+        with pytest.raises(ValueUnrepresentable):
             await self.apply(bad, 2)
-        assert (os.listdir(self.folder / "generations"), self.links()) == before
+        assert (list_generations(self.folder), self.links()) == before
         assert self.reloaded == []
 
     async def test_failed_reload_is_taken_back_and_not_forgotten(self):
         first = await self.apply(PBX, 1)
         self.failing = "app_queue.so"
-        with self.assertRaises(ReloadFailed):
+        with pytest.raises(ReloadFailed):
             await self.apply(OTHER_QUEUE, 2)
         assert self.links() == (first.generation, None)
         self.failing = None
@@ -99,7 +99,7 @@ class ApplyTest(TestCase):
 
     async def test_first_that_fails_is_done_again(self):
         self.failing = "pbx_config.so"
-        with self.assertRaises(ReloadFailed):
+        with pytest.raises(ReloadFailed):
             await self.apply(PBX, 1)
         assert self.links()[1] is None
         self.failing = None
@@ -135,10 +135,10 @@ class ApplyTest(TestCase):
         first = await self.apply(PBX, 1)
         path = self.folder / "current" / "queues.conf"
         path.write_text(path.read_text() + "; mine\n")
-        with self.assertRaises(HandEdited) as caught:
+        with pytest.raises(HandEdited) as caught:
             await self.apply(OTHER_QUEUE, 2)
-        assert caught.exception.files == ("queues.conf",)
-        assert "queues.conf" in str(caught.exception)
+        assert caught.value.files == ("queues.conf",)
+        assert "queues.conf" in str(caught.value)
         assert self.links()[0] == first.generation
         assert self.reloaded == []
 

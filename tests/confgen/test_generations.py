@@ -117,7 +117,7 @@ class TestLinks:
         switch_link(tmp_path, "live", names[1])
         (tmp_path / "generations" / ".unfinished-0").mkdir()
         assert remove_old_generations(tmp_path, keep=2) == (names[2], names[3])
-        assert set(os.listdir(tmp_path / "generations")) == {names[0], names[1], names[4], names[5]}
+        assert {path.name for path in (tmp_path / "generations").iterdir()} == {names[0], names[1], names[4], names[5]}
         assert remove_old_generations(tmp_path, keep=10) == ()
 
 
@@ -165,7 +165,7 @@ def test_killed_at_every_step(tmp_path):
         switch_link(folder, "current", write_generation(folder, 2, NEW))
         remove_old_generations(folder, keep=1)
         assert read_generation(folder, linked_generation(folder, "current")).files == NEW
-        assert sorted(os.listdir(folder)) == ["current", "generations"]
+        assert sorted(path.name for path in folder.iterdir()) == ["current", "generations"]
         if done.returncode == 0:
             break
     assert {(-9, False), (-9, True), (0, True)} >= seen >= {(-9, False), (0, True)}

@@ -177,7 +177,7 @@ class TestMeaning:
         assert found.get("TANDEM_EMERGENCY") == "112|110"
         assert found.get("TANDEM_EMERGENCY_TRUNK") == "carrier"
         assert (found.get("TANDEM_COUNTRY_CODE"), found.get("TANDEM_INTERNATIONAL_PREFIX")) == ("49", "00")
-        assert directives == ['#include "/usr/share/tandem/dialplan/*.conf"']
+        assert directives == ['#include "/usr/share/tandem/dialplan/tandem-*.conf"']
 
     def test_globals_of_a_pbx_that_says_nothing(self, read_conf):
         found = section(self.read(read_conf, Pbx(), "extensions.conf"), "globals")
