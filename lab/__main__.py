@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 
@@ -68,8 +67,4 @@ def run_shell(instance: AsteriskInstance) -> None:
 
 
 if __name__ == "__main__":
-    # Ctrl-C belongs to Asterisk's console while that is open.
-    try:
-        sys.exit(main())
-    except subprocess.SubprocessError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(main())

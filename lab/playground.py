@@ -51,13 +51,13 @@ match = 127.0.0.2
     + "".join(_PHONE.format(user=user) for user in ("101", "102", "103")),
     "extensions.conf": """[lab]
 ; 100 answers, reads two keys and hangs up; 10X rings a phone; 110 plays music; 120 is busy.
-exten => 100,1,Answer(1)
- same => n,Read(KEYS,beep,2,,,5)
+exten => 100,1,Answer(,i)
+ same => n,Read(KEYS,,2,,,5)
  same => n,Verbose(1,keys ${KEYS} from ${CALLERID(num)})
  same => n,Hangup()
 exten => _10[1-3],1,Dial(PJSIP/${EXTEN},20)
  same => n,Hangup()
-exten => 110,1,Answer(1)
+exten => 110,1,Answer(,i)
  same => n,MusicOnHold()
 exten => 120,1,Hangup(17)
 """,

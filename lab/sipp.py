@@ -226,7 +226,7 @@ class SippRun:
         if status not in (0, 1, 97, 99):  # all well; a call failed; ended on our signal; no call at all
             raise SippFailed(self._describe(f"SIPp ended with status {status}"))
         statistics = parse_statistics(self._read("statistics.csv"))
-        return SippResult(
+        result = SippResult(
             exit_status=status,
             successful=int(statistics.get("SuccessfulCall(C)", "0")),
             failed=int(statistics.get("FailedCall(C)", "0")),
@@ -234,6 +234,9 @@ class SippRun:
             legs=self.read_legs(),
             errors=self._read("errors.log"),
         )
+        if status == 1 and not result.failed:  # so says SIPp of a scenario that it cannot read, too
+            raise SippFailed(self._describe("SIPp made no call"))
+        return result
 
     def stop(self, *, timeout_s: float = 30.0) -> SippResult:
         """Take no more calls, let those under way end, and give the result."""

@@ -95,8 +95,9 @@ class AsteriskInstance:
         )
         for name, text in {**base, **(config or {})}.items():
             self.write_config(name, text)
-        self.world = World()
+        self._world: World | None = None
         try:
+            self._world = World()
             self._furnish_world(shared)
         except BaseException:
             self.close()
@@ -123,6 +124,12 @@ class AsteriskInstance:
         return path
 
     @property
+    def world(self) -> World:
+        """Its namespaces."""
+        assert self._world is not None
+        return self._world
+
+    @property
     def process(self) -> subprocess.Popen[Any]:
         """The running Asterisk (its ``pid`` is the host's); raises `AsteriskFailed` when it is not running."""
         if self._process is None or self._process.poll() is not None:
@@ -135,7 +142,9 @@ class AsteriskInstance:
             raise AsteriskFailed("Asterisk is running already")
         with (self.log / "console.log").open("ab") as console:
             argv = self.command("-f", "-C", str(self.etc / "asterisk.conf"))
-            self._process = self.world.popen(argv, cwd="/", stdout=console, stderr=subprocess.STDOUT)
+            self._process = self.world.popen(
+                argv, cwd="/", stdout=console, stderr=subprocess.STDOUT, start_new_session=True
+            )
         deadline = time.monotonic() + timeout_s
         while True:
             if self._process.poll() is not None:
@@ -190,11 +199,10 @@ class AsteriskInstance:
 
     def close(self) -> None:
         """End Asterisk (in order where its folder stays) and its world with everything in it. Idempotent."""
-        world = getattr(self, "world", None)
-        if world is not None:
+        if self._world is not None:
             if not self._temporary:
                 self.stop()
-            world.close()
+            self._world.close()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 

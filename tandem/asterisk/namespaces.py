@@ -53,7 +53,7 @@ class World:
     ``own_network=False`` it is the host's network. Needs root (or to be started under ``unshare --map-root-user``).
 
     Sockets made by `connect`, `listen` and `udp` belong to *this* process but live in the world's network, so a reactor here can
-    serve them.
+    serve them. Do not ``fork`` without ``exec`` while one is open: the copy would keep it alive.
     """
 
     def __init__(self, *, own_network: bool = True) -> None:
@@ -69,22 +69,17 @@ class World:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the owner, who then closes in order
         )
-        assert self._holder.stdout is not None
-        line = self._holder.stdout.readline()
-        self._holder.stdout.close()
-        if not line:
-            assert self._holder.stderr is not None
-            reason = self._holder.stderr.read().decode(errors="replace").strip()
+        try:
+            self.holder_pid = self._read_holder_pid()
+            for name, flag in (("net", CLONE_NEWNET), ("pid", CLONE_NEWPID), ("mnt", CLONE_NEWNS)):
+                if name != "net" or own_network:
+                    descriptor = os.open(f"/proc/{self.holder_pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+                    self._namespaces.append((descriptor, flag))
+        except BaseException:
             self.close()
-            raise NamespaceError(
-                f"cannot make mount, PID and network namespaces (root is needed; in a container, CAP_SYS_ADMIN too): {reason}"
-            )
-        pid = int(line)
-        for name, flag in (("net", CLONE_NEWNET), ("pid", CLONE_NEWPID), ("mnt", CLONE_NEWNS)):
-            if name != "net" or own_network:
-                self._namespaces.append((os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), flag))
-        self.holder_pid = pid
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -172,6 +167,18 @@ class World:
         if failure:
             raise failure[0]
         return result[0]
+
+    def _read_holder_pid(self) -> int:
+        assert self._holder.stdout is not None
+        assert self._holder.stderr is not None
+        with self._holder.stdout as stdout:
+            line = stdout.readline()
+        if line:
+            return int(line)
+        reason = self._holder.stderr.read().decode(errors="replace").strip()
+        raise NamespaceError(
+            f"cannot make mount, PID and network namespaces (root is needed; in a container, CAP_SYS_ADMIN too): {reason}"
+        )
 
     def close(self) -> None:
         """Kill everything inside and wait until it is gone. Idempotent."""
