@@ -137,3 +137,62 @@ def test_a_forged_second_header_spoils_the_view() -> None:
         events.Newchannel.read(
             message(("Event", "Newchannel"), ("CallerIDNum", "5\r\nUniqueid: theirs"), ("Uniqueid", "1.1"))
         )
+
+
+def test_the_other_views() -> None:
+    dial = events.Dial.read(
+        message(
+            ("Event", "DialEnd"),
+            ("Uniqueid", "a"),
+            ("DestUniqueid", "b"),
+            ("DestChannel", "PJSIP/x-1"),
+            ("DialStatus", "BUSY"),
+        )
+    )
+    assert dial == events.Dial("a", "b", "PJSIP/x-1", "BUSY")
+    assert (
+        events.DeviceStateChange.read(
+            message(("Event", "DeviceStateChange"), ("Device", "PJSIP/ann"), ("State", "INUSE"))
+        ).state
+        == "INUSE"
+    )
+    params = events.QueueParams.read(
+        message(
+            ("Event", "QueueParams"),
+            ("Queue", "sales"),
+            ("Max", "5"),
+            ("Strategy", "ringall"),
+            ("Calls", "2"),
+            ("Holdtime", "9"),
+        )
+    )
+    assert (params.queue, params.max_calls, params.strategy, params.calls, params.hold_time_s) == (
+        "sales",
+        5,
+        "ringall",
+        2,
+        9,
+    )
+    joined = message(
+        ("Event", "QueueCallerJoin"), ("Queue", "sales"), ("Position", "1"), ("Uniqueid", "c"), ("Channel", "PJSIP/x-1")
+    )
+    assert events.QueueEntry.read(joined) == events.QueueEntry("sales", 1, "c", "PJSIP/x-1", 0)
+    summary = events.QueueSummary.read(
+        message(("Event", "QueueSummary"), ("Queue", "sales"), ("LoggedIn", "3"), ("Available", "2"), ("Callers", "1"))
+    )
+    assert (summary.logged_in, summary.available, summary.callers) == (3, 2, 1)
+    trunk = events.TrunkRegistration.read(
+        message(
+            ("Event", "OutboundRegistrationDetail"),
+            ("ObjectName", "carrier"),
+            ("Status", "Rejected"),
+            ("NextReg", "57"),
+        )
+    )
+    assert (trunk.name, trunk.status, trunk.next_register_s) == ("carrier", "Rejected", 57)
+    endpoint = events.Endpoint.read(
+        message(
+            ("Event", "EndpointList"), ("ObjectName", "ann"), ("DeviceState", "Not in use"), ("ActiveChannels", "2")
+        )
+    )
+    assert endpoint == events.Endpoint("ann", "Not in use", "", 2)

@@ -2,11 +2,15 @@
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandem.ami import actions
 from tandem.ami.client import AmiClient, AmiLimits, new_action_id
@@ -167,6 +171,40 @@ class ClientTests(SynchronousTestCase):
         assert self.failureResultOf(wanted, AmiRefused).value.reason == "Database entry could not be deleted"
         assert "unknown command" in str(self.failureResultOf(unknown, AmiRefused).value)
 
+    def test_output_of_a_command_and_its_refusal(self) -> None:
+        line = self.line().start()
+        line.asterisk.answers["Command"] = lambda message: (
+            success("Command output follows", ("Output", "one"), ("Output", ""), ("Output", "two"))
+            if message.get("Command") == "good"
+            else [[("Response", "Error"), ("Message", "Command output follows"), ("Output", "No such command 'bad'")]]
+        )
+        good, bad = line.client.send(actions.command("good")), line.client.send(actions.command("bad"))
+        line.asterisk.flush()
+        assert self.successResultOf(good).all("Output") == ("one", "", "two")
+        assert self.failureResultOf(bad, AmiRefused).value.reason == "No such command 'bad'"
+
+    def test_no_secret_is_ever_logged(self) -> None:
+        line = self.line(secret="hunter2")
+        logged: list[str] = []
+        observer = lambda event: logged.append(f"{event} {formatEvent(event)}")  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        line.start()
+        line.asterisk.secret = "hunter2"
+        line.pass_time(60)
+        assert line.client.is_ready
+        line.client.send(actions.db_put("did", "1", "hunter2\n")).addErrback(
+            lambda failure: logged.append(str(failure.value))
+        )
+        line.client.send(actions.setvar("", "PASSWORD", "hunter2")).addErrback(
+            lambda failure: logged.append(str(failure.value))
+        )
+        line.asterisk.cut()
+        line.asterisk.flush()
+        keys = [message.get("Key") for message in line.asterisk.sent("Login")]
+        assert len(logged) > 3
+        assert not [text for text in logged for hidden in ("hunter2", *keys) if hidden in text]
+
     def test_an_action_that_cannot_be_written_fails_alone(self) -> None:
         line = self.line().start()
         hostile = line.client.send(actions.db_put("did", "1", "x\r\n\r\nAction: Originate"))
@@ -307,6 +345,11 @@ class ClientTests(SynchronousTestCase):
         assert seen == [("first", "c1"), ("second", "c1"), ("second", "c2")]
         assert len(self.flushLoggedErrors(RuntimeError)) == 2
         assert line.client.is_ready
+
+    def test_a_name_that_would_change_the_filter_is_refused(self) -> None:
+        for name in ("Hangup|.*", "", "Han gup", "Hang\r\nup", "Häng"):
+            with pytest.raises(AmiValueRefused):
+                self.line().client.on(name, lambda _: None)
 
     def test_only_wanted_events_are_sent(self) -> None:
         line = self.line()
@@ -517,6 +560,73 @@ class ClientTests(SynchronousTestCase):
         line.asterisk.flush()
         self.failureResultOf(answer, AmiConnectionLost)
         assert len(self.flushLoggedErrors()) == 0
+
+
+class ReentrancyTests(SynchronousTestCase):
+    """A callback may stop the service that runs it."""
+
+    def stopped_by(self, arrange) -> None:
+        line = Line()
+        arrange(line)
+        line.start()
+        line.pass_time(60)
+        assert line.asterisk.logins <= 1
+        assert not line.client.is_ready
+        assert line.asterisk.sessions == []
+        assert not [call for call in line.clock.getDelayedCalls() if call.active()]
+
+    def test_when_ready(self) -> None:
+        self.stopped_by(lambda line: line.client.when_ready().addCallback(lambda _: line.client.stopService() and None))
+
+    def test_when_refused(self) -> None:
+        def arrange(line: Line) -> None:
+            line.asterisk.secret = "another"
+            line.client.when_ready().addErrback(lambda _: line.client.stopService() and None)
+
+        self.stopped_by(arrange)
+
+    def test_on_ready(self) -> None:
+        self.stopped_by(lambda line: line.client.on_ready(lambda: line.client.stopService() and None))
+
+    def test_on_lost(self) -> None:
+        def arrange(line: Line) -> None:
+            line.client.on_lost(lambda: line.client.stopService() and None)
+            line.client.on_ready(line.asterisk.cut)
+
+        self.stopped_by(arrange)
+
+    def test_event(self) -> None:
+        def arrange(line: Line) -> None:
+            line.client.on("Hangup", lambda _: line.client.stopService() and None)
+            line.client.on_ready(lambda: line.asterisk.send_event("Hangup"))
+
+        self.stopped_by(arrange)
+
+
+class LoopbackTests(TestCase):
+    """The same pair over a real port."""
+
+    async def test_over_tcp(self) -> None:
+        asterisk = FakeAsterisk()
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(asterisk)
+        self.addCleanup(port.stopListening)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        client = AmiClient(endpoint, asterisk.username, asterisk.secret, limits=AmiLimits(reconnect_first_s=0.01))
+        heard: Deferred = Deferred()
+        client.on("Hangup", heard.callback)
+        client.startService()
+        self.addCleanup(client.stopService)
+        await client.when_ready()
+        await client.send(actions.db_put("did", "1", "sales"))
+        assert asterisk.astdb == {"did/1": "sales"}
+        asterisk.send_event("Hangup", Uniqueid="c1")
+        assert (await heard).get("Uniqueid") == "c1"
+        lost: Deferred = Deferred()
+        client.on_lost(lambda: lost.called or lost.callback(None))
+        asterisk.cut()
+        await lost
+        await client.when_ready()
+        assert asterisk.logins == 2
 
 
 def place_calls_over_a_cut(where: dict[str, int]) -> None:
