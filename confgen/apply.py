@@ -62,7 +62,6 @@ async def apply_snapshot(
     """Makes Asterisk run on this snapshot.
 
     `static_files` (name -> text) become part of the generation: the shipped dialplan, which always has to fit what AstDB holds.
-
     `reload(module)` reloads one module and returns when Asterisk has done so, or raises. What was switched but never confirmed (a crash
     or an error in between) is reloaded by the next apply. One apply at a time: the caller sees to that.
 

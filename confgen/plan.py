@@ -1,6 +1,6 @@
 """What an apply would change: rendered text against what is there; pure, it never touches a disk or an Asterisk."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from confgen.render import MODULE_OF_FILE, body_of
@@ -10,7 +10,7 @@ from confgen.render import MODULE_OF_FILE, body_of
 class Plan:
     """files: name -> text of the next generation; an unchanged file keeps its text, header and all.
 
-    changed: files whose body differs, added and removed ones included, sorted. modules: to reload, in the order in which they depend.
+    changed: files whose body differs, added and removed ones included, sorted. modules: to reload, in order.
     """
 
     files: Mapping[str, str]
@@ -26,9 +26,10 @@ def plan_files(rendered: Mapping[str, str], present: Mapping[str, str]) -> Plan:
     return Plan(files, tuple(changed), modules_of(changed))
 
 
-def modules_of(files: tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """What has to be reloaded when these files changed, each once, the dialplan last: it names what the others define."""
-    named = {
-        file if file in MODULE_OF_FILE else "extensions.conf" for file in files
-    }  # the others are parts of the dialplan
-    return tuple(dict.fromkeys(module for file, module in MODULE_OF_FILE.items() if file in named))
+def modules_of(files: Iterable[str]) -> tuple[str, ...]:
+    """What has to be reloaded when these files changed, each once, the dialplan after what it names.
+
+    A file that is none of confgen's own is a part of the dialplan.
+    """
+    changed = {file if file in MODULE_OF_FILE else "extensions.conf" for file in files}
+    return tuple(dict.fromkeys(module for file, module in MODULE_OF_FILE.items() if file in changed))

@@ -89,8 +89,9 @@ def render(snapshot: Snapshot, target: RenderTarget) -> dict[str, str]:
 
 
 def body_of(text: str) -> str:
-    """A file's text without its header: what counts when two are compared, since the header names a revision."""
-    return text.partition("\n\n")[2]
+    """A file's text without the header of `header.j2`: what counts when two are compared, since the header names a revision."""
+    head, _, body = text.partition("\n\n")
+    return body if ": written by Tandem from its database;" in head.partition("\n")[0] else text
 
 
 def _render_file(name: str, snapshot: Snapshot, target: RenderTarget) -> str:

@@ -142,6 +142,15 @@ class ApplyTest(TestCase):
         assert self.links()[0] == first.generation
         assert self.reloaded == []
 
+    async def test_static_files_belong_to_the_generation(self):
+        await self.apply(PBX, 1)
+        self.reloaded.clear()
+        static = {"tandem-enter.conf": "[tandem-enter]\n"}
+        applied = await apply_snapshot(build_snapshot(2, PBX), TARGET, self.folder, self.reload, static)
+        assert applied.changed == ("tandem-enter.conf",)
+        assert self.reloaded == ["pbx_config.so"]
+        assert (self.folder / "current" / "tandem-enter.conf").read_text() == "[tandem-enter]\n"
+
     async def test_old_generations_are_removed(self):
         for revision in range(1, 26):
             queue = Queue(name="q", weight=revision, fallback=HangupDestination())

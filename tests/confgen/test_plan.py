@@ -5,7 +5,7 @@ from confgen.render import MODULE_OF_FILE
 
 
 def text(revision, body):
-    return f"; revision {revision}\n; more\n\n{body}\n\nlast\n"
+    return f"; x: written by Tandem from its database; revision {revision} is\n; more\n\n{body}\n\nlast\n"
 
 
 def test_nothing_to_do():
@@ -26,3 +26,9 @@ def test_changed_added_removed():
 def test_modules_once_and_in_order():
     assert modules_of(["extensions.conf", "pjsip.conf", "pjsip_transport.conf"]) == ("res_pjsip.so", "pbx_config.so")
     assert len(modules_of(tuple(MODULE_OF_FILE))) == len(set(MODULE_OF_FILE.values()))
+
+
+def test_a_file_without_our_header_counts_whole():
+    for old, new in [("; a\n\nx\n", "; b\n\nx\n"), ("[a]\n", "[b]\n"), ("", "x")]:
+        plan = plan_files({"tandem-enter.conf": new}, {"tandem-enter.conf": old})
+        assert (plan.changed, plan.modules) == (("tandem-enter.conf",), ("pbx_config.so",))
