@@ -27,7 +27,10 @@ async def enter(
     """
     for _ in range(MAX_HOPS):
         resolved = resolve(case.snapshot, destination, brain.now())
-        case.reasons.extend(resolved.reasons)
+        if resolved.destination is not destination or not case.reasons:
+            case.reasons.extend(resolved.reasons)
+        elif case.reasons[-1] != resolved.reasons[-1]:
+            case.reasons.append(resolved.reasons[-1])
         destination = resolved.destination
         if isinstance(destination, MenuDestination):
             destination = await hear_menu(brain, case, destination.menu, language)

@@ -37,7 +37,7 @@ async def hear_menu(brain: Brain, case: Case, name: str, language: str) -> Desti
     prompts, tries = chosen.prompts, Tries()
     while True:
         outcome = step(chosen, tries, await listener.collect(prompts), case.snapshot)
-        case.reasons.append(f"menu {name}: {outcome.reason}")
+        case.reasons.append(outcome.reason)
         if not isinstance(outcome, Again):
             return outcome.destination
         prompts, tries = outcome.prompts, outcome.tries
@@ -52,9 +52,9 @@ class _Listener:
 
     async def start(self, language: str) -> None:
         """Answer(1), because a plain answer waits up to half a second for media (asterisk-notes)."""
-        await self._session.exec("Answer", "1")
+        await self._listen(self._session.exec("Answer", "1"))
         if language:
-            await self._session.set_variable("CHANNEL(language)", language)
+            await self._listen(self._session.set_variable("CHANNEL(language)", language))
 
     async def collect(self, prompts: tuple[str, ...]) -> str:
         """The digits of one round, empty for silence."""
@@ -83,10 +83,10 @@ class _Listener:
         return ""
 
     async def _renew_guard(self, busy_s: float) -> None:
-        await self._session.set_autohangup(int(busy_s) + 1 + GUARD_S)
+        await self._listen(self._session.set_autohangup(int(busy_s) + 1 + GUARD_S))
 
     async def _listen(self, waiting: Awaitable[T]) -> T:
-        """Awaits what is the caller's time, not ours."""
+        """Awaits what is Asterisk's and the caller's time, not ours."""
         started = perf_counter()
         try:
             return await waiting

@@ -99,7 +99,9 @@ class Tandem(MultiService):
     def _make_ami(self, username: str, secret: Any) -> AmiClient:
         ami = self.settings.ami
         endpoint: Any = HostnameEndpoint(reactor, ami.host.encode(), ami.port)
-        return AmiClient(endpoint, username, secret.get_secret_value() if secret is not None else "", clock=reactor)
+        client = AmiClient(endpoint, username, secret.get_secret_value() if secret is not None else "", clock=reactor)
+        client.setName(f"ami {username}")  # type: ignore[no-untyped-call]
+        return client
 
     def _listen_control(self) -> None:
         path = self.settings.control_socket

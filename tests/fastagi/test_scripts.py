@@ -142,8 +142,8 @@ def test_queue_facts(facts, jump):
         ("12", "endpoint,1(1002,", ["welcome"]),
         ("1002", "endpoint,1(1002,", ["welcome"]),
         ("*", "voicemail,1(1001,0,,no,s,)", ["welcome"]),
-        ("#..9", "dialplan,1(100,0,,no,from-admin,)", ["welcome", "second"]),
-        ("777", "queue,1(sales,", ["welcome", "option-is-invalid", "option-is-invalid"]),
+        ("#9", "dialplan,1(100,0,,no,from-admin,)", ["welcome", "second"]),
+        ("777", "queue,1(sales,", ["welcome", "pm-invalid-option", "pm-invalid-option"]),
         ("", "endpoint,1(1002,", ["welcome", "choices"] * 3),
     ],
 )

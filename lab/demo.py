@@ -1,0 +1,189 @@
+"""`make demo`: one real call through everything, told in plain words, and one more with Tandem killed; never passes over a failure.
+
+Exit code 0 only if all of it happened as told.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from rich.console import Console
+
+from lab.pbx import LabPbx, TandemFailed
+from lab.rtp import RtpSink
+from lab.sipp import Caller, HangUp, Leg, Press, Speak, Wait, place_calls, register_phones, run_phone
+from tandem.asterisk.install import find_asterisk
+from tandem.cli.words import tell_call
+from tandem.document import read_document, write_document
+from tandem.domain.entities import OpenHours, Pbx
+from tandem.resources import find_shipped
+
+T = TypeVar("T")
+
+CARRIER_HOST = "127.0.0.2"
+CALLED = "03023125000"
+CALLER = "03055510023"
+AGENT = "1002"
+PHONE_PORT = 5070
+HEARD_PACKETS = 50
+
+
+class DemoFailed(RuntimeError):
+    """Something did not happen as it should."""
+
+
+class Teller:
+    """Says each step when it begins, and how it ended."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._number = 0
+
+    def step(self, what: str, work: Callable[[], T]) -> T:
+        """Runs `work` under the words `what`."""
+        self._number += 1
+        self._console.print(f"\n[bold]{self._number}. {what}[/bold]")
+        with self._console.status("…"):
+            return work()
+
+    def say(self, *lines: str) -> None:
+        """Plain lines, indented below their step."""
+        for line in lines:
+            self._console.print(f"   {line}", markup=False)
+
+    def conclude(self, problem: str | None) -> None:
+        """The last word."""
+        self._console.print()
+        if problem is None:
+            self._console.print("[bold green]All of it happened, in a real Asterisk.[/]")
+        else:
+            self._console.print("[bold red]It did not happen as it should:[/]")
+            self._console.print(problem, markup=False)
+
+
+def compose_document() -> str:
+    """The example, with the carrier and the opening hours of a lab: SIPp on this machine, at any time of day."""
+    path = find_shipped("examples") / "pbx.yaml"
+    pbx = read_document(path.read_text(encoding="utf-8"), path.name)
+    trunks = tuple(replace(trunk, hosts=(f"{CARRIER_HOST}:5060",), match=(CARRIER_HOST,)) for trunk in pbx.trunks)
+    always = OpenHours(days=("mon", "tue", "wed", "thu", "fri", "sat", "sun"), start="00:00", end="24:00")
+    schedules = tuple(
+        replace(schedule, hours=(always,), holidays=(), holiday_country=None, holiday_subdivision=None)
+        for schedule in pbx.schedules
+    )
+    changed: Pbx = replace(pbx, trunks=trunks, schedules=schedules)
+    return write_document(changed)
+
+
+def expect(condition: bool, otherwise: str) -> None:
+    """DemoFailed with `otherwise` unless the condition holds."""
+    if not condition:
+        raise DemoFailed(otherwise)
+
+
+def run_demo(teller: Teller) -> None:
+    """The whole story; DemoFailed, or an error of the lab, when it breaks."""
+    install = teller.step("An Asterisk of our own", lambda: find_asterisk(teller.say))
+    teller.say(f"{install.version}, in namespaces of its own: nothing on this machine is touched")
+    document = compose_document()
+    with LabPbx(install, document) as pbx:
+        teller.say(f"Database made and filled from examples/pbx.yaml: {pbx.folder / 'tandem.db'}")
+        teller.step("Tandem starts: it writes Asterisk's configuration, and Asterisk loads it", pbx.serve)
+        for finding in pbx.ask("check"):
+            teller.say(f"{finding['what']}: {finding['found']}")
+        listing = pbx.asterisk.cli("pjsip show endpoints")
+        expect(f" {AGENT}/{AGENT} " in listing, f"endpoint {AGENT} is not in Asterisk:\n{listing}")
+        secret = next(
+            endpoint.secret for endpoint in read_document(document, "demo").endpoints if endpoint.extension == AGENT
+        )
+        register_phones(pbx.asterisk, [(AGENT, secret)], port=PHONE_PORT)
+        teller.say(f"The phone {AGENT} (SIPp) has registered")
+        with run_phone(pbx.asterisk, port=PHONE_PORT, ring_s=2) as phone:
+            first = teller.step(
+                f"A caller dials {CALLED}, hears the menu, presses 2, waits for sales", lambda: make_call(pbx)
+            )
+            tell_leg(teller, first)
+            check_call(first, phone.wait_for("answered"))
+            teller.step("What Tandem decided, and Asterisk's CDR", lambda: tell_story(teller, pbx))
+            teller.step("Tandem is killed (kill -9)", pbx.kill)
+            checked = pbx.tandem("check", check=False)
+            expect(checked.returncode != 0, "tandem check says that all is well, with Tandem dead")
+            teller.say(*checked.stdout.strip().splitlines()[-4:])
+            second = teller.step(
+                "The next caller dials the same number: nobody decides, AstDB has the last-known route",
+                lambda: make_call(pbx, keys=""),
+            )
+            tell_leg(teller, second)
+            legs = phone.wait_for("answered", count=2)
+            check_call(second, legs)
+            teller.say(f"The phone {AGENT} rang again and answered: the call was not lost")
+
+
+def make_call(pbx: LabPbx, keys: str = "2") -> Leg:
+    """One call of the carrier, to its end; 15 s are enough for menu, ringing and a talk."""
+    with RtpSink(pbx.asterisk) as sink:
+        press = [Wait(2), Press(keys)] if keys else []
+        run = place_calls(
+            pbx.asterisk,
+            [Caller(CALLED, caller=CALLER)],
+            steps=[*press, Wait(6), Speak(2), HangUp()],
+            host=CARRIER_HOST,
+            media_port=sink.port,
+        )
+        with run:
+            result = run.wait(timeout_s=60)
+        heard = sum(sink.count_packets().values())
+    expect(len(result.legs) == 1, f"SIPp made {len(result.legs)} calls: {result.errors}")
+    # 20 ms each; counted until the caller sends media itself, which Asterisk then answers at that port.
+    expect(heard > HEARD_PACKETS, f"the caller heard nothing ({heard} RTP packets)")
+    return result.legs[0]
+
+
+def check_call(leg: Leg, phone_legs: tuple[Leg, ...]) -> None:
+    """The caller was answered and hung up itself after the talk; the phone was rung."""
+    expect(leg.is_answered, f"the call was not answered: {leg.events}")
+    expect(leg.ended_by == "us", f"the call was cut by Asterisk: {leg.events}")
+    expect(all(phone_leg.is_answered for phone_leg in phone_legs), f"the phone did not answer: {phone_legs}")
+
+
+def tell_leg(teller: Teller, leg: Leg) -> None:
+    """What the caller lived through."""
+    start = leg.events[0].at_ms if leg.events else 0
+    for event in leg.events:
+        teller.say(f"{(event.at_ms - start) / 1000:6.2f} s  caller: {event.word} {event.detail}".rstrip())
+
+
+def tell_story(teller: Teller, pbx: LabPbx) -> None:
+    """The call as `tandem calls` tells it, with its CDR, which Asterisk writes when the last leg is gone."""
+    deadline = time.monotonic() + 10
+    while True:
+        calls = pbx.ask("calls", "--limit", "1")
+        if calls and any(record["disposition"] == "ANSWERED" for record in calls[0]["records"]):
+            break
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"there is no CDR of the call: {calls}")
+        time.sleep(0.2)
+    story = calls[0]
+    teller.say(*tell_call(story))
+    reasons = [reason for decision in story["decisions"] for reason in decision["reasons"]]
+    outcome = story["decisions"][0]["outcome"]
+    expect(any("pressed 2" in reason for reason in reasons), f"the key 2 was not read: {reasons}")
+    expect(outcome.startswith("tandem-enter,queue,1(sales"), f"the call did not go to sales: {outcome}")
+
+
+def main() -> int:
+    """Exit code 0 or 1."""
+    teller = Teller()
+    try:
+        run_demo(teller)
+    except (RuntimeError, OSError, TandemFailed) as error:
+        teller.conclude(str(error))
+        return 1
+    teller.conclude(None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
