@@ -569,6 +569,8 @@ class ReentrancyTests(SynchronousTestCase):
         line = Line()
         arrange(line)
         line.start()
+        assert not line.client.running
+        assert not [call for call in line.clock.getDelayedCalls() if call.active()]
         line.pass_time(60)
         assert line.asterisk.logins <= 1
         assert not line.client.is_ready
