@@ -106,7 +106,8 @@ class AgiService(Service):
             await emptied
             if timer.active():
                 timer.cancel()
-        self._sweep.stop()
+        if self._sweep.running:
+            self._sweep.stop()
 
     def stopService(self) -> Deferred[None]:  # noqa: N802
         """Stops accepting at once; fires when the running sessions are over, at the latest a moment after `stop_s`."""

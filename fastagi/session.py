@@ -212,7 +212,10 @@ class Session:
             raise AgiError("GOSUB", response.code, response.text)
 
     async def get_variable(self, name: str) -> str | None:
-        """A channel variable or a function such as CALLERID(num); None when it is not set."""
+        """A channel variable or a function such as CALLERID(num); None when it is not set.
+
+        Asterisk cuts it after 1,023 bytes; `get_full_variable("${NAME}")` has it whole.
+        """
         return _value(await self.command("GET VARIABLE", name))
 
     async def get_full_variable(self, expression: str, channel: str | None = None) -> str | None:
