@@ -51,8 +51,8 @@ class _Listener:
         self._session: Session = case.session
 
     async def start(self, language: str) -> None:
-        """Answer(1), because a plain answer waits up to half a second for media (asterisk-notes)."""
-        await self._listen(self._session.exec("Answer", "1"))
+        """`Answer(,i)` answers at once; without `i` Asterisk waits half a second for media first."""
+        await self._listen(self._session.exec("Answer", ",i"))
         if language:
             await self._listen(self._session.set_variable("CHANNEL(language)", language))
 

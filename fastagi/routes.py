@@ -9,6 +9,7 @@ from fastagi.menu import menu
 from fastagi.queue import queue
 from fastagi.session import Script
 
+
 def list_scripts(brain: Brain) -> dict[str, Script]:
     """Script name, as in `agi://host/NAME` -> the script with its collaborators."""
     return {

@@ -91,7 +91,7 @@ class Tandem(MultiService):
         )
         for service in (self.lag, self.decisions, self.agi, self.ami, self.config_ami, self.facts, self.fallback):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
-        self.ami.on("Cdr", lambda event: _take_cdr(self.stories, event))
+        self.ami.on("Cdr", self._take_cdr)
         self.config_ami.on_ready(self._bring_in_step)
         super().startService()  # type: ignore[no-untyped-call]
         self._listen_control()
@@ -115,6 +115,10 @@ class Tandem(MultiService):
         path.unlink(missing_ok=True)
         port = reactor.listenUNIX(str(path), Site(Control(use_cases).resource()), mode=0o600)
         reactor.addSystemEventTrigger("before", "shutdown", port.stopListening)
+
+    def _take_cdr(self, event: Message) -> None:
+        self.decisions.flush()
+        self.stories.record_cdr(event.items())
 
     def _read_current(self) -> Any:
         return self.live.current if self.live.is_loaded else None
@@ -216,10 +220,6 @@ class Tandem(MultiService):
 
 def _why(ami: AmiClient) -> str:
     return f": {ami.last_error}" if ami.last_error is not None else ""
-
-
-def _take_cdr(stories: Stories, event: Message) -> None:
-    stories.record_cdr(cast(Any, event))
 
 
 def run_until_stopped(settings: Settings) -> str | None:

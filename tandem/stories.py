@@ -1,10 +1,18 @@
 """The last calls, each with its decisions and its CDRs, kept in memory for `tandem calls`; never the record of anything: that is the ledger's."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from tandem.domain.decisions import Decision
+
+# As cdr_manager.c writes them; what an admin's [mappings] add comes after.
+CDR_HEADERS: Final = (
+    *("Event", "Privilege", "AccountCode", "Source", "Destination", "DestinationContext", "CallerID", "Channel"),
+    *("DestinationChannel", "LastApplication", "LastData", "StartTime", "AnswerTime", "EndTime", "Duration"),
+    *("BillableSeconds", "Disposition", "AMAFlags", "UniqueID", "UserField"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +44,8 @@ class Story:
 class Stories:
     """Keeps the last `kept` calls; the oldest goes first.
 
-    A CDR is taken only for a call that FastAGI decided: what comes over AMI may be a stranger's text, so an identifier that is not
-    ours is not believed.
+    What comes over AMI may be a stranger's text. So a CDR is taken only for a call that FastAGI decided, and only whole, with every
+    header that cdr_manager writes, in its order: the 80 bytes of a forged number cannot hold them all.
     """
 
     RECORDS_PER_CALL = 50
@@ -63,9 +71,12 @@ class Stories:
         if len(story.decisions) < self.RECORDS_PER_CALL:
             story.decisions.append(decision)
 
-    def record_cdr(self, event: Mapping[str, str]) -> bool:
-        """Takes an AMI `Cdr` event (cdr_manager, with LinkedID mapped); whether it belongs to a known call."""
-        linkedid = event.get("LinkedID") or event.get("linkedid") or ""
+    def record_cdr(self, headers: Sequence[tuple[str, str]]) -> bool:
+        """Takes the headers of an AMI `Cdr` event (cdr_manager, with LinkedID mapped); whether it belongs to a known call."""
+        event = dict(headers)
+        if tuple(name for name, _ in headers)[: len(CDR_HEADERS)] != CDR_HEADERS or len(event) != len(headers):
+            return False
+        linkedid = event.get("LinkedID", "")
         story = self._stories.get(linkedid) or self._stories.get(event.get("UniqueID", ""))
         if story is None or len(story.records) >= self.RECORDS_PER_CALL:
             return False
