@@ -1,6 +1,7 @@
 """Rendered files in the real Asterisk: it has what the model says, hostile values come back unchanged, and it has nothing to complain of."""
 
 import re
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from confgen.apply import apply_snapshot
 from confgen.generations import switch_link, write_generation
 from confgen.render import GUEST_FILES, OWNER_FILES, RenderTarget, Transport, render
 from confgen.values import ValueUnrepresentable, escape_set_var
+from lab.sipp import Caller, place_calls
+from tandem.document import read_document
 from tandem.domain.entities import (
     Endpoint,
     General,
@@ -28,6 +31,7 @@ from tandem.domain.snapshot import build_snapshot
 pytestmark = pytest.mark.asterisk
 
 DIALPLAN = Path(__file__).parents[2] / "dialplan"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "pbx.yaml"
 NOTHING = HangupDestination()
 # Lines of the log that speak of trouble, without time and thread.
 TROUBLE = re.compile(r"(?:WARNING|ERROR)\[\d+\](?:\[[^]]*\])? (.*)")
@@ -244,6 +248,97 @@ class TestModel:
         assert "OURS=1" in booted.cli("dialplan show globals")
         assert "Europe/Paris" in booted.cli("voicemail show zones")
         assert re.search(r"^default +77 ", booted.cli("voicemail show users"), re.MULTILINE)
+
+
+def test_the_example_has_nothing_to_complain_of(asterisk_factory, baseline):
+    pbx = read_document(EXAMPLE.read_text(encoding="utf-8"))
+    # Its carrier has a name, and there is no DNS in here.
+    pbx = replace(pbx, trunks=tuple(replace(trunk, hosts=("127.0.0.2",)) for trunk in pbx.trunks))
+    instance = start(asterisk_factory, pbx)
+    assert troubles(instance) <= baseline
+    ami = Ami(instance)
+    listed = ami.ask(until="EndpointListComplete", Action="PJSIPShowEndpoints")
+    ami.close()
+    expected = {it.extension for it in pbx.endpoints} | {it.name for it in pbx.trunks}
+    assert {it["ObjectName"] for it in listed if it.get("Event") == "EndpointList"} == expected
+    assert all(queue.name in instance.cli("queue show") for queue in pbx.queues)
+
+
+class TestStrangers:
+    """Who is who, by real INVITEs."""
+
+    def test_nobody_gets_in_by_a_name_alone(self, asterisk_factory):
+        pbx = replace(PBX, trunks=(Trunk(name="carrier", hosts=("127.0.0.4",)),))
+        instance = start(asterisk_factory, pbx)
+        names = ["carrier", "1001", "anonymous", "nobody"]
+        callers = [Caller("1002", caller=name) for name in names]
+        result = place_calls(instance, callers, rate=10, count=len(callers)).wait(timeout_s=30)
+        assert [leg.refusal for leg in result.legs] == [401] * len(names)
+        assert "PJSIP/" not in instance.read_log()  # no channel was ever made
+
+    def test_a_carrier_is_a_carrier_whatever_its_callers_are_called(self, asterisk_factory):
+        # Any port of the host counts: carriers call from other ports than they listen on.
+        pbx = replace(PBX, trunks=(Trunk(name="carrier", hosts=("127.0.0.2:5999",)),))
+        instance = start(asterisk_factory, pbx)
+        place_calls(instance, [Caller("+4930", caller="1001")], count=1, answer_timeout_s=1).wait(timeout_s=30)
+        log = instance.read_log()
+        assert "PJSIP/carrier-00000000" in log
+        assert "PJSIP/1001" not in log
+        assert "+4930@tandem-from-trunk" in log
+
+
+# A carrier in a hundred lines less: challenges a REGISTER, checks the digest (RFC 3261, 22.4), and calls the contact from elsewhere.
+REGISTRAR = r"""
+import hashlib, re, socket, sys
+username, secret, realm = sys.argv[1], sys.argv[2], "carrier"
+def field(name, text):
+    return re.search(rf"^{name}: (.*?)\r$", text, re.MULTILINE | re.IGNORECASE)[1]
+def answer(request, status, *headers):
+    kept = [line for line in request.split("\r\n") if re.match("(Via|From|To|Call-ID|CSeq):", line)]
+    kept = [line + ";tag=1" if line.startswith("To:") else line for line in kept]
+    return "\r\n".join([f"SIP/2.0 {status}", *kept, *headers, "Content-Length: 0", "", ""]).encode()
+def md5(text):
+    return hashlib.md5(text.encode()).hexdigest()
+registrar = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+registrar.bind(("127.0.0.5", 5060))
+registrar.settimeout(20)
+while True:
+    data, peer = registrar.recvfrom(65535)
+    request = data.decode()
+    authorization = re.search("^Authorization: Digest (.*)", request, re.MULTILINE)
+    if authorization:
+        break
+    registrar.sendto(answer(request, "401 Unauthorized", f'WWW-Authenticate: Digest realm="{realm}", nonce="n1", algorithm=MD5'), peer)
+uri = re.search('uri="([^"]*)"', authorization[1])[1]
+expected = md5(f"{md5(f'{username}:{realm}:{secret}')}:n1:{md5(f'REGISTER:{uri}')}")
+print("digest", re.search('response="([^"]*)"', authorization[1])[1] == expected)
+print("to", field("To", request))
+contact = re.search("<(.*?)>", field("Contact", request))[1]
+registrar.sendto(answer(request, "200 OK", f"Contact: <{contact}>;expires=3600"), peer)
+for target in (contact, re.sub(";line=[^;]*", "", contact)):
+    caller = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    caller.bind(("127.0.0.8", 0))
+    caller.settimeout(5)
+    here = "127.0.0.8:%d" % caller.getsockname()[1]
+    caller.sendto("\r\n".join([
+        f"INVITE {target} SIP/2.0", f"Via: SIP/2.0/UDP {here};branch=z9hG4bK{here[-5:]}", "Max-Forwards: 70",
+        f"From: <sip:555@{here}>;tag=9", f"To: <{target}>", f"Call-ID: {here}", "CSeq: 1 INVITE", f"Contact: <sip:555@{here}>",
+        "Content-Length: 0", "", ""]).encode(), ("127.0.0.1", 5060))
+    print("invite", caller.recv(65535).decode().split()[1])
+"""
+
+
+def test_a_registration_logs_in_and_its_line_is_the_carrier(asterisk_factory):
+    """With a username and a secret that need every escaping there is on the way."""
+    username, secret = "us;er@x y", 'se;c"ret\\,[z] => ${A}'
+    trunk = Trunk(name="backup", authentication="registration", hosts=("127.0.0.5",), username=username, secret=secret)
+    instance = start(asterisk_factory, Pbx(trunks=(trunk,)))
+    found = instance.run([sys.executable, "-c", REGISTRAR, username, secret], timeout_s=30).stdout.splitlines()
+    assert found[0] == "digest True"
+    assert found[1] == "to <sip:us;er%40x%20y@127.0.0.5>"  # PJSIP unescapes what RFC 3261 lets stand in a user part
+    assert found[2] == "invite 100"  # from an address that nobody knows, but on our line
+    assert found[3] == "invite 401"
+    assert "PJSIP/backup-00000000" in instance.read_log()
 
 
 # One line each of what the parsers of Asterisk read; each goes into every field of every object.
