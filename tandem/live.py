@@ -99,7 +99,7 @@ class Live:
                     raise
                 snapshot = await self._load_from_file(error)
                 self._from_file = True
-                log.warning("routing by the snapshot file: {reason}", reason=self.degraded)
+                log.warn("routing by the snapshot file: {reason}", reason=self.degraded)  # noqa: G010 - Twisted's logger
             else:
                 self.degraded = None
                 self._from_file = False

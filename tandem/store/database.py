@@ -10,9 +10,10 @@ it: calls are routed from the snapshot.
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 import peewee
 from twisted.internet.defer import Deferred, gatherResults
@@ -50,6 +51,7 @@ class Store:
         self._db = peewee.SqliteDatabase(str(path), autoconnect=False, timeout=BUSY_TIMEOUT_S)
         self._writer: ThreadPool | None = None
         self._reader: ThreadPool | None = None
+        self._trigger: Any = None
 
     def migrate(self) -> list[str]:
         """Creates the database or brings it to this version, under the lock; the names of the migrations that were applied."""
@@ -86,7 +88,7 @@ class Store:
     ) -> "Deferred[T]":
         """Does `work` in the writer's thread; fires with its result, or StoreError, or what it raised after rolling back."""
         if self._writer is None:
-            self._writer = _start_thread("tandem-store-writer")
+            self._writer = self._start_thread("tandem-store-writer")
         return self._defer(self._writer, lambda: self._perform("IMMEDIATE", work, *args, **kwargs))
 
     def read(
@@ -94,7 +96,7 @@ class Store:
     ) -> "Deferred[T]":
         """The same in the reader's thread, which no write delays; StoreError if `work` tries to write."""
         if self._reader is None:
-            self._reader = _start_thread("tandem-store-reader")
+            self._reader = self._start_thread("tandem-store-reader")
         return self._defer(self._reader, lambda: self._perform("DEFERRED", work, *args, **kwargs))
 
     def run_now(self, work: Callable[Concatenate[peewee.SqliteDatabase, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -108,6 +110,12 @@ class Store:
         """Closes what was opened, after the work that is under way, and lets go of the lock."""
         pools = [pool for pool in (self._writer, self._reader) if pool is not None]
         self._writer = self._reader = None
+        if self._trigger is not None:
+            from twisted.internet import reactor  # noqa: PLC0415
+
+            with suppress(KeyError, ValueError):  # it is what is running this
+                cast("Any", reactor).removeSystemEventTrigger(self._trigger)
+            self._trigger = None
 
         def finish(_: object) -> None:
             for pool in pools:
@@ -116,6 +124,16 @@ class Store:
 
         closing: Deferred[Any] = gatherResults([self._defer(pool, self._db.close) for pool in pools])
         return closing.addBoth(finish)
+
+    def _start_thread(self, name: str) -> ThreadPool:
+        from twisted.internet import reactor  # noqa: PLC0415 - the application chooses the reactor before
+
+        pool = ThreadPool(minthreads=1, maxthreads=1, name=name)
+        pool.start()
+        # Else a process that ends by an error would wait for the thread for ever.
+        if self._trigger is None:
+            self._trigger = cast("Any", reactor).addSystemEventTrigger("during", "shutdown", self.stop)
+        return pool
 
     @staticmethod
     def _defer(pool: ThreadPool, work: Callable[[], T]) -> "Deferred[T]":
@@ -178,12 +196,6 @@ def open_store(path: Path, owner: str | None = None) -> Store:
         store.lock.release()
         raise
     return store
-
-
-def _start_thread(name: str) -> ThreadPool:
-    pool = ThreadPool(minthreads=1, maxthreads=1, name=name)
-    pool.start()
-    return pool
 
 
 def _refuse_lazy(result: object) -> None:

@@ -48,6 +48,17 @@ def load_live(db: peewee.SqliteDatabase) -> LiveMark | None:
     return None if row is None else LiveMark(*row)
 
 
+def load_target(db: peewee.SqliteDatabase, revision: int | None) -> int:
+    """What to route by: the revision given, else what is live, else (nothing was applied yet) the head. KeyError for an unknown one."""
+    head = load_head(db)
+    if revision is None:
+        live = load_live(db)
+        return head if live is None else live.revision
+    if not 0 <= revision <= head:
+        raise KeyError(revision)
+    return revision
+
+
 def record_live(db: peewee.SqliteDatabase, revision: int, at: datetime) -> None:
     """Notes that Asterisk has this revision now; KeyError for one that does not exist."""
     if not RevisionRow.select().where(RevisionRow.number == revision).exists(db):
