@@ -116,9 +116,8 @@ class Phase(Enum):
     CLOSING = "the end of the connection"
 
 
-ENVIRONMENT, RUNNING, ASTERISK, ELSEWHERE, CLOSING = (
-    Phase  # an attribute of an enum costs 85 ns on the hot path, a global 14
-)
+# On the hot path an enum's attribute costs 85 ns, a global 14.
+ENVIRONMENT, RUNNING, ASTERISK, ELSEWHERE, CLOSING = Phase
 
 
 class AgiProtocol(Protocol):
@@ -156,6 +155,9 @@ class AgiProtocol(Protocol):
         """Takes any part of the conversation."""
         phase = self._phase
         if phase is ASTERISK or phase is ELSEWHERE:
+            assert self._session is not None
+            if self._session.hung_up:  # the answer that a HANGUP overtook, or noise
+                return
             try:
                 responses = self._reader.feed(data)
             except WireError as error:
@@ -243,8 +245,6 @@ class AgiProtocol(Protocol):
         session, coroutine = self._session, self._coroutine
         assert session is not None
         assert coroutine is not None
-        if session.hung_up:  # the answer that a HANGUP overtook, or noise
-            return
         hangups = responses.count(HANGUP)
         if len(responses) - hangups > (self._phase is ASTERISK) or not self._reader.at_boundary():
             self._malformed(WireError("response: not to a command of ours"))
@@ -292,6 +292,7 @@ class AgiProtocol(Protocol):
             counters.hung_up += 1
             self._end()
         except WireError as error:
+            counters.failed += 1
             self._coroutine = None
             self._malformed(error)
             self._end()
