@@ -31,6 +31,7 @@ Steps = Mapping[Place, tuple[Place, ...]]
 _DID: Final = "DID"
 # tandem.domain.routing.resolve gives up after this many DIDs and schedules.
 MAX_CHAIN: Final = 20
+_MAX_TOLD: Final = 10
 
 
 def find_loops(pbx: Pbx) -> Iterator[Problem]:
@@ -156,7 +157,10 @@ def _circles(steps: Steps) -> Iterator[list[Place]]:
 
 
 def _told(circle: list[Place]) -> str:
-    return " -> ".join(_name_place(place) for place in [*circle, circle[0]])
+    shown = [_name_place(place) for place in circle]
+    if len(shown) > _MAX_TOLD:
+        shown[_MAX_TOLD:] = [f"{len(shown) - _MAX_TOLD} more"]
+    return " -> ".join([*shown, shown[0]])
 
 
 def _name_place(place: Place) -> str:
