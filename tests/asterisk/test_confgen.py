@@ -1,6 +1,7 @@
 """Rendered files in the real Asterisk: it has what the model says, hostile values come back unchanged, and it has nothing to complain of."""
 
 import re
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -96,7 +97,7 @@ class Ami:
         self.socket.close()
 
 
-def target_for(instance, mode):
+def target_for(instance, mode, qualify_s=0):
     return RenderTarget(
         mode=mode,
         agi_url="agi://127.0.0.1:4573",
@@ -104,7 +105,7 @@ def target_for(instance, mode):
         dialplan_dir=str(DIALPLAN),
         transports=(Transport(name="udp", bind="127.0.0.1:5060"),) if mode == "owner" else (),
         trunk_transport="udp",
-        qualify_s=0,
+        qualify_s=qualify_s,
     )
 
 
@@ -126,14 +127,16 @@ def including(mode):
     return files
 
 
-def start(factory, pbx, mode="owner"):
+def start(factory, pbx, mode="owner", qualify_s=0):
     """An Asterisk that booted with these objects."""
     instance = factory(config=including(mode), shared=[DIALPLAN])
     instance.stop()
     (instance.log / "full").unlink()
     folder = instance.etc / "tandem"
     switch_link(
-        folder, "current", write_generation(folder, 1, render(build_snapshot(1, pbx), target_for(instance, mode)))
+        folder,
+        "current",
+        write_generation(folder, 1, render(build_snapshot(1, pbx), target_for(instance, mode, qualify_s))),
     )
     instance.start()
     return instance
@@ -339,6 +342,40 @@ def test_a_registration_logs_in_and_its_line_is_the_carrier(asterisk_factory):
     assert found[2] == "invite 100"  # from an address that nobody knows, but on our line
     assert found[3] == "invite 401"
     assert "PJSIP/backup-00000000" in instance.read_log()
+
+
+# The far end of a trunk: alive (200 to OPTIONS) and busy (486 to INVITE); prints what it was asked.
+FAR_END = r"""
+import re, socket
+far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+far.bind(("127.0.0.4", 5070))
+while True:
+    data, peer = far.recvfrom(65535)
+    method, *lines = data.decode().replace(" ", "\r\n", 1).split("\r\n")
+    kept = [line for line in lines if re.match("(Via|From|To|Call-ID|CSeq):", line)]
+    kept = [line + ";tag=1" if line.startswith("To:") else line for line in kept]
+    status = {"OPTIONS": "200 OK", "INVITE": "486 Busy Here"}.get(method)
+    if status:
+        print(method, flush=True)
+        far.sendto("\r\n".join([f"SIP/2.0 {status}", *kept, "Content-Length: 0", "", ""]).encode(), peer)
+"""
+
+
+def test_the_first_host_that_lives_gets_the_call(asterisk_factory):
+    """An AOR for each host, in order: a dead first host costs nothing once it is known to be dead."""
+    trunk = Trunk(name="carrier", hosts=("127.0.0.3:5998", "127.0.0.4:5070"))
+    instance = start(asterisk_factory, Pbx(trunks=(trunk,)), qualify_s=1)
+    far = instance.popen([sys.executable, "-c", FAR_END], stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 20
+        while not (" Unavail " in (shown := instance.cli("pjsip show contacts")) and " Avail " in shown):
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.1)
+        instance.cli("channel originate PJSIP/123@carrier application Wait 1")
+        assert "INVITE\n" in iter(far.stdout.readline, "")
+    finally:
+        far.kill()
+        far.communicate()
 
 
 # One line each of what the parsers of Asterisk read; each goes into every field of every object.
