@@ -121,7 +121,7 @@ def pbxes(draw):
         )
         for _ in range(draw(st.integers(0, 3)))
     )
-    leads = [e.HangupDestination(hangup=cause) for cause in HANGUP_CAUSE_BY_NAME.values()]
+    leads = [e.HangupDestination(hangup=draw(st.sampled_from(sorted(HANGUP_CAUSE_BY_NAME.values()))))]
     leads.append(e.DialplanDestination(dialplan="lobby,100"))
     leads += [e.EndpointDestination(endpoint=endpoint.extension) for endpoint in endpoints]
     leads += [e.VoicemailDestination(voicemail=box, instructions=told) for box in box_numbers for told in (True, False)]
