@@ -39,6 +39,18 @@ test: lint ## everything: lint, types, import rules, unit, property, real Asteri
 	$(BIN)/python -m lab prepare
 	$(BIN)/pytest --cov --cov-report=term
 
+.PHONY: demo
+demo: setup ## a real call through everything, told in plain words
+	$(BIN)/python -m lab.demo
+
+.PHONY: soak
+soak: setup ## ten minutes of calls and faults; SOAK="--seed 7 --duration 3600" for others
+	$(BIN)/python -m lab.soak $(SOAK)
+
+.PHONY: lab
+lab: setup ## a private Asterisk with a console to play with
+	$(BIN)/python -m lab shell
+
 .PHONY: clean
 clean: ## removes what make made in this checkout (the cached Asterisk stays)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* var

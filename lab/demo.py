@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lab.pbx import LabPbx, TandemFailed
 from lab.rtp import RtpSink
-from lab.sipp import Caller, HangUp, Leg, Press, Speak, Wait, place_calls, register_phones, run_phone
+from lab.sipp import Caller, HangUp, Leg, Press, Speak, Step, Wait, place_calls, register_phones, run_phone
 from tandem.asterisk.install import find_asterisk
 from tandem.cli.words import tell_call
 from tandem.document import read_document, write_document
@@ -124,7 +124,7 @@ def run_demo(teller: Teller) -> None:
 def make_call(pbx: LabPbx, keys: str = "2") -> Leg:
     """One call of the carrier, to its end; 15 s are enough for menu, ringing and a talk."""
     with RtpSink(pbx.asterisk) as sink:
-        press = [Wait(2), Press(keys)] if keys else []
+        press: list[Step] = [Wait(2), Press(keys)] if keys else []
         run = place_calls(
             pbx.asterisk,
             [Caller(CALLED, caller=CALLER)],

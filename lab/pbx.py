@@ -47,11 +47,18 @@ class TandemFailed(RuntimeError):
 class LabPbx:
     """Context manager: Asterisk runs, and Tandem is set up with `document` in its database; `serve` starts it.
 
-    settings: more settings by dotted key.
+    settings: more settings by dotted key. admin_dialplan: more lines of the admin's context `from-admin`.
     """
 
-    def __init__(self, install: AsteriskInstall, document: str, settings: Mapping[str, str] | None = None) -> None:
-        self.asterisk = AsteriskInstance(install, config=ADMIN_FILES, shared=[])
+    def __init__(
+        self,
+        install: AsteriskInstall,
+        document: str,
+        settings: Mapping[str, str] | None = None,
+        admin_dialplan: str = "",
+    ) -> None:
+        files = ADMIN_FILES | {"extensions.conf": ADMIN_FILES["extensions.conf"] + admin_dialplan}
+        self.asterisk = AsteriskInstance(install, config=files, shared=[])
         self._document = document
         self._settings = dict(settings or {})
         self.process: subprocess.Popen[Any] | None = None
