@@ -12,6 +12,7 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 
 from fastagi.service import AgiService
 from fastagi.session import AgiError, ChannelGone, ChannelState, Digits, Playback, PlaybackFailed, Session
+from fastagi.testing import AgiCaller
 from fastagi.wire import MAX_COMMAND_BYTES
 from tandem.asterisk.instance import AsteriskInstance
 from tests.asterisk.conftest import AsteriskFactory
@@ -39,6 +40,12 @@ exten => blank,1,Set(CALLERID(name)=${URIDECODE(Bob%0a%0a200 result=1)})
 exten => run,1,Hangup()
 exten => h,1,AGI(agi://127.0.0.1/dead)
 
+[far]
+exten => waiter,1,Wait(40)
+exten => presser,1,Wait(0.7)
+ same => n,SendDTMF(2*01#,200)
+ same => n,Wait(40)
+
 [target]
 exten => s,1,Set(DB(test/entered)=${ARG1}/${ARG2})
  same => n,StackPop()
@@ -63,12 +70,12 @@ class Phone:
         self.service = AgiService(self.scripts, AsyncioSelectorReactor(self.loop), listener=listener, loop=self.loop)
         self.service.startService()
 
-    def call(self, extension: str = "run@agi", far_end: str = "Wait 40") -> None:
-        """A Local channel: its first half runs the far end's application, its second our dialplan."""
+    def call(self, extension: str = "run@agi", far_end: str = "waiter") -> None:
+        """A Local channel: its first half is the far end, its second our dialplan."""
         self.asterisk.cli("database deltree test")
-        self.asterisk.cli(f"channel originate Local/{extension} application {far_end}")
+        self.asterisk.cli(f"channel originate Local/{extension} extension {far_end}@far")
 
-    def play(self, script: Any, far_end: str = "Wait 40") -> Any:
+    def play(self, script: Any, far_end: str = "waiter") -> Any:
         """Calls `run` and waits until `script` is over: what it returned."""
         outcome = self.loop.create_future()
 
@@ -273,7 +280,52 @@ def test_digits(phone: Phone) -> None:
         prompt = await session.get_option("beep", "123", 5000)
         return prompt.digit, await session.wait_for_digit(5000), await session.get_data("beep", 5000, 5)
 
-    assert phone.play(script, far_end="SendDTMF 2*01#,200") == ("2", "*", Digits("01", False))
+    assert phone.play(script, far_end="presser") == ("2", "*", Digits("01", False))
+
+
+async def behave(session: Session) -> list[Any]:
+    """What a caller who presses 2, *, 0, 1 and # meets; a missing sound among it."""
+    seen: list[Any] = [(await session.get_option("beep", "123", 5000)).digit, await session.wait_for_digit(5000)]
+    seen.append(await session.get_data("beep", 5000, 5))
+    for play in (session.stream_file, session.get_option, session.get_data, session.control_stream_file):
+        try:
+            await play("no-such-sound")
+        except PlaybackFailed:
+            seen.append("failed")
+    seen += [
+        (await session.stream_file("beep", "1")).digit,
+        await session.wait_for_digit(50),
+        await session.get_data("beep", 50),
+    ]
+    seen += [
+        await session.get_variable("NONE"),
+        await session.database_get("fake", "none"),
+        await session.database_del("fake", "none"),
+    ]
+    seen += [await session.database_put("fake", "a/b", "1"), await session.database_get("fake", "a/b")]
+    seen += [await session.database_deltree("fake", "a"), await session.database_deltree("fake")]
+    seen += [
+        await session.exec("NoOp"),
+        await session.channel_status(),
+        await session.set_variable("X", '"'),
+        await session.get_variable("X"),
+    ]
+    try:
+        await session.command("NO SUCH COMMAND")
+    except AgiError as error:
+        seen.append((error.code, error.text))
+    return seen
+
+
+def test_agi_caller_answers_as_the_real_one(phone: Phone) -> None:
+    played: list[list[Any]] = []
+
+    async def script(session: Session) -> None:
+        played.append(await behave(session))
+
+    call = AgiCaller(digits="2*01#", missing_sounds=["no-such-sound"]).run(script)
+    assert call.error is None
+    assert played == [phone.play(behave, far_end="presser")]
 
 
 def test_a_decision_enters_its_target_with_its_arguments(phone: Phone) -> None:
