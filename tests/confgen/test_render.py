@@ -1,7 +1,8 @@
 """Rendered files: readable (golden), deterministic, and whatever an object holds comes back or is refused by name."""
 
 import os
-import time
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tandem.domain.entities import (
 )
 from tandem.domain.snapshot import build_snapshot
 
+ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 OWNER = RenderTarget(
     mode="owner",
@@ -309,19 +311,26 @@ PLAIN = Pbx(
 )
 
 
+# In a process of its own: the coverage that `make test` measures makes rendering three times as slow.
+RENDER_MANY = """
+import time
+from confgen.render import RenderTarget, render
+from tandem.domain.entities import Endpoint, Pbx
+from tandem.domain.snapshot import build_snapshot
+endpoints = tuple(Endpoint(extension=str(10000 + n), name=f"User; {n}", secret=f"secret-{n:06}") for n in range(10000))
+snapshot = build_snapshot(1, Pbx(endpoints=endpoints))
+target = RenderTarget(mode="owner", agi_url="agi://h", recordings_dir="/r", dialplan_dir="/d")
+for _ in range(3):
+    started = time.process_time()
+    text = render(snapshot, target)["pjsip.conf"]
+    print(time.process_time() - started, text.count("](tandem.endpoint)"))
+"""
+
+
 def test_ten_thousand_endpoints_are_quick():
-    pbx = Pbx(
-        endpoints=tuple(
-            Endpoint(extension=str(10000 + index), name=f"User; {index}", secret=f"secret-{index:06}")
-            for index in range(10000)
-        )
+    done = subprocess.run(
+        [sys.executable, "-c", RENDER_MANY], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
-    snapshot = build_snapshot(1, pbx)
-    times = []
-    for _ in range(3):
-        started = time.process_time()
-        rendered = render(snapshot, OWNER)
-        times.append(time.process_time() - started)
-    assert rendered["pjsip.conf"].count("type = endpoint") == 2
-    assert rendered["pjsip.conf"].count("](tandem.endpoint)") == 10000
-    assert min(times) < 0.3
+    runs = [line.split() for line in done.stdout.splitlines()]
+    assert {count for _, count in runs} == {"10000"}
+    assert min(float(seconds) for seconds, _ in runs) < 0.3
