@@ -33,7 +33,7 @@ async def enter(
             case.reasons.append(resolved.reasons[-1])
         destination = resolved.destination
         if isinstance(destination, MenuDestination):
-            destination = await hear_menu(brain, case, destination.menu, language)
+            destination = await hear_menu(brain, case, destination.menu, language=language, recording=recording)
             continue
         if isinstance(destination, QueueDestination):
             other = enter_queue(case.snapshot, destination.queue, brain.queue_facts(destination.queue), brain.now())

@@ -9,7 +9,8 @@ from time import perf_counter
 from typing import TypeVar
 
 from fastagi.brain import Brain, Case
-from fastagi.session import Session
+from fastagi.session import AgiError, PlaybackFailed, Session
+from tandem.domain.dialplan import CONTEXT_RECORD
 from tandem.domain.entities import Destination, HangupDestination, Menu
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 from tandem.domain.menu import Again, Tries, collect, step
@@ -23,9 +24,10 @@ MAX_DIGITS = 12
 MISSING = HangupDestination(hangup=HANGUP_CAUSE_BY_NAME["no-route"])
 
 
-async def hear_menu(brain: Brain, case: Case, name: str, language: str) -> Destination:
+async def hear_menu(brain: Brain, case: Case, name: str, *, language: str, recording: str) -> Destination:
     """Answers, plays and collects until the caller has chosen or the menu gives up; where to go then, still to be resolved.
 
+    language and recording are the DID's, '' where the channel has them already: the caller is recorded in the menu, too.
     A menu that does not exist leads to a hang-up with `no-route`: the references check refuses such a PBX.
     """
     chosen = case.snapshot.menus.get(name)
@@ -33,7 +35,7 @@ async def hear_menu(brain: Brain, case: Case, name: str, language: str) -> Desti
         case.reasons.append(f"menu {name} is missing")
         return MISSING
     listener = _Listener(brain, case, chosen, language or case.session.environment.language)
-    await listener.start(language)
+    await listener.start(language, recording)
     prompts, tries = chosen.prompts, Tries()
     while True:
         outcome = step(chosen, tries, await listener.collect(prompts), case.snapshot)
@@ -50,11 +52,20 @@ class _Listener:
         self._brain, self._case, self._menu, self._language = brain, case, menu, language
         self._session: Session = case.session
 
-    async def start(self, language: str) -> None:
+    async def start(self, language: str, recording: str) -> None:
         """`Answer(,i)` answers at once; without `i` Asterisk waits half a second for media first."""
         await self._listen(self._session.exec("Answer", ",i"))
         if language:
             await self._listen(self._session.set_variable("CHANNEL(language)", language))
+        if recording in ("yes", "until-queue"):
+            await self._record(recording)
+
+    async def _record(self, recording: str) -> None:
+        """Fails open: a call that cannot be recorded goes on."""
+        try:
+            await self._listen(self._session.gosub(CONTEXT_RECORD, "s", 1, recording))
+        except AgiError as error:
+            self._case.reasons.append(f"not recorded in menu {self._menu.name} ({error})")
 
     async def collect(self, prompts: tuple[str, ...]) -> str:
         """The digits of one round, empty for silence."""
@@ -76,7 +87,12 @@ class _Listener:
         keys = ALL_KEYS if self._menu.barge_in else ""
         for prompt in prompts:
             await self._renew_guard(lengths.read(self._language, prompt))
-            playback = await self._listen(self._session.stream_file(prompt, keys))
+            try:
+                playback = await self._listen(self._session.stream_file(prompt, keys))
+            except PlaybackFailed:
+                # A sound that is missing must not cost the call: whoever knows the menu can still press.
+                self._case.reasons.append(f"prompt {prompt} cannot be played")
+                continue
             if playback.digit is not None:
                 return playback.digit
             lengths.learn(self._language, prompt, playback.endpos)

@@ -10,6 +10,7 @@ from typing import Final, Literal
 CONTEXT_FROM_TRUNK: Final = "tandem-from-trunk"
 CONTEXT_FROM_ENDPOINT: Final = "tandem-from-endpoint"
 CONTEXT_ENTER: Final = "tandem-enter"
+CONTEXT_RECORD: Final = "tandem-record"
 CONTEXT_FALLBACK: Final = "tandem-fallback"
 VOICEMAIL_CONTEXT: Final = "tandem"
 
