@@ -162,7 +162,7 @@ class Live:
 
     async def _build(self, revision: int, general: General, batches: AsyncIterator[Iterator[Entity]]) -> Snapshot:
         builder = SnapshotBuilder(revision, general)
-        with _collector_off():
+        with _collector_paused():
             async for entities in batches:
                 async for batch in self._slices(entities):
                     for entity in batch:
@@ -236,12 +236,18 @@ class Live:
 
 
 @contextmanager
-def _collector_off() -> Iterator[None]:
-    """No collection while a snapshot is made: it would look at every object of it again and again, and find nothing."""
+def _collector_paused() -> Iterator[None]:
+    """No collection while a snapshot is made, and none that ever looks at it.
+
+    Its objects are in no cycle: they go when the last call lets go of them. A collection through two snapshots of 100,000 DIDs
+    would stop the reactor for 50 ms. What else is alive at that moment is frozen with it; so the young garbage is collected before.
+    """
     was_on = gc.isenabled()
+    gc.collect(1)
     gc.disable()
     try:
         yield
+        gc.freeze()
     finally:
         if was_on:
             gc.enable()

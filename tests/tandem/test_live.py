@@ -64,6 +64,7 @@ class TestLive(TestCase):
         self.path = self.folder / "live.snapshot"
         self.store = open_store(self.folder / "tandem.db")
         self.addCleanup(self.store.stop)
+        self.addCleanup(gc.unfreeze)
         self.live = Live(reactor, self.store, self.path)
 
     def save(self, pbx: Pbx) -> int:
@@ -259,6 +260,7 @@ class TestLive(TestCase):
             await self.live.load()
             call.cancel()
             assert turns > 20
+            assert gc.get_freeze_count() > 10_000
             await self.live.stop()
 
         return ensureDeferred(flow())
