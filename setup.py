@@ -30,6 +30,7 @@ setup(
         "tandem",
         "tandem.ami",
         "tandem.asterisk",
+        "tandem.cli",
         "tandem.domain",
         "tandem.store",
         "tandem.store.migrations",
