@@ -460,6 +460,7 @@ def format_settings(values: Mapping[str, object] | None = None) -> str:
 
 def write_settings_template(path: Path, values: Mapping[str, object] | None = None) -> None:
     """Writes `format_settings(values)` to a new file with mode 0640; FileExistsError if there is one."""
+    text = format_settings(values)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(format_settings(values))
+        stream.write(text)

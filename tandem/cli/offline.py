@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 def open_database(screen: Screen) -> "Iterator[Store]":
     """The store of the settings; its errors end the command with their remedy."""
     from tandem.store.database import Store  # noqa: PLC0415
-    from tandem.store.errors import StoreError  # noqa: PLC0415
+    from tandem.store.errors import StoreBusy, StoreError  # noqa: PLC0415
 
     try:
         yield Store(screen.load_settings().database.path)
+    except StoreBusy as error:
+        screen.fail(exits.BUSY, str(error))
     except StoreError as error:
         screen.fail(exits.UNREACHABLE, str(error))
 

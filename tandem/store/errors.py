@@ -26,6 +26,10 @@ class StoreError(Exception):
         self.path, self.problem, self.remedy = path, problem, remedy
 
 
+class StoreBusy(StoreError):
+    """Another process holds the database's lock."""
+
+
 def explain_error(path: Path, error: BaseException) -> StoreError | None:
     """The StoreError for an SQLite or peewee error; None if it is a mistake of ours (a broken constraint, wrong SQL)."""
     seen: BaseException | None = error

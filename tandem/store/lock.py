@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from tandem.store.errors import StoreError
+from tandem.store.errors import StoreBusy, StoreError
 
 
 class StoreLock:
@@ -33,7 +33,7 @@ class StoreLock:
         except BlockingIOError:
             holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
             os.close(handle)
-            raise StoreError(self._path, f"{holder} is using the database", "wait for it, or stop it") from None
+            raise StoreBusy(self._path, f"{holder} is using the database", "wait for it, or stop it") from None
         os.ftruncate(handle, 0)
         os.write(handle, f"{owner} (pid {os.getpid()})\n".encode())
         self._handle = handle

@@ -1,0 +1,160 @@
+"""The command line without a running process: exit codes, messages, and that nothing is half done."""
+
+import fcntl
+import json
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tandem.cli import exits
+from tandem.cli.main import main
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "pbx.yaml"
+
+
+class Admin:
+    """An admin with an empty machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = folder / "etc" / "tandem.yaml"
+
+    def run(self, *arguments, code=exits.DONE, environ=None):
+        result = CliRunner().invoke(
+            main, ["--settings", str(self.settings), *map(str, arguments)], env=environ, catch_exceptions=False
+        )
+        assert result.exit_code == code, result.output
+        return result.output
+
+    def init(self):
+        folder = self.folder
+        values = {
+            "state_dir": folder / "state",
+            "run_dir": folder / "run",
+            "database.path": folder / "db" / "tandem.db",
+        }
+        return self.run("init", *(f"--set={key}={value}" for key, value in values.items()))
+
+
+@pytest.fixture
+def admin(tmp_path):
+    return Admin(tmp_path)
+
+
+@pytest.fixture
+def ready(admin):
+    admin.init()
+    return admin
+
+
+def test_init_makes_everything_once(admin):
+    first = admin.init()
+    assert "Admin token, shown only now: tandem_1_" in first
+    assert "calls_kept" in admin.settings.read_text()
+    assert stat.S_IMODE((admin.folder / "db" / "tandem.db").stat().st_mode) == 0o600
+    token = first.partition("now: ")[2].split()[0]
+    assert token.encode() not in (admin.folder / "db" / "tandem.db").read_bytes()
+    second = admin.run("init")
+    assert "kept as it is" in second
+    assert "token" not in second
+
+
+def test_init_refuses_a_setting_it_does_not_know_and_leaves_nothing(admin):
+    assert "no such setting: colour" in admin.run("init", "--set=colour=red", code=exits.USAGE)
+    assert not admin.settings.exists()
+    assert "KEY=VALUE" in admin.run("init", "--set=colour", code=exits.USAGE)
+
+
+def test_wrong_settings_name_file_key_and_rule(ready):
+    ready.settings.write_text("fastagi: {port: 99999}\ncolour: red\n")
+    output = ready.run("check", code=exits.USAGE)
+    assert f"{ready.settings}: fastagi.port: " in output
+    assert "colour: unknown key" in output
+    assert "TANDEM_FASTAGI_PROT" in ready.run("check", code=exits.USAGE, environ={"TANDEM_FASTAGI_PROT": "1"})
+
+
+def test_import_export_import_is_the_same_revision_and_the_same_bytes(ready, tmp_path):
+    assert "Revision 1: " in ready.run("import", EXAMPLE)
+    assert "applied at the next start" in ready.run("import", EXAMPLE)
+    assert "Nothing differs from revision 1." in ready.run("import", EXAMPLE)
+    exported = tmp_path / "exported.yaml"
+    ready.run("export", exported)
+    assert stat.S_IMODE(exported.stat().st_mode) == 0o600
+    assert "Nothing differs from revision 1." in ready.run("import", exported)
+    assert ready.run("export") == exported.read_text()
+
+
+def test_a_broken_document_changes_nothing(ready, tmp_path):
+    ready.run("import", EXAMPLE)
+    before = (ready.folder / "db" / "tandem.db").read_bytes()
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(EXAMPLE.read_text().replace("{queue: support}", "{queue: suport}").replace("pin: 2580", "pin: x"))
+    output = ready.run("import", broken, code=exits.USAGE)
+    assert "suport" in output or "pin" in output
+    assert "Nothing was changed." in output
+    assert (ready.folder / "db" / "tandem.db").read_bytes() == before
+    assert "Nothing was changed." in ready.run("import", "--dry-run", EXAMPLE)
+    assert (ready.folder / "db" / "tandem.db").read_bytes() == before
+
+
+def test_import_while_another_holds_the_database(ready):
+    with (ready.folder / "db" / "tandem.db.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("tandem serve (pid 1)\n")
+        lock.flush()
+        assert "is using the database" in ready.run("import", EXAMPLE, code=exits.BUSY)
+
+
+def test_without_database_the_message_says_what_to_do(ready):
+    (ready.folder / "db" / "tandem.db").unlink()
+    assert "tandem init" in ready.run("export", code=exits.UNREACHABLE)
+
+
+def test_a_newer_schema_is_refused(ready):
+    connection = sqlite3.connect(ready.folder / "db" / "tandem.db")
+    connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    assert "newer" in ready.run("export", code=exits.UNREACHABLE)
+
+
+def test_explain(ready):
+    ready.run("import", EXAMPLE)
+    output = ready.run("route", "explain", "+493023125000", "--from", "+4930999", "--at", "2026-11-16T11:00+01:00")
+    assert "schedule office: open" in output
+    assert "menu main" in output
+    answer = json.loads(
+        ready.run("route", "explain", "03023125000", "--trunk", "carrier", "--at", "2026-12-25T11:00", "--json")
+    )
+    assert answer["jump"].startswith("tandem-enter,voicemail,1(1000,")
+    assert answer["revision"] == 1
+    assert "blocked" in ready.run("route", "explain", "+493023125001", "--from", "+4930 23125666".replace(" ", ""))
+    assert "trunk" in ready.run("route", "explain", "1", "--trunk", "nobody", code=exits.USAGE)
+    assert "ISO 8601" in ready.run("route", "explain", "1", "--at", "tomorrow", code=exits.USAGE)
+
+
+def test_explain_a_document_that_was_never_imported(ready, tmp_path):
+    document = tmp_path / "small.yaml"
+    document.write_text('dids: [{number: "4930*", destination: {hangup: busy}}]\n')
+    assert "hang up (busy)" in ready.run("route", "explain", "4930555", "--document", document)
+    assert "No DID matches" in ready.run("route", "explain", "555", "--document", document, code=exits.FAILED)
+
+
+def test_calls_and_apply_need_the_process(ready):
+    assert "no Tandem is running" in ready.run("calls", code=exits.UNREACHABLE)
+    assert "no Tandem is running" in ready.run("config", "apply", code=exits.UNREACHABLE)
+
+
+def test_check_names_a_remedy_for_each(ready):
+    found = json.loads(ready.run("check", "--json", code=exits.FAILED))
+    bad = {finding["what"]: finding["remedy"] for finding in found if not finding["well"]}
+    assert set(bad) == {"database", "AMI login tandem", "AMI login tandem-config", "FastAGI", "process"}
+    assert all(bad.values())
+    assert "tandem import" in bad["database"]
+
+
+def test_help_has_the_exit_codes():
+    result = CliRunner().invoke(main, ["--help"])
+    assert "Exit codes" in result.output
