@@ -76,7 +76,7 @@ def normalise_number(text: str, plan: NumberPlan | None) -> str:
     text = clean_dialled(text)
     if text.startswith("+"):
         return text[1:]
-    if plan is None:
+    if plan is None or not text:
         return text
     if plan.international_prefix and text.startswith(plan.international_prefix):
         return text[len(plan.international_prefix) :]
