@@ -1,6 +1,8 @@
 """Third parties have one door each, and pure modules stay pure (import-linter has no allow-list for third parties)."""
 
 import sys
+import tomllib
+from pathlib import Path
 
 import grimp
 import pytest
@@ -54,3 +56,11 @@ def test_domain_imports_only_what_the_plan_allows(graph: grimp.ImportGraph) -> N
                 module,
                 imported,
             )
+
+
+def test_every_module_has_its_layer() -> None:
+    pyproject = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    layers = next(c["layers"] for c in pyproject["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    rooms = tuple(room for layer in layers for room in layer.split(" | "))
+    modules = grimp.build_graph("fastagi", "confgen", "api", "tandem").modules
+    assert [module for module in sorted(modules) if not is_within(module, (*rooms, "tandem.__main__"))] == ["tandem"]
