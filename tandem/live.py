@@ -89,27 +89,22 @@ class Live:
         With nothing current and no database, the file is used, and `degraded` says so until a later load succeeds. Raises LiveError
         if that fails too; with something current, it stays, and StoreError or BodyError is raised. KeyError for no such revision.
         """
-        await self._lock.acquire()
         try:
-            try:
-                snapshot = await self._load_from_store(revision)
-            except (StoreError, BodyError) as error:
-                self.degraded = str(error)
-                if self._current is not None:
-                    raise
-                snapshot = await self._load_from_file(error)
-                self._from_file = True
-                log.warn("routing by the snapshot file: {reason}", reason=self.degraded)  # noqa: G010 - Twisted's logger
-            else:
-                self.degraded = None
-                self._from_file = False
+            snapshot = await self.prepare(revision)
+        except (StoreError, BodyError) as error:
+            self.degraded = str(error)
+            if self._current is not None:
+                raise
+            snapshot = await self._load_from_file(error)
+            self._from_file = True
+            log.warn("routing by the snapshot file: {reason}", reason=self.degraded)  # noqa: G010 - Twisted's logger
             self._swap(snapshot)
-            return snapshot
-        finally:
-            self._lock.release()
+        else:
+            self.adopt(snapshot)
+        return snapshot
 
-    async def prepare(self, revision: int) -> Snapshot:
-        """The snapshot of a revision without making it current: Asterisk must have it first. Raises StoreError, BodyError, KeyError."""
+    async def prepare(self, revision: int | None = None) -> Snapshot:
+        """The snapshot of a revision (chosen as `load` does), without making it current. Raises StoreError, BodyError, KeyError."""
         await self._lock.acquire()
         try:
             return await self._load_from_store(revision)
@@ -117,7 +112,7 @@ class Live:
             self._lock.release()
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """Makes a prepared snapshot current."""
+        """Makes what `prepare` returned current, at once."""
         self.degraded = None
         self._from_file = False
         self._swap(snapshot)

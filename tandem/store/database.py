@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from tandem.store.errors import StoreError, explain_error
+from tandem.store.errors import StoreBusy, StoreError, explain_error
 from tandem.store.lock import StoreLock
 from tandem.store.schema import check_version, latest_version, migrate, read_version, refuse_newer
 
@@ -53,8 +53,10 @@ class Store:
         self._reader: ThreadPool | None = None
         self._trigger: Any = None
 
-    def migrate(self) -> list[str]:
+    def migrate(self, *, create: bool = True) -> list[str]:
         """Creates the database or brings it to this version, under the lock; the names of the migrations that were applied."""
+        if not create and not self.path.exists():
+            raise self._missing()
         if self._is_current():
             return []
         ours = not self.lock.held
@@ -171,10 +173,13 @@ class Store:
     def _connect(self) -> None:
         """Opens this thread's connection."""
         if not self.path.exists():
-            raise StoreError(self.path, "there is no database", "run `tandem init`")
+            raise self._missing()
         self._db.connect()
         for pragma in _PRAGMAS:
             self._db.execute_sql(pragma)
+
+    def _missing(self) -> StoreError:
+        return StoreError(self.path, "there is no database", "run `tandem init`")
 
     def _explain(self, error: BaseException) -> BaseException:
         if isinstance(error, OSError):
@@ -196,6 +201,23 @@ def open_store(path: Path, owner: str | None = None) -> Store:
         store.lock.release()
         raise
     return store
+
+
+def attach_store(path: Path, owner: str) -> tuple[Store, StoreError | None]:
+    """A Store for a service that must start whatever the database's state, and what is wrong with it.
+
+    Keeps the lock for `owner`; raises StoreBusy if another process has it. Never creates a database: an empty one in the place
+    of a lost one would route no call at all, where the snapshot file still routes them.
+    """
+    store = Store(path)
+    try:
+        store.lock.acquire(owner)
+        store.migrate(create=False)
+    except StoreBusy:
+        raise
+    except StoreError as error:
+        return store, error
+    return store, None
 
 
 def _refuse_lazy(result: object) -> None:

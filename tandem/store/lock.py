@@ -20,7 +20,7 @@ class StoreLock:
         return self._handle is not None
 
     def acquire(self, owner: str) -> None:
-        """Takes the lock for `owner` (`tandem serve`); StoreError naming the holder if another has it."""
+        """Takes the lock for `owner` (`tandem serve`); StoreBusy naming the holder if another has it."""
         if self._handle is not None:
             return
         try:

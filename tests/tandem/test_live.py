@@ -154,6 +154,22 @@ class TestLive(TestCase):
 
         return ensureDeferred(flow())
 
+    def test_what_is_prepared_routes_nothing_until_it_is_adopted(self):
+        async def flow() -> None:
+            heard: list[Snapshot] = []
+            self.live.subscribe(heard.append)
+            self.save(WHOLE)
+            await self.live.load()
+            self.save(Pbx())
+            prepared = await self.live.prepare(2)
+            assert (prepared.revision, self.live.current.revision) == (2, 1)
+            self.live.adopt(prepared)
+            assert self.live.current is prepared
+            assert [snapshot.revision for snapshot in heard] == [1, 2]
+            await self.live.stop()
+
+        return ensureDeferred(flow())
+
     def test_loads_at_the_same_time_follow_each_other(self):
         async def flow() -> None:
             self.save(WHOLE)

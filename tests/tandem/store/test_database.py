@@ -13,8 +13,8 @@ from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import TestCase
 
 from tandem.store import schema
-from tandem.store.database import Store, open_store
-from tandem.store.errors import StoreError
+from tandem.store.database import Store, attach_store, open_store
+from tandem.store.errors import StoreBusy, StoreError
 from tandem.store.lock import StoreLock
 from tandem.store.tables import TABLES, RevisionRow, UtcField, format_time
 
@@ -268,6 +268,20 @@ class TestLock:
             other.kill()
             other.wait()
         assert open_store(path).run_now(count_rows) == 0
+
+    def test_a_service_starts_without_a_database_but_not_beside_another(self, tmp_path: Path) -> None:
+        path = tmp_path / "tandem.db"
+        store, trouble = attach_store(path, "tandem serve")
+        assert "there is no database" in str(trouble)
+        assert not path.exists()
+        with pytest.raises(StoreBusy, match="tandem serve"):
+            attach_store(path, "tandem serve")
+        store.lock.release()
+        open_store(path)
+        store, trouble = attach_store(path, "tandem serve")
+        assert (trouble, store.run_now(count_rows)) == (None, 0)
+        store.lock.release()
+        assert "cannot be opened" in str(attach_store(tmp_path / "unmounted" / "tandem.db", "tandem serve")[1])
 
     def test_may_be_taken_twice_by_its_holder(self, tmp_path: Path) -> None:
         lock = StoreLock(tmp_path / "a.db")
