@@ -26,8 +26,10 @@ class Decision:
 
 def format_decision(decision: Decision) -> str:
     """The one line of the log: `did 1763600000.1 from 0301234567 to 493012345: DID +493012345, menu main -> queue sales (0.4 ms)`."""
-    return (
+    line = (
         f"{decision.script} {decision.uniqueid} from {decision.caller or 'anonymous'} to {decision.called or '-'}: "
         f"{', '.join(decision.reasons) or 'no rule'} -> {decision.outcome} "
         f"({decision.computing_s * 1000:.1f} ms, revision {decision.revision})"
     )
+    # A stranger's number must not write a line of its own, nor move the cursor of whoever reads the log.
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

@@ -1,0 +1,164 @@
+"""Queue facts and members over a real AMI protocol, with FakeAsterisk at the far end."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from tandem.ami.client import AmiClient, AmiLimits
+from tandem.ami.testing import FakeAsterisk, error, success
+from tandem.document import read_document
+from tandem.domain.routing import QueueFacts
+from tandem.domain.snapshot import build_snapshot
+from tandem.facts import Facts
+from tandem.members import sync_members
+
+SNAPSHOT = build_snapshot(1, read_document("""
+endpoints:
+  - {extension: 1001, secret: not-a-secret-1, name: Anna's desk}
+  - {extension: 1002, secret: not-a-secret-2}
+queues:
+  - {name: sales, members: [{endpoint: 1001}, {endpoint: 1002, penalty: 3}], fallback: {hangup: normal}}
+""", "test"))  # fmt: skip
+
+
+def summary(queue, logged_in="2", available="1", callers="4"):
+    return [
+        ("Event", "QueueSummary"),
+        ("Queue", queue),
+        ("LoggedIn", logged_in),
+        ("Available", available),
+        ("Callers", callers),
+    ]
+
+
+def member(queue, interface, penalty="0", membership="dynamic"):
+    return [
+        ("Event", "QueueMember"),
+        ("Queue", queue),
+        ("Location", interface),
+        ("Membership", membership),
+        ("Penalty", penalty),
+    ]
+
+
+class AmiTestCase(TestCase):
+    def setUp(self):
+        self.clock = Clock()
+        self.asterisk = FakeAsterisk()
+        self.client = AmiClient(
+            self.asterisk.endpoint,
+            self.asterisk.username,
+            self.asterisk.secret,
+            clock=self.clock,
+            limits=AmiLimits(ping_every_s=10_000),
+        )
+        self.client.startService()
+        self.asterisk.flush()
+
+
+class FactsTest(AmiTestCase):
+    def setUp(self):
+        super().setUp()
+        self.facts = Facts(self.client.send_list, self.clock)
+
+    def refresh(self):
+        done = Deferred.fromCoroutine(self.facts.refresh())
+        self.asterisk.flush()
+        self.successResultOf(done)
+
+    def test_known_for_five_seconds(self):
+        assert self.facts.read_queue("sales") is None
+        self.asterisk.lists["QueueSummary"] = [summary("sales")]
+        self.refresh()
+        assert self.facts.read_queue("sales") == QueueFacts(callers=4, members_available=1, members_logged_in=2)
+        assert self.facts.read_queue("support") is None
+        self.clock.advance(5)
+        assert self.facts.read_queue("sales") is not None
+        self.clock.advance(0.1)
+        assert self.facts.read_queue("sales") is None
+
+    def test_what_is_not_understood_or_refused_leaves_them_to_age(self):
+        self.asterisk.lists["QueueSummary"] = [summary("sales")]
+        self.refresh()
+        for answer in ([summary("sales", callers="many")], [[*summary("sales"), ("Callers", "0")]]):
+            self.asterisk.lists["QueueSummary"] = answer
+            self.refresh()
+            assert self.facts.read_queue("sales").callers == 4
+        self.asterisk.answers["QueueSummary"] = lambda message: error("Permission denied")
+        self.refresh()
+        self.clock.advance(6)
+        assert self.facts.read_queue("sales") is None
+
+    def test_it_asks_by_itself_and_stops(self):
+        self.asterisk.lists["QueueSummary"] = [summary("sales")]
+        self.facts.startService()
+        for _ in range(3):
+            self.asterisk.flush()
+            self.clock.advance(2)
+        self.facts.stopService()
+        self.asterisk.flush()
+        asked = len(self.asterisk.sent("QueueSummary"))
+        assert asked >= 3
+        self.clock.advance(20)
+        self.asterisk.flush()
+        assert len(self.asterisk.sent("QueueSummary")) == asked
+
+    def test_a_frozen_asterisk_is_asked_once_at_a_time(self):
+        self.asterisk.freeze()
+        self.facts.startService()
+        self.clock.advance(9)
+        self.asterisk.thaw()
+        self.asterisk.flush()
+        assert len(self.asterisk.sent("QueueSummary")) <= 2
+        self.facts.stopService()
+
+
+class MembersTest(AmiTestCase):
+    def sync(self):
+        done = Deferred.fromCoroutine(sync_members(SNAPSHOT, self.client.send, self.client.send_list))
+        self.asterisk.flush()
+        return self.successResultOf(done)
+
+    def sent(self, name):
+        return [
+            tuple(action.get(header) for header in ("Queue", "Interface", "Penalty"))
+            for action in self.asterisk.sent(name)
+        ]
+
+    def test_members_that_are_missing_are_added(self):
+        assert self.sync() == 2
+        assert self.sent("QueueAdd") == [("sales", "PJSIP/1001", "0"), ("sales", "PJSIP/1002", "3")]
+        assert self.asterisk.sent("QueueAdd")[0].get("MemberName") == "Anna's desk"
+
+    def test_nothing_to_do_sends_nothing(self):
+        self.asterisk.lists["QueueStatus"] = [member("sales", "PJSIP/1001"), member("sales", "PJSIP/1002", "3")]
+        assert self.sync() == 0
+        assert not self.asterisk.sent("QueueAdd")
+
+    def test_who_is_gone_is_removed_and_a_penalty_changes_without_taking_the_pause(self):
+        self.asterisk.answers["QueuePenalty"] = lambda message: success("Penalty set")
+        self.asterisk.lists["QueueStatus"] = [
+            member("sales", "PJSIP/1003"),
+            member("sales", "PJSIP/1001"),
+            member("sales", "PJSIP/1002", "9"),
+        ]
+        assert self.sync() == 2
+        assert self.sent("QueueRemove") == [("sales", "PJSIP/1003", "")]
+        assert self.sent("QueuePenalty") == [("sales", "PJSIP/1002", "3")]
+        assert not self.sent("QueueAdd")
+
+    def test_what_is_not_ours_is_left_alone(self):
+        ours = [member("sales", "PJSIP/1001"), member("sales", "PJSIP/1002", "3")]
+        others = [
+            member("admins", "PJSIP/1009"),
+            member("sales", "Local/5@x"),
+            member("sales", "PJSIP/1007", membership="static"),
+        ]
+        self.asterisk.lists["QueueStatus"] = ours + others
+        assert self.sync() == 0
+        assert not self.asterisk.sent("QueueRemove")
+
+    def test_a_refused_member_does_not_stop_the_others(self):
+        self.asterisk.answers["QueueAdd"] = lambda message: error("Unable to add interface to queue: No such queue")
+        assert self.sync() == 0
+        assert len(self.asterisk.sent("QueueAdd")) == 2
