@@ -27,7 +27,7 @@ from tandem.domain.snapshot import Snapshot
 log = logging.getLogger(__name__)
 
 # Entries looked at, and at most as many actions under way, before the reactor has its turn.
-SLICE = 500
+SLICE = 100
 READ_TIMEOUT_S = 60.0
 RETRY_AFTER_S = 10.0
 LOOK_FOR_NEW_DAY_S = 600.0
