@@ -13,14 +13,26 @@ from pydantic.dataclasses import dataclass
 
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 
+# Caller names and voicemail.conf's full names are cut there (AST_MAX_EXTENSION).
+MAX_TEXT_BYTES: Final = 79
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _STRICT: Final = ConfigDict(extra="forbid")
 
 
-def _refuse_control(value: str) -> str:
+def _check_line(value: str) -> str:
     """AMI, AGI and .conf files are line based and have no escape for a line's end, so such a value is refused."""
     if not value.isprintable():
         raise ValueError("must not hold control characters or line breaks")
+    if value != value.strip():
+        raise ValueError("must not begin or end with a blank, which Asterisk would drop")
+    if len(value.encode()) > MAX_TEXT_BYTES:
+        raise ValueError(f"must be at most {MAX_TEXT_BYTES} bytes in UTF-8, or Asterisk would cut it")
+    return value
+
+
+def _refuse_comma(value: str) -> str:
+    if "," in value or "|" in value:
+        raise ValueError("must not hold a comma or a vertical bar: voicemail.conf has no escape for them")
     return value
 
 
@@ -89,8 +101,8 @@ Name = Annotated[
 ]
 Extension = Annotated[str, _matches("[0-9]{2,8}", "must be 2 to 8 digits")]
 Mailbox = Annotated[str, _matches("[0-9]{2,10}", "must be 2 to 10 digits")]
-Text = Annotated[str, StringConstraints(max_length=80), AfterValidator(_refuse_control)]
-Secret = Annotated[str, StringConstraints(min_length=8, max_length=80), AfterValidator(_refuse_control)]
+Text = Annotated[str, StringConstraints(max_length=79), AfterValidator(_check_line)]
+Secret = Annotated[str, StringConstraints(min_length=8, max_length=80), AfterValidator(_check_line)]
 Prompt = Annotated[
     str,
     _matches(
@@ -168,7 +180,7 @@ Pin = Annotated[str, _matches("[0-9]{4,12}", "must be 4 to 12 digits")]
 Email = Annotated[
     str,
     _matches(r"[^\s@,|;<>\"\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,100}", "must be an e-mail address"),
-    AfterValidator(_refuse_control),
+    AfterValidator(_check_line),
 ]
 Subdivision = Annotated[str, _matches("[A-Z0-9]{1,3}", "must be a subdivision of the country (ISO 3166-2), such as BE")]
 Codec = Literal["alaw", "ulaw", "g722", "gsm", "opus"]
@@ -428,7 +440,7 @@ class VoicemailBox:
     """Where messages are kept."""
 
     mailbox: Mailbox
-    name: Text = ""
+    name: Annotated[Text, AfterValidator(_refuse_comma)] = ""
     pin: Pin
     email: Email | None = None
     language: Language | None = None

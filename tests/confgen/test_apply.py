@@ -12,7 +12,7 @@ from confgen.apply import HandEdited, apply_snapshot
 from confgen.generations import linked_generation, list_generations, read_generation
 from confgen.render import RenderTarget
 from confgen.values import ValueUnrepresentable
-from tandem.domain.entities import Endpoint, HangupDestination, Pbx, Queue, VoicemailBox
+from tandem.domain.entities import Endpoint, HangupDestination, Pbx, Queue
 from tandem.domain.snapshot import build_snapshot
 
 TARGET = RenderTarget(agi_url="agi://127.0.0.1:4573", recordings_dir="/r", dialplan_dir="/d")
@@ -79,7 +79,8 @@ class ApplyTest(TestCase):
     async def test_refused_value_touches_nothing(self):
         await self.apply(PBX, 1)
         before = list_generations(self.folder), self.links()
-        bad = replace(PBX, voicemail_boxes=(VoicemailBox(mailbox="10", name="a,b", pin="1234"),))
+        queue = Queue(name="general", fallback=HangupDestination())
+        bad = replace(PBX, queues=(queue,))
         with pytest.raises(ValueUnrepresentable):
             await self.apply(bad, 2)
         assert (list_generations(self.folder), self.links()) == before

@@ -36,7 +36,7 @@ def test_a_cdr_of_an_unknown_call_or_with_a_strangers_lines_is_not_believed():
     stories.record_decision(decision("1.1"))
     assert not stories.record_cdr(cdr(LinkedID="9.9"))
     assert not stories.record_cdr([("Event", "Cdr"), ("UniqueID", "1.1"), ("LinkedID", "1.1")])
-    assert not stories.record_cdr([("Event", "Cdr"), ("X", "")] + cdr()[1:])
+    assert not stories.record_cdr([("Event", "Cdr"), ("X", ""), *cdr()[1:]])
     assert not stories.record_cdr([*cdr(), ("LinkedID", "1.1")])
     (story,) = stories
     assert story.records == []
