@@ -444,29 +444,31 @@ def test_without_any_route_the_caller_is_told(pbx: Pbx22) -> None:
     assert leg.at_ms("progress") is not None
 
 
+BLOCKED = [
+    ("03010005", "+4990012345", True),  # everywhere, by prefix
+    ("03010005", "090012345", True),  # as the carrier writes it
+    ("03010005", "+49151234", True),
+    ("03010005", "+491512345", False),
+    ("03010017", "+4966612", True),  # of one DID
+    ("03010017", "+4977", True),
+    ("03010017", "+49778", False),
+    ("03010005", "+4966612", False),
+    ("0302009", "+4966612", True),  # of a prefix
+    ("04012", "+49666", True),  # of a pattern
+    ("0999", "+49777", True),  # of the default
+    ("03010005", "anonymous", False),
+]
+
+
 @pytest.mark.asterisk
-@pytest.mark.parametrize(
-    ("called", "caller", "is_blocked"),
-    [
-        ("03010005", "+4990012345", True),  # everywhere, by prefix
-        ("03010005", "090012345", True),  # as the carrier writes it
-        ("03010005", "+49151234", True),
-        ("03010005", "+491512345", False),
-        ("03010017", "+4966612", True),  # of one DID
-        ("03010017", "+4977", True),
-        ("03010017", "+49778", False),
-        ("03010005", "+4966612", False),
-        ("0302009", "+4966612", True),  # of a prefix
-        ("04012", "+49666", True),  # of a pattern
-        ("0999", "+49777", True),  # of the default
-        ("03010005", "anonymous", False),
-    ],
-)
-def test_blocked_callers_stay_blocked(pbx: Pbx22, called: str, caller: str, is_blocked: bool) -> None:
-    leg, story = pbx.call_one(Caller(called, caller))
-    assert (leg.refusal == 403) == is_blocked
-    assert leg.is_answered != is_blocked
-    assert bool(story.reached) != is_blocked
+def test_blocked_callers_stay_blocked(pbx: Pbx22) -> None:
+    legs, stories = pbx.call(*(Caller(called, caller) for called, caller, _ in BLOCKED))
+    for (called, caller, is_blocked), leg, story in zip(BLOCKED, legs, stories, strict=True):
+        case = f"{caller} calls {called}"
+        assert story.places[0] == f"{called}@tandem-from-trunk"
+        assert (leg.refusal == 403) == is_blocked, case
+        assert leg.is_answered != is_blocked, case
+        assert bool(story.reached) != is_blocked, case
 
 
 @pytest.mark.asterisk
@@ -719,11 +721,13 @@ def test_what_a_phone_may_dial_outside(pbx: Pbx22) -> None:
 
 @pytest.mark.asterisk
 def test_what_a_phone_may_not_dial(pbx: Pbx22) -> None:
-    legs, stories = pbx.call("+44301", "0044301", "*72", "0301%0d%0ax", host=PHONE_1001)
-    assert sorted(leg.refusal for leg in legs) == [403, 403, 404, 404]
-    without, more = pbx.call("0301", "1001", "4000", host=PHONE_1003)
-    assert [leg.refusal for leg in without] == [403, 403, 403]
-    assert not [dial for story in stories + more for dial in story.data("Dial")]
+    # A phone without any permission at the same time: the prompts take their time.
+    with place_calls(pbx.asterisk, [Caller("0301"), Caller("1001"), Caller("4000")], host=PHONE_1003) as without:
+        legs, stories = pbx.call("+44301", "0044301", "*72", "0301%0d%0ax", host=PHONE_1001)
+        assert sorted(leg.refusal for leg in legs) == [403, 403, 404, 404]
+        assert [leg.refusal for leg in without.wait().legs] == [403, 403, 403]
+    assert len(stories) == 7
+    assert not [dial for story in stories for dial in story.data("Dial")]
 
 
 @pytest.mark.asterisk
