@@ -7,7 +7,8 @@ from time import perf_counter
 
 from fastagi.session import Session
 from tandem.domain.decisions import Decision
-from tandem.domain.routing import QueueFacts
+from tandem.domain.entities import Destination
+from tandem.domain.routing import QueueFacts, Target, resolve
 from tandem.domain.snapshot import Snapshot
 
 
@@ -74,6 +75,12 @@ class Case:
     outcome: str = "cut short"
     started: float = field(default_factory=perf_counter)
     listening_s: float = 0.0
+
+    def follow(self, destination: Destination, now: datetime) -> Target:
+        """Where a destination leads right now; the steps become reasons."""
+        target, reasons = resolve(self.snapshot, destination, now)
+        self.reasons.extend(reasons)
+        return target
 
     def close(self) -> Decision:
         """The decision as it stands."""

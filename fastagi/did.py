@@ -21,12 +21,4 @@ async def did(brain: Brain, session: Session) -> None:
         trunk = read_trunk(environment.channel, snapshot.trunks)
     route = route_did(snapshot, called, caller, trunk, now)
     case = Case(session, snapshot, now, "did", called, caller, list(route.reasons))
-    await conclude(
-        brain,
-        case,
-        route.destination,
-        priority=route.priority,
-        language=route.language,
-        recording=route.recording,
-        caller=route.caller,
-    )
+    await conclude(brain, case, route.destination, route.priority, route.language, route.recording, route.caller)

@@ -19,4 +19,4 @@ async def menu(brain: Brain, session: Session) -> None:
         case.reasons.append(f"menu {name!r} is unknown")
         await conclude(brain, case, None)
         return
-    await conclude(brain, case, MenuDestination(menu=name))
+    await conclude(brain, case, case.follow(MenuDestination(menu=name), case.decided_at))

@@ -20,4 +20,4 @@ async def queue(brain: Brain, session: Session) -> None:
         await conclude(brain, case, None)
         return
     case.reasons.append(f"queue {name}: {status or 'left'}")
-    await conclude(brain, case, after_queue(snapshot, name, status))
+    await conclude(brain, case, case.follow(after_queue(snapshot, name, status), case.decided_at))

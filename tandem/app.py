@@ -8,6 +8,7 @@ import asyncio
 import logging
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, cast
 
 from twisted.application.service import MultiService
@@ -39,7 +40,7 @@ from tandem.store.database import attach_store
 from tandem.store.errors import StoreError
 from tandem.store.objects import save_pbx
 from tandem.store.revisions import load_head, load_live, record_live
-from tandem.stories import Stories
+from tandem.stories import Stories, describe_story
 from tandem.target import describe_target, read_dialplan
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class Tandem(MultiService):
     def list_calls(self, limit: int) -> list[dict[str, Any]]:
         """The last calls, newest first."""
         self.decisions.flush()
-        return [asdict(story) for _, story in zip(range(limit), self.stories, strict=False)]
+        return [describe_story(story) for story in islice(self.stories, limit)]
 
     async def import_document(self, text: str, note: str) -> dict[str, Any]:
         """Saves a PBX document as the head and applies it. DocumentError and StoreError change nothing."""

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from tandem.domain.decisions import Decision
@@ -96,6 +96,15 @@ class Stories:
             )
         )
         return True
+
+
+def describe_story(story: Story) -> dict[str, object]:
+    """A story in lists, dicts and plain values, as JSON has it."""
+    return {
+        "uniqueid": story.uniqueid,
+        "decisions": [decision._asdict() for decision in story.decisions],
+        "records": [asdict(record) for record in story.records],
+    }
 
 
 def _read_seconds(text: str) -> int:

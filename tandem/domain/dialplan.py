@@ -4,8 +4,8 @@ The dialplan in `dialplan/` reads these names; a test compares both sides. A jum
 `tandem-enter,queue,1(sales,5,de,yes,,)`: FastAGI sends it as its one decision, AstDB keeps it as the last-known route.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple
 
 CONTEXT_FROM_TRUNK: Final = "tandem-from-trunk"
 CONTEXT_FROM_ENDPOINT: Final = "tandem-from-endpoint"
@@ -75,8 +75,7 @@ FAMILIES: Final = (
 JumpKind = Literal["endpoint", "queue", "menu", "voicemail", "dialplan", "external", "announcement", "hangup", "branch"]
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(NamedTuple):
     """One call of `tandem-enter`.
 
     target: extension, queue, menu, mailbox, exten (dialplan), number (external), announcement, Q.850 cause or branch id.
@@ -94,6 +93,8 @@ class Jump:
     caller: str = ""
 
 
+# Thousands of numbers go to a few dozen places, so nearly every call makes a jump that was made before.
+@lru_cache(maxsize=4096)
 def encode_jump(jump: Jump) -> str:
     """`tandem-enter,KIND,1(target,priority,language,recording,option,caller)`, the argument of Gosub.
 

@@ -6,7 +6,6 @@ becomes a *branch*, which the dialplan decides with IFTIME. Clean-up of caller i
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from typing import Final
 
@@ -156,7 +155,7 @@ class _Jumps:
         if how not in self._known:
             jump = self._jump(destination, 0)
             self._known[how] = encode_jump(
-                replace(jump, priority=max(jump.priority, priority), language=language, recording=recording)
+                jump._replace(priority=max(jump.priority, priority), language=language, recording=recording)
             )
         return self._known[how]
 

@@ -181,7 +181,6 @@ def after_queue(snapshot: Snapshot, queue_name: str, status: str) -> Destination
 def jump_to(
     snapshot: Snapshot,
     destination: Destination,
-    *,
     priority: int = 0,
     language: str = "",
     recording: str = "",
