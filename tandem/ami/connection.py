@@ -67,7 +67,7 @@ class AmiLimits:
     reconnect_max_s: float = 30.0
     window: int = 200  # actions written and not answered
     queue: int = 20_000  # actions not yet written
-    list_items: int = 100_000  # events in the answer to one list action
+    list_items: int = 1_000_000  # events in the answer to one list action
 
 
 def new_action_id() -> str:
