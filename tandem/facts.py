@@ -1,7 +1,8 @@
-"""What AMI says right now of the queues; never guesses: a fact older than 5 s is unknown, and unknown facts fail open."""
+"""What AMI says right now of queues, channels and phones; never guesses: a fact that is too old is unknown, and unknown facts fail open."""
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from twisted.application.service import Service
@@ -18,6 +19,21 @@ log = logging.getLogger(__name__)
 
 ASK_EVERY_S = 2.0
 UNKNOWN_AFTER_S = 5.0
+# Lists that grow with the PBX are asked for after each login and rarely after that: they are for people, not for decisions.
+OVERVIEW_EVERY_S = 30.0
+# Asterisk's words for a device that cannot be reached (devicestate.c).
+_AWAY = frozenset({"UNAVAILABLE", "INVALID", "UNKNOWN"})
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """How the PBX is doing: channels up, callers waiting in queues, members paused, phones known and those of them reachable."""
+
+    channels: int
+    callers_waiting: int
+    members_paused: int
+    phones: int
+    phones_reachable: int
 
 
 class Fields(Protocol):
@@ -38,6 +54,8 @@ class Facts(Service):
         self._clock = clock
         self._queues: dict[str, QueueFacts] = {}
         self._read_at = -UNKNOWN_AFTER_S
+        self._overview: Overview | None = None
+        self._overview_at = -OVERVIEW_EVERY_S
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.refresh()))
         self._loop.clock = cast(Any, clock)
 
@@ -58,8 +76,25 @@ class Facts(Service):
             return None
         return self._queues.get(name)
 
+    def read_overview(self) -> Overview | None:
+        """None when it is older than twice its time."""
+        return self._overview if self._clock.seconds() - self._overview_at <= 2 * OVERVIEW_EVERY_S else None
+
+    async def ask_again(self) -> None:
+        """After each login: whatever was known before the connection broke may be wrong now."""
+        try:
+            channels = await self._ask(actions.core_show_channels())
+            queues = await self._ask(actions.queue_status())
+            devices = await self._ask(actions.device_state_list())
+            self._overview = read_overview(channels, queues, devices)
+            self._overview_at = self._clock.seconds()
+        except AmiError as error:
+            log.debug("overview unknown: %s", error)
+
     async def refresh(self) -> None:
         """One question; a failure is only logged, because the facts then become unknown by their age."""
+        if self._clock.seconds() - self._overview_at >= OVERVIEW_EVERY_S:
+            await self.ask_again()
         try:
             rows = await self._ask(actions.queue_summary())
             self._queues = dict(read_summary(row) for row in rows)
@@ -68,6 +103,18 @@ class Facts(Service):
             log.debug("queues unknown: %s", error)
         except ValueError as error:
             log.warning("QueueSummary not understood: %s", error)
+
+
+def read_overview(channels: list[Fields], queues: list[Fields], devices: list[Fields]) -> Overview:
+    """From the answers to CoreShowChannels, QueueStatus and DeviceStateList."""
+    phones = [device.get("State") for device in devices if device.get("Device").startswith("PJSIP/")]
+    return Overview(
+        channels=len(channels),
+        callers_waiting=sum(row.get("Event") == "QueueEntry" for row in queues),
+        members_paused=sum(row.get("Event") == "QueueMember" and row.get("Paused") == "1" for row in queues),
+        phones=len(phones),
+        phones_reachable=sum(state not in _AWAY for state in phones),
+    )
 
 
 def read_summary(row: Fields) -> tuple[str, QueueFacts]:

@@ -119,4 +119,10 @@ def check_process(settings: "Settings") -> Finding:
         return Finding("process", False, str(error), "start Tandem (`systemctl start tandem`, or `tandem serve`)")
     if health["reasons"]:
         return Finding("process", False, "; ".join(health["reasons"]), "the log of Tandem says more")
-    return Finding("process", well=True, found=f"ready, revision {health['revision']}")
+    found = f"ready, revision {health['revision']}"
+    if (overview := health["overview"]) is not None:
+        found += (
+            f", {overview['channels']} channels up, {overview['callers_waiting']} callers waiting, "
+            f"{overview['phones_reachable']} of {overview['phones']} phones and trunks reachable"
+        )
+    return Finding("process", well=True, found=found)

@@ -9,7 +9,7 @@ from tandem.ami.testing import FakeAsterisk, error, success
 from tandem.document import read_document
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import build_snapshot
-from tandem.facts import Facts
+from tandem.facts import Facts, Overview
 from tandem.members import sync_members
 
 SNAPSHOT = build_snapshot(1, read_document("""
@@ -88,6 +88,26 @@ class FactsTest(AmiTestCase):
         self.refresh()
         self.clock.advance(6)
         assert self.facts.read_queue("sales") is None
+
+    def test_after_a_login_everything_is_asked_again(self):
+        self.client.on_ready(self.facts.ask_again)
+        assert self.facts.read_overview() is None
+        self.asterisk.lists["CoreShowChannels"] = [[("Event", "CoreShowChannel"), ("Channel", "PJSIP/1001-1")]]
+        paused = [*member("sales", "PJSIP/1001"), ("Paused", "1")]
+        self.asterisk.lists["QueueStatus"] = [paused, [("Event", "QueueEntry"), ("Queue", "sales")]]
+        self.asterisk.lists["DeviceStateList"] = [
+            [("Event", "DeviceStateChange"), ("Device", device), ("State", state)]
+            for device, state in (("PJSIP/1001", "INUSE"), ("PJSIP/1002", "UNAVAILABLE"), ("Queue:sales", "NOT_INUSE"))
+        ]
+        self.asterisk.cut()
+        for _ in range(5):
+            self.clock.advance(1)
+            self.asterisk.flush()
+        assert self.facts.read_overview() == Overview(1, 1, 1, phones=2, phones_reachable=1)
+        for name in ("CoreShowChannels", "QueueStatus", "DeviceStateList"):
+            assert self.asterisk.sent(name)
+        self.clock.advance(61)
+        assert self.facts.read_overview() is None
 
     def test_it_asks_by_itself_and_stops(self):
         self.asterisk.lists["QueueSummary"] = [summary("sales")]
