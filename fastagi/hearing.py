@@ -82,7 +82,7 @@ class _Listener:
         return digits
 
     async def _play(self, prompts: tuple[str, ...]) -> str:
-        """The key that cut the prompts short; without barge-in a key waits in Asterisk until they are over."""
+        """The key that cut the prompts short; without barge-in Asterisk drops a key that comes before they are over."""
         lengths = self._brain.prompt_lengths
         keys = ALL_KEYS if self._menu.barge_in else ""
         for prompt in prompts:

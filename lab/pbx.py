@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -109,8 +109,13 @@ class LabPbx:
         self.import_document(self._document)
 
     def tandem(self, *arguments: str, check: bool = True, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Runs one `tandem` command to its end."""
-        return self.asterisk.run(self._argv(*arguments), timeout_s=timeout_s, check=check, env=self._environ())
+        """Runs one `tandem` command to its end. TandemFailed when it fails, unless `check` is off."""
+        done = self.asterisk.run(self._argv(*arguments), timeout_s=timeout_s, check=False, env=self._environ())
+        if check and done.returncode:
+            raise TandemFailed(
+                f"tandem {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}\n{self.read_log()[-3000:]}"
+            )
+        return done
 
     def ask(self, *arguments: str) -> Any:
         """The JSON that one command prints with `--json`."""
@@ -123,8 +128,8 @@ class LabPbx:
         path.chmod(0o600)
         self.tandem("import", str(path))
 
-    def serve(self) -> None:
-        """Starts `tandem serve` and waits until it says that it is ready."""
+    def serve(self, is_up: Callable[[subprocess.CompletedProcess[str]], bool] | None = None) -> None:
+        """Starts `tandem serve` and waits until `tandem check --json` says that all is well, or until `is_up` is content with it."""
         with self.log_path.open("ab") as log:
             self.process = self.asterisk.popen(self._argv("serve"), stdout=log, stderr=log, env=self._environ())
         deadline = time.monotonic() + START_S
@@ -132,7 +137,7 @@ class LabPbx:
             if self.process.poll() is not None:
                 raise TandemFailed(f"tandem serve ended with {self.process.returncode}:\n{self.read_log()}")
             checked = self.tandem("check", "--json", check=False)
-            if checked.returncode == 0:
+            if checked.returncode == 0 if is_up is None else is_up(checked):
                 return
             if time.monotonic() > deadline:
                 break
