@@ -16,7 +16,12 @@ from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import build_snapshot
 
 DOCUMENT = """
-general: {country: DE, time_zone: Europe/Berlin, allowed_contexts: [from-admin], blocked_callers: ["+49190*"]}
+general:
+  country: DE
+  time_zone: Europe/Berlin
+  outbound_trunk: carrier
+  allowed_contexts: [from-admin]
+  blocked_callers: ["+49190*"]
 trunks:
   - {name: carrier, hosts: [192.0.2.10]}
   - {name: national, hosts: [192.0.2.11], numbers: national}
@@ -52,8 +57,7 @@ dids:
   - {number: "+49301002", destination: {schedule: office, open: {endpoint: 1001}, closed: {queue: dayonly}}}
   - {number: "+49301003", destination: {endpoint: 1001}, active: no}
   - {number: "+49302*", destination: {external: "+4940555"}}
-general_end: 1
-""".replace("general_end: 1\n", "").replace("allowed_contexts: [from-admin]", "allowed_contexts: [from-admin], outbound_trunk: carrier")
+"""
 SNAPSHOT = build_snapshot(7, read_document(DOCUMENT, "test"))
 MONDAY_NOON = datetime(2026, 11, 16, 11, 0, tzinfo=UTC)
 SUNDAY = datetime(2026, 11, 15, 11, 0, tzinfo=UTC)
@@ -167,7 +171,12 @@ def test_menu_from_the_dialplan():
 
 @pytest.mark.parametrize(
     ("status", "jump"),
-    [("TIMEOUT", "hangup,1(17,"), ("FULL", "hangup,1(34,"), ("JOINEMPTY", "endpoint,1(1002,"), ("LEAVEEMPTY", "voicemail,1(1001,")],
+    [
+        ("TIMEOUT", "hangup,1(17,"),
+        ("FULL", "hangup,1(34,"),
+        ("JOINEMPTY", "endpoint,1(1002,"),
+        ("LEAVEEMPTY", "voicemail,1(1001,"),
+    ],
 )
 def test_after_queue(status, jump):
     assert Run("queue", args=("sales", status)).jump.startswith(f"tandem-enter,{jump}")
