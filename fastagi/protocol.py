@@ -6,7 +6,7 @@ Whatever goes wrong, the connection is closed and the dialplan goes on at the pr
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from time import perf_counter
@@ -240,7 +240,7 @@ class AgiProtocol(Protocol):
         self._phase = ASTERISK
         self._wire.write(line)
 
-    def _receive(self, responses: list[Response]) -> None:
+    def _receive(self, responses: Sequence[Response]) -> None:
         """One answer to the command in flight, HANGUP, or both; anything else was not written by res_agi."""
         session, coroutine = self._session, self._coroutine
         assert session is not None
