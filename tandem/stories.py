@@ -1,7 +1,7 @@
 """The last calls, each with its decisions and its CDRs, kept in memory for `tandem calls`; never the record of anything: that is the ledger's."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -53,6 +53,8 @@ class Stories:
     def __init__(self, kept: int) -> None:
         self._kept = kept
         self._stories: OrderedDict[str, Story] = OrderedDict()
+        # A caller who hangs up in a menu: the CDR may be here before the script has noticed.
+        self._unclaimed: OrderedDict[str, list[CallRecord]] = OrderedDict()
 
     def __iter__(self) -> Iterator[Story]:
         """Newest first."""
@@ -66,36 +68,53 @@ class Stories:
         story = self._stories.get(decision.uniqueid)
         if story is None:
             story = self._stories[decision.uniqueid] = Story(decision.uniqueid)
+            story.records += self._unclaimed.pop(decision.uniqueid, [])
             if len(self._stories) > self._kept:
                 self._stories.popitem(last=False)
         if len(story.decisions) < self.RECORDS_PER_CALL:
             story.decisions.append(decision)
 
     def record_cdr(self, headers: Sequence[tuple[str, str]]) -> bool:
-        """Takes the headers of an AMI `Cdr` event (cdr_manager, with LinkedID mapped); whether it belongs to a known call."""
+        """Takes the headers of an AMI `Cdr` event (cdr_manager, with LinkedID mapped); whether it belongs to a known call.
+
+        One of an unknown call is kept for a while: its decision may come yet.
+        """
         event = dict(headers)
         if tuple(name for name, _ in headers)[: len(CDR_HEADERS)] != CDR_HEADERS or len(event) != len(headers):
             return False
-        linkedid = event.get("LinkedID", "")
-        story = self._stories.get(linkedid) or self._stories.get(event.get("UniqueID", ""))
-        if story is None or len(story.records) >= self.RECORDS_PER_CALL:
+        record = _read_record(event)
+        story = self._stories.get(record.linkedid) or self._stories.get(record.uniqueid)
+        if story is None:
+            self._keep_unclaimed(record)
             return False
-        story.records.append(
-            CallRecord(
-                uniqueid=event.get("UniqueID", ""),
-                linkedid=linkedid,
-                channel=event.get("Channel", ""),
-                other_channel=event.get("DestinationChannel", ""),
-                source=event.get("Source", ""),
-                destination=event.get("Destination", ""),
-                disposition=event.get("Disposition", ""),
-                started_at=event.get("StartTime", ""),
-                duration_s=_read_seconds(event.get("Duration", "")),
-                talk_s=_read_seconds(event.get("BillableSeconds", "")),
-                last_application=event.get("LastApplication", ""),
-            )
-        )
+        if len(story.records) >= self.RECORDS_PER_CALL:
+            return False
+        story.records.append(record)
         return True
+
+    def _keep_unclaimed(self, record: CallRecord) -> None:
+        """For the case that a decision on its call comes yet; no more of them than stories."""
+        records = self._unclaimed.setdefault(record.linkedid or record.uniqueid, [])
+        if len(records) < self.RECORDS_PER_CALL:
+            records.append(record)
+        if len(self._unclaimed) > self._kept:
+            self._unclaimed.popitem(last=False)
+
+
+def _read_record(event: Mapping[str, str]) -> CallRecord:
+    return CallRecord(
+        uniqueid=event.get("UniqueID", ""),
+        linkedid=event.get("LinkedID", ""),
+        channel=event.get("Channel", ""),
+        other_channel=event.get("DestinationChannel", ""),
+        source=event.get("Source", ""),
+        destination=event.get("Destination", ""),
+        disposition=event.get("Disposition", ""),
+        started_at=event.get("StartTime", ""),
+        duration_s=_read_seconds(event.get("Duration", "")),
+        talk_s=_read_seconds(event.get("BillableSeconds", "")),
+        last_application=event.get("LastApplication", ""),
+    )
 
 
 def describe_story(story: Story) -> dict[str, object]:

@@ -50,3 +50,12 @@ def test_a_flood_for_one_call_is_bounded():
         stories.record_decision(decision("1.1"))
     (story,) = stories
     assert len(story.records) == len(story.decisions) == Stories.RECORDS_PER_CALL
+
+
+def test_a_cdr_that_comes_before_its_decision_is_kept_for_it():
+    stories = Stories(2)
+    for uniqueid in ("1.1", "2.2", "3.3"):
+        assert not stories.record_cdr(cdr(UniqueID=uniqueid, LinkedID=uniqueid))
+    stories.record_decision(decision("3.3"))
+    stories.record_decision(decision("1.1"))  # more than two calls ago
+    assert [(story.uniqueid, len(story.records)) for story in stories] == [("1.1", 0), ("3.3", 1)]
