@@ -90,7 +90,8 @@ dontwarn = yes
 hideconnect = yes
 """,
         "modules.conf": "[modules]\nautoload = no\n" + "".join(f"load = {name}.so\n" for name in MODULES),
-        "logger.conf": "[general]\ndateformat = %F %T.%3q\n\n[logfiles]\nfull => notice,warning,error,verbose\n",
+        # By default the log loses lines when more than a thousand wait to be written.
+        "logger.conf": "[general]\ndateformat = %F %T.%3q\nlogger_queue_limit = 100000\n\n[logfiles]\nfull => notice,warning,error,verbose\n",
         "rtp.conf": f"[general]\nrtpstart = {RTP_PORTS[0]}\nrtpend = {RTP_PORTS[1]}\nicesupport = no\nstrictrtp = no\n",
         "manager.conf": f"""[general]
 enabled = yes
