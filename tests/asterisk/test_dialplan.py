@@ -46,6 +46,7 @@ PBX: dict[str, Any] = {
         {"extension": "1002", "secret": "swordfish2", "voicemail": "1002"},
         {"extension": "1003", "secret": "swordfish3", "voicemail": "1002"},
         {"extension": "1004", "secret": "swordfish4"},
+        {"extension": "1005", "secret": "swordfish5", "ring_time_s": 5},
     ],
     "voicemail_boxes": [{"mailbox": "1002", "pin": "4711"}],
     "schedules": [
@@ -108,6 +109,7 @@ PBX: dict[str, Any] = {
             ("17", {"dialplan": "own,510"}, {"blocked_callers": ["+49666*", "+4977"]}),
             ("18", {"dialplan": "own,510"}, {"active": False}),
             ("19", {"announcement": "queue"}, {"recording": "until-queue"}),
+            ("20", {"endpoint": "1005"}, {}),
         )
     ]
     + [
@@ -183,6 +185,8 @@ direct_media = no
         pjsip_endpoint("1002", "127.0.0.8", "tandem-from-endpoint"),
         pjsip_endpoint("1004", "127.0.0.9", "tandem-from-endpoint"),
         pjsip_endpoint("1003", PHONE_1003, "tandem-from-endpoint"),
+        # What a phone could have registered: all of these signs are allowed in a contact (RFC 3261, user-unreserved).
+        pjsip_endpoint("1005", "127.0.0.10", "tandem-from-endpoint", "sip:x&PJSIP/outside/sip:0900@127.0.0.10:5060"),
     )
 )
 QUEUES = """[general]
@@ -323,11 +327,20 @@ def test_a_phone_rings_and_is_recorded(pbx: Pbx22) -> None:
         leg, story = pbx.call_one("03010001", steps=(Speak(0.8), HangUp()))
         assert leg.is_answered
         assert phone.wait_for("bye")
-    assert story.data("Dial") == [f"PJSIP/1001/sip:1001@{PHONE_1001}:5060,5"]
+    assert story.data("Dial") == ["PJSIP/1001,5"]
     assert "CHANNEL(language)=de" in " ".join(story.data("ExecIf"))
     (recording,) = story.data("MixMonitor")
     assert recording.startswith(f"{pbx.asterisk.folder}/recordings/")
     wait_until(lambda: Path(recording).exists() and Path(recording).stat().st_size > 44)
+
+
+@pytest.mark.asterisk
+def test_a_phone_cannot_name_a_second_channel_in_its_contact(pbx: Pbx22) -> None:
+    mark = len(pbx.asterisk.read_log())
+    leg, story = pbx.call_one("03010020")
+    assert not leg.is_answered
+    assert story.data("Dial") == ["PJSIP/1005,5"]
+    assert re.findall("Called (.*)", pbx.asterisk.read_log()[mark:]) == ["PJSIP/1005"]
 
 
 @pytest.mark.asterisk
