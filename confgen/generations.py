@@ -164,9 +164,14 @@ def _hash(text: str) -> str:
 
 
 def _make_folder(path: Path) -> None:
-    """With our mode whatever the umask says, keeping a setgid bit that comes from above."""
+    """With our mode whatever the umask says, keeping a setgid bit that comes from above.
+
+    A mode that is right is left alone: under systemd's RestrictSUIDSGID nobody may ask for a setgid bit, not even for one that is there.
+    """
     path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    path.chmod(FOLDER_MODE | (path.stat().st_mode & stat.S_ISGID))
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & ~stat.S_ISGID != FOLDER_MODE:
+        path.chmod(FOLDER_MODE | (mode & stat.S_ISGID))
 
 
 def _write_file(path: Path, text: str) -> None:

@@ -53,6 +53,26 @@ class TestWrite:
         home = tmp_path / "generations" / write_generation(tmp_path, 1, OLD)
         assert home.stat().st_mode & stat.S_ISGID
 
+    def test_the_shipped_unit_allows_it(self, tmp_path, monkeypatch):
+        """tandem.service has UMask=0027 and RestrictSUIDSGID: a chmod that names a setgid bit is refused, whoever owns the folder."""
+        unit = (Path(__file__).parents[2] / "systemd" / "tandem.service").read_text()
+        assert "UMask=0027\n" in unit
+        chmod = os.chmod
+
+        def restricted_chmod(path, mode, **options):
+            if mode & (stat.S_ISGID | stat.S_ISUID):
+                raise PermissionError(errno.EPERM, "RestrictSUIDSGID", str(path))
+            chmod(path, mode, **options)
+
+        tmp_path.chmod(0o2750)
+        monkeypatch.setattr(os, "chmod", restricted_chmod)
+        before = os.umask(0o027)
+        try:
+            home = tmp_path / "generations" / write_generation(tmp_path, 1, OLD)
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(home.stat().st_mode) == 0o2750
+
     def test_again_changes_nothing(self, tmp_path):
         name = write_generation(tmp_path, 1, OLD)
         before = (tmp_path / "generations" / name).stat()
