@@ -323,7 +323,7 @@ class Endpoint:
 
     extension: Extension
     name: Text = ""
-    secret: Secret
+    secret: Secret = field(repr=False)
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("g722", "alaw", "ulaw")
     voicemail: Mailbox | None = None
     ring_time_s: Annotated[int, Field(ge=5, le=300)] = 25
@@ -344,7 +344,7 @@ class Trunk:
     # Where calls come from: addresses, networks or names, with a port if only that one counts. Without: the hosts.
     match: tuple[AddressMatch, ...] = ()
     username: Annotated[Text, StringConstraints(min_length=1)] | None = None
-    secret: Secret | None = None
+    secret: Secret | None = field(default=None, repr=False)
     from_user: SipUser | None = None
     from_domain: HostPort | None = None
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("alaw", "ulaw")
@@ -441,7 +441,7 @@ class VoicemailBox:
 
     mailbox: Mailbox
     name: Annotated[Text, AfterValidator(_refuse_comma)] = ""
-    pin: Pin
+    pin: Pin = field(repr=False)
     email: Email | None = None
     language: Language | None = None
     time_zone: TimeZone | None = None

@@ -13,6 +13,7 @@ from tandem.domain.entities import (
     OpenHours,
     Pbx,
     Schedule,
+    Trunk,
     VoicemailBox,
 )
 from tandem.domain.problems import describe_errors
@@ -104,3 +105,13 @@ def test_each_kind_of_destination_has_the_key_of_its_name():
     for kind, found in DESTINATION_CLASSES.items():
         assert kind in found.__slots__
     assert set(COLLECTIONS) == set(Pbx.__slots__) - {"general"}
+
+
+def test_no_secret_is_in_a_repr():
+    """A repr ends up in tracebacks, logs and test reports."""
+    entities = (
+        Endpoint(extension="1001", secret="swordfish"),
+        Trunk(name="carrier", hosts=("sip.example",), username="us", secret="swordfish"),
+        VoicemailBox(mailbox="1001", pin="4711"),
+    )
+    assert not any(secret in repr(entities) for secret in ("swordfish", "4711"))
