@@ -34,7 +34,10 @@ class HandEdited(Exception):
     """Somebody changed generated files by hand; `files` names them. Applying would lose what they did."""
 
     def __init__(self, generation: str, files: tuple[str, ...]) -> None:
-        super().__init__(f"edited by hand in generation {generation}: {', '.join(files)}")
+        super().__init__(
+            f"edited by hand in generation {generation}: {', '.join(files)}; put the change into Tandem, "
+            "then remove the link `current`: the next apply writes all files anew and keeps the edited ones aside"
+        )
         self.generation, self.files = generation, files
 
 

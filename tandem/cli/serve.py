@@ -23,6 +23,8 @@ def start_logging(level: str) -> None:
         if under_journal
         else "%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    # At level debug peewee would write its queries with their values, and some of these are secrets.
+    logging.getLogger("peewee").setLevel(logging.INFO)
     globalLogBeginner.beginLoggingTo(
         [cast(ILogObserver, STDLibLogObserver())], redirectStandardIO=False, discardBuffer=True
     )
