@@ -77,7 +77,12 @@ class TestWrite:
         name = write_generation(tmp_path, 1, OLD)
         before = (tmp_path / "generations" / name).stat()
         assert write_generation(tmp_path, 1, OLD) == name
-        assert (tmp_path / "generations" / name).stat() == before
+        after = (tmp_path / "generations" / name).stat()
+        assert (after.st_ino, after.st_mtime_ns, after.st_ctime_ns) == (
+            before.st_ino,
+            before.st_mtime_ns,
+            before.st_ctime_ns,
+        )
 
     def test_edits_are_found_and_kept_aside(self, tmp_path):
         name = write_generation(tmp_path, 1, OLD)
