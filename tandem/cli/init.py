@@ -35,7 +35,7 @@ def init(screen: Screen, values: dict[str, str]) -> None:
         screen.say(f"Settings: {path}")
         is_new = True
     except FileExistsError:
-        screen.say(f"Settings: {path} (kept as it is)")
+        screen.say(f"Settings: {path} (kept as it is{', --set was not written' if values else ''})")
         is_new = False
     except ValueError as error:
         screen.fail(exits.USAGE, f"--set: {error}")
@@ -44,9 +44,11 @@ def init(screen: Screen, values: dict[str, str]) -> None:
     screen.settings_path = path
     try:
         _make_database(screen)
-    except SystemExit:
+    except (SystemExit, OSError) as error:
         if is_new:
             path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            screen.fail(exits.FAILED, f"{error.filename}: {error.strerror}")
         raise
 
 
@@ -55,7 +57,7 @@ def _make_database(screen: Screen) -> None:
     from tandem.store.tokens import create_token, load_tokens  # noqa: PLC0415
 
     settings = screen.load_settings()
-    for folder in (settings.database.path.parent, settings.state_dir, settings.run_dir):
+    for folder in (settings.database.path.parent, settings.state_dir):
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     with open_database(screen) as store:
         store.lock.acquire("tandem init")
