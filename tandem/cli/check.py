@@ -32,7 +32,9 @@ class Finding:
 def check(screen: Screen, as_json: bool) -> None:
     """Look at everything that Tandem needs; exit code 1 when something is not well."""
     settings = screen.load_settings()
-    findings = [Finding("settings", well=True, found="valid"), *list_findings(settings)]
+    findings = [Finding("settings", well=True, found="valid")]
+    with screen.err.status("looking"):  # up to TIMEOUT_S for each that does not answer
+        findings += list_findings(settings)
     if as_json:
         screen.write_json([asdict(finding) for finding in findings])
     else:
@@ -123,6 +125,6 @@ def check_process(settings: "Settings") -> Finding:
     if (overview := health["overview"]) is not None:
         found += (
             f", {overview['channels']} channels up, {overview['callers_waiting']} callers waiting, "
-            f"{overview['phones_reachable']} of {overview['phones']} phones and trunks reachable"
+            f"{overview['phones_reachable']} of {overview['phones']} phones and trunks that Asterisk has heard of reachable"
         )
     return Finding("process", well=True, found=found)

@@ -110,7 +110,7 @@ def export(screen: Screen, file: Path | None, revision: int | None) -> None:
     from tandem.document import write_document  # noqa: PLC0415
     from tandem.store.objects import load_pbx  # noqa: PLC0415
 
-    with open_database(screen) as store:
+    with screen.err.status("reading the database"), open_database(screen) as store:
         try:
             text = write_document(store.run_now(load_pbx, revision))
         except KeyError:

@@ -53,7 +53,8 @@ def explain(
     from tandem.domain.entities import QueueDestination  # noqa: PLC0415
     from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did  # noqa: PLC0415
 
-    snapshot = _read_document(screen, document) if document is not None else _read_live(screen)
+    with screen.err.status("reading"):
+        snapshot = _read_document(screen, document) if document is not None else _read_live(screen)
     if trunk is not None and trunk not in snapshot.trunks:
         screen.fail(
             exits.USAGE, f"--trunk: there is no trunk {trunk!r}; there are {', '.join(snapshot.trunks) or 'none'}"
@@ -87,6 +88,10 @@ def explain(
         screen.say(*(f"  {number}. {reason}" for number, reason in enumerate(reasons, 1)))
         if destination is not None:
             screen.say(f"  -> {describe_destination(destination)}")
+        if trunk is None and snapshot.plans and not did.startswith("+"):
+            screen.say(
+                f"Read as it stands here; for {', '.join(snapshot.plans)}'s way of writing numbers: --trunk NAME"
+            )
     if destination is None:
         screen.fail(
             exits.FAILED, "No DID matches, and there is no default: the caller hears that the number is not in use."

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tandem.domain.decisions import escape_unprintable
+
 _RECORD_WORDS = {
     "ANSWERED": "answered",
     "NO ANSWER": "nobody answered",
@@ -35,7 +37,7 @@ def tell_call(call: dict[str, Any]) -> list[str]:
             f"  ({decision['computing_s'] * 1000:.1f} ms to decide)"
         )
     lines.extend(f"  CDR    {tell_record(record)}" for record in call["records"])
-    return lines
+    return list(map(escape_unprintable, lines))
 
 
 def tell_record(record: dict[str, Any]) -> str:

@@ -57,9 +57,19 @@ def test_init_makes_everything_once(admin):
     assert stat.S_IMODE((admin.folder / "db" / "tandem.db").stat().st_mode) == 0o600
     token = first.partition("now: ")[2].split()[0]
     assert token.encode() not in (admin.folder / "db" / "tandem.db").read_bytes()
+    assert not (admin.folder / "run").exists()  # `tandem serve` makes it, for itself alone
     second = admin.run("init")
-    assert "kept as it is" in second
+    assert "kept as it is)" in second
     assert "token" not in second
+    assert "--set was not written" in admin.run("init", "--set=calls_kept=5")
+    assert "calls_kept: 5" not in admin.settings.read_text()
+
+
+def test_init_in_a_place_that_cannot_be(admin):
+    (admin.folder / "file").write_text("")
+    output = admin.run("init", f"--set=state_dir={admin.folder}/file/state", code=exits.FAILED)
+    assert "file/state: Not a directory" in output
+    assert not admin.settings.exists()
 
 
 def test_init_refuses_a_setting_it_does_not_know_and_leaves_nothing(admin):
@@ -125,6 +135,9 @@ def test_explain(ready):
     output = ready.run("route", "explain", "+493023125000", "--from", "+4930999", "--at", "2026-11-16T11:00+01:00")
     assert "schedule office: open" in output
     assert "menu main" in output
+    assert "--trunk" not in output
+    # A number as the carrier writes it is another one without the carrier's number plan.
+    assert "for carrier's way of writing numbers: --trunk" in ready.run("route", "explain", "03023125000")
     answer = json.loads(
         ready.run("route", "explain", "03023125000", "--trunk", "carrier", "--at", "2026-12-25T11:00", "--json")
     )
