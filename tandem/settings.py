@@ -151,20 +151,11 @@ class AsteriskSettings(_Section):
 
 
 class HttpSettings(_Section):
-    """The HTTP API."""
+    """HTTP: for now the command line's, over a unix socket; nothing listens on a network."""
 
     socket: AbsolutePath | None = Field(
         None, description="Unix socket of the command line; else control.sock in run_dir."
     )
-    host: Host = Field("127.0.0.1", description="Address to listen on when a port is set.")
-    port: Port | None = Field(None, description="TCP port; without one there is only the unix socket.")
-    allow_remote: bool = Field(False, description="Must be yes when host is not loopback: there is no TLS here.")
-
-    @model_validator(mode="after")
-    def _check_remote(self) -> Self:
-        if self.port is not None and not is_loopback(self.host) and not self.allow_remote:
-            raise ValueError(f"host {self.host} is reached from outside: http.allow_remote must be yes")
-        return self
 
 
 class LogSettings(_Section):
@@ -257,7 +248,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         values[key], sources[key] = value, _variable_of(key)
     settings = _validate(values, sources, problems, str(chosen))
     if any(sources.get(key) == str(chosen) for key in SECRETS):
-        problems += _check_permissions(chosen, str(chosen), "")
+        problems += _check_mode(chosen.stat().st_mode, chosen, str(chosen), "")
     if settings is None or problems:
         raise SettingsError(problems)
     return _with_secrets(settings, sources)
@@ -309,9 +300,10 @@ def _with_secrets(settings: Settings, sources: Mapping[str, str]) -> Settings:
 
 def _read_secret(file: Path, source: str, key: str) -> SecretStr | list[SettingsProblem]:
     try:
-        if problems := _check_permissions(file, source, key):
-            return problems
         with file.open("rb") as stream:
+            # Of what was opened: the name may be another file's by now.
+            if problems := _check_mode(os.fstat(stream.fileno()).st_mode, file, source, key):
+                return problems
             text = stream.read(MAX_SECRET_BYTES + 1).decode().removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         return [SettingsProblem(source, key, f"{file} cannot be read: {error}")]
@@ -321,9 +313,9 @@ def _read_secret(file: Path, source: str, key: str) -> SecretStr | list[Settings
     return SecretStr(text)
 
 
-def _check_permissions(file: Path, source: str, key: str) -> list[SettingsProblem]:
+def _check_mode(mode: int, file: Path, source: str, key: str) -> list[SettingsProblem]:
     """A file with a secret belongs to its owner and, at most, its group may read it."""
-    mode = stat.S_IMODE(file.stat().st_mode)
+    mode = stat.S_IMODE(mode)
     if not mode & 0o027:
         return []
     rule = f"{file} holds a secret and has mode {mode:04o}: others must not read or change it (chmod 640 {file})"

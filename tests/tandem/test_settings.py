@@ -28,8 +28,7 @@ def refuse(path: Path | None, environ: dict[str, str] | None = None) -> list[str
 def test_an_empty_file_means_the_defaults_and_these_are_loopback(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, ""), {})
     assert settings == Settings()
-    assert (settings.fastagi.host, settings.ami.host, settings.http.host) == ("127.0.0.1",) * 3
-    assert settings.http.port is None
+    assert (settings.fastagi.host, settings.ami.host) == ("127.0.0.1",) * 2
     assert settings.agi_url == "agi://127.0.0.1:4573"
     assert settings.control_socket == Path("/run/tandem/control.sock")
     with pytest.raises(ValueError, match="frozen"):
@@ -69,7 +68,7 @@ def test_the_variable_names_the_file(tmp_path: Path) -> None:
         ("ami: {host: pbx.example.net}", "{path}: ami: host pbx.example.net is not loopback: ami.allow_remote"),
         ("ami: {host: 'a b'}", "{path}: ami.host: must be an IP address or a host name"),
         ('ami: {username: "a\\r\\nAction: x"}', "{path}: ami.username: String should match pattern"),
-        ("http: {host: '::', port: 8080}", "{path}: http: host :: is reached from outside: http.allow_remote"),
+        ("http: {port: 8080}", "{path}: http.port: unknown key"),
         ("database: {path: tandem.db}", "{path}: database.path: must be an absolute path"),
         ("asterisk: {agi_url: 'agi://x/did'}", "{path}: asterisk.agi_url: String should match pattern"),
         ("log: {level: loud}", "{path}: log.level: Input should be 'debug'"),
@@ -94,9 +93,8 @@ def test_every_problem_is_told_at_once_with_the_variable_that_said_it(tmp_path: 
 
 
 def test_remote_hosts_can_be_asked_for(tmp_path: Path) -> None:
-    text = "ami: {host: 192.0.2.7, allow_remote: yes}\nhttp: {host: 192.0.2.8, port: 80, allow_remote: yes}\n"
-    settings = load_settings(write(tmp_path, text), {})
-    assert (settings.ami.host, settings.http.port) == ("192.0.2.7", 80)
+    settings = load_settings(write(tmp_path, "ami: {host: 192.0.2.7, allow_remote: yes}\n"), {})
+    assert settings.ami.host == "192.0.2.7"
 
 
 class TestSecrets:
@@ -171,13 +169,13 @@ class TestTemplate:
     def test_holds_given_values_whatever_they_are(self, tmp_path: Path) -> None:
         path = tmp_path / "new.yaml"
         write_settings_template(
-            path, {"database.path": tmp_path / "a: b#c", "ami.secret": "'x\" #: y", "http.port": 80}
+            path, {"database.path": tmp_path / "a: b#c", "ami.secret": "'x\" #: y", "calls_kept": 80}
         )
         settings = load_settings(path, {})
         assert settings.database.path == tmp_path / "a: b#c"
         assert settings.ami.secret is not None
         assert settings.ami.secret.get_secret_value() == "'x\" #: y"
-        assert settings.http.port == 80
+        assert settings.calls_kept == 80
         assert path.stat().st_mode & 0o777 == 0o640
         with pytest.raises(FileExistsError):
             write_settings_template(path)
