@@ -51,6 +51,12 @@ soak: setup ## ten minutes of calls and faults; SOAK="--seed 7 --duration 3600" 
 lab: setup ## a private Asterisk with a console to play with
 	$(BIN)/python -m lab shell
 
+.PHONY: bench
+bench: setup ## speed, side by side with others, in one run
+	@command -v cc >/dev/null 2>&1 || { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+		then apt-get install -q -y --no-install-recommends gcc libc6-dev; else echo "Please install: gcc" >&2; exit 1; fi; }
+	$(BIN)/python -m bench
+
 .PHONY: clean
 clean: ## removes what make made in this checkout (the cached Asterisk stays)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* var

@@ -1,21 +1,33 @@
 """FastAGI servers side by side under bench/agiload.c: one EXEC per session, each server in a process of its own.
 
-`python -m bench.fastagi_load` prints the table; `python -m bench.fastagi_load serve NAME PORT` runs one server until it
-is terminated, NAME being one of SERVERS or `module:function` of a function that takes the port and serves.
+Ours decides about real DIDs (bench/decision_server.py is `tandem serve`); the others send one fixed EXEC, which is less than their users
+would do. The servers take turns in rounds, and the medians count: what else the machine does then hits them all alike.
+
+CPU per session is measured with server and load generator on one core. On cores of their own, every write to a sleeping load generator
+wakes it on the other core, which costs up to 20 µs in a virtual machine and is charged to the server: the figure would say how idle the load
+generator was. Sessions per second and latencies are measured on all cores.
+
+`python -m bench.fastagi_load serve NAME PORT` runs one of the simple servers until it is terminated.
 """
 
 import asyncio
-import importlib
+import json
+import os
 import re
+import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from bench.decision_server import make_pbx_folder, pick_extension
 
 HERE = Path(__file__).parent
 CONCURRENCY = 200
@@ -23,30 +35,43 @@ START_S = 60
 DECISION = 'EXEC "Gosub" "tandem-enter,queue,1(sales,5,ro)"'
 
 
+ROUNDS = 5
+FEW_DIDS = 100
+MANY_DIDS = 100_000
+SWAPS = 5
+REAL = "tandem, {:,} DIDs"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One server under load: its own CPU per session in µs, latencies in ms."""
+    """One server under load: its own CPU per session in µs on one core with the load; the rest on all cores, latencies in ms."""
 
     server: str
     sessions: int
+    failed: int
+    cpu_us: float
     sessions_per_s: float
     p50_ms: float
     p99_ms: float
-    failed: int
-    cpu_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """A second revision loaded beside the first: the lateness of a timer of 1 ms meanwhile, and resident memory with both."""
+
+    lag_max_ms: float
+    lag_p99_ms: float
+    rss_mb: float
 
 
 # ---- the servers
 
 
 def serve_tandem(port: int) -> None:
-    """Our server on uvloop's transports, with a script that decides nothing."""
-    import uvloop
-    from twisted.internet import asyncioreactor
+    """Our server with a script that decides nothing."""
+    from tandem.reactor import install_reactor
 
-    loop = uvloop.new_event_loop()
-    asyncio.set_event_loop(loop)
-    asyncioreactor.install(loop)
+    install_reactor()
     from twisted.internet import reactor
 
     from fastagi.service import AgiService
@@ -55,23 +80,9 @@ def serve_tandem(port: int) -> None:
     async def did(session: Session) -> None:
         await session.exec("Gosub", "tandem-enter,queue,1(sales,5,ro)")
 
-    service = AgiService({"did": did}, reactor, port=port, loop=loop)
+    service = AgiService({"did": did}, reactor, port=port, loop=asyncio.get_event_loop())
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-    reactor.run()
-
-
-def serve_tandem_epoll(port: int) -> None:
-    """Our server on Twisted's own transports and default reactor."""
-    from twisted.internet import reactor
-
-    from fastagi.service import AgiService
-    from fastagi.session import Session
-
-    async def did(session: Session) -> None:
-        await session.exec("Gosub", "tandem-enter,queue,1(sales,5,ro)")
-
-    AgiService({"did": did}, reactor, port=port).startService()
     reactor.run()
 
 
@@ -152,8 +163,7 @@ def serve_pystrix(port: int) -> None:
 SERVERS: dict[str, Callable[[int], None]] = {
     "bare uvloop": serve_bare_uvloop,
     "bare Twisted": serve_bare_twisted,
-    "tandem": serve_tandem,
-    "tandem on epoll": serve_tandem_epoll,
+    "tandem, fixed EXEC": serve_tandem,
     "panoramisk": serve_panoramisk,
     "pystrix": serve_pystrix,
 }
@@ -161,6 +171,21 @@ SLOW = {"pystrix", "panoramisk"}  # get a quarter of the sessions
 
 
 # ---- the load
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server and what to ask it."""
+
+    name: str
+    pid: int
+    port: int
+    extension: str
+
+    @property
+    def share(self) -> int:
+        """Slow servers get one session of so many, or they would take the whole run."""
+        return 4 if self.name in SLOW else 1
 
 
 @contextmanager
@@ -173,81 +198,132 @@ def built_agiload() -> Iterator[Path]:
 
 
 @contextmanager
-def serving(agiload: Path, name: str) -> Iterator[tuple[int, int]]:
-    """The server `name` in a process of its own, once it has served a session: its port and process id."""
+def serving(agiload: Path, name: str, argv: Sequence[str], extension: str = "15557654321") -> Iterator[Server]:
+    """The server in a process of its own, once it has served a session; `{port}` in argv becomes its port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "bench.fastagi_load", "serve", name, str(port)]
-    server = subprocess.Popen(command, cwd=HERE.parent)
-    try:
-        deadline = time.monotonic() + START_S
-        # A whole session, because panoramisk spins for ever on a connection that is closed before its environment.
-        while subprocess.run([agiload, str(port), "1", "1", "did"], capture_output=True, check=False).returncode:
-            if server.poll() is not None:
-                raise RuntimeError(f"the server {name} ended with {server.returncode} before it listened")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the server {name} does not listen after {START_S} s")
-            time.sleep(0.05)
-        yield port, server.pid
-    finally:
-        server.terminate()
+    command = [sys.executable, "-m", *(word.format(port=port) for word in argv)]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=HERE.parent, stderr=log)
         try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            deadline = time.monotonic() + START_S
+            # A whole session, because panoramisk spins for ever on a connection that is closed before its environment.
+            while subprocess.run([agiload, str(port), "1", "1", "did"], capture_output=True, check=False).returncode:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    raise RuntimeError(f"the server {name} does not serve: {log.read()[-2000:].decode()}")
+                time.sleep(0.05)
+            yield Server(name, process.pid, port, extension)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-def measure(
-    agiload: Path, name: str, sessions: int, concurrency: int = CONCURRENCY, extension: str = "15557654321"
-) -> Row:
-    """Warms the server up with a tenth of the sessions, then loads it. `#` in the extension becomes a random digit."""
-    with serving(agiload, name) as (port, pid):
-        for count in (max(sessions // 10, 1), sessions):
-            command = [agiload, str(port), str(count), str(concurrency), "did", str(pid), extension]
-            output = subprocess.run(command, capture_output=True, text=True, check=False)
-            figures = dict(re.findall(r"(\w+) ([\d.]+)", output.stdout))
-            if not figures:
-                raise RuntimeError(f"agiload against {name}: {output.stderr.strip()}")
-    return Row(
-        name,
-        sessions,
-        float(figures["sessions_per_s"]),
-        float(figures["p50_ms"]),
-        float(figures["p99_ms"]),
-        int(figures["failed"]),
-        float(figures["server_cpu_us_per_session"]),
+def run_load(agiload: Path, server: Server, sessions: int, cores: set[int]) -> dict[str, float]:
+    """What agiload printed, with server and load on these cores. `#` in the server's extension becomes a random digit."""
+    for task in Path(f"/proc/{server.pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
+    command = [agiload, server.port, sessions, CONCURRENCY, "did", server.pid, server.extension]
+    done = subprocess.run(
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    )
+    figures = {name: float(value) for name, value in re.findall(r"(\w+) ([\d.]+)", done.stdout)}
+    if not figures:
+        raise RuntimeError(f"agiload against {server.name}: {done.stderr.strip()}")
+    return figures
+
+
+def measure(agiload: Path, servers: Sequence[Server], sessions: int, rounds: int) -> list[Row]:
+    """Interleaved rounds against each server, after a warm-up."""
+    everywhere = os.sched_getaffinity(0)
+    one = {max(everywhere)}
+    apart: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
+    together: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
+    for server in servers:
+        run_load(agiload, server, max(sessions // server.share // 2, CONCURRENCY), one)
+    for _ in range(rounds):
+        for server in servers:
+            count = max(sessions // server.share, CONCURRENCY)
+            together[server.name].append(run_load(agiload, server, count, one))
+            apart[server.name].append(run_load(agiload, server, count, everywhere))
+    return [
+        Row(
+            server.name,
+            sessions=2 * rounds * max(sessions // server.share, CONCURRENCY),
+            failed=int(sum(figures["failed"] for figures in together[server.name] + apart[server.name])),
+            cpu_us=_median(together[server.name], "server_cpu_us_per_session"),
+            sessions_per_s=_median(apart[server.name], "sessions_per_s"),
+            p50_ms=_median(apart[server.name], "p50_ms"),
+            p99_ms=_median(apart[server.name], "p99_ms"),
+        )
+        for server in servers
+    ]
+
+
+def _median(runs: list[dict[str, float]], name: str) -> float:
+    return statistics.median(figures[name] for figures in runs)
+
+
+def swap(server: Server, folder: Path, count: int) -> Swap:
+    """Has the decision server load the other revision some times; medians over the swaps, the largest memory."""
+    swaps = [_swap_once(server, folder) for _ in range(count)]
+    return Swap(
+        lag_max_ms=statistics.median(one["lag_max_ms"] for one in swaps),
+        lag_p99_ms=statistics.median(one["lag_p99_ms"] for one in swaps),
+        rss_mb=max(one["rss_mb"] for one in swaps),
     )
 
 
-def run(sessions: int = 20_000, servers: tuple[str, ...] = tuple(SERVERS)) -> list[Row]:
-    """One row per server, one after the other."""
-    with built_agiload() as agiload:
-        return [measure(agiload, name, sessions // 4 if name in SLOW else sessions) for name in servers]
+def _swap_once(server: Server, folder: Path) -> Mapping[str, Any]:
+    told = folder / "swaps.jsonl"
+    before = told.read_text().count("\n") if told.exists() else 0
+    os.kill(server.pid, signal.SIGUSR1)
+    deadline = time.monotonic() + START_S
+    while not told.exists() or told.read_text().count("\n") == before:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{server.name}: the other revision is not loaded after {START_S} s")
+        time.sleep(0.05)
+    figures: Mapping[str, Any] = json.loads(told.read_text().splitlines()[-1])
+    return figures
 
 
-def print_rows(rows: list[Row]) -> None:
-    """The table, each CPU time also as a multiple of Tandem's."""
-    ours = next((row.cpu_us for row in rows if row.server == "tandem"), None)
-    print(f"{'server':<18}{'sessions/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'failed':>8}{'CPU µs':>9}{'ratio':>8}")
-    for row in rows:
-        ratio = f"{row.cpu_us / ours:.1f}" if ours else ""
-        figures = f"{row.sessions_per_s:>12,.0f}{row.p50_ms:>9.1f}{row.p99_ms:>9.1f}{row.failed:>8}{row.cpu_us:>9.1f}"
-        print(f"{row.server:<18}{figures}{ratio:>8}")
+def swap_under_load(agiload: Path, server: Server, folder: Path, sessions: int) -> tuple[Swap, int]:
+    """One swap there and back while sessions come; and how many of these failed."""
+    command = list(map(str, [agiload, server.port, sessions, CONCURRENCY, "did", server.pid, server.extension]))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
+        swapped = swap(server, folder, 2)
+        output = load.communicate()[0]
+    return swapped, int(re.findall(r"failed (\d+)", output)[0])
 
 
-def serve(name: str, port: int) -> None:
-    """Runs one server until the process is terminated."""
-    if name in SERVERS:
-        SERVERS[name](port)
-    else:
-        module, _, function = name.partition(":")
-        getattr(importlib.import_module(module), function)(port)
+def run(
+    sessions: int = 4_000, rounds: int = ROUNDS, many: int = MANY_DIDS, names: Sequence[str] = tuple(SERVERS)
+) -> tuple[list[Row], dict[str, Swap], int]:
+    """One row per server, ours with few and with many DIDs last; the swaps `idle` and `under load`; sessions that failed in the latter."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        agiload = stack.enter_context(built_agiload())
+        servers = [
+            stack.enter_context(serving(agiload, name, ("bench.fastagi_load", "serve", name, "{port}")))
+            for name in names
+        ]
+        for dids in (FEW_DIDS, many):
+            made = make_pbx_folder(folder / str(dids), dids)
+            argv = ("bench.decision_server", str(made), "{port}")
+            servers.append(stack.enter_context(serving(agiload, REAL.format(dids), argv, pick_extension(dids))))
+        rows = measure(agiload, servers, sessions, rounds)
+        swaps = {"idle": swap(servers[-1], made, SWAPS)}
+        swaps["under load"], failed = swap_under_load(agiload, servers[-1], made, sessions * 10)
+        return rows, swaps, failed
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["serve", name, port]:
-            serve(name, int(port))
-        case servers:
-            print_rows(run(servers=tuple(servers) or tuple(SERVERS)))
+    SERVERS[sys.argv[2]](int(sys.argv[3]))

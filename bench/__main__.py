@@ -1,0 +1,168 @@
+"""`python -m bench [NAME...]`: runs the benchmarks side by side and prints tables, ratios and whether the budgets are met.
+
+Exit code 0: every budget is met; 1: one is missed, or a benchmark could not run. Absolute times are this machine's; ratios are of one run.
+`--json FILE` writes machine, figures and verdicts.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench.report import Budget, Report, describe_machine, print_report, to_json
+
+
+def bench_fastagi() -> Report:
+    """Sessions that decide a DID, beside other FastAGI servers."""
+    from bench.fastagi_load import CONCURRENCY, FEW_DIDS, MANY_DIDS, REAL, run
+
+    rows, swaps, failed_in_swap = run()
+    by_name = {row.server: row for row in rows}
+    few, many = by_name[REAL.format(FEW_DIDS)], by_name[REAL.format(MANY_DIDS)]
+    idle, loaded = swaps["idle"], swaps["under load"]
+    return Report(
+        "FastAGI: one EXEC per session, 200 sessions at a time",
+        ("server", "CPU µs", "to ours", "sessions/s", "p50 ms", "p99 ms", "failed"),
+        tuple(
+            (
+                row.server,
+                f"{row.cpu_us:.1f}",
+                f"{row.cpu_us / many.cpu_us:.2f}",
+                f"{row.sessions_per_s:,.0f}",
+                f"{row.p50_ms:.1f}",
+                f"{row.p99_ms:.1f}",
+                str(row.failed),
+            )
+            for row in rows
+        ),
+        notes=(
+            "CPU: of the server, per session, on one core with the load; the rest on all cores. Medians of interleaved rounds.",
+            f"Reactor lag while {MANY_DIDS:,} other DIDs are loaded: max {idle.lag_max_ms:.1f} ms, p99 {idle.lag_p99_ms:.1f} ms",
+            f"The same under load: max {loaded.lag_max_ms:.1f} ms, p99 {loaded.lag_p99_ms:.1f} ms",
+        ),
+        budgets=(
+            Budget("server CPU per session", many.cpu_us, 50, "µs"),
+            Budget("server CPU per session", many.cpu_us, 25, "µs", stretch=True),
+            Budget(f"failed sessions, {CONCURRENCY} at a time", few.failed + many.failed + failed_in_swap, 0, ""),
+            Budget(f"cost of {MANY_DIDS:,} DIDs to {FEW_DIDS}", many.cpu_us / few.cpu_us, 1.2, "times"),
+            Budget("resident memory with two snapshots", max(idle.rss_mb, loaded.rss_mb), 200, "MB"),
+            Budget("reactor lag while one is loaded", idle.lag_max_ms, 20, "ms"),
+        ),
+        figures={
+            "servers": {row.server: {name: getattr(row, name) for name in row.__slots__} for row in rows},
+            "swaps": {name: {key: getattr(one, key) for key in one.__slots__} for name, one in swaps.items()},
+        },
+    )
+
+
+def bench_ami() -> Report:
+    """AMI events parsed and handed out."""
+    from bench.ami_events import run
+
+    rows = dict(run())
+    theirs, ours = rows["panoramisk: wanted, 3 headers read"], rows["tandem: wanted, 3 headers read"]
+    unwanted = rows["tandem: nobody wants it"] / rows["panoramisk: nobody wants it"]
+    return Report(
+        "AMI: events of 22 lines on one core",
+        ("reader", "events/s", "to panoramisk"),
+        tuple((name, f"{rate:,.0f}", f"{rate / theirs:.1f}") for name, rate in rows.items()),
+        budgets=(
+            Budget("rate to panoramisk's, wanted events", ours / theirs, 4, "times", at_least=True),
+            Budget("rate to panoramisk's, events nobody wants", unwanted, 4, "times", at_least=True),
+        ),
+        figures=rows,
+    )
+
+
+def bench_calls() -> Report:
+    """Real calls through a real Asterisk."""
+    from bench.sip_calls import RATE, run
+
+    rows = run(say=lambda text: print(text, file=sys.stderr))
+    native = rows[0]
+    return Report(
+        f"Real calls through Asterisk, {RATE} a second: CPU per call",
+        ("way", "Asterisk ms", "Tandem ms", "both ms", "to native", "calls", "failed"),
+        tuple(
+            (
+                row.way,
+                f"{row.asterisk_ms:.2f}",
+                f"{row.tandem_ms:.2f}",
+                f"{row.total_ms:.2f}",
+                f"{row.total_ms / native.total_ms:.2f}",
+                str(row.calls),
+                str(row.failed),
+            )
+            for row in rows
+        ),
+        notes=("Tandem beside native calls: what it reads of them over AMI.",),
+        budgets=(Budget(f"failed calls at {RATE} a second", sum(row.failed for row in rows), 0, ""),),
+        figures={row.way: {name: getattr(row, name) for name in row.__slots__} for row in rows},
+    )
+
+
+def bench_pure() -> Report:
+    """One decision, and one rendering, alone."""
+    from bench.pure_cost import ENDPOINTS, run
+
+    figures = run()
+    rendered = f"{figures['render_s']:.2f} s", f"{figures['render_mb']:.1f} MB"
+    return Report(
+        "Pure parts: one decision by kind of DID match",
+        ("match", "µs"),
+        tuple((name, f"{value:.2f}") for name, value in figures.items() if not name.startswith("render")),
+        notes=(f"All of Asterisk's configuration for {ENDPOINTS:,} endpoints: {rendered[0]}, {rendered[1]}",),
+        figures=figures,
+    )
+
+
+BENCHES: dict[str, Callable[[], Report]] = {
+    "fastagi": bench_fastagi,
+    "ami": bench_ami,
+    "calls": bench_calls,
+    "pure": bench_pure,
+}
+
+
+def run_benches(names: tuple[str, ...], console: Console) -> tuple[dict[str, object], bool]:
+    """What `--json` writes, and whether every budget was met."""
+    machine = describe_machine()
+    if "calls" in names:
+        from tandem.asterisk.install import find_asterisk
+
+        machine["asterisk"] = find_asterisk(lambda text: console.print(text, markup=False)).version
+    console.print(", ".join(f"{name} {value}" for name, value in machine.items()), markup=False)
+    console.print()
+    reports, started_at = {}, time.monotonic()
+    for name in names:
+        with console.status(f"{name} …"):
+            reports[name] = BENCHES[name]()
+        print_report(console, reports[name])
+    missed = [
+        f"{name}: {budget.what}"
+        for name, report in reports.items()
+        for budget in report.budgets
+        if not budget.is_met and not budget.stretch
+    ]
+    console.print(f"{time.monotonic() - started_at:.0f} s. ", end="")
+    console.print("Every budget is met." if not missed else f"MISSED: {'; '.join(missed)}", markup=False)
+    return {"machine": machine, "benches": {name: to_json(report) for name, report in reports.items()}}, not missed
+
+
+@click.command(help=f"Benchmarks: {', '.join(BENCHES)}; without a NAME all of them.")
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)), metavar="[NAME]...")
+@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Writes the figures here, too.")
+def main(names: tuple[str, ...], path: Path | None) -> None:
+    """Exit code 0 or 1."""
+    result, is_met = run_benches(names or tuple(BENCHES), Console(highlight=False))
+    if path is not None:
+        path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    sys.exit(0 if is_met else 1)
+
+
+if __name__ == "__main__":
+    main()
