@@ -7,6 +7,7 @@ within its limits (an extra, missing, repeated or moved line is a forgery), and 
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_ENVIRONMENT_BYTES = 16_384
@@ -162,6 +163,8 @@ def quote_word(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+# Nearly every call gets a jump that was sent before.
+@lru_cache(maxsize=1_024)
 def encode_command(verb: str, *words: str | int) -> bytes:
     """The line to send for `verb` and its words; numbers go bare, texts quoted.
 
