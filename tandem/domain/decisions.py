@@ -36,5 +36,3 @@ def format_decision(decision: Decision) -> str:
 def escape_unprintable(line: str) -> str:
     """One line, whatever is in it: a stranger's number must not write a line of its own, nor move the cursor of whoever reads it."""
     return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    # What is in it was cleaned before; but a line must stay one, whatever a stranger's number holds.
-    return line if line.isprintable() else line.encode("unicode_escape").decode("ascii")
