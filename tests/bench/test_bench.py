@@ -1,0 +1,74 @@
+"""The pieces of `make bench` at tiny sizes; nothing here says how fast anything is."""
+
+import io
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+import bench.__main__ as command
+from bench import ami_events, fastagi_load, pure_cost, sip_calls
+from bench.decision_server import pick_extension
+from bench.report import Budget, Report, describe_machine, print_report, to_json
+
+WRONG = Report("wrong", ("what", "ms"), (("x", "2"),), budgets=(Budget("x", 2, 1, "ms"),), figures={"x": 2})
+STRETCHED = Report("stretched", ("what",), (("x",),), budgets=(Budget("x", 2, 1, "ms", stretch=True),))
+
+
+@pytest.mark.parametrize(
+    ("measured", "at_least", "is_met"), [(1, False, True), (2, False, False), (1, True, True), (0, True, False)]
+)
+def test_a_budget_is_a_limit_from_above_or_below(measured, at_least, is_met):
+    assert Budget("x", measured, 1, "ms", at_least=at_least).is_met == is_met
+
+
+def test_a_missed_budget_is_printed_and_written():
+    stream = io.StringIO()
+    print_report(Console(file=stream, width=100), WRONG)
+    assert "MISSED" in stream.getvalue()
+    assert to_json(WRONG)["budgets"][0]["met"] is False
+
+
+@pytest.mark.parametrize(("report", "status"), [(WRONG, 1), (STRETCHED, 0)])
+def test_the_exit_code_tells_of_budgets_but_not_of_stretches(report, status, monkeypatch, tmp_path):
+    monkeypatch.setitem(command.BENCHES, "pure", lambda: report)
+    path = tmp_path / "out.json"
+    done = CliRunner().invoke(command.main, ["pure", "--json", str(path)])
+    assert done.exit_code == status, done.output
+    written = json.loads(path.read_text())
+    assert written["benches"]["pure"]["title"] == report.title
+    assert written["machine"] == describe_machine()
+
+
+def test_ami_events_reach_their_readers():
+    assert all(rate > 0 for _, rate in ami_events.run(events=200))
+
+
+def test_pure_parts():
+    figures = pure_cost.run(dids=50, endpoints=20, decisions=10)
+    assert all(value > 0 for value in figures.values())
+
+
+def test_an_extension_has_as_many_free_digits_as_there_are_dids():
+    assert pick_extension(100) == "4930##00000"
+    assert pick_extension(100_000, "40") == "4940#####00"
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_every_fastagi_server_answers_every_session():
+    rows, swaps, failed = fastagi_load.run(sessions=200, rounds=1, many=1_000)
+    assert [row.server for row in rows][-2:] == ["tandem, 100 DIDs", "tandem, 1,000 DIDs"]
+    assert {row.server for row in rows} > set(fastagi_load.SERVERS)
+    assert [row.failed for row in rows] == [0] * len(rows)
+    assert failed == 0
+    assert all(swap.rss_mb > 0 for swap in swaps.values())
+
+
+@pytest.mark.asterisk
+def test_calls_are_answered_in_every_way():
+    rows = sip_calls.run(rate=10, calls=5, rounds=1)
+    assert [row.calls for row in rows] == [5, 5, 5]
+    assert [row.failed for row in rows] == [0, 0, 0]
+    assert all(row.asterisk_ms > 0 for row in rows)
