@@ -3,7 +3,6 @@
 import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
@@ -24,7 +23,7 @@ def read_pbx(screen: Screen, path: Path) -> "Pbx":
     try:
         return read_document(path.read_text(encoding="utf-8"), str(path))
     except DocumentError as error:
-        problems = [str(problem) for problem in error.problems]
+        problems = str(error).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         problems = [f"{path}: {error}"]
     return screen.fail(exits.USAGE, *problems, "Nothing was changed.")
@@ -46,23 +45,39 @@ def import_(screen: Screen, file: Path, note: str, dry_run: bool, as_json: bool)
     if dry_run:
         screen.say(f"{file} is right. Nothing was changed.")
         return
-    settings = screen.load_settings()
-    note = note or f"import of {file.name}"
-    with screen.err.status("importing"):
-        try:
-            path = f"/import?note={quote(note)}"
-            report = ask(settings.control_socket, "POST", path, file.read_bytes(), timeout_s=APPLY_TIMEOUT_S)
-        except NotRunning:
-            report = _import_offline(screen, pbx, note)
-        except ControlFailed as error:
-            screen.fail(exits.FAILED, str(error))
+    report = _import_pbx(screen, pbx, note or f"import of {file.name}")
     if as_json:
         screen.write_json(report)
     else:
         screen.say(*tell_import(report))
 
 
-def _import_offline(screen: Screen, pbx: "Pbx", note: str) -> dict[str, Any]:
+def _import_pbx(screen: Screen, pbx: "Pbx", note: str) -> dict[str, Any]:
+    """Saves here, in this process: a running Tandem has calls to decide, and a large document takes seconds to read."""
+    path = screen.load_settings().control_socket
+    try:
+        with screen.err.status("importing"):
+            is_running = _is_running(path)
+            saved = _save_pbx(screen, pbx, note, alone=not is_running)
+        with screen.err.status("applying"):
+            applied = ask(path, "POST", "/apply", timeout_s=APPLY_TIMEOUT_S) if is_running else None
+    except NotRunning as error:
+        screen.fail(exits.UNREACHABLE, f"{error}; the document is saved, and applied at the next start")
+    except ControlFailed as error:
+        screen.fail(exits.FAILED, str(error))
+    return {"saved": saved, "applied": applied}
+
+
+def _is_running(control_socket: Path) -> bool:
+    try:
+        ask(control_socket, "GET", "/health")
+    except NotRunning:
+        return False
+    return True
+
+
+def _save_pbx(screen: Screen, pbx: "Pbx", note: str, *, alone: bool) -> dict[str, Any]:
+    """One transaction. `alone`: takes the lock and migrates; else a running Tandem holds the lock, and has migrated."""
     from dataclasses import asdict  # noqa: PLC0415
     from datetime import UTC, datetime  # noqa: PLC0415
 
@@ -70,13 +85,13 @@ def _import_offline(screen: Screen, pbx: "Pbx", note: str) -> dict[str, Any]:
     from tandem.store.objects import save_pbx  # noqa: PLC0415
 
     with open_database(screen) as store:
-        store.lock.acquire("tandem import")
         try:
-            store.migrate()
-            saved = store.run_now(save_pbx, pbx, author=getpass.getuser(), note=note, at=datetime.now(UTC))
+            if alone:
+                store.lock.acquire("tandem import")
+                store.migrate()
+            return asdict(store.run_now(save_pbx, pbx, author=getpass.getuser(), note=note, at=datetime.now(UTC)))
         finally:
             store.lock.release()
-    return {"saved": asdict(saved), "applied": None}
 
 
 def tell_import(report: dict[str, Any]) -> list[str]:
