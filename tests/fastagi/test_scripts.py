@@ -157,13 +157,6 @@ def test_menu(digits, jump, played):
     assert run.result.played == played
 
 
-def test_menu_renews_the_guard_before_every_wait_and_learns_how_long_prompts_are():
-    commands = [words[0] for words in Run(extension="49301001", digits="").result.commands]
-    for at, command in enumerate(commands):
-        if command in {"STREAM FILE", "WAIT FOR DIGIT"}:
-            assert commands[at - 1] == "SET AUTOHANGUP"
-
-
 def test_menu_from_the_dialplan():
     assert Run("menu", args=("main",), digits="2").jump.startswith("tandem-enter,endpoint,1(1001,")
     assert Run("menu", args=("gone",)).result.commands == []
