@@ -71,6 +71,7 @@ PBX: dict[str, Any] = {
         {"number": "+493012341", "destination": {"queue": "sales"}, "priority": 7, "blocked_callers": ["+4930999*"]},
         {"number": "+493012342", "destination": {"did": "+493012341"}},
         {"number": "+493012343", "destination": {"endpoint": "1001"}, "active": False, "blocked_callers": ["+491*"]},
+        {"number": "+493012344", "destination": {"did": "+493012343"}},
         {"number": "+493055*", "destination": {"dialplan": "own,500"}},
         {"number": "+4930*", "destination": {"external": "+4989111", "trunk": "raw"}},
         {"number": "_49[45]0XX", "destination": {"endpoint": "1002"}},
@@ -109,6 +110,7 @@ def test_a_did_that_names_another_goes_where_that_goes_with_its_own_settings(ent
     named, naming = (JUMP.fullmatch(entries[f"tandem-did/{key}"]).groups() for key in ("493012341", "493012342"))
     assert named[:2] == naming[:2]
     assert (named[2], naming[2]) == ("7", "0")
+    assert entries["tandem-did/493012344"] == "tandem-enter,hangup,1(1,0,,no,,)"  # the other is inactive
 
 
 def test_a_queue_with_opening_hours_is_a_branch(entries: dict[str, str]) -> None:
