@@ -79,6 +79,7 @@ class Tandem(MultiService):
         self._applying = DeferredLock()
         self._stepping = DeferredLock()
         self.agi: AgiService | None = None
+        self._has_applied = False
         self.apply_problem: str | None = None
         self.step_problem: str | None = None
 
@@ -205,7 +206,7 @@ class Tandem(MultiService):
             await self.store.run(record_live, snapshot.revision, datetime.now(UTC))
             self.live.adopt(snapshot)
             self.fallback.follow()
-            self.apply_problem = None
+            self._has_applied, self.apply_problem = True, None
             log.info("revision %d is live; reloaded: %s", snapshot.revision, ", ".join(applied.reloaded) or "nothing")
         except (OSError, StoreError, AmiError, ValueError, HandEdited) as error:
             # What Asterisk has, and what calls are routed by, is the revision before; the next apply, by hand or start, tries again.
@@ -244,6 +245,10 @@ class Tandem(MultiService):
                 self.step_problem = None
             except AmiConnectionLost as error:
                 log.info("Asterisk went away while it was brought in step: %s", error)
+            except Refused as error:
+                # It is told in apply_problem. What only a person can mend is not tried again and again.
+                if isinstance(error.__cause__, AmiError):
+                    reactor.callLater(RETRY_AFTER_S, self._try_again)
             except Exception as error:
                 log.exception("Asterisk could not be brought in step")
                 self._try_later(f"Asterisk could not be brought in step: {error}")
@@ -258,9 +263,10 @@ class Tandem(MultiService):
             Deferred.fromCoroutine(self._bring_in_step())
 
     async def _is_behind(self) -> bool:
+        """Also once after each start: a new version of Tandem brings new templates and a new dialplan, and has a look at every file."""
         head, live = await self.store.read(load_head), await self.store.read(load_live)
         has_files = (self.settings.asterisk.config_dir / "current").exists()
-        return bool(head) and (live is None or live.revision != head or not has_files)
+        return bool(head) and (live is None or live.revision != head or not has_files or not self._has_applied)
 
     async def _sync_members(self) -> None:
         await sync_members(self.live.current, self.config_ami.send, cast(Any, self.config_ami.send_list))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from confgen.generations import linked_generation, read_generation, switch_link, write_generation
 from lab.demo import Teller, run_demo
 from lab.observe import Lived, Observer, wait_until
 from lab.pbx import LabPbx
@@ -458,7 +459,7 @@ def test_a_changed_document_is_live_at_once(observer: Observer) -> None:
     [
         ("{menu: main}", "{menu: mian}", "mian"),
         ("{queue: empty}", "{queue: empty, extra: 1}", "extra"),
-        ("general:\n", "general: [\n", "line"),
+        ("general:\n", "general: [\n", "is no YAML"),
         ("{hangup: busy}", '{did: "+4930200999"}', "+4930200999"),
     ],
 )
@@ -533,12 +534,32 @@ def test_an_asterisk_that_lost_everything_gets_it_back(observer: Observer) -> No
     assert observer.call("03010001").reached == "201"
 
 
-def test_a_restart_of_tandem_keeps_routes_and_members(observer: Observer) -> None:
+def install_older_dialplan(pbx: LabPbx) -> None:
+    """As if the version before had written the files: one context has a line that it does not have now."""
+    folder = pbx.asterisk.etc / "tandem"
+    name = linked_generation(folder, "current")
+    assert name is not None
+    files = dict(read_generation(folder, name).files)
+    files["tandem-enter.conf"] += "[of-the-version-before]\nexten => s,1,NoOp()\n"
+    older = write_generation(folder, 1, files)
+    for link in ("current", "live"):
+        switch_link(folder, link, older)
+    pbx.asterisk.reload("dialplan")
+    assert has_older_dialplan(pbx)
+
+
+def has_older_dialplan(pbx: LabPbx) -> bool:
+    return "[ Context 'of-the-version-before'" in pbx.asterisk.cli("dialplan show of-the-version-before")
+
+
+def test_a_restart_of_tandem_brings_its_dialplan_routes_and_members(observer: Observer) -> None:
     pbx = observer.pbx
     pbx.asterisk.cli("database put tandem-did 493010001 tandem-enter,hangup,1(38,0,,,,)")
     pbx.kill()
+    install_older_dialplan(pbx)
     pbx.asterisk.cli("queue remove member PJSIP/1002 from sales")
     pbx.serve()
+    wait_until(lambda: not has_older_dialplan(pbx), "the dialplan of this version")
     assert "dialplan,1(201" in pbx.asterisk.cli("database get tandem-did 493010001")
     wait_until(lambda: "PJSIP/1002" in pbx.asterisk.cli("queue show sales"), "the member is back")
     assert observer.call("03010001").reached == "201"
