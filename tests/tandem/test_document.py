@@ -114,6 +114,8 @@ def test_control_characters_are_refused(text):
         ("endpoints:\n- {extension: 1, secret: long enough}", "pbx.yaml:2: endpoints[0].extension: '1' must be 2 to 8 digits"),
         ("endpoints:\n- extension: 10\n  secret: short", "pbx.yaml:3: endpoints[0].secret: must have at least 8 characters"),
         ("endpoints:\n- extension: 10", "pbx.yaml:2: endpoints[0].secret: is missing"),
+        ('endpoints:\n- {extension: "", secret: long enough}', "endpoints[0].extension: '' must be 2 to 8 digits"),
+        ("endpoints:\n- {extension: , secret: long enough}", "endpoints[0].extension: is missing"),
         ("dids:\n- number: 1\n  destinaton: {hangup: 16}", "destinaton: is not a known key; did you mean destination?"),
         ("dids:\n- number: 1\n  destination: {queu: x}", "did you mean queue?"),
         ("dids:\n- number: 1\n  destination: {queue: x, menu: y}", "must have exactly one of the keys"),

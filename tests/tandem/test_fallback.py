@@ -176,6 +176,28 @@ class FallbackTests(SynchronousTestCase):
         assert self.asterisk.astdb == flatten(self.snapshot)
         assert self.fallback.last_error is None
 
+    def test_after_a_failure_nothing_that_was_known_is_believed(self) -> None:
+        self.settle()
+        self.snapshot = make_snapshot(2, 30)
+        self.asterisk.answers["DBPut"] = lambda _: error("Permission denied")
+        self.fallback.follow()
+        self.settle()
+        assert self.fallback.revision is None
+        del self.asterisk.astdb["tandem-did/4930000003"]
+        del self.asterisk.answers["DBPut"]
+        self.clock.advance(RETRY_AFTER_S)
+        self.settle()
+        assert self.asterisk.astdb == flatten(self.snapshot)
+
+    def test_what_somebody_else_deleted_already_is_gone_and_no_failure(self) -> None:
+        self.settle()
+        self.snapshot = make_snapshot(2, 10)
+        del self.asterisk.astdb["tandem-did/4930000015"]
+        self.fallback.follow()
+        self.settle()
+        assert (self.fallback.revision, self.fallback.last_error) == (2, None)
+        assert self.asterisk.astdb == flatten(self.snapshot)
+
     def test_a_new_day_looks_ahead_again(self) -> None:
         schedule = {"name": "office", "holidays": ["2027-06-01"], "hours": []}
         pbx = {
