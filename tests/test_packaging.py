@@ -1,5 +1,6 @@
 """The wheel holds all that an installed Tandem needs, and finds it there."""
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -60,3 +61,18 @@ def test_an_installed_tandem_finds_what_it_ships(wheel, tmp_path):
         str(python), "-c", "import confgen.render as r; print(r._ENVIRONMENT.list_templates())", cwd=tmp_path
     )
     assert "pjsip.conf.j2" in templates
+
+
+def test_the_lock_pins_whatever_make_installs():
+    """`make` installs from it: a package that it does not name could be another one tomorrow."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    pinned = {normalise_name(name) for name in pins}
+    metadata = run(sys.executable, "-c", "import importlib.metadata as m; print('\\n'.join(m.requires('tandem-pbx')))")
+    named = {normalise_name(re.split("[<>=; ]", line)[0]) for line in metadata.splitlines()}
+    assert "twisted" in named
+    assert named <= pinned
+
+
+def normalise_name(name):
+    return re.sub("[-_.]+", "-", name).lower()

@@ -170,5 +170,8 @@ def test_check_names_a_remedy_for_each(ready):
 
 
 def test_help_has_the_exit_codes():
-    result = CliRunner().invoke(main, ["--help"])
-    assert "Exit codes" in result.output
+    told = " ".join(CliRunner().invoke(main, ["--help"]).output.split()).partition("Exit codes: ")[2]
+    codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    readme = (EXAMPLE.parents[1] / "README.md").read_text().partition("Exit codes: ")[2]
+    for text in (told, readme):
+        assert {int(part.split()[0]) for part in text.partition(".")[0].split("; ")} == codes == {0, 1, 2, 3, 4}
