@@ -206,8 +206,3 @@ def index_blocked(patterns: Iterable[str]) -> BlockIndex:
     prefixes = frozenset(number_key(pattern[:-1]) for pattern in known if pattern.endswith("*"))
     exact = frozenset(number_key(pattern) for pattern in known if not pattern.endswith("*"))
     return BlockIndex(exact, prefixes, tuple(sorted({len(prefix) for prefix in prefixes})))
-
-
-def is_blocked(caller_key: str, patterns: Iterable[str]) -> bool:
-    """Whether a caller's key matches one of the patterns; for single questions (the snapshot keeps an index)."""
-    return index_blocked(patterns).holds(caller_key)

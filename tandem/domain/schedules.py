@@ -88,16 +88,6 @@ def is_holiday(compiled: CompiledSchedule, day: date) -> bool:
     return compiled.country is not None and day in holiday_dates(compiled.country, compiled.subdivision, day.year)
 
 
-def explain(compiled: CompiledSchedule, at: datetime) -> str:
-    """`schedule office: open`, or `closed (holiday 2026-12-25)`, or `closed (Mon 18:05 Europe/Berlin)`."""
-    local = at.astimezone(compiled.zone)
-    if is_open(compiled, at):
-        return f"schedule {compiled.name}: open"
-    if is_holiday(compiled, local.date()):
-        return f"schedule {compiled.name}: closed (holiday {local.date()})"
-    return f"schedule {compiled.name}: closed ({WEEKDAYS[local.weekday()]} {local:%H:%M} {compiled.zone.key})"
-
-
 def iftime_spans(compiled: CompiledSchedule, from_date: date) -> IftimeSpans:
     """The schedule in Asterisk's words, for the day FastAGI is gone; closed days from `from_date` on, a year ahead.
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem.domain.entities import WEEKDAYS, Schedule
-from tandem.domain.schedules import compile_schedule, explain, iftime_spans, is_holiday, is_open
+from tandem.domain.schedules import compile_schedule, iftime_spans, is_holiday, is_open
 from tests.strategies import instants, schedules
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -87,14 +87,6 @@ def test_the_default_zone_counts_where_a_schedule_has_none():
     at = datetime(2026, 6, 1, 7, 30, tzinfo=UTC)
     assert is_open(compile_schedule(schedule, "Europe/Berlin"), at)
     assert not is_open(compile_schedule(schedule, "UTC"), at)
-
-
-def test_explanations():
-    schedule = Schedule(name="a", hours=({"days": "mon", "start": "09:00", "end": "10:00"},), holidays=("06-01",))
-    compiled = compile_schedule(schedule, "Europe/Berlin")
-    assert explain(compiled, datetime(2026, 6, 1, 7, 30, tzinfo=UTC)) == "schedule a: closed (holiday 2026-06-01)"
-    assert explain(compiled, datetime(2026, 6, 8, 7, 30, tzinfo=UTC)) == "schedule a: open"
-    assert explain(compiled, datetime(2026, 6, 9, 7, 30, tzinfo=UTC)) == "schedule a: closed (tue 09:30 Europe/Berlin)"
 
 
 @pytest.mark.parametrize(
