@@ -74,11 +74,13 @@ def pbx(asterisk_install: Any) -> Iterator[LabPbx]:
 def read_state(pbx: LabPbx) -> dict[str, str]:
     """What a call must not change: AstDB, members, endpoints, globals."""
     cli = pbx.asterisk.cli
+    # Whether a contact answers OPTIONS, and whether an endpoint is in a call, changes by itself.
+    endpoints = [line for line in cli("pjsip show endpoints").splitlines() if "Contact:" not in line]
     members = re.sub(r"login was \d+ secs ago", "", cli("queue show"))
     return {
         "AstDB": cli("database show"),
         "members": members,
-        "endpoints": re.sub(r"(Not in use|In use|Unavailable).*", "", cli("pjsip show endpoints")),
+        "endpoints": re.sub(r"(Not in use|In use|Unavailable).*", "", "\n".join(endpoints)),
         "globals": cli("dialplan show globals"),
         "files": "\n".join(sorted(str(path) for path in (pbx.asterisk.etc / "tandem").rglob("*"))),
     }
