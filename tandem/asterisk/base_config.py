@@ -104,7 +104,7 @@ authtimeout = 5
 secret = {dialer_secret}
 deny = 0.0.0.0/0.0.0.0
 permit = 127.0.0.1/255.255.255.255
-read = system,call,agent,user,dtmf,reporting,cdr,dialplan
+read = system,call,agent,reporting,cdr
 write = call,agent,originate,reporting
 writetimeout = 1000
 
@@ -112,7 +112,7 @@ writetimeout = 1000
 secret = {config_secret}
 deny = 0.0.0.0/0.0.0.0
 permit = 127.0.0.1/255.255.255.255
-read = system,call,agent,user,dtmf,reporting,cdr,dialplan
+read = system,call,agent,reporting
 write = system,config,command,agent,call,reporting
 writetimeout = 1000
 """,
