@@ -35,7 +35,9 @@ menus:
     invalid: {queue: sales}
     timeout: {queue: sales}
     fallback: {queue: sales}
-dids: [{number: default, destination: {menu: main}}]
+dids:
+  - {number: default, destination: {menu: main}}
+  - {number: "30", destination: {menu: main}, language: de, recording: until-queue}
 """),
 )
 NOON = datetime(2026, 11, 16, 11, 59, tzinfo=UTC)
@@ -50,7 +52,8 @@ class Line:
         self.brain = Brain(snapshot=lambda: SNAPSHOT, now=lambda: self.now, record=self.decisions.append)
 
     def call(self, digits: str, **options: object) -> AgiCall:
-        caller = AgiCaller(script="did", extension="1", channel="PJSIP/x-00000001", digits=digits, **options)
+        options = {"script": "did", "extension": "1", "channel": "PJSIP/x-00000001"} | options
+        caller = AgiCaller(digits=digits, **options)
         return caller.run(list_scripts(self.brain)["did"])
 
 
@@ -120,3 +123,22 @@ def test_a_caller_who_goes_round_for_ever_is_let_go(line: Line) -> None:
 def test_prompts_are_learned_in_the_language_that_is_heard(line: Line) -> None:
     line.call("..1.", language="de")
     assert dict(waits_of(line.call("..1.", language="en")))["welcome"] == 125
+
+
+def test_a_recording_begins_before_the_menu_is_heard(line: Line) -> None:
+    call = line.call("1.", extension="30")
+    verbs = [words[0] for words in call.commands]
+    assert ("GOSUB", "tandem-record", "s", "1", "until-queue") in call.commands
+    assert verbs.index("GOSUB") < verbs.index("STREAM")
+    assert call.variables["CHANNEL(language)"] == "de"
+    assert call.executed == ("Gosub", "tandem-enter,queue,1(sales,0,de,until-queue,,)")
+    assert "GOSUB" not in {words[0] for words in line.call("1.").commands}
+
+
+def test_what_cannot_be_recorded_or_played_does_not_cost_the_call(line: Line) -> None:
+    failed = {"GOSUB": "200 result=-1 Gosub failed"}
+    call = line.call(".1.", extension="30", answers=failed, missing_sounds=["welcome"])
+    assert call.executed == ("Gosub", "tandem-enter,queue,1(sales,0,de,until-queue,,)")
+    reasons = line.decisions[0].reasons
+    assert "prompt welcome cannot be played" in reasons
+    assert any(reason.startswith("not recorded in menu main") for reason in reasons)

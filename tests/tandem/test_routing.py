@@ -155,7 +155,7 @@ def test_a_blocked_caller_may_be_written_as_the_trunk_shows_it():
     assert route_did(snapshot, "1", "0309991", "national", OPEN).destination == BLOCKED
     assert route_did(snapshot, "1", "0309991", "plain", OPEN).destination == BLOCKED
     did = {"number": "default", "destination": {"hangup": 16}, "blocked_callers": ["030999*"]}
-    snapshot = build_snapshot(1, Pbx(trunks=snapshot.trunks.values(), general=snapshot.general, dids=(did,)))
+    snapshot = build_snapshot(1, Pbx(trunks=tuple(snapshot.trunks.values()), dids=(did,)))
     assert route_did(snapshot, "1", "0309991", "national", OPEN).destination == BLOCKED
 
 

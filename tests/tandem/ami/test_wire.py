@@ -212,6 +212,7 @@ def test_no_text_becomes_a_second_header_or_action(name: str, header: str, value
         ("A", [("B:", "b")], [], "not a header name"),
         ("A", [("", "b")], [], "not a header name"),
         ("A", [("B", "1"), ("b", "2")], [], "given twice"),
+        ("A", [("b", "1"), ("B", "2")], [], "given twice"),
         ("A", [("action", "Originate")], [], "given twice"),
         ("A", [("Variable", "x")], [("V", "1")], "given twice"),
         ("A", [("B", "b" * 1020)], [], "line of 1023 bytes"),
