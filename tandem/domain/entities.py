@@ -6,6 +6,7 @@ pydantic dataclasses: 100,000 of them take 17 MB. Rules that need a second objec
 
 from dataclasses import field
 from datetime import date
+from ipaddress import ip_network
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
@@ -46,6 +47,19 @@ def _check_port(value: str) -> str:
     _, colon, port = value.partition(":")
     if colon and not 0 < int(port) < 65536:
         raise ValueError("must have a port from 1 to 65535")
+    return value
+
+
+def _check_network(value: str) -> str:
+    """Asterisk leaves a network that it cannot read out, and the trunk would have no calls; /0 would make everybody a carrier."""
+    if "/" not in value:
+        return value
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("must be a network such as 192.0.2.0/24") from None
+    if not network.prefixlen:
+        raise ValueError("must not be the whole internet: anybody's calls would be the carrier's")
     return value
 
 
@@ -157,6 +171,7 @@ AddressMatch = Annotated[
     _matches(
         "[A-Za-z0-9.:-]{1,100}(/[0-9]{1,3})?", "must be an address, a network such as 192.0.2.0/24, or a host name"
     ),
+    AfterValidator(_check_network),
 ]
 ContextExten = Annotated[
     str,

@@ -53,9 +53,13 @@ class Problem:
 
 def describe_errors(error: ValidationError, root: type = Pbx, at: Location = ()) -> tuple[Problem, ...]:
     """Every finding of a validation of `root` as a problem; `at` is where the validated object stands."""
+    all_found = error.errors(include_url=False)
+    # A list whose only item is wrong is not too short besides.
+    with_wrong_items = {found["loc"][:-1] for found in all_found}
     return tuple(
         _describe(found["type"], found["loc"], found["msg"], found.get("ctx", {}), found["input"], root, at)
-        for found in error.errors(include_url=False)
+        for found in all_found
+        if found["type"] != "too_short" or found["loc"] not in with_wrong_items
     )
 
 

@@ -84,6 +84,14 @@ def values_of(value, field):
             yield from values_of(part, field)
 
 
+def test_one_mistake_is_told_once():
+    """A list whose only item is wrong is not empty besides."""
+    assert refused("trunks: [{name: a, hosts: ['b:0']}]") == [
+        "pbx.yaml:1: trunks[0].hosts[0]: 'b:0' must have a port from 1 to 65535"
+    ]
+    assert refused("trunks: [{name: a, hosts: []}]") == ["pbx.yaml:1: trunks[0].hosts: must have at least 1 item"]
+
+
 @given(hostile_texts)
 def test_hostile_text_survives(text):
     pbx = Pbx(dids=({"number": "1", "description": text, "destination": {"hangup": 16}},))
@@ -114,6 +122,8 @@ def test_control_characters_are_refused(text):
         ("endpoints:\n- {extension: 1, secret: long enough}", "pbx.yaml:2: endpoints[0].extension: '1' must be 2 to 8 digits"),
         ("endpoints:\n- extension: 10\n  secret: short", "pbx.yaml:3: endpoints[0].secret: must have at least 8 characters"),
         ("endpoints:\n- extension: 10", "pbx.yaml:2: endpoints[0].secret: is missing"),
+        ("trunks: [{name: a, hosts: [b], match: [10.0.0.0/99]}]", "match[0]: '10.0.0.0/99' must be a network such as"),
+        ("trunks: [{name: a, hosts: [b], match: [0.0.0.0/0]}]", "match[0]: '0.0.0.0/0' must not be the whole internet"),
         ('endpoints:\n- {extension: "", secret: long enough}', "endpoints[0].extension: '' must be 2 to 8 digits"),
         ("endpoints:\n- {extension: , secret: long enough}", "endpoints[0].extension: is missing"),
         ("dids:\n- number: 1\n  destinaton: {hangup: 16}", "destinaton: is not a known key; did you mean destination?"),
