@@ -45,7 +45,7 @@ FAMILY_BLOCK: Final = (
 )
 FAMILY_TRUNK: Final = "tandem-trunk"  # trunk = country code,national prefix,international prefix; absent: as sent
 FAMILY_INTERNAL: Final = "tandem-internal"  # number inside = jump
-FAMILY_ENDPOINT: Final = "tandem-endpoint"  # extension = ring time in s,mailbox
+FAMILY_ENDPOINT: Final = "tandem-endpoint"  # extension = ring time in s,mailbox,permissions (for blind transfers)
 FAMILY_MENU: Final = "tandem-menu"  # menu = jump of its fallback
 FAMILY_QUEUE: Final = (
     "tandem-queue"  # queue = jump of its fallback; queue/wait = s; queue/timeout, /full, /joinempty… = jump

@@ -75,7 +75,8 @@ def _static_entries(snapshot: Snapshot, today: date) -> Iterator[Entry]:
     for name, plan in snapshot.plans.items():
         yield (FAMILY_TRUNK, name), f"{plan.country_code},{plan.national_prefix},{plan.international_prefix}"
     for extension, endpoint in snapshot.endpoints.items():
-        yield (FAMILY_ENDPOINT, extension), f"{endpoint.ring_time_s},{endpoint.voicemail or ''}"
+        facts = (str(endpoint.ring_time_s), endpoint.voicemail or "", "-".join(endpoint.permissions))
+        yield (FAMILY_ENDPOINT, extension), ",".join(facts)
     for name, announcement in snapshot.announcements.items():
         yield (FAMILY_ANNOUNCEMENT, name), str(len(announcement.prompts))
         for index, prompt in enumerate(announcement.prompts, 1):

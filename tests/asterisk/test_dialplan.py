@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -42,7 +43,7 @@ PBX: dict[str, Any] = {
         {"name": "emergency", "hosts": [EMERGENCY]},
     ],
     "endpoints": [
-        {"extension": "1001", "secret": "swordfish1", "ring_time_s": 5},
+        {"extension": "1001", "secret": "swordfish1", "ring_time_s": 5, "permissions": ["internal", "national"]},
         {"extension": "1002", "secret": "swordfish2", "voicemail": "1002"},
         {"extension": "1003", "secret": "swordfish3", "voicemail": "1002"},
         {"extension": "1004", "secret": "swordfish4"},
@@ -262,6 +263,18 @@ class Pbx22:
         for call, place, application, data in STEP.findall(self.asterisk.read_log()[mark:]):
             stories.setdefault(call, Story()).steps.append((place, application, data))
         return legs, list(stories.values())
+
+    def ask_ami(self, action: str, **headers: str) -> str:
+        """The answer to one action."""
+        user, secret = next(iter(self.asterisk.ami_secrets.items()))
+        logins = {"Username": user, "Secret": secret, "Events": "off"}
+        with self.asterisk.connect_ami() as connection, connection.makefile("rwb") as stream:
+            for name, fields in (("Login", logins), (action, headers)):
+                lines = (f"{key}: {value}\r\n" for key, value in {"Action": name, **fields}.items())
+                stream.write("".join(lines).encode() + b"\r\n")
+                stream.flush()
+                answer = b"".join(iter(stream.readline, b"\r\n"))
+        return answer.decode()
 
     def call_one(self, caller: Caller | str, **options: Any) -> tuple[Leg, Story]:
         (leg,), (story,) = self.call(caller, **options)
@@ -755,6 +768,29 @@ def test_what_a_phone_dials_inside(pbx: Pbx22, called: str, outcome: str) -> Non
 
 
 # ---------------------------------------------------------------------------------------------- both sides
+
+
+@pytest.mark.asterisk
+@pytest.mark.parametrize(
+    ("called", "step"),
+    [
+        ("4000", ("Gosub", "tandem-enter,menu,1(main,0,,,,)")),
+        ("08005551", ("Dial", "PJSIP/08005551@outside,120")),
+        ("0014155550100", ("GotoIf", "0?external:refused")),  # where 1001 may not dial, it may send nobody
+    ],
+)
+def test_a_phone_hands_a_caller_on_as_far_as_it_may_dial_itself(pbx: Pbx22, called: str, step: tuple[str, str]) -> None:
+    """A blind transfer runs on the caller's channel, which has no permissions of its own."""
+    with run_phone(pbx.asterisk, host=PHONE_1001, port=5060) as phone, ThreadPoolExecutor(1) as pool:
+        calling = pool.submit(pbx.call_one, "03010001", steps=(Wait(3), HangUp()))
+        phone.wait_for("answered")
+        (channel,) = re.findall(r"(?m)^PJSIP/1001-[0-9a-f]+", pbx.asterisk.cli("core show channels concise"))
+        assert "Response: Success" in pbx.ask_ami(
+            "BlindTransfer", Channel=channel, Context="tandem-from-endpoint", Exten=called
+        )
+        _, story = calling.result()
+    where = story.places.index(f"{called}@tandem-from-endpoint")
+    assert step in [(name, data) for _, name, data in story.steps[where:]]
 
 
 def read_dialplan() -> str:

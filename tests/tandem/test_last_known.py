@@ -32,7 +32,7 @@ PBX: dict[str, Any] = {
     ],
     "endpoints": [
         {"extension": "1001", "secret": "swordfish1", "voicemail": "1001", "ring_time_s": 12},
-        {"extension": "1002", "secret": "swordfish2"},
+        {"extension": "1002", "secret": "swordfish2", "permissions": ["internal", "national"]},
     ],
     "voicemail_boxes": [{"mailbox": "1001", "pin": "4711"}],
     "schedules": [
@@ -127,8 +127,8 @@ def test_what_is_kept_of_objects(entries: dict[str, str]) -> None:
     assert entries["tandem-queue/sales/timeout"] == "tandem-enter,endpoint,1(1001,0,,,,)"
     assert "tandem-queue/sales/full" not in entries  # is the fallback
     assert entries["tandem-queue/sales/wait"] == "60"
-    assert entries["tandem-endpoint/1001"] == "12,1001"
-    assert entries["tandem-endpoint/1002"] == "25,"
+    assert entries["tandem-endpoint/1001"] == "12,1001,internal"
+    assert entries["tandem-endpoint/1002"] == "25,,internal-national"
     assert entries["tandem-announcement/closed"] == "2"
     assert entries["tandem-announcement/closed/1"] == "custom/closed"
     assert entries["tandem-announcement/closed/then"] == "tandem-enter,voicemail,1(1001,0,,,,)"
