@@ -82,7 +82,9 @@ def check_ami(settings: "Settings", username: str, secret: str | None, privilege
     except ConnectionError as error:
         return Finding(what, False, f"{place}: {error}", "is Asterisk running, and enabled=yes in manager.conf?")
     except AmiProbeFailed as error:
-        remedy = f"manager.conf needs [{username}] with this secret, permit of this host, and read and write = {privilege}"
+        remedy = (
+            f"manager.conf needs [{username}] with this secret, permit of this host, and read and write = {privilege}"
+        )
         return Finding(what, False, f"{place}: {error}", remedy)
     return Finding(what, well=True, found=f"{place}, {version}")
 
