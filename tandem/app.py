@@ -28,15 +28,19 @@ from tandem.ami import actions
 from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiError, AmiRefused
 from tandem.ami.wire import Message
+from tandem.calls import CallRecords, Calls
 from tandem.decision_log import DecisionLog
 from tandem.document import read_document
 from tandem.facts import Facts
 from tandem.fallback import Fallback
 from tandem.lag import LagGauge
+from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.members import sync_members
 from tandem.settings import Settings
-from tandem.store.database import attach_store
+from tandem.store.calls import load_call, load_open_calls, record_calls, record_placed_calls
+from tandem.store.cdrs import load_leg_evidence
+from tandem.store.database import Store, attach_store
 from tandem.store.errors import StoreError
 from tandem.store.objects import save_pbx
 from tandem.store.revisions import load_head, load_live, record_live
@@ -66,6 +70,15 @@ class Tandem(MultiService):
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
         self.facts = Facts(cast(Any, self.ami.send_list), reactor)
         self.fallback = Fallback(self.config_ami, self._read_current, lambda: datetime.now(UTC), reactor)
+        self.calls = Calls(cast(Any, self.ami), keep_calls(self.store), reactor)
+        self.ledger = Ledger(
+            self.store,
+            {"cel": settings.asterisk.cel_file, "cdr": settings.asterisk.cdr_file},
+            reactor,
+            list_channels=self._list_channels,
+            list_trunks=lambda: self.live.current.trunks if self.live.is_loaded else (),
+            find_route=self._find_route,
+        )
         self._applying = DeferredLock()
         self.agi: AgiService | None = None
         self.apply_problem: str | None = None
@@ -91,7 +104,17 @@ class Tandem(MultiService):
             ),
             peers=tuple(map(str, fastagi.allowed_peers)),
         )
-        for service in (self.lag, self.decisions, self.agi, self.ami, self.config_ami, self.facts, self.fallback):
+        for service in (
+            self.lag,
+            self.decisions,
+            self.agi,
+            self.ami,
+            self.config_ami,
+            self.facts,
+            self.fallback,
+            self.calls,
+            self.ledger,
+        ):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.ami.on("Cdr", self._take_cdr)
         self.config_ami.on_ready(self._bring_in_step)
@@ -122,6 +145,14 @@ class Tandem(MultiService):
         self.decisions.flush()
         self.stories.record_cdr(event.items())
 
+    def _find_route(self, uniqueid: str) -> str:
+        self.decisions.flush()
+        return self.stories.find_route(uniqueid)
+
+    async def _list_channels(self) -> frozenset[str]:
+        rows = await self.ami.send_list(actions.core_show_channels())
+        return frozenset(row.get("Uniqueid") for row in rows)
+
     def _read_current(self) -> Any:
         return self.live.current if self.live.is_loaded else None
 
@@ -139,6 +170,7 @@ class Tandem(MultiService):
                 if self.config_ami.is_ready
                 else f"no AMI login as {self.settings.ami.config_username}{_why(self.config_ami)}",
                 self.apply_problem,
+                self.ledger.problem,
                 None
                 if self.fallback.revision == self.live.current.revision
                 else "the last-known routes in AstDB are not written yet",
@@ -218,6 +250,17 @@ class Tandem(MultiService):
             await self.config_ami.send(actions.module_reload(module), timeout_s=RELOAD_TIMEOUT_S)
         except AmiRefused:
             log.warning("Asterisk has no module %s: what it would read is not in use", module)
+
+
+def keep_calls(store: Store) -> CallRecords:
+    """The store's functions for Calls."""
+    return CallRecords(
+        save_placed=lambda calls: store.run(record_placed_calls, calls),
+        save_changes=lambda calls: store.run(record_calls, calls),
+        load=lambda call_id: store.read(load_call, call_id),
+        load_open=lambda: store.read(load_open_calls),
+        find_end=lambda call_id: store.read(load_leg_evidence, call_id),
+    )
 
 
 def _why(ami: AmiClient) -> str:

@@ -145,6 +145,13 @@ class AsteriskSettings(_Section):
     recordings_dir: AbsolutePath = Field(
         Path("/var/spool/asterisk/monitor"), description="Where Asterisk writes recordings, as Asterisk sees it."
     )
+    cel_file: AbsolutePath = Field(
+        Path("/var/log/asterisk/cel-custom/cel.json"),
+        description="Where cel_custom writes (CHAN_START, ANSWER and HANGUP in JSON): CDRs are made from it.",
+    )
+    cdr_file: AbsolutePath = Field(
+        Path("/var/log/asterisk/cdr-custom/cdr.json"), description="Where cdr_custom writes its JSON."
+    )
     agi_url: Annotated[str, StringConstraints(pattern=r"\Aagi://[A-Za-z0-9.:\[\]-]{1,100}\z")] | None = Field(
         None, description="Where Asterisk finds us, without a path; else from fastagi.host and fastagi.port."
     )
