@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol, cast
 
 from twisted.application.service import Service
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from tandem.ami import actions
 from tandem.ami.actions import Action
-from tandem.ami.connection import Clock, EventCallback, new_action_id
+from tandem.ami.connection import Clock, new_action_id
 from tandem.ami.errors import AmiError, AmiRefused, AmiUnanswered
 from tandem.ami.events import Dial, Hangup, Newchannel, OriginateResponse
 from tandem.ami.wire import Message
@@ -56,7 +57,7 @@ class Ami(Protocol):
     def send_list(self, action: Action) -> Awaitable[list[Message]]:
         """Send one list action."""
 
-    def on(self, event: str, callback: EventCallback) -> Callable[[], None]:
+    def on(self, event: str, callback: Callable[[Message], object]) -> Callable[[], None]:
         """Call back for each event of that name."""
 
     def on_ready(self, callback: Callable[[], Awaitable[object] | None]) -> None:
@@ -66,19 +67,23 @@ class Ami(Protocol):
         """Call back whenever a login is lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecords:
-    """Where calls are kept; tandem.app hands over the store's functions.
+class CallRecords(Protocol):
+    """Where calls are kept (`tandem.store.call_book`)."""
 
-    save_placed: before sending. save_changes: the ids of the calls that this ended; a call ends once. find_end: what Asterisk's own
-    records say of a leg that is over, None where they say nothing.
-    """
+    def save_placed(self, calls: Sequence[PlacedCall]) -> Awaitable[None]:
+        """Before sending: all or none."""
 
-    save_placed: Callable[[Sequence[PlacedCall]], Awaitable[None]]
-    save_changes: Callable[[Sequence[PlacedCall]], Awaitable[frozenset[str]]]
-    load: Callable[[str], Awaitable[PlacedCall | None]]
-    load_open: Callable[[], Awaitable[list[PlacedCall]]]
-    find_end: Callable[[str], Awaitable[Evidence | None]]
+    def save_changes(self, calls: Sequence[PlacedCall]) -> Awaitable[frozenset[str]]:
+        """What became of calls; the ids of those that this ended, for a call ends once."""
+
+    def load(self, call_id: str) -> Awaitable[PlacedCall | None]:
+        """One call."""
+
+    def load_open(self) -> Awaitable[list[PlacedCall]]:
+        """Every call whose end is not known."""
+
+    def find_end(self, call_id: str) -> Awaitable[Evidence | None]:
+        """What Asterisk's own records say of a leg that is over; None where they say nothing."""
 
 
 @dataclass(slots=True)
@@ -86,7 +91,7 @@ class _Followed:
     call: PlacedCall
     evidence: Evidence
     missing_since: float | None = None
-    is_settling: bool = False
+    settling: DelayedCall | None = None
 
 
 class Calls(Service):
@@ -95,12 +100,19 @@ class Calls(Service):
     name = "calls"
 
     def __init__(
-        self, ami: Ami, records: CallRecords, clock: Clock, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        ami: Ami,
+        records: CallRecords,
+        clock: Clock,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        grace_s: float = GRACE_S,
     ) -> None:
         self._ami = ami
         self._records = records
         self._clock = clock
         self._now = now
+        self._grace_s = grace_s
         self._open: dict[str, _Followed] = {}
         self._actions: dict[str, str] = {}  # ActionID -> call id
         self._ended: dict[str, CallEnded] = {}  # over, and not saved yet
@@ -109,6 +121,7 @@ class Calls(Service):
         self._is_loaded = False
         self._unsaved: dict[str, PlacedCall] = {}
         self._is_saving = False
+        self._saving_again: DelayedCall | None = None
         self._entering: list[tuple[PlacedCall, Deferred[None]]] = []
         self._is_entering = False
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._compare_regularly()))
@@ -127,13 +140,16 @@ class Calls(Service):
     def startService(self) -> None:  # noqa: N802
         """Compares now and then, from now on."""
         super().startService()  # type: ignore[no-untyped-call]
-        self._loop.start(COMPARE_EVERY_S, now=False)
+        self._loop.start(min(COMPARE_EVERY_S, self._grace_s), now=False)
 
     def stopService(self) -> None:  # noqa: N802
         """What is open stays open, and is taken up at the next start."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:
             self._loop.stop()
+        _cancel(self._saving_again)
+        for followed in self._open.values():
+            _cancel(followed.settling)
 
     # ------------------------------------------------------------------------------------------------- use-cases
 
@@ -251,9 +267,8 @@ class Calls(Service):
             self._save(followed.call)
         if followed.evidence.is_complete:
             self._end(call_id, Evidence())
-        elif not followed.is_settling and (followed.evidence.is_hung_up or followed.evidence.response == "failed"):
-            followed.is_settling = True
-            self._clock.callLater(SETTLE_S, self._end, call_id, Evidence())
+        elif followed.settling is None and (followed.evidence.is_hung_up or followed.evidence.response == "failed"):
+            followed.settling = self._clock.callLater(SETTLE_S, self._end, call_id, Evidence())
 
     # ---------------------------------------------------------------------------------------------- exactly once
 
@@ -261,6 +276,7 @@ class Calls(Service):
         followed = self._open.pop(call_id, None)
         if followed is None:
             return
+        _cancel(followed.settling)
         for action_id in [action_id for action_id, of in self._actions.items() if of == call_id]:
             del self._actions[action_id]
         evidence = merge_evidence(followed.evidence, last)
@@ -284,7 +300,7 @@ class Calls(Service):
                 except Exception:  # noqa: BLE001 - the database may come back; the calls are not forgotten meanwhile
                     _log.failure("calls could not be saved; trying again")
                     self._unsaved = batch | self._unsaved
-                    self._clock.callLater(SAVE_AGAIN_S, self._save_again)
+                    self._saving_again = self._clock.callLater(SAVE_AGAIN_S, self._save_again)
                     return
                 for call_id, call in batch.items():
                     if call.ended_at is not None:
@@ -355,7 +371,7 @@ class Calls(Service):
         now = self._clock.seconds()
         if followed.missing_since is None:
             followed.missing_since = now
-        if now - followed.missing_since < GRACE_S:
+        if now - followed.missing_since < self._grace_s:
             return
         found = await self._records.find_end(call_id)
         gap = Evidence(has_gap=True) if found is None or not found.is_hung_up else Evidence()
@@ -416,6 +432,11 @@ class Calls(Service):
         Deferred.fromCoroutine(work).addErrback(
             lambda failure: None if failure.check(AmiError) else _log.failure("following calls failed", failure)
         )
+
+
+def _cancel(timer: DelayedCall | None) -> None:
+    if timer is not None and timer.active():
+        timer.cancel()
 
 
 def _originate(order: OriginateOrder, call_id: str) -> Action:

@@ -113,6 +113,7 @@ class Ledger(Service):
         list_channels: Callable[[], Awaitable[Collection[str]]],
         list_trunks: Callable[[], Collection[str]],
         find_route: Callable[[str], str],
+        grace_s: float = GRACE_S,
     ) -> None:
         self._store = store
         self._files = dict(files)
@@ -120,6 +121,7 @@ class Ledger(Service):
         self._list_channels = list_channels
         self._list_trunks = list_trunks
         self._find_route = find_route
+        self._grace_s = grace_s
         self._positions: dict[str, FilePosition | None] | None = None
         self._missing: dict[str, float] = {}
         self._watchers: tuple[Callable[[Cdr], None], ...] = ()
@@ -127,7 +129,7 @@ class Ledger(Service):
         self.problem: str | None = None
         self._loops = [
             (LoopingCall(lambda: Deferred.fromCoroutine(self._supervise(self.read))), READ_EVERY_S),
-            (LoopingCall(lambda: Deferred.fromCoroutine(self._supervise(self.compare))), COMPARE_EVERY_S),
+            (LoopingCall(lambda: Deferred.fromCoroutine(self._supervise(self.compare))), min(COMPARE_EVERY_S, grace_s)),
         ]
         for loop, _ in self._loops:
             loop.clock = cast("Any", clock)
@@ -186,7 +188,7 @@ class Ledger(Service):
         up = set(await self._list_channels())
         now = self._clock.seconds()
         self._missing = {uniqueid: self._missing.get(uniqueid, now) for uniqueid in open_legs if uniqueid not in up}
-        gone = [uniqueid for uniqueid, since in self._missing.items() if now - since >= GRACE_S]
+        gone = [uniqueid for uniqueid, since in self._missing.items() if now - since >= self._grace_s]
         if gone:
             await self.read()
             routes = {uniqueid: self._find_route(uniqueid) for uniqueid in gone}

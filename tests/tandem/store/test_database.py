@@ -16,6 +16,7 @@ from tandem.store import schema
 from tandem.store.database import Store, attach_store, open_store
 from tandem.store.errors import StoreBusy, StoreError
 from tandem.store.lock import StoreLock
+from tandem.store.schema import latest_version
 from tandem.store.tables import TABLES, RevisionRow, UtcField, format_time
 
 
