@@ -154,10 +154,8 @@ def place_of(entity: Object) -> tuple[str, str]:
 
 
 def _gather(snapshot: Snapshot) -> Pbx:
-    return Pbx(
-        general=snapshot.general,
-        **{collection: tuple(list_objects(snapshot, collection)) for collection in COLLECTIONS},
-    )
+    found: dict[str, Any] = {collection: tuple(list_objects(snapshot, collection)) for collection in COLLECTIONS}
+    return Pbx(general=snapshot.general, **found)
 
 
 def _check_with(snapshot: Snapshot, entity: Object) -> tuple[tuple[str, str, str], ...]:
@@ -169,7 +167,8 @@ def _check_with(snapshot: Snapshot, entity: Object) -> tuple[tuple[str, str, str
         collection, name = place_of(entity)
         others = tuple(other for other in getattr(pbx, collection) if name_of(other) != name)
         # At the end, so that what two objects cannot both have is told of this one.
-        pbx = replace(pbx, **{collection: (*others, entity)})
+        ours: dict[str, Any] = {collection: (*others, entity)}
+        pbx = replace(pbx, **ours)
     problems = check_pbx(pbx)
     return tuple((*_tell_place(pbx, problem), problem.message) for problem in problems)
 
