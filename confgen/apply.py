@@ -38,7 +38,7 @@ from confgen.verify import NOTHING
 from tandem.domain.changes import ApplyBusy, ApplyRefused, Complaint, HandEdited
 from tandem.domain.snapshot import Snapshot
 
-__all__ = ["Applied", "HandEdited", "Steps", "apply_snapshot", "plan_snapshot"]
+__all__ = ["Applied", "ApplyBusy", "ApplyRefused", "HandEdited", "Steps", "apply_snapshot", "plan_snapshot"]
 
 KEPT_GENERATIONS = 20
 

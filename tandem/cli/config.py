@@ -155,11 +155,11 @@ def adopt(screen: Screen) -> None:
 def tell_apply(applied: dict[str, Any]) -> list[str]:
     """What an apply did."""
     number, took = applied["revision"], f"{applied['took_s']:.1f} s"
-    if not applied["reloaded"]:
+    if not applied["reloaded"] and not applied["verified"]:
         return [f"Revision {number} is live; Asterisk's files did not have to change ({took})."]
     written, reloaded = ", ".join(applied["changed"]) or "nothing", ", ".join(applied["reloaded"])
     return [
-        f"Revision {number} is live: {written} written, {reloaded} reloaded ({took}).",
+        f"Revision {number} is live: {written} written, {reloaded or 'nothing'} reloaded ({took}).",
         f"Check before: {applied['check']}. Verified in the live Asterisk: {applied['verified']} objects.",
     ]
 

@@ -51,8 +51,15 @@ def import_(screen: Screen, file: Path, note: str, dry_run: bool, as_json: bool)
     note = note or f"import of {file.name}"
     with screen.err.status("importing"):
         try:
-            path = f"/import?note={quote(note)}"
-            report = ask(settings.control_socket, "POST", path, file.read_bytes(), timeout_s=APPLY_TIMEOUT_S)
+            path = f"/api/v1/config/import?note={quote(note)}"
+            report = ask(
+                settings.control_socket,
+                "POST",
+                path,
+                file.read_bytes(),
+                timeout_s=APPLY_TIMEOUT_S,
+                content_type="application/yaml",
+            )
         except NotRunning:
             report = _import_offline(screen, pbx, note)
         except ControlFailed as error:

@@ -66,11 +66,12 @@ def main(context: click.Context, settings_path: Path | None) -> None:
 
 def register() -> None:
     """Adds the commands; one module each group of them."""
-    from tandem.cli import calls, check, config, document, init, route, serve  # noqa: PLC0415
+    from tandem.cli import calls, check, config, document, host, init, route, serve  # noqa: PLC0415
 
     for command in (
         serve.serve,
         init.init,
+        host.uninstall,
         check.check,
         document.import_,
         document.export,
