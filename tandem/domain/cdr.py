@@ -94,7 +94,14 @@ def read_cel(line: bytes) -> Leg | None:
         return None
     match row.get("eventtype"):
         case "CHAN_START":
-            return replace(leg, started_at=at)
+            # Later events may show other numbers: those of a transfer, or what the dialplan set.
+            return replace(
+                leg,
+                started_at=at,
+                caller=_clean(row.get("num")),
+                exten=_clean(row.get("exten")),
+                account=_clean(row.get("accountcode")),
+            )
         case "ANSWER":
             return replace(leg, answered_at=at)
         case "HANGUP":
@@ -111,15 +118,11 @@ def read_cel(line: bytes) -> Leg | None:
 
 
 def read_cdr(line: bytes) -> Leg | None:
-    """What one line of cdr_custom's JSON says: numbers and the last application. Its times and its end are not the leg's: transfers split CDRs."""
+    """What one line of cdr_custom's JSON says: the last application. The rest of a CDR is not the leg's: a transfer splits it, a queue multiplies it."""
     row = _read_object(line)
     leg = _read_leg(row, "channel")
-    if leg is None:
-        return None
     name, data = _clean(row.get("lastapp")), _clean(row.get("lastdata"))
-    return replace(
-        leg, caller=_clean(row.get("src")), exten=_clean(row.get("dst")), application=f"{name}({data})" if name else ""
-    )
+    return replace(leg, application=f"{name}({data})") if leg is not None and name else None
 
 
 def _read_object(line: bytes) -> dict[str, Any]:
@@ -140,9 +143,6 @@ def _read_leg(row: Mapping[str, Any], channel: str) -> Leg | None:
         uniqueid=uniqueid,
         call_id=linkedid,
         channel=_clean(row.get(channel)),
-        caller=_clean(row.get("num")),
-        exten=_clean(row.get("exten")),
-        account=_clean(row.get("accountcode")),
     )
 
 
@@ -217,7 +217,7 @@ def _began(book: Joined, call_id: str) -> float:
 
 
 def _merge(known: Leg | None, change: Leg) -> Leg:
-    """What both say; the first text counts, since a CDR's number may be another after a transfer."""
+    """What both say, whichever comes first."""
     if known is None:
         return change
     ends = change.ended_at is not None and known.ended_at is None
@@ -228,7 +228,8 @@ def _merge(known: Leg | None, change: Leg) -> Leg:
         caller=known.caller or change.caller,
         exten=known.exten or change.exten,
         account=known.account or change.account,
-        application=change.application or known.application,
+        # Of several CDRs of a leg the one that waited in a queue says most.
+        application=max(known.application, change.application, key=lambda text: (text.startswith("Queue("), text)),
         started_at=_earlier(known.started_at, change.started_at),
         answered_at=_earlier(known.answered_at, change.answered_at),
         ended_at=change.ended_at if ends else known.ended_at,
