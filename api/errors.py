@@ -45,7 +45,7 @@ def refuse_fields(problems: Iterable[tuple[str, str]]) -> Refused:
     return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{first['field']} {first['rule']}".strip(), found)
 
 
-def explain(error: BaseException) -> Refused:
+def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the table
     """The answer for what a handler raised; what is not in the table is logged, and told to nobody."""
     match error:
         case Refused():

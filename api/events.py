@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 import orjson
-from twisted.internet.interfaces import IPushProducer, IReactorTime
-from zope.interface import implementer
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer  # type: ignore[import-untyped]
+
+from tandem.ami.connection import Clock
 
 FLUSH_EVERY_S: Final = 0.05
 HEARTBEAT_S: Final = 15.0
@@ -67,7 +69,7 @@ class EventClient:
 class EventHub:
     """Takes events and hands them out."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._clients: set[EventClient] = set()
         self._batch: list[tuple[str, bytes]] = []

@@ -1,8 +1,10 @@
+# mypy: disallow-untyped-calls=False
+# (twisted.web is mostly untyped)
 """Our HTTP connection and request: refused before a body is read, with an answer in JSON whatever is wrong; never keeps a body that nobody may send."""
 
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.error import ConnectionLost
@@ -46,7 +48,8 @@ def check_target(uri: bytes) -> str:
 class ApiRequest(Request):
     """A request that may have been admitted, with its route, before its body came."""
 
-    site: "ApiSite"  # type: ignore[assignment]
+    channel: "ApiChannel"
+    site: "ApiSite"
     admitted: "tuple[Route, Principal | None] | None" = None
     received = 0
 
@@ -57,7 +60,7 @@ class ApiRequest(Request):
         if self.received > limit:
             self.channel.refuse(refuse_size(limit))
             return
-        super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+        super().handleContentChunk(data)
 
     def getRequestHostname(self) -> bytes:  # noqa: N802
         """What the client calls us decides nothing."""
@@ -71,7 +74,7 @@ class ApiRequest(Request):
             self.site = self.channel.site
             self.answer_refusal(refused)
             return
-        super().process()  # type: ignore[no-untyped-call]
+        super().process()
 
     def processingFailed(self, reason: Failure) -> Failure:  # noqa: N802
         """Whatever twisted.web could not do is an answer in JSON too."""
@@ -85,7 +88,7 @@ class ApiRequest(Request):
     def answer_refusal(self, refused: Refused) -> None:
         """Answers and ends the request."""
         body = encode_refusal(refused)
-        self.setResponseCode(refused.status)
+        self.setResponseCode(refused.status, refused.status.phrase.encode())
         for name, value in (*_SAFE_HEADERS, ("content-type", "application/json"), *refused.headers):
             self.setHeader(name.encode(), value.encode("latin-1"))
         self.setHeader(b"content-length", str(len(body)).encode())
@@ -102,6 +105,7 @@ class ApiChannel(HTTPChannel):
     """A connection: asks the site about each request as soon as its headers are there."""
 
     site: "ApiSite"
+    transport: Any
     requestFactory = ApiRequest  # noqa: N815 - Twisted's names
     maxHeaders = 100  # noqa: N815
     _refused = False
@@ -110,7 +114,7 @@ class ApiChannel(HTTPChannel):
 
     def connectionMade(self) -> None:  # noqa: N802
         """Counts the connection; the oldest idle one may have to go for it."""
-        super().connectionMade()  # type: ignore[no-untyped-call]
+        super().connectionMade()
         self.site.add_idle(self)
         self._start_deadline()
 
@@ -118,7 +122,7 @@ class ApiChannel(HTTPChannel):
         """No longer counted."""
         self._stop_deadline()
         self.site.remove(self)
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """A new request on a connection that was kept has its time from its first byte."""
@@ -127,7 +131,7 @@ class ApiChannel(HTTPChannel):
             return
         if self._deadline is None and not self._handlingRequest:
             self._start_deadline()
-        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        super().dataReceived(data)
 
     def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
         """The body; what comes after a refusal goes nowhere."""
@@ -141,11 +145,11 @@ class ApiChannel(HTTPChannel):
         request = self.requests[-1]
         if self.length != 0:
             try:
-                request.admitted = self.site.admit(request, self._command, self._path, self.length)
+                request.admitted = self.site.admit(request, self._command, cast(bytes, self._path), self.length)
             except Exception as error:  # noqa: BLE001 - whatever it is has its answer in the table
                 self.refuse(explain(error))
                 return
-        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+        super().allHeadersReceived()
 
     def allContentReceived(self) -> None:  # noqa: N802
         """The request is whole: from here on the time is ours."""
@@ -153,12 +157,12 @@ class ApiChannel(HTTPChannel):
             return
         self._stop_deadline()
         self.site.add_busy(self)
-        super().allContentReceived()  # type: ignore[no-untyped-call]
+        super().allContentReceived()
 
     def requestDone(self, request: Request) -> None:  # noqa: N802
         """Idle again."""
         self.site.add_idle(self)
-        super().requestDone(request)  # type: ignore[no-untyped-call]
+        super().requestDone(request)
 
     def refuse(self, refused: Refused) -> None:
         """Answers, reads no more, and closes; what is still coming is thrown away for a moment, or the answer would be lost with it."""

@@ -1,3 +1,5 @@
+# mypy: disallow-untyped-calls=False
+# (twisted.web is mostly untyped)
 """The HTTP site: one Klein application made of the declared routes, on TCP and on the command line's unix socket; holds no rule of a resource."""
 
 import secrets
@@ -66,12 +68,12 @@ class Api:
         """Who asks, if they may; Refused 401 or 403."""
         if trusted:
             return SOCKET
-        authorization = request.requestHeaders.getRawHeaders(b"authorization") or [None]
-        if route.permission is None and authorization == [None]:
+        authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
+        if route.permission is None and not authorization:
             return None
         if len(authorization) > 1:
             raise Refused(HTTPStatus.BAD_REQUEST, "the header Authorization is there twice")
-        principal = self.services.authority.identify(authorization[0])
+        principal = self.services.authority.identify(authorization[0] if authorization else None)
         if route.permission is not None and not principal.may(route.permission):
             raise Refused(HTTPStatus.FORBIDDEN, f"this takes the permission {route.permission}")
         return principal
@@ -143,7 +145,7 @@ class ApiSite(Site):
         """How many there are."""
         return len(self._idle) + len(self._busy)
 
-    def log(self, request: Request) -> None:
+    def log(self, request: Any) -> None:
         """No access log: addresses hold numbers of people; the metrics count, and the audit log says who changed what."""
 
     def add_idle(self, channel: ApiChannel) -> None:
@@ -254,7 +256,7 @@ def _read_key(
 
 
 def _write(request: Request, status: int, media_type: str, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
-    request.setResponseCode(status)
+    request.setResponseCode(status, HTTPStatus(status).phrase.encode())
     request.setHeader(b"server", b"tandem")
     request.setHeader(b"cache-control", b"no-store")
     request.setHeader(b"x-content-type-options", b"nosniff")

@@ -13,45 +13,45 @@ from typing import Any, cast
 
 from twisted.application.service import MultiService
 from twisted.internet import reactor as installed_reactor
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.python.failure import Failure
-from twisted.web.server import Site
 
-from api.control import Control, UseCases
-from confgen.apply import apply_snapshot
+from confgen.verify import Check
 from fastagi.brain import Brain
 from fastagi.protocol import Limits
 from fastagi.routes import list_scripts
 from fastagi.service import AgiService
 from tandem.ami import actions
 from tandem.ami.client import AmiClient
-from tandem.ami.errors import AmiError, AmiRefused
+from tandem.ami.errors import AmiError
 from tandem.ami.wire import Message
-from tandem.calls import CallRecords, Calls
+from tandem.applying import Applying, Beside
+from tandem.calls import Calls
 from tandem.decision_log import DecisionLog
 from tandem.document import read_document
+from tandem.domain.changes import AppliedView
+from tandem.domain.snapshot import Snapshot
+from tandem.editing import Head
 from tandem.facts import Facts
 from tandem.fallback import Fallback
+from tandem.http import HttpService, UseCases
 from tandem.lag import LagGauge
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.members import sync_members
 from tandem.settings import Settings
-from tandem.store.calls import load_call, load_open_calls, record_calls, record_placed_calls
-from tandem.store.cdrs import load_leg_evidence
-from tandem.store.database import Store, attach_store
+from tandem.store.call_book import CallBook
+from tandem.store.database import attach_store
 from tandem.store.errors import StoreError
-from tandem.store.objects import save_pbx
-from tandem.store.revisions import load_head, load_live, record_live
+from tandem.store.objects import Saved, save_pbx
+from tandem.store.revisions import load_head, load_live
 from tandem.stories import Stories, describe_story
 from tandem.target import describe_target, read_dialplan
 
 log = logging.getLogger(__name__)
 
 reactor: Any = installed_reactor
-
-RELOAD_TIMEOUT_S = 60.0
 
 
 class Tandem(MultiService):
@@ -70,7 +70,7 @@ class Tandem(MultiService):
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
         self.facts = Facts(cast(Any, self.ami.send_list), reactor)
         self.fallback = Fallback(self.config_ami, self._read_current, lambda: datetime.now(UTC), reactor)
-        self.calls = Calls(cast(Any, self.ami), keep_calls(self.store), reactor)
+        self.calls = Calls(cast(Any, self.ami), CallBook(self.store), reactor)
         self.ledger = Ledger(
             self.store,
             {"cel": settings.asterisk.cel_file, "cdr": settings.asterisk.cdr_file},
@@ -79,13 +79,39 @@ class Tandem(MultiService):
             list_trunks=lambda: self.live.current.trunks if self.live.is_loaded else (),
             find_route=self._find_route,
         )
-        self._applying = DeferredLock()
+        self.head = Head(self.store, self.live)
+        self.applying = Applying(
+            self.store,
+            self.live,
+            self.config_ami,
+            self._describe_asterisk,
+            Check(settings.asterisk.check),
+            reactor,
+            after=self._follow,
+            forget=self.head.forget,
+        )
+        self.http = HttpService(
+            settings,
+            UseCases(
+                store=self.store,
+                live=self.live,
+                head=self.head,
+                applying=self.applying,
+                calls=self.calls,
+                ledger=self.ledger,
+                ask_list=cast(Any, self.ami.send_list),
+                read_health=self.read_health,
+                list_decisions=self.list_calls,
+                import_document=self.import_document,
+            ),
+            reactor,
+        )
         self.agi: AgiService | None = None
-        self.apply_problem: str | None = None
 
     async def prepare(self) -> None:
         """Migrations are done; loads the first snapshot. LiveError when there is nothing to route by."""
         await self.live.load()
+        log.info("%s", self.applying.describe_start())
 
     def startService(self) -> None:  # noqa: N802
         """Listens, connects, and brings Asterisk in step once its manager is there."""
@@ -114,12 +140,14 @@ class Tandem(MultiService):
             self.fallback,
             self.calls,
             self.ledger,
+            self.http,
         ):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.ami.on("Cdr", self._take_cdr)
+        self.http.follow(self.ami)
+        self.decisions.watch = self.http.tell_decision
         self.config_ami.on_ready(self._bring_in_step)
         super().startService()  # type: ignore[no-untyped-call]
-        self._listen_control()
 
     def _make_ami(self, username: str, secret: Any) -> AmiClient:
         ami = self.settings.ami
@@ -127,19 +155,6 @@ class Tandem(MultiService):
         client = AmiClient(endpoint, username, secret.get_secret_value() if secret is not None else "", clock=reactor)
         client.setName(f"ami {username}")  # type: ignore[no-untyped-call]
         return client
-
-    def _listen_control(self) -> None:
-        path = self.settings.control_socket
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        use_cases = UseCases(
-            read_health=self.read_health,
-            list_calls=self.list_calls,
-            apply_head=self.apply_head,
-            import_document=self.import_document,
-        )
-        path.unlink(missing_ok=True)
-        port = reactor.listenUNIX(str(path), Site(Control(use_cases).resource()), mode=0o600)
-        reactor.addSystemEventTrigger("before", "shutdown", port.stopListening)
 
     def _take_cdr(self, event: Message) -> None:
         self.decisions.flush()
@@ -169,8 +184,9 @@ class Tandem(MultiService):
                 None
                 if self.config_ami.is_ready
                 else f"no AMI login as {self.settings.ami.config_username}{_why(self.config_ami)}",
-                self.apply_problem,
+                self.applying.problem,
                 self.ledger.problem,
+                self.http.problem,
                 None
                 if self.fallback.revision == self.live.current.revision
                 else "the last-known routes in AstDB are not written yet",
@@ -184,6 +200,7 @@ class Tandem(MultiService):
             "revision": self.live.current.revision,
             "dids": self.live.current.dids.count,
             "reactor_lag_s": {"p99": self.lag.read_p99(), "max": self.lag.read_max()},
+            "ami": self.ami.is_ready and self.config_ami.is_ready,
             "fastagi": asdict(self.agi.sessions.counters) if self.agi is not None else {},
         }
 
@@ -192,35 +209,12 @@ class Tandem(MultiService):
         self.decisions.flush()
         return [describe_story(story) for story in islice(self.stories, limit)]
 
-    async def import_document(self, text: str, note: str) -> dict[str, Any]:
+    async def import_document(self, text: str, note: str, *, author: str) -> tuple[Saved, AppliedView]:
         """Saves a PBX document as the head and applies it. DocumentError and StoreError change nothing."""
         pbx = read_document(text, "import")
-        saved = await self.store.run(save_pbx, pbx, author="control socket", note=note, at=datetime.now(UTC))
-        return {"saved": asdict(saved), "applied": await self.apply_head()}
-
-    async def apply_head(self) -> dict[str, Any]:
-        """Brings the head live: Asterisk's files first, then routing, then the last-known routes and queue members."""
-        async with self._applying:
-            return await self._apply_head()
-
-    async def _apply_head(self) -> dict[str, Any]:
-        try:
-            snapshot = await self.live.prepare(await self.store.read(load_head))
-            asterisk = self.settings.asterisk
-            target = describe_target(self.settings)
-            applied = await apply_snapshot(
-                snapshot, target, asterisk.config_dir, self._reload, static_files=read_dialplan()
-            )
-            await self.store.run(record_live, snapshot.revision, datetime.now(UTC))
-            self.live.adopt(snapshot)
-            self.fallback.follow()
-            await self._sync_members()
-            self.apply_problem = None
-            log.info("revision %d is live; reloaded: %s", snapshot.revision, ", ".join(applied.reloaded) or "nothing")
-            return asdict(applied)
-        except (OSError, StoreError, AmiError, ValueError) as error:
-            self.apply_problem = f"the newest revision is not live: {error}"
-            raise
+        saved = await self.store.run(save_pbx, pbx, author=author, note=note, at=datetime.now(UTC))
+        self.head.forget()
+        return saved, await self.applying.apply_head()
 
     # ---------------------------------------------------------------------------------------------------- asterisk
 
@@ -228,39 +222,27 @@ class Tandem(MultiService):
         """After each AMI login: Asterisk may have been reinstalled, restored or restarted meanwhile."""
         try:
             head, live = await self.store.read(load_head), await self.store.read(load_live)
-            if head and (live is None or live.revision != head or not self._has_files()):
-                await self.apply_head()
+            if head and (live is None or live.revision != head or not self.applying.is_in_step()):
+                await self.applying.apply_head()
             else:
                 await self._sync_members()
         except Exception as error:
             log.exception("Asterisk could not be brought in step")
-            self.apply_problem = f"Asterisk could not be brought in step: {error}"
+            self.applying.problem = f"Asterisk could not be brought in step: {error}"
 
-    def _has_files(self) -> bool:
-        return (self.settings.asterisk.config_dir / "current").exists()
+    def _describe_asterisk(self) -> Beside:
+        return Beside(self.settings.asterisk.config_dir, describe_target(self.settings), read_dialplan())
+
+    async def _follow(self, _snapshot: Snapshot) -> None:
+        """What is in step with the live revision but in no file."""
+        self.fallback.follow()
+        await self._sync_members()
 
     async def _sync_members(self) -> None:
         try:
             await sync_members(self.live.current, self.config_ami.send, cast(Any, self.config_ami.send_list))
         except AmiError as error:
             log.warning("queue members are not in step: %s", error)
-
-    async def _reload(self, module: str) -> None:
-        try:
-            await self.config_ami.send(actions.module_reload(module), timeout_s=RELOAD_TIMEOUT_S)
-        except AmiRefused:
-            log.warning("Asterisk has no module %s: what it would read is not in use", module)
-
-
-def keep_calls(store: Store) -> CallRecords:
-    """The store's functions for Calls."""
-    return CallRecords(
-        save_placed=lambda calls: store.run(record_placed_calls, calls),
-        save_changes=lambda calls: store.run(record_calls, calls),
-        load=lambda call_id: store.read(load_call, call_id),
-        load_open=lambda: store.read(load_open_calls),
-        find_end=lambda call_id: store.read(load_leg_evidence, call_id),
-    )
 
 
 def _why(ami: AmiClient) -> str:

@@ -68,8 +68,7 @@ class Head:
         """The head as a snapshot; StoreError without a database."""
         while self._snapshot is None:
             revision = await self._store.read(load_head)
-            snapshot = await self._live.prepare(revision)
-            self._snapshot = self._snapshot or snapshot
+            self._snapshot = await self._live.prepare(revision)
         return self._snapshot
 
     async def edit(self, decide: Callable[[Snapshot], Object], author: Author, commit: Commit) -> Object:
@@ -91,7 +90,8 @@ class Head:
                 return with_general(snapshot, saved.revision, entity), entity
             return with_entity(snapshot, saved.revision, entity), entity
 
-        return await self._change(change)
+        edited: Object = await self._change(change)
+        return edited
 
     async def delete(
         self, collection: str, name: str, check: Callable[[Snapshot], object], author: Author, commit: Commit
@@ -116,7 +116,7 @@ class Head:
             )
             return replace(left, revision=saved.revision), None
 
-        return await self._change(change)
+        await self._change(change)
 
     async def _change(self, change: Callable[[Snapshot], Awaitable[tuple[Snapshot, Any]]]) -> Any:
         await self._lock.acquire()

@@ -18,17 +18,17 @@ from api.events import EventHub
 from api.exchange import Services
 from api.metrics import Metrics
 from api.site import Api, ApiSite
-from api.v1 import ROUTES
 from api.v1.calls import show_call
 from api.v1.cdrs import show_cdr
-from confgen.apply import ApplyBusy, ApplyRefused, HandEdited
+from api.v1.table import ROUTES
+from confgen.apply import HandEdited
 from confgen.values import ValueUnrepresentable
 from tandem.ami.wire import Message
 from tandem.applying import Applying
 from tandem.calls import Calls
 from tandem.domain.calls import CallEvent
 from tandem.domain.cdr import Cdr
-from tandem.domain.changes import RevisionChanged
+from tandem.domain.changes import ApplyBusy, ApplyRefused, RevisionChanged
 from tandem.domain.decisions import Decision
 from tandem.editing import Head
 from tandem.ledger import Ledger
@@ -138,7 +138,7 @@ class HttpService(Service):
         if self._settings.http.port is not None:
             Deferred.fromCoroutine(self._listen_tcp())
 
-    async def stopService(self) -> None:  # type: ignore[override]  # noqa: N802
+    async def stopService(self) -> None:  # noqa: N802
         """Takes no more requests, ends event streams, writes what is left."""
         super().stopService()  # type: ignore[no-untyped-call]
         for loop in self._loops:

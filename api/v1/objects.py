@@ -3,8 +3,8 @@
 A secret (of an endpoint or trunk, a voicemail box's PIN) is written and never shown. So a replace without one keeps what there is.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import fields
 from http import HTTPStatus
 from typing import Annotated, Any, Final, get_args, get_origin
 from urllib.parse import quote
@@ -23,25 +23,10 @@ from tandem.store.objects import Saved
 
 _FIND_FAILURES: Final = (HTTPStatus.NOT_FOUND,)
 _EDIT_FAILURES: Final = (HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED)
+# Saves within a transaction.
+Work = Callable[[Any], Saved]
 # A filter is a field with one plain value.
 _PLAIN: Final = (str, int, float, bool)
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """How a collection is called in a path and in words. `adapter` validates its objects."""
-
-    collection: str
-    path: str
-    word: str
-    kind: type[Any]
-    key: str
-    adapter: TypeAdapter[Any]
-
-    @property
-    def secrets(self) -> frozenset[str]:
-        """Fields that are written and never shown."""
-        return SECRET_FIELDS & {field.name for field in fields(self.kind)}
 
 
 def show(entity: Entity | General) -> dict[str, Any]:
@@ -62,34 +47,108 @@ class _ListQuery(Frozen):
     ] = ""
 
 
-def declare_resource(resource: Resource) -> Iterator[Route]:
-    """Its six routes."""
-    path, one = f"{PREFIX}/{resource.path}", f"{PREFIX}/{resource.path}/{{{resource.key}}}"
-    word, plural, tag = resource.word, resource.path.replace("-", " "), resource.path
-    name = resource.word.title().replace(" ", "")
-    shown = Shown(resource.kind, schema=_without_secrets, name=f"{name}Shown")
-    listed = Shown(Page[Any], schema=lambda schema: _with_items(schema, f"{name}Shown"), name=f"{name}Page")
-    group = resource.path.replace("-", "_")
-    snake = resource.word.replace(" ", "_")
+class Resource:
+    """The six routes of a collection. path and word: how it is called in a path and in words."""
 
-    def check(value: Any) -> Any:
-        return validate(resource.adapter, resource.kind, value)
+    def __init__(self, collection: str, path: str, word: str) -> None:
+        self.collection, self.path, self.word = collection, path, word
+        self.kind: type[Any]
+        self.kind, self.key = COLLECTIONS[collection]
+        self.secrets = SECRET_FIELDS & {field.name for field in fields(self.kind)}
+        self._adapter: TypeAdapter[Any] = TypeAdapter(self.kind)
 
-    def give(entity: Entity, exchange: Exchange, status: int = HTTPStatus.OK) -> Reply:
-        tag_now = exchange.tag(orjson.dumps(entity))
-        headers = [("etag", tag_now)]
-        if status == HTTPStatus.CREATED:
-            headers.append(("location", f"{path}/{quote(name_of(entity), safe='+*')}"))
-        return Reply(show(entity), status, tuple(headers))
+    # -------------------------------------------------------------------------------------------- handlers
 
-    def find(snapshot: Snapshot, exchange: Exchange) -> Entity:
-        wanted = exchange.path[resource.key]
-        entity = find_object(snapshot, resource.collection, wanted)
+    async def list_all(self, services: Services, exchange: Exchange) -> Reply:
+        """Some of them, in the order wanted."""
+        snapshot = await services.head.read()
+        return Reply(_list_page(list_objects(snapshot, self.collection), exchange.query, self.key))
+
+    async def get(self, services: Services, exchange: Exchange) -> Reply:
+        """One of them, unless the client has it already."""
+        reply = self._give(self._find(await services.head.read(), exchange), exchange)
+        if exchange.is_fresh(reply.headers[0][1]):
+            return Reply(None, HTTPStatus.NOT_MODIFIED, reply.headers)
+        return reply
+
+    async def create(self, services: Services, exchange: Exchange) -> Reply:
+        """A new one; 409 where there is one of that name."""
+
+        def decide(snapshot: Snapshot) -> Entity:
+            entity: Entity = exchange.body
+            if find_object(snapshot, self.collection, name_of(entity)) is not None:
+                raise Refused(HTTPStatus.CONFLICT, f"{self.word} {name_of(entity)} is there already")
+            return entity
+
+        return await self._save(services, exchange, decide, HTTPStatus.CREATED)
+
+    async def replace(self, services: Services, exchange: Exchange) -> Reply:
+        """All fields anew, but for secrets that are not given."""
+
+        def decide(snapshot: Snapshot) -> Entity:
+            current = self._match(snapshot, exchange)
+            given = {**{name: getattr(current, name) for name in self.secrets}, **exchange.body}
+            return self._keep_key(self.check(given), current)
+
+        return await self._save(services, exchange, decide)
+
+    async def change(self, services: Services, exchange: Exchange) -> Reply:
+        """Only the fields that are given."""
+
+        def decide(snapshot: Snapshot) -> Entity:
+            current = self._match(snapshot, exchange)
+            return self._keep_key(self.check({**orjson.loads(orjson.dumps(current)), **exchange.body}), current)
+
+        return await self._save(services, exchange, decide)
+
+    async def delete(self, services: Services, exchange: Exchange) -> Reply:
+        """Takes one away that nothing leads to."""
+        name = exchange.path[self.key]
+        gone = Reply(None, HTTPStatus.NO_CONTENT)
+
+        async def commit(work: Work) -> Saved:
+            saved, _ = await exchange.write(lambda db: (work(db), gone), f"{self.collection}/{name}", _revision_of)
+            return saved
+
+        await services.head.delete(
+            self.collection, name, lambda snapshot: self._match(snapshot, exchange), exchange.author, commit
+        )
+        return gone
+
+    # -------------------------------------------------------------------------------------------- what they share
+
+    def check(self, value: Any) -> Any:
+        """Parsed JSON as an object; Refused names each field and its rule."""
+        return validate(self._adapter, self.kind, value)
+
+    def _find(self, snapshot: Snapshot, exchange: Exchange) -> Entity:
+        wanted = exchange.path[self.key]
+        entity = find_object(snapshot, self.collection, wanted)
         if entity is None:
-            raise Refused(HTTPStatus.NOT_FOUND, f"there is no {word} {wanted[:60]!r}")
+            raise Refused(HTTPStatus.NOT_FOUND, f"there is no {self.word} {wanted[:60]!r}")
         return entity
 
-    async def save(exchange: Exchange, decide: Any, status: int = HTTPStatus.OK) -> Reply:
+    def _match(self, snapshot: Snapshot, exchange: Exchange) -> Entity:
+        """The one that is to be changed, if it is still as the client knows it."""
+        entity = self._find(snapshot, exchange)
+        exchange.check_match(exchange.tag(orjson.dumps(entity)))
+        return entity
+
+    def _keep_key(self, entity: Entity, current: Entity) -> Entity:
+        if name_of(entity) != name_of(current):
+            rule = f"must be {name_of(current)!r} as in the path: make a new one, then delete this one"
+            raise refuse_fields([(self.key, rule)])
+        return entity
+
+    def _give(self, entity: Entity, exchange: Exchange, status: int = HTTPStatus.OK) -> Reply:
+        headers = [("etag", exchange.tag(orjson.dumps(entity)))]
+        if status == HTTPStatus.CREATED:
+            headers.append(("location", f"{PREFIX}/{self.path}/{quote(name_of(entity), safe='+*')}"))
+        return Reply(show(entity), status, tuple(headers))
+
+    async def _save(
+        self, services: Services, exchange: Exchange, decide: Callable[[Snapshot], Entity], status: int = HTTPStatus.OK
+    ) -> Reply:
         made: list[Entity] = []
         replies: list[Reply] = []
 
@@ -97,120 +156,73 @@ def declare_resource(resource: Resource) -> Iterator[Route]:
             made.append(decide(snapshot))
             return made[-1]
 
-        async def commit(work: Any) -> Saved:
+        async def commit(work: Work) -> Saved:
             def perform(db: Any) -> tuple[Saved, Reply]:
                 saved = work(db)
-                reply = give(made[-1], exchange, status)
-                return saved, Reply(
-                    reply.value, reply.status, (*reply.headers, ("tandem-revision", str(saved.revision)))
-                )
+                return saved, _with_revision(self._give(made[-1], exchange, status), saved)
 
-            target = f"{resource.collection}/{name_of(made[-1])}"
-            saved, reply = await exchange.write(perform, target, lambda saved: saved.revision if saved.is_new else None)
+            saved, reply = await exchange.write(perform, f"{self.collection}/{name_of(made[-1])}", _revision_of)
             replies.append(reply)
             return saved
 
-        await exchange.services.head.edit(choose, exchange.author, commit)
+        await services.head.edit(choose, exchange.author, commit)
         return replies[-1]
 
-    async def list_all(services: Services, exchange: Exchange) -> Reply:
-        snapshot = await services.head.read()
-        return Reply(_list_page(list_objects(snapshot, resource.collection), exchange.query, resource.key))
+    # -------------------------------------------------------------------------------------------- declarations
 
-    async def get(services: Services, exchange: Exchange) -> Reply:
-        reply = give(find(await services.head.read(), exchange), exchange)
-        if exchange.is_fresh(reply.headers[0][1]):
-            return Reply(None, HTTPStatus.NOT_MODIFIED, reply.headers)
-        return reply
+    def declare(self) -> tuple[Route, ...]:
+        """list, get, create, replace, change, delete."""
+        path = f"{PREFIX}/{self.path}"
+        one = f"{path}/{{{self.key}}}"
+        group, snake, name = self.path, self.word.lower().replace(" ", "_"), self.kind.__name__
+        shown = Shown(self.kind, schema=_without_secrets, name=f"{name}Shown")
+        listed = Shown(Page[Any], schema=lambda schema: _with_items(schema, f"{name}Shown"), name=f"{name}Page")
+        whole = Body(self.kind, self.check, name=name)
+        loose = Body(self.kind, _read_object, schema=_optional_secrets, name=f"{name}Replacement")
+        part = Body(self.kind, _read_object, schema=_all_optional, name=f"{name}Change")
+        return (
+            Route(
+                method="GET", path=path, permission=f"{group}/read", summary=f"List {self.path}.", handler=self.list_all,
+                tag=group, operation=f"list_{group}", query=_query_model(self), answer=listed,
+            ),
+            Route(
+                method="POST", path=path, permission=f"{group}/create", summary=f"Make a {self.word}.", handler=self.create,
+                tag=group, operation=f"create_{snake}", body=whole, answer=shown, status=HTTPStatus.CREATED, etag=True,
+            ),
+            Route(
+                method="GET", path=one, permission=f"{group}/read", summary=f"Read a {self.word}.", handler=self.get, tag=group,
+                operation=f"get_{snake}", answer=shown, raises=(*_FIND_FAILURES, HTTPStatus.NOT_MODIFIED), etag=True,
+            ),
+            Route(
+                method="PUT", path=one, permission=f"{group}/update", tag=group, operation=f"replace_{snake}",
+                summary=f"Replace a {self.word}; a secret that is not given is kept.", handler=self.replace, body=loose,
+                answer=shown, raises=(*_FIND_FAILURES, *_EDIT_FAILURES), etag=True,
+            ),
+            Route(
+                method="PATCH", path=one, permission=f"{group}/update", tag=group, operation=f"change_{snake}",
+                summary=f"Change fields of a {self.word}; the others stay as they are.", handler=self.change, body=part,
+                answer=shown, raises=(*_FIND_FAILURES, *_EDIT_FAILURES), etag=True,
+            ),
+            Route(
+                method="DELETE", path=one, permission=f"{group}/delete", tag=group, operation=f"delete_{snake}",
+                summary=f"Delete a {self.word} that nothing leads to.", handler=self.delete, status=HTTPStatus.NO_CONTENT,
+                raises=(*_FIND_FAILURES, *_EDIT_FAILURES),
+            ),
+        )  # fmt: skip
 
-    async def create(services: Services, exchange: Exchange) -> Reply:  # noqa: ARG001 - as all handlers
-        def decide(snapshot: Snapshot) -> Entity:
-            entity: Entity = exchange.body
-            if find_object(snapshot, resource.collection, name_of(entity)) is not None:
-                raise Refused(HTTPStatus.CONFLICT, f"{word} {name_of(entity)} is there already")
-            return entity
 
-        return await save(exchange, decide, HTTPStatus.CREATED)
+def _revision_of(saved: Saved) -> int | None:
+    return saved.revision if saved.is_new else None
 
-    async def replace(services: Services, exchange: Exchange) -> Reply:  # noqa: ARG001 - as all handlers
-        def decide(snapshot: Snapshot) -> Entity:
-            current = find(snapshot, exchange)
-            exchange.check_match(exchange.tag(orjson.dumps(current)))
-            given = dict(exchange.body)
-            for secret in resource.secrets:
-                given.setdefault(secret, getattr(current, secret))
-            return _keep_key(check(given), current)
 
-        return await save(exchange, decide)
-
-    async def change(services: Services, exchange: Exchange) -> Reply:  # noqa: ARG001 - as all handlers
-        def decide(snapshot: Snapshot) -> Entity:
-            current = find(snapshot, exchange)
-            exchange.check_match(exchange.tag(orjson.dumps(current)))
-            return _keep_key(check({**orjson.loads(orjson.dumps(current)), **exchange.body}), current)
-
-        return await save(exchange, decide)
-
-    async def delete(services: Services, exchange: Exchange) -> Reply:
-        def look(snapshot: Snapshot) -> None:
-            exchange.check_match(exchange.tag(orjson.dumps(find(snapshot, exchange))))
-
-        async def commit(work: Any) -> Saved:
-            saved, _ = await exchange.write(
-                lambda db: (work(db), Reply(None, HTTPStatus.NO_CONTENT)),
-                f"{resource.collection}/{exchange.path[resource.key]}",
-                lambda saved: saved.revision,
-            )
-            return saved
-
-        await services.head.delete(resource.collection, exchange.path[resource.key], look, exchange.author, commit)
-        return Reply(None, HTTPStatus.NO_CONTENT)
-
-    whole = Body(resource.kind, check, name=name)
-    loose = Body(resource.kind, _read_object, schema=_optional_secrets, name=f"{name}Replacement")
-    part = Body(resource.kind, _read_object, schema=_all_optional, name=f"{name}Change")
-    yield Route(
-        method="GET", path=path, permission=f"{group}/read", summary=f"List {plural}.", handler=list_all, tag=tag,
-        operation=f"list_{group}", query=_query_model(resource), answer=listed,
-    )  # fmt: skip
-    yield Route(
-        method="POST", path=path, permission=f"{group}/create", summary=f"Make a {word}.", handler=create, tag=tag,
-        operation=f"create_{snake}", body=whole, answer=shown, status=HTTPStatus.CREATED, raises=(HTTPStatus.CONFLICT,), etag=True,
-    )  # fmt: skip
-    yield Route(
-        method="GET", path=one, permission=f"{group}/read", summary=f"Read a {word}.", handler=get, tag=tag,
-        operation=f"get_{snake}", answer=shown, raises=(*_FIND_FAILURES, HTTPStatus.NOT_MODIFIED), etag=True,
-    )  # fmt: skip
-    yield Route(
-        method="PUT", path=one, permission=f"{group}/update", summary=f"Replace a {word}; a secret that is not given is kept.",
-        handler=replace, tag=tag, operation=f"replace_{snake}", body=loose, answer=shown,
-        raises=(*_FIND_FAILURES, *_EDIT_FAILURES), etag=True,
-    )  # fmt: skip
-    yield Route(
-        method="PATCH", path=one, permission=f"{group}/update", summary=f"Change fields of a {word}; the others stay as they are.",
-        handler=change, tag=tag, operation=f"change_{snake}", body=part, answer=shown,
-        raises=(*_FIND_FAILURES, *_EDIT_FAILURES), etag=True,
-    )  # fmt: skip
-    yield Route(
-        method="DELETE", path=one, permission=f"{group}/delete", summary=f"Delete a {word} that nothing leads to.",
-        handler=delete, tag=tag, operation=f"delete_{snake}", status=HTTPStatus.NO_CONTENT,
-        raises=(*_FIND_FAILURES, *_EDIT_FAILURES),
-    )  # fmt: skip
+def _with_revision(reply: Reply, saved: Saved) -> Reply:
+    return Reply(reply.value, reply.status, (*reply.headers, ("tandem-revision", str(saved.revision))))
 
 
 def _read_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise refuse_fields([("", "must be an object")])
     return value
-
-
-def _keep_key(entity: Entity, current: Entity) -> Entity:
-    if name_of(entity) != name_of(current):
-        key = COLLECTIONS[next(c for c, (kind, _) in COLLECTIONS.items() if type(entity) is kind)][1]
-        raise refuse_fields(
-            [(key, f"must be {name_of(current)!r} as in the path: make a new one, then delete this one")]
-        )
-    return entity
 
 
 def _list_page(entities: list[Any], query: Any, key: str) -> dict[str, Any]:
@@ -335,13 +347,13 @@ async def _change_general(services: Services, exchange: Exchange) -> Reply:
         made.append(validate(_GENERAL, General, {**orjson.loads(orjson.dumps(snapshot.general)), **exchange.body}))
         return made[-1]
 
-    async def commit(work: Any) -> Saved:
+    async def commit(work: Work) -> Saved:
         def perform(db: Any) -> tuple[Saved, Reply]:
             saved = work(db)
-            headers = (("etag", exchange.tag(orjson.dumps(made[-1]))), ("tandem-revision", str(saved.revision)))
-            return saved, Reply(show(made[-1]), headers=headers)
+            reply = Reply(show(made[-1]), headers=(("etag", exchange.tag(orjson.dumps(made[-1]))),))
+            return saved, _with_revision(reply, saved)
 
-        saved, reply = await exchange.write(perform, "general", lambda saved: saved.revision)
+        saved, reply = await exchange.write(perform, "general", _revision_of)
         replies.append(reply)
         return saved
 
@@ -363,30 +375,18 @@ _GENERAL_ROUTES: Final = (
     ),
 )  # fmt: skip
 
-_PATHS: Final = {
-    "dids": ("dids", "DID"),
-    "endpoints": ("endpoints", "endpoint"),
-    "trunks": ("trunks", "trunk"),
-    "menus": ("menus", "menu"),
-    "queues": ("queues", "queue"),
-    "voicemail_boxes": ("voicemail", "voicemail box"),
-    "schedules": ("schedules", "schedule"),
-    "announcements": ("announcements", "announcement"),
-}
-
-RESOURCES: Final = tuple(
-    Resource(
-        collection,
-        path,
-        word,
-        COLLECTIONS[collection][0],
-        COLLECTIONS[collection][1],
-        TypeAdapter(COLLECTIONS[collection][0]),
-    )
-    for collection, (path, word) in _PATHS.items()
+RESOURCES: Final = (
+    Resource("dids", "dids", "DID"),
+    Resource("endpoints", "endpoints", "endpoint"),
+    Resource("trunks", "trunks", "trunk"),
+    Resource("menus", "menus", "menu"),
+    Resource("queues", "queues", "queue"),
+    Resource("voicemail_boxes", "voicemail", "voicemail box"),
+    Resource("schedules", "schedules", "schedule"),
+    Resource("announcements", "announcements", "announcement"),
 )
 
 ROUTES: Final[tuple[Route, ...]] = (
-    *(route for resource in RESOURCES for route in declare_resource(resource)),
+    *(route for resource in RESOURCES for route in resource.declare()),
     *_GENERAL_ROUTES,
 )

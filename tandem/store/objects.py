@@ -206,10 +206,13 @@ def load_changes(db: peewee.SqliteDatabase, before: int, after: int, limit: int)
         "SELECT collection, key FROM objects WHERE since > :low AND since <= :high UNION "
         "SELECT collection, key FROM objects WHERE until > :low AND until <= :high LIMIT :limit) AS named "
         "LEFT JOIN objects AS o ON o.collection = named.collection AND o.key = named.key "
-        "AND o.since <= :revision AND (o.until IS NULL OR o.until > :revision)"
+        "AND o.since <= :revision AND (o.until IS NULL OR o.until > :revision) "
+        # What came and went in between is in neither.
+        "WHERE o.body IS NOT NULL OR EXISTS (SELECT 1 FROM objects AS old WHERE old.collection = named.collection "
+        "AND old.key = named.key AND old.since <= :before AND (old.until IS NULL OR old.until > :before))"
     )
     low, high = sorted((before, after))
-    values = {"low": low, "high": high, "revision": after, "limit": limit}
+    values = {"low": low, "high": high, "revision": after, "before": before, "limit": limit}
     return [Change(*row) for row in db.execute_sql(sql, values).fetchall()]
 
 
