@@ -5,6 +5,7 @@ It never reads or writes the host's /etc/asterisk, and never listens anywhere bu
 
 from __future__ import annotations
 
+import ipaddress
 import resource
 import secrets
 import shutil
@@ -26,8 +27,8 @@ STOP_TIMEOUT_S = 10.0
 LONGEST_SOCKET_PATH = 107
 """Of a unix socket (unix(7)); Asterisk's is run/asterisk.ctl in our folder."""
 
-NOBODYS_ADDRESS = "192.0.2.1"
-"""Of the block for documentation (RFC 5737)."""
+NOBODYS_NETWORK = ipaddress.ip_network("198.18.0.0/15")
+"""For benchmarks (RFC 2544), so nobody's carrier is there. Each name has its own address: PJSIP complains of one that matches twice."""
 
 NO_ETHERNET = "No ethernet interface found for seeding global EID. You will have to set it manually.\n"
 """What every asterisk command prints first where there is only a loopback, whatever `entityid` says."""
@@ -63,7 +64,7 @@ class AsteriskInstance:
     ``verbosity``: of log/full; 0 for load tests.
     ``config``: file name -> text, replacing or adding to `base_config`.
     ``silent``: its world's network is down, so that it cannot send a packet; its manager cannot be reached then.
-    ``hosts``: names that it finds in its hosts file, each at an address that is nobody's (RFC 5737).
+    ``hosts``: names that it finds in its hosts file, each at an address that is nobody's.
 
     Use it as a context manager, or call `start` and `close`. Everything in it dies with this process.
     """
@@ -278,7 +279,7 @@ class AsteriskInstance:
 
     def _furnish_world(self, shared: Sequence[Path], names: Sequence[str]) -> None:
         hosts = self.folder / "hosts"
-        lines = (f"{NOBODYS_ADDRESS} {name}\n" for name in names)
+        lines = (f"{address} {name}\n" for address, name in zip(NOBODYS_NETWORK.hosts(), names, strict=False))
         hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n::1 localhost\n{''.join(lines)}")
         resolver = self.folder / "resolv.conf"
         resolver.write_text("# no network here, so no name server\n")

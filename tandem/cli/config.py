@@ -1,9 +1,8 @@
 """`tandem config`: plan, apply, history, show, rollback, hand edits; the running process does it, and nothing here writes a file."""
 
-import getpass
+import json
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -14,12 +13,13 @@ from tandem.cli.main import Screen
 APPLY_TIMEOUT_S = 300.0
 
 
-def ask_running(screen: Screen, method: str, path: str) -> Any:
+def ask_running(screen: Screen, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """What the running process answers; exit 3 without one, exit 1 when it refuses."""
     settings = screen.load_settings()
     try:
         with screen.err.status("asking Tandem"):
-            return ask(settings.control_socket, method, path, timeout_s=APPLY_TIMEOUT_S)
+            content = None if body is None else json.dumps(body).encode()
+            return ask(settings.control_socket, method, f"/api/v1/config/{path}", content, timeout_s=APPLY_TIMEOUT_S)
     except NotRunning as error:
         screen.fail(exits.UNREACHABLE, str(error))
     except ControlFailed as error:
@@ -39,7 +39,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON document.
 @click.pass_obj
 def plan(screen: Screen, as_json: bool) -> None:
     """Show what an apply would change: objects, files, modules. Changes nothing."""
-    found = ask_running(screen, "GET", "/config/plan")
+    found = ask_running(screen, "GET", "plan")
     if as_json:
         screen.write_json(found)
     else:
@@ -53,7 +53,7 @@ def plan(screen: Screen, as_json: bool) -> None:
 @click.pass_obj
 def apply(screen: Screen, full: bool, dry_run: bool, as_json: bool) -> None:
     """Bring the newest revision into Asterisk, or leave what was live and say why (exit 1)."""
-    applied = ask_running(screen, "POST", f"/config/apply?full={int(full)}&dry_run={int(dry_run)}")
+    applied = ask_running(screen, "POST", "apply", {"full": full, "dry_run": dry_run})
     if as_json:
         screen.write_json(applied)
         return
@@ -114,8 +114,7 @@ def show(screen: Screen, revision: int, as_json: bool) -> None:
 @click.pass_obj
 def rollback(screen: Screen, revision: int, as_json: bool) -> None:
     """Make what REVISION was the newest revision again, and live. History only grows."""
-    path = f"/config/rollback?revision={revision}&author={quote(getpass.getuser())}"
-    applied = ask_running(screen, "POST", path)
+    applied = ask_running(screen, "POST", "rollback", {"revision": revision})
     if as_json:
         screen.write_json(applied)
     else:
@@ -127,7 +126,7 @@ def rollback(screen: Screen, revision: int, as_json: bool) -> None:
 @click.pass_obj
 def edits(screen: Screen, as_json: bool) -> None:
     """Show what somebody changed by hand in generated files; exit code 1 when there is something."""
-    found = ask_running(screen, "GET", "/config/edits")
+    found = ask_running(screen, "GET", "hand-edits")["items"]
     if as_json:
         screen.write_json(found)
     else:
@@ -140,7 +139,7 @@ def edits(screen: Screen, as_json: bool) -> None:
 @click.pass_obj
 def discard(screen: Screen) -> None:
     """Put files that were edited by hand back as they were generated; the edited ones are kept aside."""
-    files = ask_running(screen, "POST", "/config/discard")
+    files = ask_running(screen, "POST", "hand-edits/discard")["files"]
     screen.say(f"Put back: {', '.join(files)}." if files else "No generated file was edited by hand.")
 
 
@@ -148,7 +147,7 @@ def discard(screen: Screen) -> None:
 @click.pass_obj
 def adopt(screen: Screen) -> None:
     """Keep what was edited by hand: our values as a new revision, other options in your own files, included after ours."""
-    applied = ask_running(screen, "POST", f"/config/adopt?author={quote(getpass.getuser())}")
+    applied = ask_running(screen, "POST", "hand-edits/adopt")
     screen.say(*tell_apply(applied))
 
 
