@@ -194,7 +194,7 @@ class HttpSettings(_Section):
             raise ValueError("tls_certificate and tls_key go together")
         if self.port is not None and not is_loopback(self.host) and not self.allow_remote and self.tls_key is None:
             raise ValueError(
-                f"host {self.host} is reached from outside: it needs TLS, or http.allow_remote must be yes"
+                f"host {self.host} is reached from outside: http.allow_remote must be yes, or give it http.tls_certificate"
             )
         return self
 

@@ -75,7 +75,8 @@ def _name_hangup(value: object) -> object:
 def _spread_days(value: object) -> object:
     """Lets a document say `mon-fri`, `sat` or `mon, wed`; a range may pass Sunday."""
     if not isinstance(value, str):
-        return value
+        # Strict JSON takes a list for a tuple only where it sees it itself.
+        return tuple(value) if isinstance(value, list) else value
     days: list[str] = []
     for part in value.replace(" ", "").split(","):
         first, dash, last = part.partition("-")
