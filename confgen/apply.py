@@ -105,7 +105,7 @@ async def apply_snapshot(
     """Makes Asterisk run on this snapshot.
 
     `static_files` (name -> text) become part of the generation: the shipped dialplan, which always has to fit what AstDB holds.
-    `full`: check and verify every object, not only what changed. What was switched but never confirmed (a crash or an error in
+    `full`: check, reload and verify everything, not only what changed. What was switched but never confirmed (a crash or an error in
     between) is reloaded by the next apply.
 
     ApplyBusy, ValueUnrepresentable, HandEdited, and ApplyRefused by the check: nothing was touched. OSError: nothing was switched.
@@ -172,6 +172,8 @@ def plan_snapshot(
         counted_from = read_generation(folder, live).files if live is not None else {}
         unread = plan_files(plan.files, counted_from).changed
         plan = Plan(plan.files, plan.changed, modules_of((*plan.changed, *unread)))
+    if full:
+        plan = Plan(plan.files, plan.changed, modules_of(plan.files))
     touched = touch_all(snapshot) if full else find_touched(plan.files, counted_from, unread)
     if touched.everything and not full:
         touched = _with_gone(touch_all(snapshot), touched)
