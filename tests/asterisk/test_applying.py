@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import TestCase
 
 from confgen.plan import touch_all
@@ -21,7 +20,7 @@ from confgen.verify import Check, compose_candidate
 from lab.pbx import ADMIN_FILES, LabPbx
 from lab.sipp import Caller, HangUp, Wait, place_calls
 from tandem.asterisk.instance import AsteriskInstance
-from tandem.asterisk.trial import Candidate, count_packets, run_trial
+from tandem.asterisk.trial import count_packets, run_trial
 from tandem.document import write_document
 from tandem.domain.changes import ApplyRefused
 from tandem.domain.entities import (
@@ -503,7 +502,9 @@ def test_kill_in_the_middle_and_start_again(pbx):
     for number, delay_s in enumerate((0.05, 0.3, 0.5, 0.6, 0.7, 0.9)):
         path = pbx.folder / "next.yaml"
         name = f"Kill {number}"
-        path.write_text(write_document(replace(PBX, endpoints=(replace(PBX.endpoints[0], name=name), PBX.endpoints[1]))))
+        path.write_text(
+            write_document(replace(PBX, endpoints=(replace(PBX.endpoints[0], name=name), PBX.endpoints[1])))
+        )
         argv = [sys.executable, "-m", "tandem", "--settings", str(pbx.folder / "tandem.yaml"), "import", str(path)]
         run = pbx.asterisk.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         time.sleep(delay_s)

@@ -20,7 +20,7 @@ ADMIN = {
     "pjsip.conf": "[udp]\ntype = transport\nbind = 0.0.0.0:5060\n",
     "extensions.conf": "[general]\nstatic = yes\n[globals]\nMINE = 1\n[mine]\nexten => 1,1,NoOp()\n",
     "queues.conf": "[general]\nautofill = yes",  # no line's end
-    "voicemail.conf": "[general]\nformat = wav\n#include \"zones/*.conf\"\n",
+    "voicemail.conf": '[general]\nformat = wav\n#include "zones/*.conf"\n',
     "manager.conf": "[general]\nenabled = yes\nport = 5038\n\n[mine]\nsecret = x\n",
 }
 
