@@ -1,50 +1,109 @@
 """The one table exception -> HTTP answer, and the one form of an error body; never lets a traceback or a secret out."""
 
+import errno
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from twisted.python.failure import Failure
-from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from tandem.ami.errors import AmiError
+from tandem.document import DocumentError
+from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
+from tandem.editing import EditRefused, StillUsed
+from tandem.live import LiveError
+from tandem.store.answers import OtherBody
+from tandem.store.errors import StoreError
+from tandem.store.objects import HeadMoved
+from tandem.store.users import LastAdmin
+
 log = logging.getLogger(__name__)
+
+MAX_PROBLEMS: Final = 100
 
 
 class Refused(Exception):
     """A request that is refused; `problems` names each field and its rule."""
 
-    def __init__(self, status: HTTPStatus, message: str, problems: tuple[dict[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        message: str,
+        problems: tuple[dict[str, str], ...] = (),
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.problems = status, message, problems
+        self.status, self.message, self.problems, self.headers = status, message, problems, headers
 
 
-def write_json(request: Request, value: Any, status: int = HTTPStatus.OK) -> bytes:
-    """Sets status and content type; the body."""
-    request.setResponseCode(status)
-    request.setHeader(b"content-type", b"application/json")
-    request.setHeader(b"cache-control", b"no-store")
-    return orjson.dumps(value)
+def refuse_fields(problems: Iterable[tuple[str, str]]) -> Refused:
+    """422 with each field and its rule."""
+    found = tuple({"field": name, "rule": rule} for name, rule in problems)[:MAX_PROBLEMS]
+    first = found[0] if found else {"field": "", "rule": "is not valid"}
+    return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{first['field']} {first['rule']}".strip(), found)
 
 
-def answer_failure(request: Request, failure: Failure) -> bytes:
-    """The JSON body for what a handler raised: `{"error": {"status", "message", "problems"}}`."""
-    error = failure.value
-    if isinstance(error, Refused):
-        return _write_error(request, error.status, error.message, error.problems)
-    if isinstance(error, MethodNotAllowed):
-        request.setHeader(b"allow", ", ".join(sorted(error.valid_methods or ())).encode())
-    if isinstance(error, HTTPException):
-        status = HTTPStatus(error.code or 500)
-        return _write_error(request, status, status.phrase)
-    log.error("%s %s failed", request.method, request.uri, exc_info=error)
-    return _write_error(request, HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here; the log says what")
+def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the table
+    """The answer for what a handler raised; what is not in the table is logged, and told to nobody."""
+    match error:
+        case Refused():
+            return error
+        case MethodNotAllowed():
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            return Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"only {allowed}", headers=(("allow", allowed),))
+        case HTTPException():
+            return _explain_routing(error)
+        case EditRefused(problems=problems):
+            found = tuple({"object": place, "field": field, "rule": rule} for place, field, rule in problems)
+            return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, _shorten(str(error)), found[:MAX_PROBLEMS])
+        case StillUsed(referrers=referrers):
+            found = tuple(
+                {"object": place, "field": field, "rule": f"leads to {error.place}"} for place, field in referrers
+            )
+            return Refused(HTTPStatus.CONFLICT, _shorten(str(error)), found[:MAX_PROBLEMS])
+        case DocumentError(problems=lines):
+            found = tuple({"field": line.path, "rule": line.message, "line": str(line.line or "")} for line in lines)
+            return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, _shorten(str(error)), found[:MAX_PROBLEMS])
+        case ApplyRefused(problems=complaints) | EditNotAdoptable(problems=complaints):
+            found = tuple({"object": it.object, "field": it.field, "rule": it.reason} for it in complaints)
+            return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, _shorten(str(error)), found[:MAX_PROBLEMS])
+        case HandEdited() | ApplyBusy():
+            return Refused(HTTPStatus.CONFLICT, str(error))
+        case RevisionChanged():
+            return Refused(HTTPStatus.PRECONDITION_FAILED, str(error))
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return Refused(HTTPStatus.INSUFFICIENT_STORAGE, f"no space left: {error}")
+        case HeadMoved():
+            return Refused(HTTPStatus.CONFLICT, f"{error}; try again")
+        case OtherBody():
+            return Refused(HTTPStatus.CONFLICT, "this Idempotency-Key was used before, for another body")
+        case LastAdmin():
+            return Refused(HTTPStatus.CONFLICT, str(error))
+        case StoreError() | AmiError() | LiveError():
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        case _:
+            log.error("a request failed", exc_info=error)
+            return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here; the log says what")
 
 
-def _write_error(
-    request: Request, status: HTTPStatus, message: str, problems: tuple[dict[str, str], ...] = ()
-) -> bytes:
-    return write_json(
-        request, {"error": {"status": int(status), "message": message, "problems": list(problems)}}, status
-    )
+def _explain_routing(error: HTTPException) -> Refused:
+    # A redirect of werkzeug's (slashes, say) leads nowhere that the path itself did not.
+    status = HTTPStatus(error.code or 500)
+    status = HTTPStatus.NOT_FOUND if status < HTTPStatus.BAD_REQUEST else status
+    return Refused(status, status.phrase)
+
+
+def encode_refusal(refused: Refused) -> bytes:
+    """`{"error": {"status", "message", "problems"}}`."""
+    error: dict[str, Any] = {
+        "status": int(refused.status),
+        "message": refused.message,
+        "problems": list(refused.problems),
+    }
+    return orjson.dumps({"error": error})
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) < 2000 else text[:2000] + "…"

@@ -1,27 +1,44 @@
-"""Brings a snapshot into a running Asterisk: render, write, switch, reload what changed; never reloads what did not change.
+"""Brings a snapshot into a running Asterisk: plan, check, write, switch, reload what changed, verify; or takes it back and says why.
 
-It knows neither AMI nor database: `reload` is a plain callable. Work on disk and rendering are done in a thread.
+It knows neither AMI nor database: `reload`, `check` and `verify` are plain callables. Work on disk and rendering are done in a thread.
+
+    step         killed there, or failing                                      Asterisk runs on
+    plan, check  nothing was written                                           the old configuration
+    write        what has no name yet is removed by the next apply             the old
+    switch       one rename: before or after it                                the old; `current` is old or new, whole
+    reload       `live` still names the old one: the next apply reloads        old or new, module by module
+    verify       failing: switched back and reloaded                           the old
+    confirm      one rename                                                    the new
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from confgen.expected import Expectation, expect_files
 from confgen.generations import (
+    FolderBusy,
     drop_link,
     linked_generation,
+    lock_folder,
     read_generation,
     remove_old_generations,
     switch_link,
     write_generation,
 )
-from confgen.plan import Plan, modules_of, plan_files
+from confgen.plan import Plan, Touched, find_touched, modules_of, plan_files, touch_all
 from confgen.render import RenderTarget, render
+from confgen.verify import NOTHING
+from tandem.domain.changes import ApplyBusy, ApplyRefused, Complaint, HandEdited
 from tandem.domain.snapshot import Snapshot
+
+__all__ = ["Applied", "ApplyBusy", "ApplyRefused", "HandEdited", "Steps", "apply_snapshot", "plan_snapshot"]
 
 KEPT_GENERATIONS = 20
 
@@ -30,22 +47,12 @@ Reload = Callable[[str], Awaitable[object]]
 _log = Logger()
 
 
-class HandEdited(Exception):
-    """Somebody changed generated files by hand; `files` names them. Applying would lose what they did."""
-
-    def __init__(self, generation: str, files: tuple[str, ...]) -> None:
-        super().__init__(
-            f"edited by hand in generation {generation}: {', '.join(files)}; put the change into Tandem, "
-            "then remove the link `current`: the next apply writes all files anew and keeps the edited ones aside"
-        )
-        self.generation, self.files = generation, files
-
-
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What an apply did. generation: what Asterisk reads now; previous: what it read before, None for the first.
 
     changed: files that differ from the previous generation; reloaded: modules. Both empty: there was nothing to do.
+    check: what the throw-away Asterisk said; verified: how many objects the live one was asked about.
     """
 
     revision: int
@@ -53,68 +60,180 @@ class Applied:
     previous: str | None
     changed: tuple[str, ...]
     reloaded: tuple[str, ...]
+    check: str = NOTHING
+    verified: int = 0
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps that need an Asterisk.
+
+    reload: one module, returns when Asterisk has done so, or raises. check: raises ApplyRefused, or says how it went. verify: in what
+    the live Asterisk differs from what is expected; it may be asked again until it does not.
+    """
+
+    reload: Reload
+    check: Callable[[Touched], Awaitable[str]] | None = None
+    verify: Callable[[Expectation], Awaitable[tuple[Complaint, ...]]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan and what it was made from. previous: the current generation; present: its files; touched: objects."""
+
+    plan: Plan
+    previous: str | None
+    present: Mapping[str, str]
+    touched: Touched
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether neither the disk nor Asterisk has to change."""
+        return self.previous is not None and not self.plan.changed and not self.plan.modules
 
 
 async def apply_snapshot(
     snapshot: Snapshot,
     target: RenderTarget,
     folder: Path,
-    reload: Reload,
+    reload: Reload | Steps,
     static_files: Mapping[str, str] = MappingProxyType({}),
+    *,
+    full: bool = False,
 ) -> Applied:
     """Makes Asterisk run on this snapshot.
 
     `static_files` (name -> text) become part of the generation: the shipped dialplan, which always has to fit what AstDB holds.
-    `reload(module)` reloads one module and returns when Asterisk has done so, or raises. What was switched but never confirmed (a crash
-    or an error in between) is reloaded by the next apply. One apply at a time: the caller sees to that.
+    `full`: check, reload and verify everything, not only what changed. What was switched but never confirmed (a crash or an error in
+    between) is reloaded by the next apply.
 
-    ValueUnrepresentable and HandEdited: nothing was touched. OSError: nothing was switched. Whatever `reload` raises: the previous
-    generation is current again, modules reloaded so far run on the new one, and the next apply reloads them all.
+    ApplyBusy, ValueUnrepresentable, HandEdited, and ApplyRefused by the check: nothing was touched. OSError: nothing was switched.
+    ApplyRefused later, and whatever `reload` raises: the previous generation is current again and was reloaded; where that was not
+    possible, the next apply does it.
     """
-    previous, generation, plan = await deferToThread(_prepare, snapshot, target, folder, static_files)
-    if generation != previous:
-        await deferToThread(switch_link, folder, "current", generation)
+    steps = reload if isinstance(reload, Steps) else Steps(reload)
+    started = time.monotonic()
+    lock = lock_folder(folder)
     try:
-        for module in plan.modules:
-            await reload(module)
-    except BaseException:
-        await deferToThread(_take_back, folder, previous)
-        raise
-    await deferToThread(_confirm, folder, generation)
-    applied = Applied(snapshot.revision, generation, previous, plan.changed, plan.modules)
+        await deferToThread(lock.__enter__)
+    except FolderBusy as error:
+        raise ApplyBusy(str(error)) from None
+    try:
+        prepared = await deferToThread(plan_snapshot, snapshot, target, folder, static_files, full=full)
+        plan, previous = prepared.plan, prepared.previous
+        check, verified = NOTHING, 0
+        generation = previous
+        if full or not prepared.is_empty:
+            if steps.check is not None and (plan.changed or full):
+                check = await steps.check(prepared.touched)
+            if previous is None or plan.changed:
+                generation = await deferToThread(write_generation, folder, snapshot.revision, plan.files)
+        assert generation is not None
+        if generation != previous:
+            await deferToThread(switch_link, folder, "current", generation)
+        try:
+            verified = await _load(steps, prepared)
+        except BaseException as error:
+            await _take_back(steps, folder, prepared, error)
+            raise
+        await deferToThread(_confirm, folder, generation)
+    finally:
+        lock.__exit__(None, None, None)
+    took_s = time.monotonic() - started
+    applied = Applied(
+        snapshot.revision, generation, previous, plan.changed, plan.modules, check, verified, round(took_s, 3)
+    )
     _log.info("configuration {applied}", applied=applied)
     return applied
 
 
-def _prepare(
-    snapshot: Snapshot, target: RenderTarget, folder: Path, static_files: Mapping[str, str]
-) -> tuple[str | None, str, Plan]:
-    """Writes the next generation, if it differs; returns what is current, what shall be, and what has to be reloaded for it."""
+def plan_snapshot(
+    snapshot: Snapshot,
+    target: RenderTarget,
+    folder: Path,
+    static_files: Mapping[str, str] = MappingProxyType({}),
+    *,
+    full: bool = False,
+    look_past_edits: bool = False,
+) -> Prepared:
+    """What an apply would do; reads only. HandEdited unless `look_past_edits`, ValueUnrepresentable."""
     rendered = {**static_files, **render(snapshot, target)}
     previous = linked_generation(folder, "current")
     present = read_generation(folder, previous) if previous is not None else None
-    if present is not None and present.edited:
+    if present is not None and present.edited and not look_past_edits:
         raise HandEdited(present.name, present.edited)
-    plan = plan_files(rendered, present.files if present is not None else {})
-    generation = previous
-    if generation is None or plan.changed:
-        generation = write_generation(folder, snapshot.revision, plan.files)
+    files = present.files if present is not None else {}
+    plan = plan_files(rendered, files)
     live = linked_generation(folder, "live")
+    counted_from, unread = files, plan.changed
     if live != previous:
         # The last apply did not come to its end: count from what Asterisk is known to have read.
-        unread = plan_files(plan.files, read_generation(folder, live).files if live is not None else {}).changed
+        counted_from = read_generation(folder, live).files if live is not None else {}
+        unread = plan_files(plan.files, counted_from).changed
         plan = Plan(plan.files, plan.changed, modules_of((*plan.changed, *unread)))
-    return previous, generation, plan
+    if full:
+        plan = Plan(plan.files, plan.changed, modules_of(plan.files))
+    touched = touch_all(snapshot) if full else find_touched(plan.files, counted_from, unread)
+    if touched.everything and not full:
+        touched = _with_gone(touch_all(snapshot), touched)
+    return Prepared(plan, previous, files, touched)
 
 
-def _take_back(folder: Path, previous: str | None) -> None:
-    """After a failed reload: what is on the disk is the previous generation, what Asterisk runs is unknown, so the next apply reloads all."""
+async def _load(steps: Steps, prepared: Prepared) -> int:
+    """Reloads and verifies; how many objects were verified."""
+    for module in prepared.plan.modules:
+        await steps.reload(module)
+    if steps.verify is None or prepared.touched == Touched():
+        return 0
+    expected = await deferToThread(expect_files, prepared.plan.files, prepared.touched)
+    complaints = await steps.verify(expected)
+    if complaints:
+        raise ApplyRefused("live", complaints)
+    return expected.count
+
+
+async def _take_back(steps: Steps, folder: Path, prepared: Prepared, error: BaseException) -> None:
+    """Back to the previous generation, on the disk and in Asterisk; `live` names it again only when Asterisk has read it."""
+    await deferToThread(_switch_back, folder, prepared.previous)
+    if isinstance(error, GeneratorExit | CancelledError):
+        return
+    try:
+        for module in prepared.plan.modules:
+            await steps.reload(module)
+    except Exception as again:  # noqa: BLE001 - the first error is the one to tell; the next apply reloads
+        aftermath = f"the previous files are back on the disk, but Asterisk did not reload them: {again}"
+        _log.error("{aftermath}", aftermath=aftermath)
+    else:
+        aftermath = "taken back: Asterisk has the previous configuration again"
+        if prepared.previous is not None:
+            await deferToThread(switch_link, folder, "live", prepared.previous)
+    if isinstance(error, ApplyRefused):
+        raise ApplyRefused(error.stage, error.problems, aftermath) from None
+
+
+def _switch_back(folder: Path, previous: str | None) -> None:
+    """What is on the disk is the previous generation, what Asterisk runs is unknown, so the next apply reloads all."""
     drop_link(folder, "live")
     if previous is not None:
         switch_link(folder, "current", previous)
+    else:
+        drop_link(folder, "current")
 
 
 def _confirm(folder: Path, generation: str) -> None:
     if linked_generation(folder, "live") != generation:
         switch_link(folder, "live", generation)
         remove_old_generations(folder, KEPT_GENERATIONS)
+
+
+def _with_gone(everything: Touched, touched: Touched) -> Touched:
+    """All objects, and those that go."""
+    return Touched(
+        everything.endpoints | touched.endpoints,
+        everything.trunks | touched.trunks,
+        everything.queues | touched.queues,
+        everything.voicemail_boxes | touched.voicemail_boxes,
+        dialplan=True,
+        everything=True,
+    )

@@ -4,25 +4,32 @@
     folder/current -> generations/…        what Asterisk reads when it reloads; switched by one rename
     folder/live    -> generations/…        what Asterisk has confirmed to have read
 
+    folder/generations/…/.originals.zip    the files again, so that a hand edit can be shown and taken back
+
 A crash at any moment leaves the old or the new generation, whole: a folder gets its name only after everything in it is on the
 disk, and a link is replaced by a rename. Files are 0640, folders 0750: they hold SIP secrets. Where `folder` has the setgid bit and
 Asterisk's group, what is written below has the group too.
 """
 
+import fcntl
 import hashlib
+import io
 import json
 import os
 import re
 import secrets
 import shutil
 import stat
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 GENERATIONS: Final = "generations"
 MANIFEST: Final = "manifest.json"
+ORIGINALS: Final = ".originals.zip"
 FILE_MODE: Final = 0o640
 FOLDER_MODE: Final = 0o750
 _UNFINISHED: Final = ".unfinished-"
@@ -72,6 +79,7 @@ def write_generation(folder: Path, revision: int, files: Mapping[str, str]) -> s
         for file, text in files.items():
             _write_file(unfinished / file, text)
         manifest = {"revision": revision, "sha256": {file: _hash(files[file]) for file in sorted(files)}}
+        _write_bytes(unfinished / ORIGINALS, _pack(files))
         _write_file(unfinished / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         _sync_folder(unfinished)
         unfinished.rename(home / name)
@@ -93,13 +101,61 @@ def read_generation(folder: Path, name: str) -> Generation:
         hashes = {}
     except (ValueError, KeyError):
         hashes = {}
-    paths = (path for path in sorted(home.iterdir()) if path.name != MANIFEST)
+    paths = (path for path in sorted(home.iterdir()) if path.name not in (MANIFEST, ORIGINALS))
     # An editor may have saved another encoding: that is an edit, not a reason to fail.
     files = {path.name: path.read_bytes().decode("utf-8", "surrogateescape") for path in paths if path.is_file()}
     edited = tuple(
         sorted(file for file in {*hashes, *files} if file not in files or hashes.get(file) != _hash(files[file]))
     )
     return Generation(name, files, edited)
+
+
+def read_originals(folder: Path, name: str) -> dict[str, str]:
+    """The files as they were written, whatever was edited since. FileNotFoundError where they are gone too."""
+    with zipfile.ZipFile(folder / GENERATIONS / name / ORIGINALS) as packed:
+        return {file: packed.read(file).decode("utf-8", "surrogateescape") for file in packed.namelist()}
+
+
+def restore_files(folder: Path, name: str) -> tuple[str, ...]:
+    """Puts edited files back as they were written, each by one rename, and removes what was not there; their names.
+
+    What was edited is kept beside the generation, out of the way.
+    """
+    edited = read_generation(folder, name).edited
+    originals = read_originals(folder, name)
+    home = folder / GENERATIONS / name
+    aside = home.with_name(f"{name}.edited-{secrets.token_hex(4)}")
+    _make_folder(aside)
+    for file in edited:
+        if (home / file).exists():
+            shutil.copy2(home / file, aside / file)
+        if file in originals:
+            fresh = home / f".restored-{secrets.token_hex(4)}"
+            _write_file(fresh, originals[file])
+            fresh.replace(home / file)
+        else:
+            (home / file).unlink()
+    _sync_folder(home)
+    return edited
+
+
+class FolderBusy(Exception):
+    """Another process changes the configuration in this folder."""
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Holds the folder (made if missing) for one apply; FolderBusy if another has it. The kernel lets go of it however we end."""
+    _make_folder(folder)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderBusy(f"another process applies a configuration to {folder}") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def list_generations(folder: Path) -> tuple[str, ...]:
@@ -175,12 +231,26 @@ def _make_folder(path: Path) -> None:
 
 
 def _write_file(path: Path, text: str) -> None:
+    _write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-    with open(descriptor, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123 - it is a descriptor
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - it is a descriptor
         os.fchmod(descriptor, FILE_MODE)
-        file.write(text)
+        file.write(content)
         file.flush()
         os.fsync(descriptor)
+
+
+def _pack(files: Mapping[str, str]) -> bytes:
+    """The same files always give the same bytes."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in sorted(files):
+            content = files[name].encode("utf-8", "surrogateescape")
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 1)
+    return packed.getvalue()
 
 
 def _sync_folder(path: Path) -> None:

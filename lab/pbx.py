@@ -104,6 +104,8 @@ class LabPbx:
             "ami.config_secret_file": self.folder / "tandem-config.secret",
             "asterisk.config_dir": self.asterisk.etc / "tandem",
             "asterisk.recordings_dir": self.asterisk.spool / "monitor",
+            "asterisk.cel_file": self.asterisk.log / "cel-custom/cel.json",
+            "asterisk.cdr_file": self.asterisk.log / "cdr-custom/cdr.json",
         } | self._settings
         self.tandem("init", *(f"--set={key}={value}" for key, value in values.items()))
         self.import_document(self._document)

@@ -9,7 +9,6 @@ import gc
 import logging
 from dataclasses import asdict
 from datetime import UTC, datetime
-from http import HTTPStatus
 from itertools import islice
 from typing import Any, cast
 
@@ -19,32 +18,38 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
-from twisted.web.server import Site
 
-from api.control import Control, UseCases
-from api.errors import Refused
-from confgen.apply import HandEdited, apply_snapshot
+from confgen.values import ValueUnrepresentable
+from confgen.verify import Check
 from fastagi.brain import Brain
 from fastagi.protocol import Limits
 from fastagi.routes import list_scripts
 from fastagi.service import AgiService
 from tandem.ami import actions
 from tandem.ami.client import AmiClient
-from tandem.ami.errors import AmiConnectionLost, AmiError, AmiRefused
+from tandem.ami.errors import AmiConnectionLost, AmiError
 from tandem.ami.wire import Message
+from tandem.applying import Applying, Beside
+from tandem.calls import Calls
 from tandem.decision_log import DecisionLog
-from tandem.document import DocumentError, read_document
+from tandem.document import read_document
+from tandem.domain.changes import AppliedView, ApplyRefused, HandEdited
+from tandem.domain.snapshot import Snapshot
+from tandem.editing import Head
 from tandem.facts import Facts
 from tandem.fallback import Fallback
+from tandem.http import HttpService, UseCases
 from tandem.lag import LagGauge
+from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.members import sync_members
 from tandem.settings import Settings
 from tandem.store.bodies import BodyError
+from tandem.store.call_book import CallBook
 from tandem.store.database import attach_store
 from tandem.store.errors import StoreError
-from tandem.store.objects import save_pbx
-from tandem.store.revisions import load_head, load_live, record_live
+from tandem.store.objects import Saved, save_pbx
+from tandem.store.revisions import load_head, load_live
 from tandem.stories import Stories, describe_story
 from tandem.target import describe_target, read_dialplan
 
@@ -52,7 +57,6 @@ log = logging.getLogger(__name__)
 
 reactor: Any = installed_reactor
 
-RELOAD_TIMEOUT_S = 60.0
 # A call makes no cycles: with Python's own thresholds the collector took 5 % of the time of a decision, and found nothing.
 COLLECT_AFTER = (10_000, 20, 20)
 # Whatever kept Asterisk from being brought in step is tried again so much later.
@@ -76,16 +80,51 @@ class Tandem(MultiService):
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
         self.facts = Facts(cast(Any, self.ami.send_list), reactor)
         self.fallback = Fallback(self.config_ami, self._read_current, lambda: datetime.now(UTC), reactor)
-        self._applying = DeferredLock()
-        self._stepping = DeferredLock()
+        self.calls = Calls(cast(Any, self.ami), CallBook(self.store), reactor)
+        self.ledger = Ledger(
+            self.store,
+            {"cel": settings.asterisk.cel_file, "cdr": settings.asterisk.cdr_file},
+            reactor,
+            list_channels=self._list_channels,
+            list_trunks=lambda: self.live.current.trunks if self.live.is_loaded else (),
+            find_route=self._find_route,
+        )
+        self.head = Head(self.store, self.live)
+        self.applying = Applying(
+            self.store,
+            self.live,
+            self.config_ami,
+            self._describe_asterisk,
+            Check(settings.asterisk.check),
+            reactor,
+            after=self._follow,
+            forget=self.head.forget,
+        )
+        self.http = HttpService(
+            settings,
+            UseCases(
+                store=self.store,
+                live=self.live,
+                head=self.head,
+                applying=self.applying,
+                calls=self.calls,
+                ledger=self.ledger,
+                ask_list=cast(Any, self.ami.send_list),
+                read_health=self.read_health,
+                list_decisions=self.list_calls,
+                import_document=self.import_document,
+            ),
+            reactor,
+        )
         self.agi: AgiService | None = None
+        self._stepping = DeferredLock()
         self._has_applied = False
-        self.apply_problem: str | None = None
         self.step_problem: str | None = None
 
     async def prepare(self) -> None:
         """Migrations are done; loads the first snapshot. LiveError when there is nothing to route by."""
         await self.live.load()
+        log.info("%s", self.applying.describe_start())
 
     def startService(self) -> None:  # noqa: N802
         """Listens, connects, and brings Asterisk in step once its manager is there."""
@@ -105,15 +144,27 @@ class Tandem(MultiService):
             ),
             peers=tuple(map(str, fastagi.allowed_peers)),
         )
-        for service in (self.lag, self.decisions, self.agi, self.ami, self.config_ami, self.facts, self.fallback):
+        for service in (
+            self.lag,
+            self.decisions,
+            self.agi,
+            self.ami,
+            self.config_ami,
+            self.facts,
+            self.fallback,
+            self.calls,
+            self.ledger,
+            self.http,
+        ):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.ami.on("Cdr", self._take_cdr)
         self.ami.on_ready(self.facts.ask_again)
+        self.http.follow(self.ami)
+        self.decisions.watch = self.http.tell_decision
         self.config_ami.on_ready(self._bring_in_step)
         # Asterisk lets us in before its queues are loaded. A forged event costs nothing: whoever is in step is left alone.
         self.config_ami.on("FullyBooted", lambda _: Deferred.fromCoroutine(self._bring_in_step()))
         super().startService()  # type: ignore[no-untyped-call]
-        self._listen_control()
         self._recovery = LoopingCall(lambda: Deferred.fromCoroutine(self._recover()))
         self._recovery.start(RECOVER_EVERY_S, now=False)
 
@@ -124,22 +175,17 @@ class Tandem(MultiService):
         client.setName(f"ami {username}")  # type: ignore[no-untyped-call]
         return client
 
-    def _listen_control(self) -> None:
-        path = self.settings.control_socket
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        use_cases = UseCases(
-            read_health=self.read_health,
-            list_calls=self.list_calls,
-            apply_head=self.apply_head,
-            import_document=self.import_document,
-        )
-        path.unlink(missing_ok=True)
-        port = reactor.listenUNIX(str(path), Site(Control(use_cases).resource()), mode=0o600)
-        reactor.addSystemEventTrigger("before", "shutdown", port.stopListening)
-
     def _take_cdr(self, event: Message) -> None:
         self.decisions.flush()
         self.stories.record_cdr(event.items())
+
+    def _find_route(self, uniqueid: str) -> str:
+        self.decisions.flush()
+        return self.stories.find_route(uniqueid)
+
+    async def _list_channels(self) -> frozenset[str]:
+        rows = await self.ami.send_list(actions.core_show_channels())
+        return frozenset(row.get("Uniqueid") for row in rows)
 
     def _read_current(self) -> Any:
         return self.live.current if self.live.is_loaded else None
@@ -157,8 +203,10 @@ class Tandem(MultiService):
                 None
                 if self.config_ami.is_ready
                 else f"no AMI login as {self.settings.ami.config_username}{_why(self.config_ami)}",
-                self.apply_problem,
+                self.applying.problem,
                 self.step_problem,
+                self.ledger.problem,
+                self.http.problem,
                 None
                 if self.fallback.revision == self.live.current.revision
                 else "the last-known routes in AstDB are not written yet",
@@ -173,6 +221,7 @@ class Tandem(MultiService):
             "dids": self.live.current.dids.count,
             "overview": asdict(overview) if (overview := self.facts.read_overview()) is not None else None,
             "reactor_lag_s": {"p99": self.lag.read_p99(), "max": self.lag.read_max()},
+            "ami": self.ami.is_ready and self.config_ami.is_ready,
             "fastagi": asdict(self.agi.sessions.counters) if self.agi is not None else {},
         }
 
@@ -181,43 +230,12 @@ class Tandem(MultiService):
         self.decisions.flush()
         return [describe_story(story) for story in islice(self.stories, limit)]
 
-    async def import_document(self, text: str, note: str) -> dict[str, Any]:
+    async def import_document(self, text: str, note: str, *, author: str) -> tuple[Saved, AppliedView]:
         """Saves a PBX document as the head and applies it. DocumentError and StoreError change nothing."""
-        try:
-            pbx = read_document(text, "import")
-        except DocumentError as error:
-            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(map(str, error.problems))) from error
-        saved = await self.store.run(save_pbx, pbx, author="control socket", note=note, at=datetime.now(UTC))
-        return {"saved": asdict(saved), "applied": await self.apply_head()}
-
-    async def apply_head(self) -> dict[str, Any]:
-        """Brings the head live: Asterisk's files first, then routing, then the last-known routes and queue members."""
-        async with self._applying:
-            return await self._apply_head()
-
-    async def _apply_head(self) -> dict[str, Any]:
-        try:
-            snapshot = await self.live.prepare(await self.store.read(load_head))
-            asterisk = self.settings.asterisk
-            target = describe_target(self.settings)
-            applied = await apply_snapshot(
-                snapshot, target, asterisk.config_dir, self._reload, static_files=read_dialplan()
-            )
-            await self.store.run(record_live, snapshot.revision, datetime.now(UTC))
-            self.live.adopt(snapshot)
-            self.fallback.follow()
-            self._has_applied, self.apply_problem = True, None
-            log.info("revision %d is live; reloaded: %s", snapshot.revision, ", ".join(applied.reloaded) or "nothing")
-        except (OSError, StoreError, AmiError, ValueError, HandEdited) as error:
-            # What Asterisk has, and what calls are routed by, is the revision before; the next apply, by hand or start, tries again.
-            self.apply_problem = f"the newest revision is not live: {error}"
-            log.warning("%s", self.apply_problem)
-            raise Refused(HTTPStatus.CONFLICT, self.apply_problem) from error
-        try:
-            await self._sync_members()
-        except AmiError as error:
-            self._try_later(f"queue members are not in step: {error}")
-        return asdict(applied)
+        pbx = read_document(text, "import")
+        saved = await self.store.run(save_pbx, pbx, author=author, note=note, at=datetime.now(UTC))
+        self.head.forget()
+        return saved, await self.applying.apply_head()
 
     # ---------------------------------------------------------------------------------------------------- asterisk
 
@@ -239,16 +257,16 @@ class Tandem(MultiService):
         async with self._stepping:
             try:
                 if self.live.degraded is None and await self._is_behind():
-                    await self.apply_head()
+                    await self.applying.apply_head()
+                    self._has_applied = True
                 else:
                     await self._sync_members()
                 self.step_problem = None
             except AmiConnectionLost as error:
                 log.info("Asterisk went away while it was brought in step: %s", error)
-            except Refused as error:
-                # It is told in apply_problem. What only a person can mend is not tried again and again.
-                if isinstance(error.__cause__, AmiError):
-                    reactor.callLater(RETRY_AFTER_S, self._try_again)
+            except (ApplyRefused, HandEdited, ValueUnrepresentable) as error:
+                # It is told in applying.problem. What only a person can mend is not tried again and again.
+                log.warning("the newest revision is not live: %s", error)
             except Exception as error:
                 log.exception("Asterisk could not be brought in step")
                 self._try_later(f"Asterisk could not be brought in step: {error}")
@@ -268,14 +286,20 @@ class Tandem(MultiService):
         has_files = (self.settings.asterisk.config_dir / "current").exists()
         return bool(head) and (live is None or live.revision != head or not has_files or not self._has_applied)
 
+    def _describe_asterisk(self) -> Beside:
+        return Beside(self.settings.asterisk.config_dir, describe_target(self.settings), read_dialplan())
+
+    async def _follow(self, _snapshot: Snapshot) -> None:
+        """What is in step with the live revision but in no file."""
+        self._has_applied = True
+        self.fallback.follow()
+        try:
+            await self._sync_members()
+        except AmiError as error:
+            self._try_later(f"queue members are not in step: {error}")
+
     async def _sync_members(self) -> None:
         await sync_members(self.live.current, self.config_ami.send, cast(Any, self.config_ami.send_list))
-
-    async def _reload(self, module: str) -> None:
-        try:
-            await self.config_ami.send(actions.module_reload(module), timeout_s=RELOAD_TIMEOUT_S)
-        except AmiRefused:
-            log.warning("Asterisk has no module %s: what it would read is not in use", module)
 
 
 def _why(ami: AmiClient) -> str:

@@ -6,6 +6,7 @@ more than the decision itself.
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO, cast
 
 from twisted.application.service import Service
@@ -29,6 +30,8 @@ class DecisionLog(Service):
         self._waiting: list[Decision] = []
         # A bound method of the list: what a call pays is one append.
         self.record = self._waiting.append
+        # Told of each decision when it is written, not while the call waits.
+        self.watch: Callable[[Decision], object] = lambda _: None
         self._loop = LoopingCall(self.flush)
         self._loop.clock = cast(Any, clock)
 
@@ -52,6 +55,7 @@ class DecisionLog(Service):
         self._waiting.clear()
         for decision in decisions:
             self._stories.record_decision(decision)
+            self.watch(decision)
         if log.isEnabledFor(logging.INFO):
             stream = self._stream or sys.stderr
             try:

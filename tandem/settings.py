@@ -139,11 +139,32 @@ class AmiSettings(_Section):
 class AsteriskSettings(_Section):
     """The Asterisk beside us."""
 
+    mode: Literal["guest", "owner"] = Field(
+        "guest", description="guest: its files are its admin's and include ours; owner: whole files are ours."
+    )
+    check: Literal["required", "if-possible", "off"] = Field(
+        "if-possible",
+        description="Whether a throw-away Asterisk must load a change first; it needs namespaces (root, or user namespaces).",
+    )
+    etc_dir: AbsolutePath = Field(Path("/etc/asterisk"), description="Folder of Asterisk's own files.")
+    sip_bind: Annotated[str, StringConstraints(pattern=r"\A[0-9.]{7,15}:[0-9]{1,5}\z")] = Field(
+        "0.0.0.0:5060", description="Where PJSIP listens (UDP); owner mode only."
+    )
+    trunk_transport: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{0,40}\z")] = Field(
+        "", description="Name of the transport for trunks in the admin's pjsip.conf; empty lets PJSIP choose."
+    )
     config_dir: AbsolutePath = Field(
         Path("/etc/asterisk/tandem"), description="Folder of our generated files, which Asterisk's own files include."
     )
     recordings_dir: AbsolutePath = Field(
         Path("/var/spool/asterisk/monitor"), description="Where Asterisk writes recordings, as Asterisk sees it."
+    )
+    cel_file: AbsolutePath = Field(
+        Path("/var/log/asterisk/cel-custom/cel.json"),
+        description="Where cel_custom writes (CHAN_START, ANSWER and HANGUP in JSON): CDRs are made from it.",
+    )
+    cdr_file: AbsolutePath = Field(
+        Path("/var/log/asterisk/cdr-custom/cdr.json"), description="Where cdr_custom writes its JSON."
     )
     agi_url: Annotated[str, StringConstraints(pattern=r"\Aagi://[A-Za-z0-9.:\[\]-]{1,100}\z")] | None = Field(
         None, description="Where Asterisk finds us, without a path; else from fastagi.host and fastagi.port."
@@ -156,6 +177,26 @@ class HttpSettings(_Section):
     socket: AbsolutePath | None = Field(
         None, description="Unix socket of the command line; else control.sock in run_dir."
     )
+    host: Host = Field("127.0.0.1", description="Address to listen on when a port is set.")
+    port: Port | None = Field(None, description="TCP port; without one there is only the unix socket.")
+    allow_remote: bool = Field(
+        False, description="Must be yes when host is not loopback and there is no TLS: tokens would be read on the way."
+    )
+    tls_certificate: AbsolutePath | None = Field(None, description="Certificate chain (PEM); with it, TLS only.")
+    tls_key: AbsolutePath | None = Field(None, description="Its private key (PEM), not readable by others.")
+    max_connections: Annotated[int, Field(ge=10, le=100_000)] = Field(
+        1000, description="Connections at the same time; one more ends the one that is idle longest."
+    )
+
+    @model_validator(mode="after")
+    def _check_remote(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.port is not None and not is_loopback(self.host) and not self.allow_remote and self.tls_key is None:
+            raise ValueError(
+                f"host {self.host} is reached from outside: http.allow_remote must be yes, or give it http.tls_certificate"
+            )
+        return self
 
 
 class LogSettings(_Section):

@@ -1,13 +1,17 @@
 """What confgen must know of the Asterisk beside us, from the settings; never reads Asterisk."""
 
-from confgen.render import RenderTarget
+from confgen.render import RenderTarget, Transport
 from tandem.resources import find_shipped
 from tandem.settings import Settings
 
 
 def describe_target(settings: Settings) -> RenderTarget:
-    """The target of guest mode: the static dialplan is part of each generation, so that it always fits what AstDB and FastAGI say."""
+    """The target of the settings: the static dialplan is part of each generation, so that it always fits what AstDB and FastAGI say."""
+    owner = settings.asterisk.mode == "owner"
     return RenderTarget(
+        mode=settings.asterisk.mode,
+        transports=(Transport(name="udp", bind=settings.asterisk.sip_bind),) if owner else (),
+        trunk_transport="udp" if owner else settings.asterisk.trunk_transport,
         agi_url=settings.agi_url,
         recordings_dir=str(settings.asterisk.recordings_dir),
         dialplan_dir=str(settings.asterisk.config_dir / "current"),

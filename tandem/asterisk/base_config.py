@@ -64,7 +64,7 @@ _CDR_FIELDS = (
     "uniqueid, linkedid, sequence, accountcode, clid, src, dst, dcontext, channel, dstchannel, lastapp, lastdata, "
     "start(int64), answer(int64), end(int64), duration, billsec, disposition, amaflags, userfield"
 )
-_CEL_FIELDS = "eventtype, eventtime(%s), num, exten, channame, uniqueid, linkedid, accountcode, eventextra"
+_CEL_FIELDS = "eventtype, eventtime(%s.%3q), num, exten, channame, uniqueid, linkedid, accountcode, eventextra"
 
 
 def base_config(
@@ -119,7 +119,7 @@ writetimeout = 1000
         "cdr.conf": "[general]\nenable = yes\n",
         "cdr_custom.conf": f"[cdr.json]\nformat = json\nfields = {_CDR_FIELDS}\n",
         "cdr_manager.conf": "[general]\nenabled = yes\n\n[mappings]\nlinkedid => LinkedID\nsequence => Sequence\n",
-        "cel.conf": "[general]\nenable = yes\nevents = ANSWER,HANGUP,LINKEDID_END\n",
+        "cel.conf": "[general]\nenable = yes\nevents = CHAN_START,ANSWER,HANGUP\n",
         "cel_custom.conf": f"[cel.json]\nformat = json\nfields = {_CEL_FIELDS}\n",
         "musiconhold.conf": "[default]\nmode = files\ndirectory = moh\n",
         "indications.conf": "[general]\ncountry = us\n\n[us]\ndescription = United States\nringcadence = 2000,4000\ndial = 350+440\nbusy = 480+620/500,0/500\n"

@@ -74,6 +74,13 @@ def find_asterisk(progress: Progress = lambda _: None) -> AsteriskInstall:
     return AsteriskInstall("/usr/sbin/asterisk", _check_root(root), root)
 
 
+def locate_asterisk() -> AsteriskInstall:
+    """As `find_asterisk`, but never makes one: for a service that must not install anything. Raises `AsteriskUnavailable`."""
+    if shutil.which("asterisk") is None and not (cache_folder() / f"asterisk-{PINNED_MAJOR}").is_dir():
+        raise AsteriskUnavailable("there is no asterisk on the PATH")
+    return find_asterisk()
+
+
 def cache_folder() -> Path:
     """``$TANDEM_CACHE``, else /var/cache/tandem for root, else a folder in the user's cache."""
     chosen = os.environ.get("TANDEM_CACHE")

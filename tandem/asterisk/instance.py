@@ -5,6 +5,7 @@ It never reads or writes the host's /etc/asterisk, and never listens anywhere bu
 
 from __future__ import annotations
 
+import ipaddress
 import resource
 import secrets
 import shutil
@@ -25,6 +26,9 @@ CLI_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 LONGEST_SOCKET_PATH = 107
 """Of a unix socket (unix(7)); Asterisk's is run/asterisk.ctl in our folder."""
+
+NOBODYS_NETWORK = ipaddress.ip_network("198.18.0.0/15")
+"""For benchmarks (RFC 2544), so nobody's carrier is there. Each name has its own address: PJSIP complains of one that matches twice."""
 
 NO_ETHERNET = "No ethernet interface found for seeding global EID. You will have to set it manually.\n"
 """What every asterisk command prints first where there is only a loopback, whatever `entityid` says."""
@@ -59,6 +63,8 @@ class AsteriskInstance:
     ``shared``: more host folders that Asterisk may read and write, at their own paths (they must exist).
     ``verbosity``: of log/full; 0 for load tests.
     ``config``: file name -> text, replacing or adding to `base_config`.
+    ``silent``: its world's network is down, so that it cannot send a packet; its manager cannot be reached then.
+    ``hosts``: names that it finds in its hosts file, each at an address that is nobody's.
 
     Use it as a context manager, or call `start` and `close`. Everything in it dies with this process.
     """
@@ -71,6 +77,8 @@ class AsteriskInstance:
         config: dict[str, str] | None = None,
         shared: Sequence[Path] = (),
         verbosity: int = 3,
+        silent: bool = False,
+        hosts: Sequence[str] = (),
     ) -> None:
         self.install = install
         self._temporary = folder is None
@@ -97,8 +105,8 @@ class AsteriskInstance:
             self.write_config(name, text)
         self._world: World | None = None
         try:
-            self._world = World()
-            self._furnish_world(shared)
+            self._world = World(silent=silent)
+            self._furnish_world(shared, hosts)
         except BaseException:
             self.close()
             raise
@@ -269,9 +277,10 @@ class AsteriskInstance:
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def _furnish_world(self, shared: Sequence[Path]) -> None:
+    def _furnish_world(self, shared: Sequence[Path], names: Sequence[str]) -> None:
         hosts = self.folder / "hosts"
-        hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n::1 localhost\n")
+        lines = (f"{address} {name}\n" for address, name in zip(NOBODYS_NETWORK.hosts(), names, strict=False))
+        hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n::1 localhost\n{''.join(lines)}")
         resolver = self.folder / "resolv.conf"
         resolver.write_text("# no network here, so no name server\n")
         for ours, name in ((hosts, "/etc/hosts"), (resolver, "/etc/resolv.conf")):

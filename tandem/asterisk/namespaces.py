@@ -34,6 +34,7 @@ trap '' CHLD
 read -r outer_pid rest </proc/self/stat
 mount -t proc proc /proc
 if [ "$1" = own-network ]; then ip link set lo up; fi
+if [ "$1" = silent-network ]; then echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind || :; fi
 echo "$outer_pid"
 exec >&-
 read -r end || :
@@ -50,21 +51,23 @@ class World:
     """A mount, network and PID namespace of their own, held by one small process.
 
     The file system inside is the host's (further mounts stay inside); the network has a loopback device only; with
-    ``own_network=False`` it is the host's network. Needs root (or to be started under ``unshare --map-root-user``).
+    ``own_network=False`` it is the host's network. With ``silent=True`` even its loopback stays down: every address can be bound and
+    not one packet can leave a socket. Needs root (or to be started under ``unshare --map-root-user``).
 
     Sockets made by `connect`, `listen` and `udp` belong to *this* process but live in the world's network, so a reactor here can
     serve them. Do not ``fork`` without ``exec`` while one is open: the copy would keep it alive.
     """
 
-    def __init__(self, *, own_network: bool = True) -> None:
+    def __init__(self, *, own_network: bool = True, silent: bool = False) -> None:
         _check_tools(own_network=own_network)
+        network = ("silent-network" if silent else "own-network") if own_network else "host-network"
         self._children: list[subprocess.Popen[Any]] = []
         self._namespaces: list[tuple[int, int]] = []
         kinds = ["--mount", "--pid", *(["--net"] if own_network else [])]
         self._holder = subprocess.Popen(
             [
                 *("unshare", *kinds, "--fork", "--kill-child"),
-                *("sh", "-c", HOLDER, "sh", "own-network" if own_network else "host-network"),
+                *("sh", "-c", HOLDER, "sh", network),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -16,7 +16,7 @@ def calls(screen: Screen, limit: int, as_json: bool) -> None:
     """What was decided for the last calls, and what became of them."""
     settings = screen.load_settings()
     try:
-        answer = ask(settings.control_socket, "GET", f"/calls?limit={limit}")
+        answer = ask(settings.control_socket, "GET", f"/api/v1/decisions?limit={limit}")["items"]
     except NotRunning as error:
         screen.fail(exits.UNREACHABLE, str(error))
     except ControlFailed as error:

@@ -118,7 +118,7 @@ def check_process(settings: "Settings") -> Finding:
     from tandem.cli.control import ControlFailed, NotRunning, ask  # noqa: PLC0415
 
     try:
-        health = ask(settings.control_socket, "GET", "/health", timeout_s=TIMEOUT_S)
+        health = ask(settings.control_socket, "GET", "/api/v1/monitoring/status", timeout_s=TIMEOUT_S)
     except (NotRunning, ControlFailed) as error:
         return Finding("process", False, str(error), "start Tandem (`systemctl start tandem`, or `tandem serve`)")
     if health["reasons"]:

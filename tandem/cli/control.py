@@ -26,11 +26,19 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(socket_path: Path, method: str, path: str, body: bytes | None = None, *, timeout_s: float = 60.0) -> Any:
+def ask(
+    socket_path: Path,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    *,
+    timeout_s: float = 60.0,
+    content_type: str = "application/json",
+) -> Any:
     """The JSON answer. NotRunning when there is no process, ControlFailed with its message when it refuses."""
     connection = _UnixConnection(socket_path, timeout_s)
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, {} if body is None else {"Content-Type": content_type})
         response = connection.getresponse()
         answer = json.loads(response.read())
     except (FileNotFoundError, ConnectionRefusedError) as error:

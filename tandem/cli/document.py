@@ -1,4 +1,4 @@
-"""`tandem import`, `export` and `config`: the PBX document in and out, and what is live; never half of a document."""
+"""`tandem import` and `export`: the PBX document in and out; never half of a document."""
 
 import getpass
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tandem.cli import exits
+from tandem.cli.config import tell_apply
 from tandem.cli.control import ControlFailed, NotRunning, ask
 from tandem.cli.main import Screen
 
@@ -60,7 +61,9 @@ def _import_pbx(screen: Screen, pbx: "Pbx", note: str) -> dict[str, Any]:
             is_running = _is_running(path)
             saved = _save_pbx(screen, pbx, note, alone=not is_running)
         with screen.err.status("applying"):
-            applied = ask(path, "POST", "/apply", timeout_s=APPLY_TIMEOUT_S) if is_running else None
+            applied = (
+                ask(path, "POST", "/api/v1/config/apply", b"{}", timeout_s=APPLY_TIMEOUT_S) if is_running else None
+            )
     except NotRunning as error:
         screen.fail(exits.UNREACHABLE, f"{error}; the document is saved, and applied at the next start")
     except ControlFailed as error:
@@ -107,14 +110,6 @@ def tell_import(report: dict[str, Any]) -> list[str]:
     )
 
 
-def tell_apply(applied: dict[str, Any]) -> list[str]:
-    """What an apply did."""
-    if not applied["reloaded"]:
-        return [f"Revision {applied['revision']} is live; Asterisk's files did not have to change."]
-    written, reloaded = ", ".join(applied["changed"]), ", ".join(applied["reloaded"])
-    return [f"Revision {applied['revision']} is live: {written} written, {reloaded} reloaded."]
-
-
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @click.option("--revision", type=click.IntRange(1), help="An older one; default: the newest.")
@@ -154,27 +149,3 @@ def write_private(path: Path, text: str) -> None:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
-
-
-@click.group()
-def config() -> None:
-    """The configuration of Asterisk."""
-
-
-@config.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.pass_obj
-def apply(screen: Screen, as_json: bool) -> None:
-    """Bring the newest revision into Asterisk."""
-    settings = screen.load_settings()
-    with screen.err.status("applying"):
-        try:
-            applied = ask(settings.control_socket, "POST", "/apply", timeout_s=APPLY_TIMEOUT_S)
-        except NotRunning as error:
-            screen.fail(exits.UNREACHABLE, str(error))
-        except ControlFailed as error:
-            screen.fail(exits.FAILED, str(error))
-    if as_json:
-        screen.write_json(applied)
-    else:
-        screen.say(*tell_apply(applied))

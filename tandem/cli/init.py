@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tandem.cli import exits
+from tandem.cli.host import choose_secret_files, install_host_files, make_secret_files
 from tandem.cli.main import Screen
 
 
@@ -20,8 +21,14 @@ def _parse_setting(_context: click.Context, _parameter: click.Parameter, values:
 
 @click.command()
 @click.option("--set", "values", multiple=True, callback=_parse_setting, metavar="KEY=VALUE", help="A setting's value.")
+@click.option(
+    "--asterisk",
+    "mode",
+    type=click.Choice(["guest", "owner"]),
+    help="Set Asterisk's own files up too: guest adds a marked block to yours, owner writes them whole. Backups are kept.",
+)
 @click.pass_obj
-def init(screen: Screen, values: dict[str, str]) -> None:
+def init(screen: Screen, values: dict[str, str], mode: str | None) -> None:
     """Make a settings file with every setting explained, the database, and the first admin token.
 
     What is there already stays as it is, so this can be run again.
@@ -31,7 +38,11 @@ def init(screen: Screen, values: dict[str, str]) -> None:
     path = screen.settings_path or Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if mode is not None and not path.exists():
+            values = choose_secret_files(path, {"asterisk.mode": mode, **values})
         write_settings_template(path, values)
+        if mode is not None:
+            make_secret_files(values)
         screen.say(f"Settings: {path}")
         is_new = True
     except FileExistsError:
@@ -50,6 +61,8 @@ def init(screen: Screen, values: dict[str, str]) -> None:
         if isinstance(error, OSError):
             screen.fail(exits.FAILED, f"{error.filename}: {error.strerror}")
         raise
+    if mode is not None:
+        install_host_files(screen, screen.load_settings())
 
 
 def _make_database(screen: Screen) -> None:

@@ -66,15 +66,16 @@ def main(context: click.Context, settings_path: Path | None) -> None:
 
 def register() -> None:
     """Adds the commands; one module each group of them."""
-    from tandem.cli import calls, check, document, init, route, serve  # noqa: PLC0415
+    from tandem.cli import calls, check, config, document, host, init, route, serve  # noqa: PLC0415
 
     for command in (
         serve.serve,
         init.init,
+        host.uninstall,
         check.check,
         document.import_,
         document.export,
-        document.config,
+        config.config,
         route.route,
         calls.calls,
     ):

@@ -12,6 +12,8 @@ CONTEXT_FROM_ENDPOINT: Final = "tandem-from-endpoint"
 CONTEXT_ENTER: Final = "tandem-enter"
 CONTEXT_RECORD: Final = "tandem-record"
 CONTEXT_FALLBACK: Final = "tandem-fallback"
+CONTEXT_ORIGINATED: Final = "tandem-originated"
+CONTEXT_QUEUE_FIRST: Final = "tandem-queue-first"
 VOICEMAIL_CONTEXT: Final = "tandem"
 
 # Globals, written by confgen into extensions.conf; all but the first two may be empty.
@@ -31,6 +33,8 @@ VARIABLE_CALLER: Final = "TANDEM_CALLER"
 VARIABLE_PERMISSIONS: Final = "TANDEM_PERMISSIONS"  # set_var of an endpoint: internal-national-international
 VARIABLE_RECORDING: Final = "TANDEM_RECORDING"  # no | yes | until-queue, once recording was decided
 VARIABLE_TRUNK: Final = "TANDEM_TRUNK"  # the trunk that a call came from
+VARIABLE_QUEUE_FIRST: Final = "TANDEM_QUEUE_FIRST"  # the queue whose members are called first
+VARIABLE_JUMP: Final = "TANDEM_JUMP"  # where a call that we placed goes once it is answered
 
 # AstDB: family/key = value, made by tandem.domain.last_known. Keys of numbers are tandem.domain.numbers.normalise_number's; `/` inside
 # a key separates a name from what is kept about it, since a name cannot hold one.

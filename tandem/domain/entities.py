@@ -43,6 +43,12 @@ def _refuse_parent(value: str) -> str:
     return value
 
 
+def _refuse_ours(value: str) -> str:
+    if value.startswith("TANDEM_"):
+        raise ValueError("must not begin with TANDEM_: those are our own")
+    return value
+
+
 def _check_port(value: str) -> str:
     _, colon, port = value.partition(":")
     if colon and not 0 < int(port) < 65536:
@@ -83,7 +89,8 @@ def _name_hangup(value: object) -> object:
 def _spread_days(value: object) -> object:
     """Lets a document say `mon-fri`, `sat` or `mon, wed`; a range may pass Sunday."""
     if not isinstance(value, str):
-        return value
+        # Strict JSON takes a list for a tuple only where it sees it itself.
+        return tuple(value) if isinstance(value, list) else value
     days: list[str] = []
     for part in value.replace(" ", "").split(","):
         first, dash, last = part.partition("-")
@@ -182,6 +189,11 @@ ContextExten = Annotated[
 ]
 ContextName = Annotated[
     str, _matches("[A-Za-z0-9_-]{1,79}", "must be a context's name: letters, digits, dashes and underscores")
+]
+VariableName = Annotated[
+    str,
+    _matches("[A-Z][A-Z0-9_]{2,39}", "must be 3 to 40 capitals, digits or underscores and begin with a letter"),
+    AfterValidator(_refuse_ours),
 ]
 SipUser = Annotated[str, _matches("[A-Za-z0-9_.+-]{1,60}", "must be 1 to 60 letters, digits or the signs _ . + -")]
 CallerIdCleanup = Annotated[
@@ -511,6 +523,8 @@ class General:
     # Dialled by endpoints to hear their messages.
     voicemail_number: PhoneNumber = "*97"
     allowed_contexts: tuple[ContextName, ...] = ()
+    # Channel variables that whoever places a call may set; the dialplan must treat them as a stranger's.
+    allowed_variables: tuple[VariableName, ...] = ()
     blocked_callers: tuple[CallerPattern, ...] = ()
 
 

@@ -9,6 +9,7 @@ it: calls are routed from the snapshot.
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -52,6 +53,8 @@ class Store:
         self._writer: ThreadPool | None = None
         self._reader: ThreadPool | None = None
         self._trigger: Any = None
+        # Told of each piece of work in a thread, which it was ("writer", "reader") and how long it took, in that thread.
+        self.watch: Callable[[str, float], object] = lambda _thread, _took_s: None
 
     def migrate(self, *, create: bool = True) -> list[str]:
         """Creates the database or brings it to this version, under the lock; the names of the migrations that were applied."""
@@ -137,11 +140,17 @@ class Store:
             self._trigger = cast("Any", reactor).addSystemEventTrigger("during", "shutdown", self.stop)
         return pool
 
-    @staticmethod
-    def _defer(pool: ThreadPool, work: Callable[[], T]) -> "Deferred[T]":
+    def _defer(self, pool: ThreadPool, work: Callable[[], T]) -> "Deferred[T]":
         from twisted.internet import reactor  # noqa: PLC0415 - the application chooses the reactor before
 
-        return deferToThreadPool(reactor, pool, work)
+        def timed() -> T:
+            started_at = time.perf_counter()
+            try:
+                return work()
+            finally:
+                self.watch(str(pool.name).removeprefix("tandem-store-"), time.perf_counter() - started_at)
+
+        return deferToThreadPool(reactor, pool, timed)
 
     def _perform(
         self,

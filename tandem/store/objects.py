@@ -13,7 +13,7 @@ from typing import Any
 
 import peewee
 
-from tandem.domain.entities import COLLECTIONS, General, Pbx
+from tandem.domain.entities import COLLECTIONS, Entity, General, Pbx
 from tandem.store.bodies import GENERAL, decode_body, encode_body
 from tandem.store.revisions import load_head
 from tandem.store.tables import RevisionRow
@@ -34,6 +34,14 @@ class Saved:
     def is_new(self) -> bool:
         """Whether there was anything to save."""
         return bool(self.added or self.changed or self.removed)
+
+
+class HeadMoved(Exception):
+    """Somebody else made a revision since `expected` was read."""
+
+    def __init__(self, expected: int, head: int) -> None:
+        super().__init__(f"revision {expected} is no longer the newest: {head} is")
+        self.expected, self.head = expected, head
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,71 @@ def save_pbx(db: peewee.SqliteDatabase, pbx: Pbx, *, author: str, note: str, at:
     return Saved(revision, saved.added, saved.changed, saved.removed)
 
 
+def save_object(
+    db: peewee.SqliteDatabase, entity: Entity | General, *, expected: int, author: str, note: str, at: datetime
+) -> Saved:
+    """A new head with this object as it is here, new or changed; the same again is no new revision.
+
+    `expected` is the revision by which the object was checked: HeadMoved if it is not the head any more.
+    """
+    collection, key = _place_of(entity)
+    return _save_edit(db, collection, key, encode_body(entity), expected=expected, author=author, note=note, at=at)
+
+
+def delete_object(
+    db: peewee.SqliteDatabase, collection: str, key: str, *, expected: int, author: str, note: str, at: datetime
+) -> Saved:
+    """A new head without an object; KeyError if the head has none of that name, HeadMoved as `save_object`."""
+    return _save_edit(db, collection, key, None, expected=expected, author=author, note=note, at=at)
+
+
+def _save_edit(
+    db: peewee.SqliteDatabase,
+    collection: str,
+    key: str,
+    body: str | None,
+    *,
+    expected: int,
+    author: str,
+    note: str,
+    at: datetime,
+) -> Saved:
+    head = load_head(db)
+    if head != expected:
+        raise HeadMoved(expected, head)
+    name = (collection, key)
+    row = db.execute_sql("SELECT body FROM objects WHERE collection = ? AND key = ? AND until IS NULL", name).fetchone()
+    if row is None and body is None:
+        raise KeyError(key)
+    if row is not None and row[0] == body:
+        return Saved(head, 0, 0, 0)
+    saved = Saved(head + 1, int(row is None), int(row is not None and body is not None), int(body is None))
+    RevisionRow.insert(
+        number=saved.revision,
+        created_at=at,
+        author=author,
+        note=note,
+        added=saved.added,
+        changed=saved.changed,
+        removed=saved.removed,
+    ).execute(db)
+    db.execute_sql(
+        "UPDATE objects SET until = ? WHERE collection = ? AND key = ? AND until IS NULL", (saved.revision, *name)
+    )
+    if body is not None:
+        db.execute_sql(
+            "INSERT INTO objects (collection, key, since, body) VALUES (?, ?, ?, ?)", (*name, saved.revision, body)
+        )
+    return saved
+
+
+def _place_of(entity: Entity | General) -> tuple[str, str]:
+    if isinstance(entity, General):
+        return GENERAL, ""
+    collection = next(name for name, (kind, _) in COLLECTIONS.items() if type(entity) is kind)
+    return collection, getattr(entity, COLLECTIONS[collection][1])
+
+
 def load_pbx(db: peewee.SqliteDatabase, revision: int | None = None) -> Pbx:
     """The PBX at a revision, or at the head; an empty one before the first. KeyError for a revision that does not exist."""
     head = load_head(db)
@@ -133,10 +206,13 @@ def load_changes(db: peewee.SqliteDatabase, before: int, after: int, limit: int)
         "SELECT collection, key FROM objects WHERE since > :low AND since <= :high UNION "
         "SELECT collection, key FROM objects WHERE until > :low AND until <= :high LIMIT :limit) AS named "
         "LEFT JOIN objects AS o ON o.collection = named.collection AND o.key = named.key "
-        "AND o.since <= :revision AND (o.until IS NULL OR o.until > :revision)"
+        "AND o.since <= :revision AND (o.until IS NULL OR o.until > :revision) "
+        # What came and went in between is in neither.
+        "WHERE o.body IS NOT NULL OR EXISTS (SELECT 1 FROM objects AS old WHERE old.collection = named.collection "
+        "AND old.key = named.key AND old.since <= :before AND (old.until IS NULL OR old.until > :before))"
     )
     low, high = sorted((before, after))
-    values = {"low": low, "high": high, "revision": after, "limit": limit}
+    values = {"low": low, "high": high, "revision": after, "before": before, "limit": limit}
     return [Change(*row) for row in db.execute_sql(sql, values).fetchall()]
 
 

@@ -76,9 +76,67 @@ class TokenRow(Model):
     created_at = UtcField()
     last_used_at = UtcField(null=True)
     expires_at = UtcField(null=True)
+    user = TextField(null=True)
 
     class Meta:  # noqa: D106 - peewee's way to name a table
         table_name = "tokens"
 
 
-TABLES = (RevisionRow, ObjectRow, LiveRow, TokenRow)
+class UserRow(Model):
+    """Someone who may log in."""
+
+    name = TextField(primary_key=True)
+    password = TextField()
+    role = TextField()
+    created_at = UtcField()
+    last_login_at = UtcField(null=True)
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "users"
+
+
+class LoginFailureRow(Model):
+    """Wrong passwords for a name, whether anybody has it or not."""
+
+    name = TextField(primary_key=True)
+    failures = IntegerField()
+    last_at = UtcField()
+    locked_until = UtcField(null=True)
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "login_failures"
+
+
+class AuditRow(Model):
+    """A change that somebody made."""
+
+    id = IntegerField(primary_key=True)
+    at = UtcField()
+    who = TextField()
+    source = TextField()
+    action = TextField()
+    target = TextField()
+    revision = IntegerField(null=True)
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "audit"
+
+
+class AnswerRow(Model):
+    """What a request with an Idempotency-Key was answered."""
+
+    scope = TextField()
+    route = TextField()
+    key = TextField()
+    digest = BlobField()
+    created_at = UtcField()
+    status = IntegerField()
+    headers = TextField()
+    body = BlobField()
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "answers"
+        primary_key = CompositeKey("scope", "route", "key")
+
+
+TABLES = (RevisionRow, ObjectRow, LiveRow, TokenRow, UserRow, LoginFailureRow, AuditRow, AnswerRow)

@@ -24,7 +24,7 @@ _USE_NOTED_EVERY: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token. permissions: `calls/create`, `dids/*`, `*`."""
+    """What is known of a token. permissions: `calls/create`, `dids/*`, `*`. user: whose login made it, None for one made by hand."""
 
     id: int
     name: str
@@ -32,6 +32,18 @@ class Token:
     created_at: datetime
     last_used_at: datetime | None
     expires_at: datetime | None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A token and the hash that proves it, for whoever must verify without SQL."""
+
+    token: Token
+    digest: bytes
+
+    def __repr__(self) -> str:
+        return f"TokenKey({self.token!r}, digest=…)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,7 @@ def create_token(
     permissions: tuple[str, ...],
     at: datetime,
     expires_at: datetime | None = None,
+    user: str | None = None,
 ) -> NewToken:
     """A new token; ValueError naming the field for a bad name, an unknown form of permission, none at all, or an end in the past."""
     if not 0 < len(name) <= 80 or not name.isprintable():
@@ -70,8 +83,9 @@ def create_token(
         permissions=json.dumps(permissions),
         created_at=at,
         expires_at=expires_at,
+        user=user,
     ).execute(db)
-    return NewToken(Token(row_id, name, permissions, at, None, expires_at), f"tandem_{row_id}_{random}")
+    return NewToken(Token(row_id, name, permissions, at, None, expires_at, user), f"tandem_{row_id}_{random}")
 
 
 def verify_token(db: peewee.SqliteDatabase, secret: str, at: datetime) -> Token | None:
@@ -97,6 +111,24 @@ def load_tokens(db: peewee.SqliteDatabase) -> list[Token]:
     return [_read_token(row) for row in TokenRow.select().order_by(TokenRow.id).tuples().execute(db)]
 
 
+def load_token_keys(db: peewee.SqliteDatabase) -> list[TokenKey]:
+    """All tokens with their hashes."""
+    return [TokenKey(_read_token(row), bytes(row[2])) for row in TokenRow.select().tuples().execute(db)]
+
+
+def split_secret(secret: str) -> tuple[int, bytes] | None:
+    """(id, hash) of something that looks like a token; None for anything else."""
+    match = _TOKEN.fullmatch(secret)
+    return None if match is None else (int(match[1]), _digest(match[2]))
+
+
+def record_token_uses(db: peewee.SqliteDatabase, uses: dict[int, datetime], now: datetime) -> None:
+    """Notes when tokens were used last; logins that ended are taken away."""
+    for token_id, at in uses.items():
+        TokenRow.update(last_used_at=at).where(TokenRow.id == token_id).execute(db)
+    TokenRow.delete().where(TokenRow.user.is_null(False), TokenRow.expires_at < now).execute(db)
+
+
 def delete_token(db: peewee.SqliteDatabase, token_id: int) -> bool:
     """Takes a token away at once; whether there was one."""
     return bool(TokenRow.delete().where(TokenRow.id == token_id).execute(db))
@@ -106,6 +138,6 @@ def _digest(random: str) -> bytes:
     return hashlib.sha256(bytes.fromhex(random)).digest()
 
 
-def _read_token(row: tuple[int, str, bytes, str, datetime, datetime | None, datetime | None]) -> Token:
-    row_id, name, _, permissions, created_at, last_used_at, expires_at = row
-    return Token(row_id, name, tuple(json.loads(permissions)), created_at, last_used_at, expires_at)
+def _read_token(row: tuple[int, str, bytes, str, datetime, datetime | None, datetime | None, str | None]) -> Token:
+    row_id, name, _, permissions, created_at, last_used_at, expires_at, user = row
+    return Token(row_id, name, tuple(json.loads(permissions)), created_at, last_used_at, expires_at, user)

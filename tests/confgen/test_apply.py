@@ -8,10 +8,17 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import TestCase
 
-from confgen.apply import HandEdited, apply_snapshot
-from confgen.generations import linked_generation, list_generations, read_generation
+from confgen.apply import Steps, apply_snapshot, plan_snapshot
+from confgen.generations import (
+    linked_generation,
+    list_generations,
+    read_generation,
+    switch_link,
+    write_generation,
+)
 from confgen.render import RenderTarget
 from confgen.values import ValueUnrepresentable
+from tandem.domain.changes import ApplyBusy, ApplyRefused, Complaint, HandEdited
 from tandem.domain.entities import Endpoint, HangupDestination, Pbx, Queue
 from tandem.domain.snapshot import build_snapshot
 
@@ -115,28 +122,73 @@ class ApplyTest(TestCase):
 
     async def test_crash_while_reloading(self):
         first = await self.apply(PBX, 1)
-        hanging = Deferred()
-        apply = ensureDeferred(
-            apply_snapshot(
-                build_snapshot(2, OTHER_QUEUE),
-                TARGET,
-                self.folder,
-                lambda module: self.reloaded.append(module) or hanging,
-            )
-        )
-        while "app_queue.so" not in self.reloaded or len(self.reloaded) < 5:
-            if apply.called or self.links()[0] != first.generation:
-                break
-            await self.pause()
-        # The process dies here: the link is switched, nothing is confirmed.
-        new = self.links()[0]
-        assert new != first.generation
-        assert self.links()[1] == first.generation
+        # Killed after the switch and before the confirmation: the link is new, and nothing says that Asterisk has read it.
+        plan = plan_snapshot(build_snapshot(2, OTHER_QUEUE), TARGET, self.folder).plan
+        new = write_generation(self.folder, 2, plan.files)
+        switch_link(self.folder, "current", new)
+        assert self.links() == (new, first.generation)
         await self.apply(OTHER_QUEUE, 2)
         assert self.reloaded == ["app_queue.so"]
         assert self.links() == (new, new)
+
+    async def test_two_at_once(self):
+        """The second of two processes is told, and touches nothing; here the first is this one."""
+        hanging = Deferred()
+        first = ensureDeferred(apply_snapshot(build_snapshot(1, PBX), TARGET, self.folder, lambda module: hanging))
+        while linked_generation(self.folder, "current") is None:
+            await self.pause()
+        with pytest.raises(ApplyBusy):
+            await self.apply(OTHER_QUEUE, 2)
+        assert self.reloaded == []
         hanging.callback(None)
-        await apply
+        await first
+        await self.apply(OTHER_QUEUE, 2)
+
+    async def test_checked_before_anything_is_written(self):
+        await self.apply(PBX, 1)
+        before = {path: path.lstat().st_ctime_ns for path in self.folder.rglob("*")}
+        asked = []
+
+        async def refuse(touched):
+            asked.append(touched)
+            raise ApplyRefused("check", (Complaint("queues.q", "weight", "is wrong"),))
+
+        self.reloaded.clear()
+        steps = Steps(self.reload, check=refuse)
+        with pytest.raises(ApplyRefused, match=r"queues\.q\.weight: is wrong"):
+            await apply_snapshot(build_snapshot(2, OTHER_QUEUE), TARGET, self.folder, steps)
+        assert [touched.queues for touched in asked] == [{"q"}]
+        assert self.reloaded == []
+        assert {path: path.lstat().st_ctime_ns for path in self.folder.rglob("*")} == before
+
+    async def test_what_the_live_one_does_not_have_is_taken_back(self):
+        first = await self.apply(PBX, 1)
+        seen = []
+
+        async def differ(expected):
+            seen.append(expected)
+            return (Complaint("queues.q", "weight", "must be 5, and Asterisk has 0"),)
+
+        self.reloaded.clear()
+        with pytest.raises(ApplyRefused, match="taken back") as caught:
+            await apply_snapshot(build_snapshot(2, OTHER_QUEUE), TARGET, self.folder, Steps(self.reload, verify=differ))
+        assert caught.value.stage == "live"
+        assert seen[0].queues["q"].get("weight") == "5"
+        assert self.reloaded == ["app_queue.so", "app_queue.so"]  # there, and back
+        assert "weight = 0" in self.seen.files["queues.conf"]
+        assert self.links() == (first.generation, first.generation)
+
+    async def test_a_first_apply_that_fails_leaves_nothing_to_read(self):
+        async def differ(expected):
+            return (Complaint("queues.q", "", "Asterisk does not have it"),)
+
+        async def reload(module):
+            self.reloaded.append(module)
+
+        with pytest.raises(ApplyRefused):
+            await apply_snapshot(build_snapshot(1, PBX), TARGET, self.folder, Steps(reload, verify=differ))
+        assert self.links() == (None, None)
+        assert self.reloaded == ALL_MODULES * 2
 
     async def test_hand_edit_stops_it(self):
         first = await self.apply(PBX, 1)

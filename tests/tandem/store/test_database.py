@@ -16,6 +16,7 @@ from tandem.store import schema
 from tandem.store.database import Store, attach_store, open_store
 from tandem.store.errors import StoreBusy, StoreError
 from tandem.store.lock import StoreLock
+from tandem.store.schema import latest_version
 from tandem.store.tables import TABLES, RevisionRow, UtcField, format_time
 
 
@@ -137,7 +138,9 @@ class TestMigrations:
             database.execute("PRAGMA user_version = 99")
         before = path.read_bytes()
         for work in (lambda: open_store(path), lambda: Store(path).run_now(count_rows)):
-            assert "its schema is version 99, and this Tandem knows 1; use the newer Tandem" in str(refused(work))
+            assert f"its schema is version 99, and this Tandem knows {latest_version()}; use the newer Tandem" in str(
+                refused(work)
+            )
         assert path.read_bytes() == before
 
     def test_an_older_schema_is_not_used_without_migrating(self, tmp_path: Path, next_version: Path) -> None:

@@ -1,0 +1,196 @@
+"""Who asks, and whether they may: tokens, passwords and their limits; never keeps a secret and never waits for SQL on a request.
+
+Tokens are verified from memory: the reactor must be able to refuse a request before it reads a body. Only this process changes
+them (it holds the database's lock), and whatever does so calls `load`.
+"""
+
+import hmac
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.threads import deferToThread
+
+from api.errors import Refused
+from tandem.store.database import Store
+from tandem.store.errors import StoreError
+from tandem.store.tokens import TokenKey, load_token_keys, record_token_uses, split_secret
+from tandem.store.users import Role, User, load_lock, load_password_hash, record_failure, record_login
+
+log = logging.getLogger(__name__)
+
+EVERYTHING: Final = "*"
+# What a role may do. People with the role user see what there is and place calls; secrets are shown to nobody.
+ROLES: Final[dict[Role, tuple[str, ...]]] = {
+    "admin": (EVERYTHING,),
+    "user": (
+        "session/delete",
+        "calls/read",
+        "calls/create",
+        "calls/delete",
+        "decisions/read",
+        "calls/national",
+        "cdrs/read",
+        "monitoring/read",
+        "events/read",
+        "routes/explain",
+        *(f"{group}/read" for group in ("dids", "queues", "menus", "schedules", "announcements", "endpoints")),
+    ),
+}
+
+LOGINS_PER_MINUTE: Final = 10
+MAX_SOURCES: Final = 10_000
+# Each takes 64 MiB and a core for 50 ms.
+PARALLEL_HASHES: Final = 2
+MAX_WAITING_LOGINS: Final = 20
+MAX_PASSWORD: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket."""
+
+    name: str
+    scope: str
+    permissions: tuple[str, ...]
+    token_id: int | None = None
+    user: str | None = None
+
+    def may(self, permission: str) -> bool:
+        """Whether one of the permissions covers this one, which may itself be `group/*` or `*`."""
+        return covers(self.permissions, permission)
+
+
+SOCKET: Final = Principal("control socket", "socket", (EVERYTHING,))
+
+
+def covers(held: Iterable[str], wanted: str) -> bool:
+    """Whether what is held includes what is wanted."""
+    group = wanted.partition("/")[0]
+    return any(one in (EVERYTHING, wanted, f"{group}/*") for one in held)
+
+
+class Authority:
+    """Knows the tokens, and notes their use now and then."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._store = store
+        self._now = now
+        self._keys: dict[int, TokenKey] | None = None
+        self._uses: dict[int, datetime] = {}
+
+    async def load(self) -> None:
+        """Reads the tokens; StoreError leaves those known before."""
+        self._keys = {key.token.id: key for key in await self._store.read(load_token_keys)}
+
+    async def flush(self) -> None:
+        """Notes the uses since the last time, and tries again to read tokens that could not be read."""
+        try:
+            if self._keys is None:
+                await self.load()
+            uses, self._uses = self._uses, {}
+            if uses:
+                await self._store.run(record_token_uses, uses, self._now())
+        except StoreError as error:
+            log.warning("tokens: %s", error)
+
+    def identify(self, authorization: bytes | None) -> Principal:
+        """Whose token the header `Authorization` has. Refused 401 for none or a wrong one, 503 while they could not be read."""
+        if authorization is None:
+            raise refuse_unknown("a token is needed: `Authorization: Bearer tandem_…`")
+        scheme, _, secret = authorization.decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer" or (found := split_secret(secret.strip())) is None:
+            raise refuse_unknown("the header Authorization holds no token of ours")
+        if self._keys is None:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be read, so no token can be verified")
+        token_id, digest = found
+        key = self._keys.get(token_id)
+        # An unknown id takes the same way, so that time does not tell which ids there are.
+        matches = hmac.compare_digest(digest, key.digest if key is not None else bytes(32))
+        now = self._now()
+        if key is None or not matches or (key.token.expires_at is not None and key.token.expires_at <= now):
+            raise refuse_unknown("this token is unknown, deleted or expired")
+        self._uses[token_id] = now
+        token = key.token
+        name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
+        return Principal(name, f"token {token.id}", token.permissions, token.id, token.user)
+
+
+def refuse_unknown(message: str) -> Refused:
+    """401, with what would help."""
+    return Refused(HTTPStatus.UNAUTHORIZED, message, headers=(("www-authenticate", 'Bearer realm="tandem"'),))
+
+
+def refuse_busy(message: str, retry_s: int) -> Refused:
+    """429, with when to come back."""
+    return Refused(HTTPStatus.TOO_MANY_REQUESTS, message, headers=(("retry-after", str(max(1, retry_s))),))
+
+
+class Logins:
+    """Passwords: hashed in threads, few at a time, limited by address and by name."""
+
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        hasher: PasswordHasher | None = None,
+    ) -> None:
+        self._store = store
+        self._now = now
+        self._hasher = hasher or PasswordHasher()
+        # What a name that nobody has is verified against, so that it takes as long.
+        self._nobody = self._hasher.hash("nobody has this password")
+        self._hashing = DeferredSemaphore(PARALLEL_HASHES)
+        self._sources: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    async def hash(self, password: str) -> str:
+        """The argon2id hash of a new password."""
+        hashed: str = await self._in_thread(self._hasher.hash, password)
+        return hashed
+
+    async def log_in(self, name: str, password: str, source: str) -> User:
+        """Who has this name and password. Refused 401 (which of the two was wrong is not told), 429 while locked or too fast."""
+        self._limit(source)
+        now = self._now()
+        locked_until = await self._store.read(load_lock, name, now)
+        if locked_until is not None:
+            raise refuse_busy("too many wrong passwords for this name", int((locked_until - now).total_seconds()))
+        hashed = await self._store.read(load_password_hash, name)
+        matches = await self._in_thread(self._verify, hashed or self._nobody, password)
+        if hashed is not None and matches:
+            user = await self._store.run(record_login, name, self._now())
+            if user is not None:
+                return user
+        await self._store.run(record_failure, name, self._now())
+        log.warning("failed login from %s", source)
+        raise refuse_unknown("name or password is wrong")
+
+    def _verify(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(hashed, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _limit(self, source: str) -> None:
+        """A bucket of LOGINS_PER_MINUTE for each address."""
+        now = self._now().timestamp()
+        left, at = self._sources.pop(source, (float(LOGINS_PER_MINUTE), now))
+        left = min(float(LOGINS_PER_MINUTE), left + (now - at) * LOGINS_PER_MINUTE / 60)
+        self._sources[source] = (max(0.0, left - 1), now)
+        if len(self._sources) > MAX_SOURCES:
+            self._sources.popitem(last=False)
+        if left < 1:
+            raise refuse_busy("too many logins from this address", 60 // LOGINS_PER_MINUTE)
+
+    async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
+        if len(self._hashing.waiting) >= MAX_WAITING_LOGINS:
+            raise refuse_busy("too many logins at once", 5)
+        running: Deferred[Any] = self._hashing.run(deferToThread, work, *args)
+        return await running

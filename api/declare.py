@@ -1,0 +1,181 @@
+"""How a route is declared: method, path, permission, query, body and answer, once; validation and OpenAPI both come from this."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final, Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from api.errors import Refused, refuse_fields
+from tandem.domain.entities import DESTINATION_TAG
+from tandem.domain.problems import describe_errors
+
+PREFIX: Final = "/api/v1"
+MAX_BODY: Final = 1024 * 1024
+# What a request that needs no body may still send.
+MAX_IDLE_BODY: Final = 64 * 1024
+MAX_DEPTH: Final = 30
+JSON: Final = "application/json"
+
+T = TypeVar("T")
+
+
+class Frozen(BaseModel):
+    """What every body, query and answer of our own is: nothing unknown, nothing changed later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Page(Frozen, Generic[T]):
+    """Some of a list: `total` is how many there are, `offset` where this part begins."""
+
+    items: tuple[T, ...]
+    total: int
+    offset: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request brings. `optional`: none at all means the defaults. `read` turns the parsed JSON into the value."""
+
+    kind: Any
+    read: Callable[[Any], Any]
+    schema: Callable[[dict[str, Any]], dict[str, Any]] = lambda schema: schema
+    optional: bool = False
+    name: str = ""
+    media_type: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a route answers: a type, and what is changed in its JSON schema (secrets are left out, say)."""
+
+    kind: Any
+    schema: Callable[[dict[str, Any]], dict[str, Any]] = lambda schema: schema
+    name: str = ""
+    media_type: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a handler answers. value: what orjson can write, or bytes as they are; kept: instead of it, what may be kept on disk."""
+
+    value: Any = None
+    status: int = HTTPStatus.OK
+    headers: tuple[tuple[str, str], ...] = ()
+    media_type: str = JSON
+    kept: Any = None
+
+    def encode(self) -> bytes:
+        """The body."""
+        if isinstance(self.value, bytes):
+            return self.value
+        return b"" if self.status == HTTPStatus.NO_CONTENT else orjson.dumps(self.value, default=_encode_more)
+
+
+# A handler that has written its answer itself returns None.
+Handler = Callable[[Any, Any], Awaitable[Reply | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One route. path: below the root, with `{name}` for what varies; permission: None for everybody, without a token."""
+
+    method: str
+    path: str
+    permission: str | None
+    summary: str
+    handler: Handler
+    tag: str
+    operation: str
+    query: type[BaseModel] | None = None
+    body: Body | None = None
+    answer: Shown | None = None
+    status: int = HTTPStatus.OK
+    raises: tuple[HTTPStatus, ...] = ()
+    max_body: int = MAX_BODY
+    etag: bool = False
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """What varies in the path."""
+        return tuple(re.findall(r"\{(\w+)\}", self.path))
+
+    @property
+    def rule(self) -> str:
+        """The path as werkzeug writes it."""
+        return self.path.replace("{", "<").replace("}", ">")
+
+    @property
+    def body_limit(self) -> int:
+        """How many bytes a body may have."""
+        return self.max_body if self.body is not None else min(MAX_IDLE_BODY, self.max_body)
+
+
+def model_body(kind: Any, *, optional: bool = False) -> Body:
+    """A body of our own model, strict: JSON has types."""
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    return Body(kind=kind, read=lambda value: validate(adapter, kind, value), optional=optional)
+
+
+def validate(adapter: TypeAdapter[T], kind: type, value: Any) -> T:
+    """`value` (parsed JSON) as the model; Refused 422 naming each field and its rule."""
+    try:
+        return adapter.validate_json(orjson.dumps(value), strict=True)
+    except ValidationError as error:
+        raise refuse_fields(_tell_errors(error, kind)) from None
+
+
+def read_query(kind: type[BaseModel], given: Mapping[str, str]) -> Any:
+    """The query as its model; texts are converted. Refused 422 naming each parameter and its rule."""
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise refuse_fields(_tell_errors(error, kind)) from None
+
+
+def _tell_errors(error: ValidationError, kind: type) -> tuple[tuple[str, str], ...]:
+    if not issubclass(kind, BaseModel):
+        return tuple((problem.path, problem.message) for problem in describe_errors(error, root=kind))
+    return tuple(
+        (
+            ".".join(step for step in map(str, found["loc"]) if not step.startswith(DESTINATION_TAG)),
+            _RULES.get(found["type"], found["msg"].removeprefix("Value error, ")),
+        )
+        for found in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+
+
+_RULES: Final = {"extra_forbidden": "is not known here", "missing": "is missing"}
+
+
+def parse_json(raw: bytes) -> Any:
+    """The JSON of a body; Refused 400 if it is none, or too deep for anybody to mean it."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
+    if _is_deeper(value, MAX_DEPTH):
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is nested more than {MAX_DEPTH} deep")
+    return value
+
+
+def _is_deeper(value: Any, left: int) -> bool:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return False
+    return left == 0 or any(_is_deeper(part, left - 1) for part in value)
+
+
+def _encode_more(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple | frozenset | set):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} cannot be answered")

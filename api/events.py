@@ -1,0 +1,135 @@
+"""Server-sent events: each encoded once, sent to all in batches, bounded for each client; never waits for a slow one."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import orjson
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer  # type: ignore[import-untyped]
+
+from tandem.ami.connection import Clock
+
+FLUSH_EVERY_S: Final = 0.05
+HEARTBEAT_S: Final = 15.0
+MAX_CLIENTS: Final = 200
+# What waits for a client that reads slowly; older events go first, and the client is told how many.
+MAX_WAITING_BYTES: Final = 256 * 1024
+# A flush holds so many events at most.
+MAX_BATCH: Final = 2000
+
+
+@implementer(IPushProducer)
+class EventClient:
+    """One listener. `kinds`: which events it wants; empty means all."""
+
+    def __init__(self, request: Any, kinds: frozenset[str]) -> None:
+        self.kinds = kinds
+        self.lost = 0
+        self._request = request
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._waiting_bytes = 0
+        self._paused = False
+        self._told_lost = 0
+
+    def send(self, chunk: bytes, count: int) -> None:
+        """Writes now, or keeps for when the client reads again."""
+        if not self._paused:
+            self._request.write(chunk)
+            return
+        self._waiting.append((chunk, count))
+        self._waiting_bytes += len(chunk)
+        while self._waiting_bytes > MAX_WAITING_BYTES and self._waiting:
+            dropped, lost = self._waiting.popleft()
+            self._waiting_bytes -= len(dropped)
+            self.lost += lost
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        """The client reads slower than we write."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        """It reads again."""
+        self._paused = False
+        if self.lost > self._told_lost:
+            told = orjson.dumps({"lost": self.lost - self._told_lost})
+            self._told_lost = self.lost
+            self._request.write(b"event: lost\ndata: " + told + b"\n\n")
+        while self._waiting and not self._paused:
+            chunk, _ = self._waiting.popleft()
+            self._waiting_bytes -= len(chunk)
+            self._request.write(chunk)
+
+    def stopProducing(self) -> None:  # noqa: N802
+        """Gone; the hub hears of it too."""
+        self._paused = True
+        self._waiting.clear()
+
+
+class EventHub:
+    """Takes events and hands them out."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._clients: set[EventClient] = set()
+        self._batch: list[tuple[str, bytes]] = []
+        self._flushing: Any = None
+        self._heartbeat: Any = None
+        self.dropped = 0
+        self._next_id = 0
+
+    @property
+    def clients(self) -> int:
+        """How many listen."""
+        return len(self._clients)
+
+    def publish(self, kind: str, value: Callable[[], Any]) -> None:
+        """An event for whoever listens; `value` is only computed if somebody does."""
+        if not self._clients:
+            return
+        if len(self._batch) >= MAX_BATCH:
+            self.dropped += 1
+            return
+        self._next_id += 1
+        data = orjson.dumps(value(), default=str)
+        self._batch.append((kind, b"id: %d\nevent: %s\ndata: %s\n\n" % (self._next_id, kind.encode(), data)))
+        if self._flushing is None:
+            self._flushing = self._clock.callLater(FLUSH_EVERY_S, self._flush)
+
+    def attach(self, request: Any, kinds: frozenset[str]) -> None:
+        """Answers the request with events until the client goes."""
+        client = EventClient(request, kinds)
+        self._clients.add(client)
+        request.registerProducer(client, True)
+        client.send(b": tandem\nretry: 2000\n\n", 0)
+        request.notifyFinish().addBoth(lambda _: self._clients.discard(client))
+        if self._heartbeat is None:
+            self._heartbeat = self._clock.callLater(HEARTBEAT_S, self._beat)
+
+    def close(self) -> None:
+        """Ends all streams."""
+        for call in (self._flushing, self._heartbeat):
+            if call is not None and call.active():
+                call.cancel()
+        self._flushing = self._heartbeat = None
+        for client in tuple(self._clients):
+            cast(Any, client)._request.loseConnection()  # noqa: SLF001
+        self._clients.clear()
+
+    def _flush(self) -> None:
+        self._flushing = None
+        batch, self._batch = self._batch, []
+        joined: dict[frozenset[str], tuple[bytes, int]] = {}
+        for client in tuple(self._clients):
+            if client.kinds not in joined:
+                chunks = [chunk for kind, chunk in batch if not client.kinds or kind in client.kinds]
+                joined[client.kinds] = b"".join(chunks), len(chunks)
+            chunk, count = joined[client.kinds]
+            if count:
+                client.send(chunk, count)
+
+    def _beat(self) -> None:
+        """Finds out who is gone, and keeps the rest from thinking that we are."""
+        self._heartbeat = self._clock.callLater(HEARTBEAT_S, self._beat) if self._clients else None
+        for client in tuple(self._clients):
+            client.send(b": still here\n\n", 0)

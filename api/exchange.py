@@ -1,0 +1,136 @@
+"""One request as a handler sees it: validated, with who asks; writes its effect, its audit entry and its kept answer in one transaction."""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from api.auth import Authority, Logins, Principal
+from api.declare import Reply, Route
+from api.errors import Refused
+from api.events import EventHub
+from api.metrics import Metrics
+from tandem.domain.problems import SECRET_FIELDS
+from tandem.editing import Author, Head
+from tandem.live import Live
+from tandem.store.answers import Answer, Once, record_answer
+from tandem.store.audit import AuditEntry, record_audit
+from tandem.store.database import Store
+
+T = TypeVar("T")
+
+# Left out of what a repeated body is recognised by: a fast hash of a password would undo the slow one.
+_NOT_HASHED: Final = SECRET_FIELDS | {"password"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What handlers work with, from the composition root. The callables return what orjson can write."""
+
+    store: Store
+    live: Live
+    head: Head
+    authority: Authority
+    logins: Logins
+    events: EventHub
+    metrics: Metrics
+    now: Callable[[], datetime]
+    read_health: Callable[[], dict[str, Any]]
+    list_decisions: Callable[[int], list[dict[str, Any]]]
+    import_document: Callable[..., Any]
+    applying: Any
+    monitor: Any
+    calls: Any = None
+    note: Callable[[AuditEntry], object] = lambda _: None
+    explain: Callable[[BaseException], Refused | None] = lambda _: None
+
+
+@dataclass(slots=True)
+class Exchange:
+    """path, query and body are validated; once: the Idempotency-Key, where there is one; etag_key makes ETags unguessable."""
+
+    request: Any
+    route: Route
+    principal: Principal | None
+    source: str
+    path: Mapping[str, str]
+    query: Any
+    body: Any
+    once: Once | None
+    services: Services
+    etag_key: bytes = field(repr=False)
+
+    @property
+    def who(self) -> Principal:
+        """Who asks; only for routes that need a permission."""
+        assert self.principal is not None
+        return self.principal
+
+    @property
+    def author(self) -> Author:
+        """For the history."""
+        return Author(self.who.name, self.services.now)
+
+    async def write(
+        self,
+        work: Callable[[Any], tuple[T, Reply]],
+        target: str,
+        revision: Callable[[T], int | None] = lambda _: None,
+        who: str = "",
+    ) -> tuple[T, Reply]:
+        """Does `work(db) -> (result, reply)` in one transaction with the audit entry and the kept answer."""
+
+        def perform(db: Any) -> tuple[T, Reply]:
+            result, reply = work(db)
+            self.record(db, reply, target, revision(result), who)
+            return result, reply
+
+        return await self.services.store.run(perform)
+
+    def record(self, db: Any, reply: Reply, target: str, revision: int | None = None, who: str = "") -> None:
+        """Within a transaction: the audit entry and the kept answer."""
+        at = self.services.now()
+        action = self.route.permission or self.route.operation
+        name = who or (self.principal.name if self.principal is not None else "nobody")
+        record_audit(
+            db, AuditEntry(at=at, who=name, source=self.source, action=action, target=target[:200], revision=revision)
+        )
+        if self.once is not None:
+            kept = reply if reply.kept is None else Reply(reply.kept, reply.status, reply.headers)
+            record_answer(db, self.once, Answer(int(reply.status), reply.headers, kept.encode()), at)
+
+    def tag(self, representation: bytes) -> str:
+        """A strong ETag. Keyed, because it covers secrets that are not shown; new with each start."""
+        return f'"{hmac.new(self.etag_key, representation, hashlib.sha256).hexdigest()[:24]}"'
+
+    def check_match(self, current: str | None) -> None:
+        """Refused 412 when `If-Match` names another state than `current` (None: there is none)."""
+        wanted = self.request.getHeader("if-match")
+        if wanted is None:
+            return
+        tags = {tag.strip() for tag in wanted.split(",")}
+        if current is None or ("*" not in tags and current not in tags):
+            raise Refused(HTTPStatus.PRECONDITION_FAILED, "it was changed meanwhile: read it again")
+
+    def is_fresh(self, current: str) -> bool:
+        """Whether `If-None-Match` already names this state."""
+        held = self.request.getHeader("if-none-match") or ""
+        return current in {tag.strip().removeprefix("W/") for tag in held.split(",")}
+
+
+def digest_body(value: Any) -> bytes:
+    """What a repeated request is recognised by: the parsed body, whatever its spaces and order, without secrets."""
+    return hashlib.sha256(orjson.dumps(_without_secrets(value), option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_secrets(part) for name, part in value.items() if name not in _NOT_HASHED}
+    if isinstance(value, list):
+        return [_without_secrets(part) for part in value]
+    return value

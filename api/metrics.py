@@ -1,0 +1,69 @@
+"""What Prometheus is told; a registry of its own, never a label that a stranger chooses."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+_FAST = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+Gauges = Callable[[], Iterable[tuple[str, str, float]]]
+
+
+class Metrics:
+    """Counters that are told of what happens, and gauges that are read when somebody asks."""
+
+    def __init__(self, gauges: Gauges = tuple) -> None:
+        self.registry = CollectorRegistry()
+        self._decisions = Histogram(
+            "tandem_decision_seconds",
+            "Our own time to decide a call",
+            ["script"],
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self._calls = Counter("tandem_calls_total", "Calls that ended", ["disposition"], registry=self.registry)
+        self._sql = Histogram(
+            "tandem_sql_seconds", "Work in the database", ["thread"], buckets=_FAST, registry=self.registry
+        )
+        self._http = Histogram(
+            "tandem_http_seconds",
+            "Requests by route and status",
+            ["operation", "status"],
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self.registry.register(_Gauges(gauges))
+
+    def observe_decision(self, script: str, computing_s: float) -> None:
+        """One decision of FastAGI; `script` is one of ours."""
+        self._decisions.labels(script).observe(computing_s)
+
+    def count_call(self, disposition: str) -> None:
+        """A call that ended."""
+        self._calls.labels(disposition).inc()
+
+    def observe_sql(self, thread: str, took_s: float) -> None:
+        """One piece of work in the database's thread."""
+        self._sql.labels(thread).observe(took_s)
+
+    def observe_http(self, operation: str, status: int, took_s: float) -> None:
+        """One request; `operation` is a declared one, or empty."""
+        self._http.labels(operation, str(status)).observe(took_s)
+
+    def encode(self) -> bytes:
+        """The text format."""
+        return generate_latest(self.registry)
+
+
+class _Gauges(Collector):
+    def __init__(self, gauges: Gauges) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Any]:
+        for name, what, value in self._gauges():
+            family = GaugeMetricFamily(name, what)
+            family.add_metric((), value)
+            yield family

@@ -1,0 +1,226 @@
+# mypy: disallow-untyped-calls=False
+# (twisted.web is mostly untyped)
+"""Our HTTP connection and request: refused before a body is read, with an answer in JSON whatever is wrong; never keeps a body that nobody may send."""
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Request
+
+from api.errors import Refused, encode_refusal, explain
+
+if TYPE_CHECKING:
+    from api.auth import Principal
+    from api.declare import Route
+    from api.site import ApiSite
+
+# From the first byte of a request to its last; one who sends slower is cut off.
+REQUEST_S: Final = 20.0
+# For whoever is still sending when refused: so much is read and thrown away, so long, that the answer can be read.
+LINGER_BYTES: Final = 256 * 1024
+LINGER_S: Final = 2.0
+
+_BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_SAFE_HEADERS: Final = (("x-content-type-options", "nosniff"), ("cache-control", "no-store"))
+
+
+def check_target(uri: bytes) -> str:
+    """The path of a request line, decoded; Refused 400 for bad escapes, control characters or what is no path."""
+    path = uri.partition(b"?")[0]
+    if not path.startswith(b"/"):
+        raise Refused(HTTPStatus.BAD_REQUEST, "the request names no path")
+    if _BAD_ESCAPE.search(uri):
+        raise Refused(HTTPStatus.BAD_REQUEST, "the address has a % that is no escape")
+    try:
+        text, whole = unquote_to_bytes(path).decode(), unquote_to_bytes(uri).decode()
+    except UnicodeDecodeError:
+        raise Refused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
+    if not whole.isprintable():
+        raise Refused(HTTPStatus.BAD_REQUEST, "the address holds control characters")
+    return text
+
+
+class ApiRequest(Request):
+    """A request that may have been admitted, with its route, before its body came."""
+
+    channel: "ApiChannel"
+    site: "ApiSite"
+    admitted: "tuple[Route, Principal | None] | None" = None
+    received = 0
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        """A body without a length is counted while it comes."""
+        self.received += len(data)
+        limit = self.admitted[0].body_limit if self.admitted is not None else 0
+        if self.received > limit:
+            self.channel.refuse(refuse_size(limit))
+            return
+        super().handleContentChunk(data)
+
+    def getRequestHostname(self) -> bytes:  # noqa: N802
+        """What the client calls us decides nothing."""
+        return b"localhost"
+
+    def process(self) -> None:
+        """Looks at the address before anything else does."""
+        try:
+            check_target(self.uri)
+        except Refused as refused:
+            self.site = self.channel.site
+            self.answer_refusal(refused)
+            return
+        super().process()
+
+    def processingFailed(self, reason: Failure) -> Failure:  # noqa: N802
+        """Whatever twisted.web could not do is an answer in JSON too."""
+        refused = explain(reason.value or RuntimeError("failed"))
+        if not self.startedWriting:
+            self.answer_refusal(refused)
+        elif self.channel is not None:
+            self.loseConnection()
+        return reason
+
+    def answer_refusal(self, refused: Refused) -> None:
+        """Answers and ends the request."""
+        body = encode_refusal(refused)
+        self.setResponseCode(refused.status, refused.status.phrase.encode())
+        for name, value in (*_SAFE_HEADERS, ("content-type", "application/json"), *refused.headers):
+            self.setHeader(name.encode(), value.encode("latin-1"))
+        self.setHeader(b"content-length", str(len(body)).encode())
+        self.write(body)
+        self.finish()
+
+
+def refuse_size(limit: int) -> Refused:
+    """413 with the limit."""
+    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body may have {limit} bytes")
+
+
+class ApiChannel(HTTPChannel):
+    """A connection: asks the site about each request as soon as its headers are there."""
+
+    site: "ApiSite"
+    transport: Any
+    requestFactory = ApiRequest  # noqa: N815 - Twisted's names
+    maxHeaders = 100  # noqa: N815
+    _refused = False
+    _thrown_away = 0
+    _deadline: Any = None
+
+    def connectionMade(self) -> None:  # noqa: N802
+        """Counts the connection; the oldest idle one may have to go for it."""
+        super().connectionMade()
+        self.site.add_idle(self)
+        self._start_deadline()
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionLost())) -> None:  # noqa: N802, B008
+        """No longer counted."""
+        self._stop_deadline()
+        self.site.remove(self)
+        super().connectionLost(reason)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """A new request on a connection that was kept has its time from its first byte."""
+        if self._refused:
+            self._throw_away(data)
+            return
+        if self._deadline is None and not self._handlingRequest:
+            self._start_deadline()
+        super().dataReceived(data)
+
+    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
+        """The body; what comes after a refusal goes nowhere."""
+        if self._refused:
+            self._throw_away(data)
+            return
+        super().rawDataReceived(data)
+
+    def allHeadersReceived(self) -> None:  # noqa: N802
+        """With a body to come, the request is judged now, before `100 Continue` asks for it."""
+        request = self.requests[-1]
+        if self.length != 0:
+            try:
+                request.admitted = self.site.admit(request, self._command, cast(bytes, self._path), self.length)
+            except Exception as error:  # noqa: BLE001 - whatever it is has its answer in the table
+                self.refuse(explain(error))
+                return
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:  # noqa: N802
+        """The request is whole: from here on the time is ours."""
+        if self._refused:
+            return
+        self._stop_deadline()
+        self.site.add_busy(self)
+        super().allContentReceived()
+
+    def requestDone(self, request: Request) -> None:  # noqa: N802
+        """Idle again."""
+        self.site.add_idle(self)
+        super().requestDone(request)
+
+    def refuse(self, refused: Refused) -> None:
+        """Answers, reads no more, and closes; what is still coming is thrown away for a moment, or the answer would be lost with it."""
+        if self._refused:
+            return
+        self._refused = True
+        self._stop_deadline()
+        body = encode_refusal(refused)
+        headers = (
+            *_SAFE_HEADERS,
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+            *refused.headers,
+        )
+        lines = [
+            f"HTTP/1.1 {int(refused.status)} {refused.status.phrase}",
+            *(f"{key}: {value}" for key, value in headers),
+        ]
+        self.transport.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+        self.persistent = 0
+        self.setRawMode()
+        self.setTimeout(None)
+        if hasattr(self.transport, "loseWriteConnection"):
+            self.transport.loseWriteConnection()
+        self._deadline = self.callLater(LINGER_S, self._close)
+        self.site.count_refusal(refused)
+
+    def _throw_away(self, data: bytes) -> None:
+        self._thrown_away += len(data)
+        if self._thrown_away > LINGER_BYTES:
+            self._close()
+
+    def _close(self) -> None:
+        self._stop_deadline()
+        self.transport.abortConnection()
+
+    def close_idle(self) -> None:
+        """Makes room for another."""
+        self._stop_deadline()
+        self.transport.abortConnection()
+
+    def _start_deadline(self) -> None:
+        self._stop_deadline()
+        self._deadline = self.callLater(REQUEST_S, self._too_slow)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self.requests:
+            self.refuse(Refused(HTTPStatus.REQUEST_TIMEOUT, f"the request took more than {REQUEST_S:.0f} s to arrive"))
+        else:
+            self.transport.abortConnection()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        """Request lines, headers and chunks that are none."""
+        self.refuse(Refused(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1 as we take it"))

@@ -1,0 +1,272 @@
+# mypy: disallow-untyped-calls=False
+# (twisted.web is mostly untyped)
+"""The HTTP site: one Klein application made of the declared routes, on TCP and on the command line's unix socket; holds no rule of a resource."""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.server import Request, Site
+
+from api.auth import SOCKET, Principal
+from api.declare import JSON, Reply, Route, parse_json, read_query
+from api.errors import Refused, encode_refusal, explain
+from api.exchange import Exchange, Services, digest_body
+from api.request import ApiChannel, ApiRequest, check_target, refuse_size
+from tandem.store.answers import Once, load_answer
+
+MAX_CONNECTIONS: Final = 1000
+IDLE_S: Final = 60.0
+MAX_KEY: Final = 255
+MAX_QUERY_FIELDS: Final = 50
+
+
+class Api:
+    """The routes and what they work with."""
+
+    def __init__(self, services: Services, routes: Sequence[Route]) -> None:
+        self.services = services
+        self.routes = {route.operation: route for route in routes}
+        assert len(self.routes) == len(routes), "two routes have one operation"
+        self._app = Klein()
+        self._app.url_map.strict_slashes = True
+        self._app.url_map.merge_slashes = False
+        self._etag_key = secrets.token_bytes(32)
+        self._under_way: set[Once] = set()
+        for route in routes:
+            self._declare(route)
+        self._app.handle_errors(Exception)(self._fail)
+        self._adapter = self._app.url_map.bind("localhost")
+
+    def _declare(self, route: Route) -> None:
+        def endpoint(request: ApiRequest, **path: str) -> Deferred[Any]:
+            # Not cancelled when the client goes: half an effect would be worse than an answer that nobody reads.
+            answered: Deferred[Any] = Deferred()
+            running = Deferred.fromCoroutine(self._answer(route, request, path))
+            running.addCallbacks(answered.callback, answered.errback)
+            return answered
+
+        self._app.route(route.rule, methods=[route.method], endpoint=route.operation)(endpoint)
+
+    def make_site(self, reactor: Any, *, trusted: bool = False, max_connections: int = MAX_CONNECTIONS) -> "ApiSite":
+        """A site; `trusted` for the unix socket, whose clients the file system has admitted."""
+        return ApiSite(self, self._app.resource(), reactor, trusted=trusted, max_connections=max_connections)
+
+    def find_route(self, method: str, path: str) -> Route:
+        """The route of a request; raises werkzeug's NotFound and MethodNotAllowed."""
+        operation, _ = self._adapter.match(path, method=method)
+        return self.routes[operation]
+
+    def admit(self, request: Request, route: Route, *, trusted: bool) -> Principal | None:
+        """Who asks, if they may; Refused 401 or 403."""
+        if trusted:
+            return SOCKET
+        authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
+        if route.permission is None and not authorization:
+            return None
+        if len(authorization) > 1:
+            raise Refused(HTTPStatus.BAD_REQUEST, "the header Authorization is there twice")
+        principal = self.services.authority.identify(authorization[0] if authorization else None)
+        if route.permission is not None and not principal.may(route.permission):
+            raise Refused(HTTPStatus.FORBIDDEN, f"this takes the permission {route.permission}")
+        return principal
+
+    async def _answer(self, route: Route, request: ApiRequest, path: dict[str, str]) -> Any:
+        started_at = time.perf_counter()
+        try:
+            reply = await self._handle(route, request, path)
+        except Exception as error:  # noqa: BLE001 - the supervised edge: every error has its answer
+            refused = self.services.explain(error) or explain(error)
+            self.services.metrics.observe_http(route.operation, refused.status, time.perf_counter() - started_at)
+            return _write_refusal(request, refused)
+        if reply is None:
+            return b""
+        self.services.metrics.observe_http(route.operation, reply.status, time.perf_counter() - started_at)
+        return _write(request, reply.status, reply.media_type, reply.headers, reply.encode())
+
+    async def _handle(self, route: Route, request: ApiRequest, path: dict[str, str]) -> Reply | None:
+        site = request.site
+        principal = (
+            request.admitted[1] if request.admitted is not None else self.admit(request, route, trusted=site.trusted)
+        )
+        query = _read_query(route, request)
+        value, body = _read_body(route, request)
+        source = "unix" if site.trusted else getattr(request.getClientAddress(), "host", "unknown")
+        once = _read_key(route, request, principal, path, value)
+        exchange = Exchange(request, route, principal, source, path, query, body, once, self.services, self._etag_key)
+        if once is None:
+            return await route.handler(self.services, exchange)
+        return await self._handle_once(once, exchange)
+
+    async def _handle_once(self, once: Once, exchange: Exchange) -> Reply | None:
+        if any(
+            (once.scope, once.route, once.key) == (other.scope, other.route, other.key) for other in self._under_way
+        ):
+            raise Refused(HTTPStatus.CONFLICT, "a request with this Idempotency-Key is still being worked on")
+        self._under_way.add(once)
+        try:
+            kept = await self.services.store.read(load_answer, once, self.services.now())
+            if kept is not None:
+                return Reply(kept.body, kept.status, (*kept.headers, ("idempotency-replayed", "true")))
+            return await exchange.route.handler(self.services, exchange)
+        finally:
+            self._under_way.discard(once)
+
+    def _fail(self, request: ApiRequest, failure: Failure) -> bytes:
+        refused = explain(failure.value or RuntimeError("failed"))
+        self.services.metrics.observe_http("", refused.status, 0.0)
+        return _write_refusal(request, refused)
+
+
+class ApiSite(Site):
+    """Connections and what is admitted on them."""
+
+    protocol = ApiChannel  # type: ignore[assignment]
+
+    def __init__(self, api: Api, resource: Any, reactor: Any, *, trusted: bool, max_connections: int) -> None:
+        super().__init__(resource, ApiRequest, timeout=IDLE_S, reactor=reactor, parsePOSTFormSubmission=False)
+        self.displayTracebacks = False
+        self.noisy = False
+        self.api = api
+        self.trusted = trusted
+        self._max_connections = max_connections
+        self._idle: OrderedDict[ApiChannel, None] = OrderedDict()
+        self._busy: set[ApiChannel] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._idle) + len(self._busy)
+
+    def log(self, request: Any) -> None:
+        """No access log: addresses hold numbers of people; the metrics count, and the audit log says who changed what."""
+
+    def add_idle(self, channel: ApiChannel) -> None:
+        """A connection without a request; when there are too many, the one that is idle longest goes, so that nobody keeps others out."""
+        self._busy.discard(channel)
+        self._idle[channel] = None
+        if self.connections > self._max_connections:
+            oldest = next(iter(self._idle))
+            del self._idle[oldest]
+            oldest.close_idle()
+
+    def add_busy(self, channel: ApiChannel) -> None:
+        """Its request is being answered."""
+        self._idle.pop(channel, None)
+        self._busy.add(channel)
+
+    def remove(self, channel: ApiChannel) -> None:
+        """It is gone."""
+        self._idle.pop(channel, None)
+        self._busy.discard(channel)
+
+    def admit(
+        self, request: ApiRequest, method: bytes, uri: bytes, length: int | None
+    ) -> tuple[Route, Principal | None]:
+        """Judges a request by its headers, before its body."""
+        route = self.api.find_route(method.decode("latin-1"), check_target(uri))
+        principal = self.api.admit(request, route, trusted=self.trusted)
+        if length is not None and length > route.body_limit:
+            raise refuse_size(route.body_limit)
+        if route.body is not None:
+            _check_type(request, route.body.media_type)
+        return route, principal
+
+    def count_refusal(self, refused: Refused) -> None:
+        """A request that was refused before its body came."""
+        self.api.services.metrics.observe_http("", refused.status, 0.0)
+
+
+def _check_type(request: Request, wanted: str) -> None:
+    given = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
+    if given != wanted and wanted == JSON:
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body must be {wanted}")
+
+
+def _read_query(route: Route, request: Request) -> Any:
+    pairs = (
+        parse_qsl(
+            request.uri.partition(b"?")[2].decode("latin-1"),
+            keep_blank_values=True,
+            max_num_fields=MAX_QUERY_FIELDS,
+            errors="strict",
+        )
+        if b"?" in request.uri
+        else []
+    )
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name in given:
+            raise Refused(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} is there twice", ({"field": name, "rule": "is there twice"},)
+            )
+        given[name] = value
+    if route.query is None:
+        if given:
+            name = next(iter(given))
+            raise Refused(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"{name} is not known here",
+                ({"field": name, "rule": "is not known here"},),
+            )
+        return None
+    return read_query(route.query, given)
+
+
+def _read_body(route: Route, request: ApiRequest) -> tuple[Any, Any]:
+    """(what was parsed, what it was validated to)."""
+    if route.body is None:
+        return None, None
+    content: Any = request.content
+    raw = content.read()
+    if not raw:
+        if not route.body.optional:
+            raise Refused(HTTPStatus.BAD_REQUEST, "a body is needed")
+        value: Any = {}
+    elif route.body.media_type == JSON:
+        value = parse_json(raw)
+    else:
+        value = raw
+    return (None if isinstance(value, bytes) else value), route.body.read(value)
+
+
+def _read_key(
+    route: Route, request: Request, principal: Principal | None, path: dict[str, str], value: Any
+) -> Once | None:
+    key = request.getHeader("idempotency-key")
+    if key is None or route.method != "POST" or principal is None:
+        return None
+    if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the Idempotency-Key must be 1 to {MAX_KEY} printable ASCII characters")
+    if value is None and route.body is not None:
+        content: Any = request.content
+        content.seek(0)
+        value = content.read().decode("utf-8", "replace")
+    # The operation and what varies in the path: the query is part of the body's digest.
+    where = "/".join((route.operation, *path.values()))
+    query = request.uri.partition(b"?")[2].decode("latin-1")
+    return Once(principal.scope, where, key, digest_body([value, query]))
+
+
+def _write(request: Request, status: int, media_type: str, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
+    request.setResponseCode(status, HTTPStatus(status).phrase.encode())
+    request.setHeader(b"server", b"tandem")
+    request.setHeader(b"cache-control", b"no-store")
+    request.setHeader(b"x-content-type-options", b"nosniff")
+    if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        request.setHeader(b"content-type", media_type.encode())
+        request.setHeader(b"content-length", str(len(body)).encode())
+    for name, value in headers:
+        request.setHeader(name.encode(), value.encode("latin-1", "replace"))
+    return body
+
+
+def _write_refusal(request: Request, refused: Refused) -> bytes:
+    return _write(request, refused.status, JSON, refused.headers, encode_refusal(refused))

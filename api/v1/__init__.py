@@ -1,0 +1,1 @@
+"""The native API, one resource per file, each route declared once; gathered in `table`."""

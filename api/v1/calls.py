@@ -1,0 +1,219 @@
+"""Calls that Tandem places: place, follow, hang up; and what was decided for the last calls. Never sends one twice."""
+
+from datetime import datetime
+from functools import cache
+from http import HTTPStatus
+from typing import Annotated, Any, Final, get_args
+
+from pydantic import Field, StringConstraints
+
+from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
+from api.errors import Refused, refuse_fields
+from api.exchange import Exchange, Services
+from tandem.ami.errors import AmiRefused
+from tandem.domain.calls import CallState, PlacedCall, is_call_id, new_call_id
+from tandem.domain.disposition import Disposition
+from tandem.domain.entities import Destination, Permission
+from tandem.domain.originate import CallRefused, CallRequest, plan_call
+from tandem.store.audit import AuditEntry
+from tandem.store.calls import record_placed
+
+_PATH: Final = f"{PREFIX}/calls"
+_ONE: Final = f"{_PATH}/{{call_id}}"
+
+_Label = Annotated[str, StringConstraints(max_length=79)]
+_Number = Annotated[str, StringConstraints(max_length=25)]
+
+
+class NewCall(Frozen):
+    """A call to place. origin (endpoint, external or queue) is called first; destination is whom they are connected to then."""
+
+    origin: Destination
+    destination: Destination
+    caller_number: Annotated[_Number, Field(description="What the origin is shown.")] = ""
+    caller_name: _Label = ""
+    presented_number: Annotated[_Number, Field(description="What the destination is shown.")] = ""
+    variables: Annotated[
+        dict[str, str], Field(description="Channel variables; their names must be in general.allowed_variables.")
+    ] = Field(default_factory=dict)
+    ring_timeout_s: Annotated[float | None, Field(ge=5, le=300)] = None
+    account: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{0,20}$")] = ""
+
+
+class CallShown(Frozen):
+    """A placed call and what became of it. cause: Q.850; tech_cause: the SIP code; 0 where there is none."""
+
+    call_id: str
+    state: CallState
+    origin: str
+    destination: str
+    channel: str
+    caller_number: str
+    caller_name: str
+    account: str
+    placed_at: datetime
+    ringing_at: datetime | None
+    answered_at: datetime | None
+    ended_at: datetime | None
+    disposition: Disposition | None
+    cause: int
+    tech_cause: int
+
+
+class DecisionsQuery(Frozen):
+    """How many."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 20
+
+
+class DecisionShown(Frozen):
+    """One decision of FastAGI."""
+
+    decided_at: datetime
+    script: str
+    uniqueid: str
+    channel: str
+    called: str
+    caller: str
+    reasons: tuple[str, ...]
+    outcome: str
+    computing_s: float
+    revision: int
+
+
+class RecordShown(Frozen):
+    """One CDR as Asterisk reported it; its times are text in its own zone."""
+
+    uniqueid: str
+    linkedid: str
+    channel: str
+    other_channel: str
+    source: str
+    destination: str
+    disposition: str
+    started_at: str
+    duration_s: int
+    talk_s: int
+    last_application: str
+
+
+class StoryShown(Frozen):
+    """A call as it was decided, and what became of it."""
+
+    uniqueid: str
+    decisions: tuple[DecisionShown, ...]
+    records: tuple[RecordShown, ...]
+
+
+def show_call(call: PlacedCall) -> dict[str, Any]:
+    """A call in plain values."""
+    return {name: getattr(call, name) for name in CallShown.model_fields}
+
+
+async def _list(services: Services, _: Exchange) -> Reply:
+    items = [show_call(call) for call in services.calls.list_open()]
+    return Reply({"items": items, "total": len(items), "offset": 0, "limit": len(items)})
+
+
+async def _get(services: Services, exchange: Exchange) -> Reply:
+    return Reply(show_call(await _find(services, exchange)))
+
+
+async def _find(services: Services, exchange: Exchange) -> PlacedCall:
+    call_id = exchange.path["call_id"]
+    call: PlacedCall | None = await services.calls.find(call_id) if is_call_id(call_id) else None
+    if call is None:
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such call")
+    return call
+
+
+@cache
+def _permissions() -> tuple[Permission, ...]:
+    return get_args(Permission)
+
+
+async def _create(services: Services, exchange: Exchange) -> Reply:
+    wanted: NewCall = exchange.body
+    request = CallRequest(
+        origin=wanted.origin,
+        destination=wanted.destination,
+        caller_number=wanted.caller_number,
+        caller_name=wanted.caller_name,
+        presented_number=wanted.presented_number,
+        variables=tuple(wanted.variables.items()),
+        ring_timeout_s=wanted.ring_timeout_s,
+        permissions=tuple(one for one in _permissions() if exchange.who.may(f"calls/{one}")),
+        account=wanted.account,
+    )
+    try:
+        order = plan_call(services.live.current, request)
+    except CallRefused as refused:
+        raise refuse_fields([(refused.field, refused.rule)]) from None
+    call_id = new_call_id()
+    location = (("location", f"{_PATH}/{call_id}"),)
+
+    async def record(call: PlacedCall) -> None:
+        """The call, the kept answer and the audit entry, in one transaction."""
+
+        def work(db: Any) -> tuple[None, Reply]:
+            record_placed(db, call)
+            return None, Reply(show_call(call), HTTPStatus.ACCEPTED, location)
+
+        await exchange.write(work, f"calls/{call_id}")
+
+    try:
+        # Without a key, calls that come together are kept in one transaction; their audit entries follow.
+        call = await services.calls.place(order, call_id=call_id, record=record if exchange.once is not None else None)
+    except AmiRefused as refused:
+        raise Refused(HTTPStatus.BAD_GATEWAY, str(refused)) from None
+    if exchange.once is None:
+        services.note(
+            AuditEntry(
+                at=services.now(), who=exchange.who.name, source=exchange.source, action="calls/create",
+                target=f"calls/{call_id}",
+            )
+        )  # fmt: skip
+    return Reply(show_call(call), HTTPStatus.ACCEPTED, location)
+
+
+async def _delete(services: Services, exchange: Exchange) -> Reply:
+    call = await _find(services, exchange)
+    if not await services.calls.hang_up(call.call_id):
+        raise Refused(HTTPStatus.CONFLICT, "this call is over")
+    _, reply = await exchange.write(lambda _: (None, Reply(None, HTTPStatus.NO_CONTENT)), f"calls/{call.call_id}")
+    return reply
+
+
+async def _list_decisions(services: Services, exchange: Exchange) -> Reply:
+    return Reply({"items": services.list_decisions(exchange.query.limit)})
+
+
+class StoryList(Frozen):
+    """The last calls, newest first."""
+
+    items: tuple[StoryShown, ...]
+
+
+ROUTES: Final = (
+    Route(
+        method="GET", path=_PATH, permission="calls/read", summary="Calls of ours that are up, newest first.", handler=_list,
+        tag="calls", operation="list_calls", answer=Shown(Page[CallShown], name="CallPage"),
+    ),
+    Route(
+        method="POST", path=_PATH, permission="calls/create", summary="Place a call.", handler=_create, tag="calls",
+        operation="create_call", body=model_body(NewCall), answer=Shown(CallShown), status=HTTPStatus.ACCEPTED, max_body=64 * 1024,
+        raises=(HTTPStatus.BAD_GATEWAY,),
+    ),
+    Route(
+        method="GET", path=_ONE, permission="calls/read", summary="A call and what became of it.", handler=_get, tag="calls",
+        operation="get_call", answer=Shown(CallShown), raises=(HTTPStatus.NOT_FOUND,),
+    ),
+    Route(
+        method="DELETE", path=_ONE, permission="calls/delete", summary="Hang a call up, with all its legs.", handler=_delete,
+        tag="calls", operation="hang_up_call", status=HTTPStatus.NO_CONTENT, raises=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    ),
+    Route(
+        method="GET", path=f"{PREFIX}/decisions", permission="decisions/read", summary="What was decided for the last calls, newest first.",
+        handler=_list_decisions, tag="calls", operation="list_decisions", query=DecisionsQuery, answer=Shown(StoryList),
+    ),
+)  # fmt: skip

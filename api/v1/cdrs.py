@@ -1,0 +1,113 @@
+"""CDRs: every call of the PBX, joined; only read here."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from api.declare import PREFIX, Frozen, Reply, Route, Shown
+from api.errors import Refused
+from api.exchange import Exchange, Services
+from tandem.domain.cdr import Cdr, Direction, Leg
+from tandem.domain.disposition import Disposition
+from tandem.store.cdrs import CdrQuery, count_cdrs, load_cdr, load_cdrs
+
+_Number = Annotated[str, StringConstraints(max_length=40)]
+
+
+class CdrsQuery(Frozen):
+    """Which calls. after_id: the last call_id of the page before; caller, called: how the number begins."""
+
+    after_id: Annotated[str, StringConstraints(max_length=80)] = ""
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    direction: Direction | None = None
+    disposition: Disposition | None = None
+    caller: _Number = ""
+    called: _Number = ""
+    newest_first: bool = True
+
+
+class LegShown(Frozen):
+    """One channel of a call."""
+
+    uniqueid: str
+    channel: str
+    started_at: datetime | None
+    answered_at: datetime | None
+    ended_at: datetime | None
+    cause: int
+
+
+class CdrShown(Frozen):
+    """One call; ring_s, hold_s and talk_s add up to duration_s; ended_at is null where Asterisk died meanwhile."""
+
+    call_id: str
+    direction: Direction
+    is_placed: bool
+    caller: str
+    called: str
+    trunk: str
+    endpoint: str
+    queue: str
+    route: str
+    account: str
+    started_at: datetime
+    answered_at: datetime | None
+    ended_at: datetime | None
+    ring_s: float
+    hold_s: float
+    talk_s: float
+    duration_s: float
+    disposition: Disposition
+    cause: int
+    legs: tuple[LegShown, ...]
+
+
+class CdrPage(Frozen):
+    """Some of the CDRs; the next page begins after the last call_id of this one. `total` is how many there are in all."""
+
+    items: tuple[CdrShown, ...]
+    total: int
+    limit: int
+
+
+def show_cdr(cdr: Cdr) -> dict[str, Any]:
+    """A CDR in plain values."""
+    shown = {name: getattr(cdr, name) for name in CdrShown.model_fields if name != "legs"}
+    return {**shown, "legs": [_show_leg(leg) for leg in cdr.legs]}
+
+
+def _show_leg(leg: Leg) -> dict[str, Any]:
+    return {name: getattr(leg, name) for name in LegShown.model_fields}
+
+
+async def _list(services: Services, exchange: Exchange) -> Reply:
+    query = CdrQuery(**exchange.query.model_dump())
+
+    def read(db: Any) -> tuple[int, list[Cdr]]:
+        return count_cdrs(db, query), load_cdrs(db, query)
+
+    total, found = await services.store.read(read)
+    return Reply({"items": [show_cdr(cdr) for cdr in found], "total": total, "limit": query.limit})
+
+
+async def _get(services: Services, exchange: Exchange) -> Reply:
+    cdr = await services.store.read(load_cdr, exchange.path["call_id"])
+    if cdr is None:
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such call")
+    return Reply(show_cdr(cdr))
+
+
+ROUTES: Final = (
+    Route(
+        method="GET", path=f"{PREFIX}/cdrs", permission="cdrs/read", summary="Calls that are over.", handler=_list, tag="cdrs",
+        operation="list_cdrs", query=CdrsQuery, answer=Shown(CdrPage),
+    ),
+    Route(
+        method="GET", path=f"{PREFIX}/cdrs/{{call_id}}", permission="cdrs/read", summary="A call with its legs.", handler=_get,
+        tag="cdrs", operation="get_cdr", answer=Shown(CdrShown), raises=(HTTPStatus.NOT_FOUND,),
+    ),
+)  # fmt: skip

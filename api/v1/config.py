@@ -1,0 +1,280 @@
+"""The configuration as a whole: import, plan, apply, history, rollback, hand edits; the use-cases are those of the command line."""
+
+from dataclasses import asdict
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, StringConstraints
+
+from api.declare import PREFIX, Body, Frozen, Reply, Route, Shown, model_body
+from api.errors import Refused
+from api.exchange import Exchange, Services
+
+_PATH: Final = f"{PREFIX}/config"
+_MAX_DOCUMENT: Final = 64 * 1024 * 1024
+_FAILURES: Final = (
+    HTTPStatus.CONFLICT,
+    HTTPStatus.PRECONDITION_FAILED,
+    HTTPStatus.INSUFFICIENT_STORAGE,
+)
+Change = Literal["added", "changed", "removed"]
+
+
+class FieldChange(Frozen):
+    """A field that differs; secrets are masked."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+class ObjectChange(Frozen):
+    """An object that differs."""
+
+    collection: str
+    key: str
+    change: Change
+    fields: tuple[FieldChange, ...]
+
+
+class FileDiff(Frozen):
+    """A file that differs, as a unified diff with secrets masked."""
+
+    name: str
+    change: Change
+    diff: str
+
+
+class PlanShown(Frozen):
+    """What an apply would do. hand_edits: what somebody changed in generated files, which stops it."""
+
+    head: int
+    live: int | None
+    objects: tuple[ObjectChange, ...]
+    files: tuple[FileDiff, ...]
+    modules: tuple[str, ...]
+    hand_edits: tuple[FileDiff, ...]
+
+
+class AppliedShown(Frozen):
+    """What an apply did. check: `passed`, `nothing to check`, or why it was skipped; verified: objects asked of the live Asterisk."""
+
+    revision: int
+    live: bool
+    generation: str | None
+    changed: tuple[str, ...]
+    reloaded: tuple[str, ...]
+    check: str
+    verified: int
+    took_s: float
+    plan: PlanShown | None
+
+
+class RevisionShown(Frozen):
+    """A state of the PBX."""
+
+    number: int
+    created_at: datetime
+    author: str
+    note: str
+    added: int
+    changed: int
+    removed: int
+    is_head: bool
+    live_since: datetime | None
+
+
+class RevisionDetail(Frozen):
+    """A revision and what it changed."""
+
+    revision: RevisionShown
+    objects: tuple[ObjectChange, ...]
+
+
+class History(Frozen):
+    """Revisions, newest first."""
+
+    items: tuple[RevisionShown, ...]
+
+
+class HandEdits(Frozen):
+    """What somebody changed in generated files."""
+
+    items: tuple[FileDiff, ...]
+
+
+class Discarded(Frozen):
+    """Files that are as they were generated again."""
+
+    files: tuple[str, ...]
+
+
+class Saved(Frozen):
+    """What saving did."""
+
+    revision: int
+    added: int
+    changed: int
+    removed: int
+
+
+class Imported(Frozen):
+    """What an import saved, and what applying it did."""
+
+    saved: Saved
+    applied: AppliedShown
+
+
+class ApplyOrder(Frozen):
+    """How to apply. full: check everything, not only what changed; dry_run: touch nothing; expected_revision: only if this is the head."""
+
+    full: bool = False
+    dry_run: bool = False
+    expected_revision: Annotated[int, Field(ge=0)] | None = None
+
+
+class Rollback(Frozen):
+    """The revision whose objects become the new head."""
+
+    revision: Annotated[int, Field(ge=1, le=10**12)]
+
+
+class HistoryQuery(Frozen):
+    """How many."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 50
+
+
+class ImportQuery(Frozen):
+    """Why, for the history."""
+
+    note: Annotated[str, StringConstraints(max_length=200)] = ""
+
+
+async def _plan(services: Services, _: Exchange) -> Reply:
+    return Reply(_plain(await services.applying.plan_head(), PlanShown))
+
+
+async def _apply(services: Services, exchange: Exchange) -> Reply:
+    order: ApplyOrder = exchange.body
+    applied = await services.applying.apply_head(
+        full=order.full, dry_run=order.dry_run, expected_revision=order.expected_revision
+    )
+    reply = Reply(_plain(applied, AppliedShown))
+    return reply if order.dry_run else await _note(exchange, reply, applied.revision)
+
+
+async def _roll_back(services: Services, exchange: Exchange) -> Reply:
+    try:
+        applied = await services.applying.rollback(exchange.body.revision, author=exchange.who.name)
+    except KeyError:
+        raise Refused(HTTPStatus.NOT_FOUND, f"there is no revision {exchange.body.revision}") from None
+    finally:
+        services.head.forget()
+    return await _note(exchange, Reply(_plain(applied, AppliedShown)), applied.revision)
+
+
+async def _note(exchange: Exchange, reply: Reply, revision: int | None = None) -> Reply:
+    """An apply is done again with the same outcome, so its answer may be kept after it."""
+    _, reply = await exchange.write(lambda _: (None, reply), "config", lambda _: revision)
+    return reply
+
+
+async def _import(services: Services, exchange: Exchange) -> Reply:
+    try:
+        saved, applied = await services.import_document(exchange.body, exchange.query.note, author=exchange.who.name)
+    finally:
+        services.head.forget()
+    return await _note(
+        exchange, Reply({"saved": _plain(saved, Saved), "applied": _plain(applied, AppliedShown)}), saved.revision
+    )
+
+
+async def _list_history(services: Services, exchange: Exchange) -> Reply:
+    rows = await services.applying.list_history(exchange.query.limit)
+    return Reply({"items": [_plain(row, RevisionShown) for row in rows]})
+
+
+async def _show_revision(services: Services, exchange: Exchange) -> Reply:
+    number = exchange.path["number"]
+    try:
+        if not number.isascii() or not number.isdecimal() or len(number) > 12:
+            raise KeyError(number)
+        return Reply(_plain(await services.applying.show_revision(int(number)), RevisionDetail))
+    except KeyError:
+        raise Refused(HTTPStatus.NOT_FOUND, f"there is no revision {number[:12]}") from None
+
+
+async def _read_hand_edits(services: Services, _: Exchange) -> Reply:
+    edits = await services.applying.read_hand_edits()
+    return Reply({"items": [asdict(edit) for edit in edits]})
+
+
+async def _discard_hand_edits(services: Services, exchange: Exchange) -> Reply:
+    return await _note(exchange, Reply({"files": await services.applying.discard_hand_edits()}))
+
+
+async def _adopt_hand_edits(services: Services, exchange: Exchange) -> Reply:
+    try:
+        applied = await services.applying.adopt_hand_edits(author=exchange.who.name)
+    finally:
+        services.head.forget()
+    return await _note(exchange, Reply(_plain(applied, AppliedShown)), applied.revision)
+
+
+def _plain(value: Any, model: type[Frozen]) -> dict[str, Any]:
+    """A dataclass with exactly the fields of its model: what is added to one is not answered before it is declared."""
+    return model.model_validate(asdict(value), extra="ignore").model_dump(mode="json")
+
+
+def _read_text(raw: Any) -> str:
+    try:
+        return raw.decode("utf-8") if isinstance(raw, bytes) else ""
+    except UnicodeDecodeError as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the document is not UTF-8: {error}") from None
+
+
+_APPLIED: Final = Shown(AppliedShown)
+
+ROUTES: Final = (
+    Route(
+        method="GET", path=f"{_PATH}/plan", permission="config/read", summary="What an apply would do.", handler=_plan,
+        tag="config", operation="plan_config", answer=Shown(PlanShown),
+    ),
+    Route(
+        method="POST", path=f"{_PATH}/apply", permission="config/apply", tag="config", operation="apply_config", handler=_apply,
+        summary="Check the newest revision in a throw-away Asterisk, bring it live, verify it; or leave all as it is and say why.",
+        body=model_body(ApplyOrder, optional=True), answer=_APPLIED, raises=_FAILURES,
+    ),
+    Route(
+        method="POST", path=f"{_PATH}/rollback", permission="config/rollback", summary="Make an older revision the newest, and apply it.",
+        handler=_roll_back, tag="config", operation="roll_back_config", body=model_body(Rollback), answer=_APPLIED,
+        raises=(HTTPStatus.NOT_FOUND, *_FAILURES),
+    ),
+    Route(
+        method="POST", path=f"{_PATH}/import", permission="config/import", tag="config", operation="import_config", handler=_import,
+        summary="Make a PBX document (YAML) the configuration, all of it or nothing, and apply it.", query=ImportQuery,
+        body=Body(str, _read_text, media_type="application/yaml"), answer=Shown(Imported), max_body=_MAX_DOCUMENT, raises=_FAILURES,
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/history", permission="config/read", summary="Revisions, newest first.", handler=_list_history,
+        tag="config", operation="list_revisions", query=HistoryQuery, answer=Shown(History),
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/history/{{number}}", permission="config/read", summary="A revision and what it changed.",
+        handler=_show_revision, tag="config", operation="get_revision", answer=Shown(RevisionDetail), raises=(HTTPStatus.NOT_FOUND,),
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/hand-edits", permission="config/read", summary="What was changed by hand in generated files.",
+        handler=_read_hand_edits, tag="config", operation="list_hand_edits", answer=Shown(HandEdits),
+    ),
+    Route(
+        method="POST", path=f"{_PATH}/hand-edits/adopt", permission="config/apply", summary="Keep what was changed by hand.",
+        handler=_adopt_hand_edits, tag="config", operation="adopt_hand_edits", answer=_APPLIED, raises=_FAILURES,
+    ),
+    Route(
+        method="POST", path=f"{_PATH}/hand-edits/discard", permission="config/apply", summary="Undo what was changed by hand.",
+        handler=_discard_hand_edits, tag="config", operation="discard_hand_edits", answer=Shown(Discarded), raises=_FAILURES,
+    ),
+)  # fmt: skip

@@ -1,0 +1,79 @@
+"""`/routes/explain`: where a call would go, and why; never touches a call."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from api.declare import PREFIX, Frozen, Reply, Route, Shown
+from api.errors import refuse_fields
+from api.exchange import Exchange, Services
+from tandem.domain.dialplan import encode_jump
+from tandem.domain.entities import QueueDestination
+from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did
+
+_Number = Annotated[str, StringConstraints(max_length=40, pattern=r"^[+0-9A-Za-z*#_.-]*$")]
+
+
+class ExplainQuery(Frozen):
+    """A call that somebody might make."""
+
+    did: Annotated[_Number, Field(description="The called number, as the carrier sends it.")]
+    caller: Annotated[_Number, Field(description="The caller's number; empty for an anonymous one.")] = ""
+    trunk: Annotated[str, StringConstraints(max_length=40)] | None = None
+    at: Annotated[AwareDatetime | None, Field(description="When; now without it.")] = None
+    head: Annotated[bool, Field(description="By the newest revision instead of the live one.")] = False
+
+
+class Explained(Frozen):
+    """Where it would go. reasons: step by step; destination: null where no DID matches; jump: what the dialplan is told."""
+
+    called: str
+    caller: str
+    at: datetime
+    revision: int
+    did: str | None
+    reasons: tuple[str, ...]
+    destination: str | None
+    jump: str
+    language: str | None
+    recording: str
+    caller_id: str
+
+
+async def _explain(services: Services, exchange: Exchange) -> Reply:
+    query: ExplainQuery = exchange.query
+    snapshot = await services.head.read() if query.head else services.live.current
+    if query.trunk is not None and query.trunk not in snapshot.trunks:
+        raise refuse_fields([("trunk", f"there is no trunk {query.trunk!r}")])
+    at = (query.at or services.now()).astimezone(UTC)
+    found = route_did(snapshot, query.did, query.caller, query.trunk, at)
+    reasons, destination = list(found.reasons), found.destination
+    if isinstance(destination, QueueDestination):
+        other = enter_queue(snapshot, destination.queue, None, at)
+        if other is not None:
+            reasons.append(f"queue {destination.queue} is closed, so {describe_destination(other)}")
+    jump = "" if destination is None else encode_jump(jump_to(snapshot, destination, priority=found.priority))
+    return Reply(
+        {
+            "called": query.did,
+            "caller": query.caller,
+            "at": at,
+            "revision": snapshot.revision,
+            "did": found.did.number if found.did else None,
+            "reasons": reasons,
+            "destination": describe_destination(destination) if destination is not None else None,
+            "jump": jump,
+            "language": found.language,
+            "recording": found.recording,
+            "caller_id": found.caller,
+        }
+    )
+
+
+ROUTES: Final = (
+    Route(
+        method="GET", path=f"{PREFIX}/routes/explain", permission="routes/explain", summary="Where a call would go, and why.",
+        handler=_explain, tag="routes", operation="explain_route", query=ExplainQuery, answer=Shown(Explained),
+    ),
+)  # fmt: skip

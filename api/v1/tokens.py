@@ -1,0 +1,112 @@
+"""API tokens: list, create, delete; a new one's secret is answered once and kept nowhere."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from api.auth import covers
+from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
+from api.errors import Refused, refuse_fields
+from api.exchange import Exchange, Services
+from tandem.store.tokens import Token, create_token, delete_token, load_tokens
+
+_PATH: Final = f"{PREFIX}/tokens"
+
+TokenName = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+PermissionText = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z_]{1,40}/(\*|[a-z_]{1,40}))$")]
+
+
+class NewToken(Frozen):
+    """A token to make. permissions: `dids/read`, `calls/*`, `*`; never more than whoever makes it has."""
+
+    name: TokenName
+    permissions: Annotated[tuple[PermissionText, ...], Field(min_length=1, max_length=100)]
+    expires_at: AwareDatetime | None = None
+
+
+class TokenShown(Frozen):
+    """What is known of a token. user: whose login made it."""
+
+    id: int
+    name: str
+    permissions: tuple[str, ...]
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    user: str | None
+
+
+class TokenMade(TokenShown):
+    """A token just made. secret: null when the answer is a repeated one."""
+
+    secret: str | None
+
+
+def show_token(token: Token) -> dict[str, Any]:
+    """A token in plain values."""
+    return {name: getattr(token, name) for name in TokenShown.model_fields}
+
+
+async def _list(services: Services, _: Exchange) -> Reply:
+    tokens = await services.store.read(load_tokens)
+    items = [show_token(token) for token in tokens]
+    return Reply({"items": items, "total": len(items), "offset": 0, "limit": len(items)})
+
+
+async def _create(services: Services, exchange: Exchange) -> Reply:
+    wanted: NewToken = exchange.body
+    for permission in wanted.permissions:
+        if not covers(exchange.who.permissions, permission):
+            raise Refused(HTTPStatus.FORBIDDEN, f"{permission} is more than you have yourself")
+    now = services.now()
+    if wanted.expires_at is not None and wanted.expires_at <= now:
+        raise refuse_fields([("expires_at", "must be in the future")])
+    if not wanted.name.isprintable():
+        raise refuse_fields([("name", "must not hold control characters")])
+
+    def work(db: Any) -> tuple[None, Reply]:
+        made = create_token(db, name=wanted.name, permissions=wanted.permissions, at=now, expires_at=wanted.expires_at)
+        shown = show_token(made.token)
+        location = (("location", f"{_PATH}/{made.token.id}"),)
+        return None, Reply(
+            {**shown, "secret": made.secret}, HTTPStatus.CREATED, location, kept={**shown, "secret": None}
+        )
+
+    _, reply = await exchange.write(work, f"tokens ({wanted.name})")
+    await services.authority.load()
+    return reply
+
+
+async def _delete(services: Services, exchange: Exchange) -> Reply:
+    text = exchange.path["id"]
+    missing = Refused(HTTPStatus.NOT_FOUND, "there is no such token")
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise missing
+
+    def work(db: Any) -> tuple[None, Reply]:
+        if not delete_token(db, int(text)):
+            raise missing
+        return None, Reply(None, HTTPStatus.NO_CONTENT)
+
+    _, reply = await exchange.write(work, f"tokens/{text}")
+    await services.authority.load()
+    return reply
+
+
+ROUTES: Final = (
+    Route(
+        method="GET", path=_PATH, permission="tokens/read", summary="List tokens, without their secrets.", handler=_list,
+        tag="tokens", operation="list_tokens", answer=Shown(Page[TokenShown], name="TokenPage"),
+    ),
+    Route(
+        method="POST", path=_PATH, permission="tokens/create", summary="Make a token; its secret is shown only now.",
+        handler=_create, tag="tokens", operation="create_token", body=model_body(NewToken), answer=Shown(TokenMade),
+        status=HTTPStatus.CREATED,
+    ),
+    Route(
+        method="DELETE", path=f"{_PATH}/{{id}}", permission="tokens/delete", summary="Delete a token; it ends at once.",
+        handler=_delete, tag="tokens", operation="delete_token", status=HTTPStatus.NO_CONTENT, raises=(HTTPStatus.NOT_FOUND,),
+    ),
+)  # fmt: skip

@@ -1,0 +1,206 @@
+"""People and their logins: a login answers a token of 12 hours with the permissions of the role; never answers or logs a password."""
+
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import StringConstraints
+
+from api.auth import EVERYTHING, MAX_PASSWORD, ROLES
+from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
+from api.errors import Refused, refuse_fields
+from api.exchange import Exchange, Services
+from api.v1.tokens import TokenMade, show_token
+from tandem.store.tokens import create_token, delete_token
+from tandem.store.users import User, create_user, delete_user, load_user, load_users, update_user
+
+_PATH: Final = f"{PREFIX}/users"
+_ONE: Final = f"{_PATH}/{{name}}"
+_SESSION: Final = f"{PREFIX}/session"
+SESSION: Final = timedelta(hours=12)
+_FAILURES: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+
+UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,59}$")]
+# Long ones cost nothing; what people choose below twelve characters is guessed.
+NewPassword = Annotated[str, StringConstraints(min_length=12, max_length=MAX_PASSWORD)]
+RoleName = Literal["admin", "user"]
+
+
+class NewUser(Frozen):
+    """Someone who will log in."""
+
+    name: UserName
+    password: NewPassword
+    role: RoleName = "user"
+
+
+class UserChange(Frozen):
+    """What changes; all logins of the user end."""
+
+    password: NewPassword | None = None
+    role: RoleName | None = None
+
+
+class UserShown(Frozen):
+    """Someone who may log in."""
+
+    name: str
+    role: RoleName
+    created_at: datetime
+    last_login_at: datetime | None
+
+
+class Login(Frozen):
+    """Who wants to log in."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+    password: Annotated[str, StringConstraints(min_length=1, max_length=MAX_PASSWORD)]
+
+
+def _show(user: User) -> dict[str, Any]:
+    return {name: getattr(user, name) for name in UserShown.model_fields}
+
+
+def _missing(name: str) -> Refused:
+    return Refused(HTTPStatus.NOT_FOUND, f"there is no user {name[:60]!r}")
+
+
+def _check_role(exchange: Exchange, role: str | None) -> None:
+    """Nobody makes an admin who is none."""
+    if role == "admin" and not exchange.who.may(EVERYTHING):
+        raise Refused(HTTPStatus.FORBIDDEN, "an admin may do more than you")
+
+
+async def _list(services: Services, _: Exchange) -> Reply:
+    items = [_show(user) for user in await services.store.read(load_users)]
+    return Reply({"items": items, "total": len(items), "offset": 0, "limit": len(items)})
+
+
+async def _get(services: Services, exchange: Exchange) -> Reply:
+    user = await services.store.read(load_user, exchange.path["name"])
+    if user is None:
+        raise _missing(exchange.path["name"])
+    return Reply(_show(user))
+
+
+async def _create(services: Services, exchange: Exchange) -> Reply:
+    wanted: NewUser = exchange.body
+    _check_role(exchange, wanted.role)
+    hashed = await services.logins.hash(wanted.password)
+
+    def work(db: Any) -> tuple[None, Reply]:
+        try:
+            user = create_user(db, wanted.name, hashed, wanted.role, services.now())
+        except KeyError:
+            raise Refused(HTTPStatus.CONFLICT, f"user {wanted.name} is there already") from None
+        return None, Reply(_show(user), HTTPStatus.CREATED, (("location", f"{_PATH}/{wanted.name}"),))
+
+    _, reply = await exchange.write(work, f"users/{wanted.name}")
+    return reply
+
+
+async def _change(services: Services, exchange: Exchange) -> Reply:
+    wanted: UserChange = exchange.body
+    name = exchange.path["name"]
+    if wanted.password is None and wanted.role is None:
+        raise refuse_fields([("", "must have a password or a role")])
+    current = await services.store.read(load_user, name)
+    if current is None:
+        raise _missing(name)
+    # Whoever sets an admin's password can be that admin.
+    _check_role(exchange, current.role)
+    _check_role(exchange, wanted.role)
+    hashed = await services.logins.hash(wanted.password) if wanted.password is not None else None
+
+    def work(db: Any) -> tuple[None, Reply]:
+        try:
+            return None, Reply(_show(update_user(db, name, password_hash=hashed, role=wanted.role)))
+        except KeyError:
+            raise _missing(name) from None
+
+    _, reply = await exchange.write(work, f"users/{name}")
+    await services.authority.load()
+    return reply
+
+
+async def _delete(services: Services, exchange: Exchange) -> Reply:
+    name = exchange.path["name"]
+    current = await services.store.read(load_user, name)
+    if current is not None:
+        _check_role(exchange, current.role)
+
+    def work(db: Any) -> tuple[None, Reply]:
+        try:
+            delete_user(db, name)
+        except KeyError:
+            raise _missing(name) from None
+        return None, Reply(None, HTTPStatus.NO_CONTENT)
+
+    _, reply = await exchange.write(work, f"users/{name}")
+    await services.authority.load()
+    return reply
+
+
+async def _log_in(services: Services, exchange: Exchange) -> Reply:
+    login: Login = exchange.body
+    user = await services.logins.log_in(login.name, login.password, exchange.source)
+    now = services.now()
+
+    def work(db: Any) -> tuple[None, Reply]:
+        made = create_token(
+            db, name="login", permissions=ROLES[user.role], at=now, expires_at=now + SESSION, user=user.name
+        )
+        return None, Reply({**show_token(made.token), "secret": made.secret}, HTTPStatus.CREATED)
+
+    _, reply = await exchange.write(work, f"users/{user.name}", who=f"user {user.name}")
+    await services.authority.load()
+    return reply
+
+
+async def _log_out(services: Services, exchange: Exchange) -> Reply:
+    token_id = exchange.who.token_id
+    if token_id is None or exchange.who.user is None:
+        raise Refused(HTTPStatus.CONFLICT, "this is no login: a token is deleted under tokens")
+
+    def work(db: Any) -> tuple[None, Reply]:
+        delete_token(db, token_id)
+        return None, Reply(None, HTTPStatus.NO_CONTENT)
+
+    _, reply = await exchange.write(work, f"users/{exchange.who.user}")
+    await services.authority.load()
+    return reply
+
+
+ROUTES: Final = (
+    Route(
+        method="GET", path=_PATH, permission="users/read", summary="List users.", handler=_list, tag="users",
+        operation="list_users", answer=Shown(Page[UserShown], name="UserPage"),
+    ),
+    Route(
+        method="POST", path=_PATH, permission="users/create", summary="Make a user.", handler=_create, tag="users",
+        operation="create_user", body=model_body(NewUser), answer=Shown(UserShown), status=HTTPStatus.CREATED,
+        raises=(HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
+    ),
+    Route(
+        method="GET", path=_ONE, permission="users/read", summary="Read a user.", handler=_get, tag="users",
+        operation="get_user", answer=Shown(UserShown), raises=(HTTPStatus.NOT_FOUND,),
+    ),
+    Route(
+        method="PATCH", path=_ONE, permission="users/update", summary="Change a user's password or role; all logins end.",
+        handler=_change, tag="users", operation="change_user", body=model_body(UserChange), answer=Shown(UserShown),
+        raises=(*_FAILURES, HTTPStatus.TOO_MANY_REQUESTS),
+    ),
+    Route(
+        method="DELETE", path=_ONE, permission="users/delete", summary="Delete a user; never the last admin.", handler=_delete,
+        tag="users", operation="delete_user", status=HTTPStatus.NO_CONTENT, raises=_FAILURES,
+    ),
+    Route(
+        method="POST", path=_SESSION, permission=None, summary="Log in: a token for 12 hours.", handler=_log_in, tag="users",
+        operation="log_in", body=model_body(Login), answer=Shown(TokenMade), status=HTTPStatus.CREATED, max_body=4096,
+        raises=(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),
+    ),
+    Route(
+        method="DELETE", path=_SESSION, permission="session/delete", summary="Log out: the token ends.", handler=_log_out,
+        tag="users", operation="log_out", status=HTTPStatus.NO_CONTENT, raises=(HTTPStatus.CONFLICT,),
+    ),
+)  # fmt: skip

@@ -1,0 +1,197 @@
+"""How long a change takes on a large PBX, against its budgets: load, render and plan; everything applied; one endpoint; nothing to do.
+
+`python -m bench.apply`: a whole Tandem beside a private Asterisk with 10,000 endpoints, 10,000 DIDs, 500 queues and 500 menus.
+"""
+
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ENDPOINTS, DIDS, QUEUES, MENUS, MAILBOXES = 10_000, 10_000, 500, 500, 1_000
+RUNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure: the best of the runs, and its budget."""
+
+    what: str
+    took_s: float
+    budget_s: float
+
+    @property
+    def is_within(self) -> bool:
+        return self.took_s <= self.budget_s
+
+
+def make_pbx():
+    """A large company; every object leads to others."""
+    from tandem.domain.entities import (
+        Did,
+        Endpoint,
+        EndpointDestination,
+        General,
+        HangupDestination,
+        Menu,
+        MenuDestination,
+        Pbx,
+        Queue,
+        QueueDestination,
+        QueueMember,
+        Trunk,
+        VoicemailBox,
+    )
+
+    def extension(number):
+        return f"{20_000 + number}"
+
+    end = HangupDestination()
+    return Pbx(
+        general=General(country="DE", language="de", time_zone="Europe/Berlin", outbound_trunk="carrier"),
+        trunks=(Trunk(name="carrier", hosts=("127.0.0.2",)),),
+        endpoints=tuple(
+            Endpoint(
+                extension=extension(number),
+                name=f"Phone {number}",
+                secret=f"a-secret-of-{number:06d}",
+                voicemail=extension(number) if number < MAILBOXES else None,
+                permissions=("internal", "national"),
+            )
+            for number in range(ENDPOINTS)
+        ),
+        voicemail_boxes=tuple(VoicemailBox(mailbox=extension(number), pin="4711") for number in range(MAILBOXES)),
+        queues=tuple(
+            Queue(
+                name=f"queue-{number}",
+                members=(QueueMember(endpoint=extension(number)), QueueMember(endpoint=extension(number + 1))),
+                fallback=EndpointDestination(endpoint=extension(number)),
+            )
+            for number in range(QUEUES)
+        ),
+        menus=tuple(
+            Menu(
+                name=f"menu-{number}",
+                prompts=("demo-congrats",),
+                options={"1": QueueDestination(queue=f"queue-{number % QUEUES}")},
+                invalid=end,
+                timeout=end,
+                fallback=QueueDestination(queue=f"queue-{number % QUEUES}"),
+            )
+            for number in range(MENUS)
+        ),
+        dids=tuple(
+            Did(
+                number=f"+4930{1_000_000 + number}",
+                destination=MenuDestination(menu=f"menu-{number % MENUS}")
+                if number % 2
+                else EndpointDestination(endpoint=extension(number)),
+            )
+            for number in range(DIDS)
+        ),
+    )
+
+
+def measure_planning(pbx) -> float:
+    """Seconds for load, render and plan against a generation on the disk that has one endpoint otherwise; best of the runs."""
+    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+
+    from confgen.apply import plan_snapshot
+    from confgen.generations import switch_link, write_generation
+    from confgen.render import RenderTarget, render
+    from tandem.domain.snapshot import build_snapshot
+    from tandem.live import Live
+    from tandem.store.database import open_store
+    from tandem.store.objects import save_pbx
+    from tandem.store.tables import UTC, datetime
+    from tandem.target import read_dialplan
+
+    figures: list[float] = []
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        store = open_store(folder / "bench.db")
+        store.run_now(save_pbx, pbx, author="bench", note="", at=datetime.now(UTC))
+        target = RenderTarget(agi_url="agi://127.0.0.1:4573", recordings_dir="/r", dialplan_dir="/d")
+        static = read_dialplan()
+        other = replace(pbx, endpoints=(replace(pbx.endpoints[0], name="Other"), *pbx.endpoints[1:]))
+        files = {**static, **render(build_snapshot(1, other), target)}
+        generation = write_generation(folder, 1, files)
+        switch_link(folder, "current", generation)
+        switch_link(folder, "live", generation)
+
+        async def run() -> None:
+            for _ in range(RUNS):
+                live = Live(reactor, store, folder / "live.snapshot")
+                started = time.perf_counter()
+                snapshot = await live.prepare()
+                prepared = plan_snapshot(snapshot, target, folder, static)
+                figures.append(time.perf_counter() - started)
+                assert prepared.plan.changed == ("pjsip.conf",), prepared.plan.changed
+                assert prepared.touched.endpoints == {pbx.endpoints[0].extension}, prepared.touched
+            await store.stop()
+
+        failures: list[object] = []
+        reactor.callWhenRunning(
+            lambda: Deferred.fromCoroutine(run()).addErrback(failures.append).addBoth(lambda _: reactor.stop())
+        )
+        reactor.run()
+        if failures:
+            failures[0].raiseException()
+    return min(figures)
+
+
+def measure_applies(pbx) -> list[Row]:
+    """The figures of a whole Tandem, as its own answers tell them."""
+    from lab.pbx import LabPbx
+    from tandem.asterisk.install import find_asterisk
+    from tandem.document import write_document
+
+    with LabPbx(find_asterisk(print), write_document(pbx), settings={"asterisk.check": "required"}) as lab:
+        lab.serve()
+        path = lab.folder / "changed.yaml"
+
+        def change(endpoints):
+            path.write_text(write_document(replace(pbx, endpoints=endpoints)), encoding="utf-8")
+            return lab.ask("import", str(path))["applied"]
+
+        one, nothing, full = [], [], []
+        for run in range(RUNS):
+            changed = replace(pbx.endpoints[7], name=f"Changed {run}")
+            applied = change((*pbx.endpoints[:7], changed, *pbx.endpoints[8:]))
+            assert (applied["check"], applied["verified"]) == ("passed", 1), applied
+            one.append(applied["took_s"])
+            applied = lab.ask("config", "apply")
+            assert not applied["reloaded"], applied
+            nothing.append(applied["took_s"])
+        for run in range(2):
+            applied = change(tuple(replace(it, name=f"{it.name} {run}") for it in pbx.endpoints))
+            assert applied["check"] == "passed", applied
+            assert applied["verified"] >= ENDPOINTS, applied
+            full.append(applied["took_s"])
+        return [
+            Row("everything changed, checked, live and verified", min(full), 9.0),
+            Row("one endpoint changed, checked, live and verified", min(one), 2.5),
+            Row("nothing to do", min(nothing), 0.3),
+        ]
+
+
+def run() -> list[Row]:
+    """All figures."""
+    pbx = make_pbx()
+    return [Row("load, render and plan", measure_planning(pbx), 0.8), *measure_applies(pbx)]
+
+
+def main() -> int:
+    """Prints the table; exit code 1 where a budget is not kept."""
+    rows = run()
+    for row in rows:
+        print(
+            f"{row.what:<50} {row.took_s:6.2f} s   budget {row.budget_s:4.1f} s   {'' if row.is_within else 'TOO SLOW'}"
+        )
+    return 0 if all(row.is_within for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

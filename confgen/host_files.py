@@ -1,0 +1,234 @@
+"""Asterisk's own files: what `tandem init` adds to them or puts in their place, and how `tandem uninstall` takes it back; never touches a line of the admin's.
+
+Guest mode adds one marked block at the end of a file; the block is all that is ever changed or removed again. Owner mode puts a whole file there.
+A file that was there before is kept beside it (`.before-tandem`), once.
+"""
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from confgen.render import GUEST_FILES, OWNER_FILES
+
+BACKUP_SUFFIX: Final = ".before-tandem"
+BEGIN: Final = "; >>> added by `tandem init`, taken back by `tandem uninstall`"
+END: Final = "; <<< tandem"
+OWNED: Final = "; Written whole by `tandem init` (owner mode); `tandem uninstall` puts back what was here."
+NEW_MODE: Final = 0o640
+
+_BLOCK: Final = re.compile(rf"\n?{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.DOTALL)
+_INCLUDE: Final = re.compile(r'^#(?:try)?include\s*=?>?\s*["<]?([^">\n;]+)[">]?', re.MULTILINE)
+_MAX_DEPTH: Final = 5
+
+DIALER_READ: Final = "system,call,agent,user,dtmf,reporting,cdr,dialplan"
+DIALER_WRITE: Final = "call,agent,originate,reporting"
+CONFIG_READ: Final = "system,call,agent,user,dtmf,reporting,cdr,dialplan"
+CONFIG_WRITE: Final = "system,config,command,agent,call,reporting"
+
+
+@dataclass(frozen=True, slots=True)
+class AmiUsers:
+    """The two logins: the dialer's, without the right `system`, and the configuration's."""
+
+    dialer: str
+    dialer_secret: str
+    config: str
+    config_secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile:
+    """A file of Asterisk's as it shall be; None where it shall be gone. before: as it was read, None where it was not there."""
+
+    path: Path
+    before: str | None
+    after: str | None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is something to write."""
+        return self.before != self.after
+
+
+def plan_install(
+    mode: Literal["guest", "owner"], etc: Path, folder: Path, users: AmiUsers, modules: tuple[str, ...]
+) -> tuple[HostFile, ...]:
+    """What `init` makes of Asterisk's files in `etc`; `folder` is that of our files. The same again is no change."""
+    names = GUEST_FILES if mode == "guest" else tuple(name for name in OWNER_FILES if name != "pjsip_transport.conf")
+    files = []
+    for name in (*names, "manager.conf", *(("modules.conf",) if mode == "owner" else ())):
+        before = _read(etc / name)
+        if mode == "owner":
+            after = _compose_owned(name, folder, users, modules)
+        else:
+            after = _add_block(name, before or "", etc, folder, users)
+        files.append(HostFile(etc / name, before, after))
+    return tuple(files)
+
+
+def plan_uninstall(etc: Path) -> tuple[HostFile, ...]:
+    """What takes it back: our blocks out, whole files of ours replaced by what was there before."""
+    files = []
+    for path in sorted(etc.glob("*.conf")):
+        before = _read(path) or ""
+        if before.startswith(OWNED):
+            files.append(HostFile(path, before, _read(path.with_name(path.name + BACKUP_SUFFIX))))
+        elif BEGIN in before:
+            left = _BLOCK.sub("", before)
+            # A file that was made for the block alone goes with it.
+            files.append(HostFile(path, before, left if left.strip() else None))
+    return tuple(files)
+
+
+def write_host_file(file: HostFile) -> None:
+    """Writes, by one rename, keeping mode and owner; what was there first stays as a backup. OSError."""
+    path = file.path
+    if file.after is None:
+        path.unlink(missing_ok=True)
+        return
+    backup = path.with_name(path.name + BACKUP_SUFFIX)
+    if file.before is not None and BEGIN not in file.before and OWNED not in file.before and not backup.exists():
+        shutil.copy2(path, backup)
+        _keep_owner(path, backup)
+    fresh = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, NEW_MODE), "wb") as stream:
+            stream.write(file.after.encode("utf-8", "surrogateescape"))
+            stream.flush()
+            os.fsync(stream.fileno())
+        if path.exists():
+            shutil.copymode(path, fresh)
+        _keep_owner(path if path.exists() else path.parent, fresh)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def remove_backups(files: tuple[HostFile, ...]) -> None:
+    """Takes away the backups of files that are again what they were; one that differs (the admin changed his file since) stays."""
+    for file in files:
+        backup = file.path.with_name(file.path.name + BACKUP_SUFFIX)
+        if _read(backup) is not None and _read(backup) == _read(file.path):
+            backup.unlink()
+
+
+def read_ami_secret(etc: Path, user: str) -> str | None:
+    """The secret of a login in our block of manager.conf; None where there is none."""
+    found = _BLOCK.search(_read(etc / "manager.conf") or "")
+    text = found[0] if found else _read(etc / "manager.conf") or ""
+    match = re.search(rf"^\[{re.escape(user)}\]\nsecret = (\S+)$", text, re.MULTILINE)
+    return match[1] if match else None
+
+
+def _add_block(name: str, text: str, etc: Path, folder: Path, users: AmiUsers) -> str:
+    rest = _BLOCK.sub("", text)
+    lines = list(_block_lines(name, rest, etc, folder, users))
+    if not lines:
+        return rest
+    separator = "" if not rest or rest.endswith("\n") else "\n"
+    return f"{rest}{separator}\n{BEGIN}\n" + "\n".join(lines) + f"\n{END}\n"
+
+
+def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers) -> Iterator[str]:
+    sections = _sections_of(text, etc, name)
+    if name == "manager.conf":
+        if "yes" not in sections.get("general", {}).get("enabled", "no").lower():
+            yield "[general](+)" if "general" in sections else "[general]"
+            yield "enabled = yes"
+            yield "bindaddr = 127.0.0.1"
+        yield from _ami_lines(users)
+        return
+    if f"tandem/current/{name}" in text or f"{folder}/current/{name}" in text:
+        return  # the admin has included it already, at a place of his choice
+    if name == "queues.conf" and sections.get("general", {}).get("persistentmembers", "no") != "yes":
+        yield "[general](+)" if "general" in sections else "[general]"
+        yield "persistentmembers = yes"
+    needed = {"extensions.conf": "globals", "voicemail.conf": "zonemessages"}.get(name)
+    if name == "voicemail.conf" and "general" not in sections:
+        yield "[general]"
+        yield "format = wav"
+    if needed is not None and needed not in sections:
+        yield f"[{needed}]"
+    yield f"#tryinclude {folder}/current/{name}"
+    yield f"#tryinclude {folder}/own/{name}"
+
+
+def _ami_lines(users: AmiUsers) -> Iterator[str]:
+    for user, secret, read, write in (
+        (users.dialer, users.dialer_secret, DIALER_READ, DIALER_WRITE),
+        (users.config, users.config_secret, CONFIG_READ, CONFIG_WRITE),
+    ):
+        yield f"[{user}]"
+        yield f"secret = {secret}"
+        yield "deny = 0.0.0.0/0.0.0.0"
+        yield "permit = 127.0.0.1/255.255.255.255"
+        yield f"read = {read}"
+        yield f"write = {write}"
+        yield "writetimeout = 1000"
+
+
+def _compose_owned(name: str, folder: Path, users: AmiUsers, modules: tuple[str, ...]) -> str:
+    match name:
+        case "manager.conf":
+            body = ["[general]", "enabled = yes", "bindaddr = 127.0.0.1", "authtimeout = 5", "", *_ami_lines(users)]
+        case "modules.conf":
+            body = ["[modules]", "autoload = no", *(f"load = {module}.so" for module in modules)]
+        case "pjsip.conf":
+            files = ("pjsip_transport.conf", name)
+            body = [*(f"#tryinclude {folder}/current/{file}" for file in files), f"#tryinclude {folder}/own/{name}"]
+        case _:
+            body = [f"#tryinclude {folder}/current/{name}", f"#tryinclude {folder}/own/{name}"]
+    return "\n".join((OWNED, *body)) + "\n"
+
+
+def _sections_of(text: str, etc: Path, name: str) -> Mapping[str, Mapping[str, str]]:
+    """Section -> option -> value of a file and of all that it includes, as far as that can be found."""
+    found: dict[str, dict[str, str]] = {}
+    current: dict[str, str] = {}
+    for line in _with_includes(text, etc, {name}, 0):
+        stripped = line.partition(";")[0].strip()
+        if stripped.startswith("[") and "]" in stripped:
+            current = found.setdefault(stripped[1 : stripped.index("]")], {})
+        elif "=" in stripped:
+            option, _, value = stripped.partition("=")
+            current[option.strip()] = value.removeprefix(">").strip()
+    return found
+
+
+def _with_includes(text: str, etc: Path, seen: set[str], depth: int) -> Iterator[str]:
+    for line in text.splitlines():
+        match = _INCLUDE.match(line)
+        if match is None:
+            yield line
+            continue
+        pattern = match[1].strip()
+        base, pattern = (Path("/"), pattern.lstrip("/")) if pattern.startswith("/") else (etc, pattern)
+        for path in sorted(base.glob(pattern)) if depth < _MAX_DEPTH else ():
+            if str(path) not in seen and path.is_file():
+                seen.add(str(path))
+                yield from _with_includes(_read(path) or "", etc, seen, depth + 1)
+
+
+def _keep_owner(of: Path, path: Path) -> None:
+    status = of.stat()
+    _try(lambda: os.chown(path, status.st_uid, status.st_gid))
+
+
+def _try(work: Callable[[], None]) -> None:
+    """Only root can give a file away; who is not root owns both anyway, or could not have written here."""
+    try:
+        work()
+    except PermissionError:
+        return
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return None

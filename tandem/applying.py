@@ -1,0 +1,338 @@
+"""Plan, apply, roll back, history, hand edits: the use-cases of the command line and the HTTP API; never a second way to write files.
+
+Head is what the database has, live what Asterisk was seen to have. One apply at a time: others of this process wait, another
+process is told that it is busy.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from confgen.adopt import plan_adoption, write_own_files
+from confgen.apply import Applied, Prepared, Steps, apply_snapshot, plan_snapshot
+from confgen.expected import Expectation
+from confgen.generations import (
+    FolderBusy,
+    linked_generation,
+    lock_folder,
+    read_generation,
+    read_originals,
+    restore_files,
+)
+from confgen.plan import diff_files
+from confgen.render import RenderTarget
+from confgen.sections import diff_file
+from confgen.verify import NOTHING, Check, verify_live
+from tandem.ami import actions
+from tandem.ami.client import AmiClient
+from tandem.ami.errors import AmiRefused
+from tandem.domain.changes import (
+    AppliedView,
+    ApplyBusy,
+    Complaint,
+    FileDiff,
+    HandEdited,
+    PlanView,
+    RevisionChanged,
+    RevisionDetail,
+    RevisionView,
+)
+from tandem.domain.snapshot import Snapshot
+from tandem.live import Live
+from tandem.store.changes import load_object_changes, save_rollback
+from tandem.store.database import Store
+from tandem.store.objects import load_pbx, save_pbx
+from tandem.store.revisions import Revision, load_head, load_live, load_revisions, record_live
+
+log = logging.getLogger(__name__)
+
+RELOAD_TIMEOUT_S: Final = 60.0
+# A module may answer its reload before it has done the work (pbx_config): Asterisk is asked again for so long.
+SETTLE_S: Final = 3.0
+_ASK_AGAIN_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The Asterisk beside us: folder of our files, what is rendered for it, the static dialplan's files."""
+
+    folder: Path
+    target: RenderTarget
+    static_files: Mapping[str, str]
+
+
+class Applying:
+    """`after(snapshot)` is awaited when a revision went live: last-known routes, queue members. `forget()` is called for a new head."""
+
+    def __init__(
+        self,
+        store: Store,
+        live: Live,
+        ami: AmiClient,
+        beside: Callable[[], Beside],
+        check: Check,
+        reactor: IReactorTime,
+        *,
+        after: Callable[[Snapshot], Awaitable[object]],
+        forget: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.problem: str | None = None
+        self._store, self._live, self._ami = store, live, ami
+        self._beside, self._check, self._reactor = beside, check, reactor
+        self._after, self._forget = after, forget
+        self._lock = DeferredLock()
+        # (revision, target, generation) that the last apply left, so that doing nothing costs no rendering.
+        self._done: tuple[int, Beside, str] | None = None
+
+    # ------------------------------------------------------------------------------------------------- looking
+
+    async def plan_head(self) -> PlanView:
+        """What an apply would do now; reads only. ValueUnrepresentable, StoreError."""
+        head, mark = await self._store.read(load_head), await self._store.read(load_live)
+        snapshot = await self._live.prepare(head)
+        prepared = await self._plan(snapshot)
+        return await self._view(head, None if mark is None else mark.revision, prepared)
+
+    async def list_history(self, limit: int = 50) -> tuple[RevisionView, ...]:
+        """Revisions, newest first."""
+        revisions = await self._store.read(load_revisions, limit)
+        return tuple([await self._view_revision(revision) for revision in revisions])
+
+    async def show_revision(self, number: int) -> RevisionDetail:
+        """A revision and what it changed; KeyError if there is none of this number."""
+        head = await self._store.read(load_head)
+        if not 0 < number <= head:
+            raise KeyError(number)
+        revisions = await self._store.read(load_revisions, head - number + 1)
+        view = await self._view_revision(revisions[-1])
+        return RevisionDetail(view, await self._store.read(load_object_changes, number - 1, number))
+
+    async def read_hand_edits(self) -> tuple[FileDiff, ...]:
+        """What somebody changed in the generated files since they were written."""
+        return await deferToThread(read_edits, self._beside().folder)
+
+    # ------------------------------------------------------------------------------------------------ changing
+
+    async def apply_head(
+        self, *, full: bool = False, dry_run: bool = False, expected_revision: int | None = None
+    ) -> AppliedView:
+        """Brings the head live, or leaves what was live and raises why.
+
+        `full`: every object is checked and verified. `dry_run`: plans and checks, and writes nothing. Raises ApplyRefused, HandEdited,
+        ApplyBusy, RevisionChanged, ValueUnrepresentable, OSError, AmiError, StoreError.
+        """
+        async with self._lock:
+            head = await self._store.read(load_head)
+            if expected_revision is not None and expected_revision != head:
+                raise RevisionChanged(expected_revision, head)
+            if dry_run:
+                return await self._rehearse(head, full=full)
+            try:
+                view = await self._apply(head, full=full)
+            except Exception as error:
+                self.problem = f"revision {head} is not live: {error}"
+                raise
+            self.problem = None
+            return view
+
+    async def rollback(self, revision: int, *, author: str) -> AppliedView:
+        """Makes what revision N was the newest revision, and live; history only grows. KeyError if there is none of this number."""
+        saved = await self._store.run(save_rollback, revision, author=author, at=datetime.now(UTC))
+        log.info("rollback to revision %d is revision %d", revision, saved.revision)
+        self._forget()
+        return await self.apply_head()
+
+    async def discard_hand_edits(self) -> tuple[str, ...]:
+        """Puts the files back as they were generated; their names. What was edited stays beside them, out of the way."""
+        async with self._lock:
+            return await deferToThread(_discard, self._beside().folder)
+
+    async def adopt_hand_edits(self, *, author: str) -> AppliedView:
+        """Keeps a hand edit: values of ours become a new revision, options that we do not write go to the admin's own files.
+
+        EditNotAdoptable names every line that is neither, and nothing was changed.
+        """
+        beside = self._beside()
+        edits = await deferToThread(_read_edited, beside.folder)
+        if edits is not None:
+            name, originals, files = edits
+            mark = await self._store.read(load_live)
+            pbx = await self._store.read(load_pbx, None if mark is None else mark.revision)
+            adopted, own = await deferToThread(plan_adoption, pbx, originals, files)
+            if adopted != pbx:
+                note = f"hand edit of generation {name} adopted"
+                await self._store.run(save_pbx, adopted, author=author, note=note, at=datetime.now(UTC))
+                self._forget()
+            await deferToThread(write_own_files, beside.folder, own)
+            await self.discard_hand_edits()
+        return await self.apply_head()
+
+    def describe_start(self) -> str:
+        """One line for the log: what is on the disk, whether Asterisk is known to have read it."""
+        folder = self._beside().folder
+        current, live = linked_generation(folder, "current"), linked_generation(folder, "live")
+        if current is None:
+            return f"{folder}: no configuration was written yet"
+        if current == live:
+            return f"{folder}: generation {current}, which Asterisk has"
+        return f"{folder}: generation {current} is whole, but an apply did not come to its end (Asterisk had {live or 'none'})"
+
+    def is_in_step(self) -> bool:
+        """Whether Asterisk is known to have read what is on the disk."""
+        folder = self._beside().folder
+        current = linked_generation(folder, "current")
+        return current is not None and current == linked_generation(folder, "live")
+
+    # -------------------------------------------------------------------------------------------------- inside
+
+    async def _apply(self, head: int, *, full: bool) -> AppliedView:
+        started = monotonic()
+        beside = self._beside()
+        snapshot = await self._live.prepare(head)
+        applied = None if full else await self._skip(head, beside)
+        if applied is None:
+            steps = Steps(
+                self._reload,
+                check=lambda touched: self._check.check(snapshot, beside.target, beside.static_files, touched),
+                verify=self._verify,
+            )
+            applied = await apply_snapshot(
+                snapshot, beside.target, beside.folder, steps, beside.static_files, full=full
+            )
+        self._done = (head, beside, applied.generation)
+        mark = await self._store.read(load_live)
+        if mark is None or mark.revision != head:
+            await self._store.run(record_live, head, datetime.now(UTC))
+        self._live.adopt(snapshot)
+        await self._after(snapshot)
+        log.info("revision %d is live; reloaded: %s", head, ", ".join(applied.reloaded) or "nothing")
+        return AppliedView(
+            revision=head,
+            live=True,
+            generation=applied.generation,
+            changed=applied.changed,
+            reloaded=applied.reloaded,
+            check=applied.check,
+            verified=applied.verified,
+            took_s=round(monotonic() - started, 3),
+        )
+
+    async def _skip(self, head: int, beside: Beside) -> Applied | None:
+        """The same revision for the same Asterisk once more: only whether the files are still what they were."""
+        if self._done is None or self._done[:2] != (head, beside):
+            return None
+        generation = self._done[2]
+        if not self.is_in_step() or linked_generation(beside.folder, "current") != generation:
+            return None
+        edited = (await deferToThread(read_generation, beside.folder, generation)).edited
+        if edited:
+            raise HandEdited(generation, edited)
+        return Applied(head, generation, generation, (), ())
+
+    async def _rehearse(self, head: int, *, full: bool) -> AppliedView:
+        started = monotonic()
+        beside = self._beside()
+        mark = await self._store.read(load_live)
+        snapshot = await self._live.prepare(head)
+        prepared = await self._plan(snapshot, full=full)
+        check = NOTHING
+        if prepared.plan.changed or full:
+            check = await self._check.check(snapshot, beside.target, beside.static_files, prepared.touched)
+        plan = await self._view(head, None if mark is None else mark.revision, prepared)
+        return AppliedView(
+            revision=head,
+            live=False,
+            generation=prepared.previous,
+            changed=prepared.plan.changed,
+            reloaded=(),
+            check=check,
+            verified=0,
+            took_s=round(monotonic() - started, 3),
+            plan=plan,
+        )
+
+    async def _plan(self, snapshot: Snapshot, *, full: bool = False) -> Prepared:
+        beside = self._beside()
+        return await deferToThread(
+            plan_snapshot,
+            snapshot,
+            beside.target,
+            beside.folder,
+            beside.static_files,
+            full=full,
+            look_past_edits=True,
+        )
+
+    async def _view(self, head: int, live: int | None, prepared: Prepared) -> PlanView:
+        plan = prepared.plan
+        return PlanView(
+            head=head,
+            live=live,
+            objects=await self._store.read(load_object_changes, live or 0, head),
+            files=await deferToThread(diff_files, plan.files, prepared.present, plan.changed),
+            modules=plan.modules,
+            hand_edits=await self.read_hand_edits(),
+        )
+
+    async def _view_revision(self, revision: Revision) -> RevisionView:
+        head, mark = await self._store.read(load_head), await self._store.read(load_live)
+        is_live = mark is not None and mark.revision == revision.number
+        return RevisionView(
+            **{name: getattr(revision, name) for name in Revision.__slots__},
+            is_head=revision.number == head,
+            live_since=mark.applied_at if mark is not None and is_live else None,
+        )
+
+    async def _reload(self, module: str) -> None:
+        try:
+            await self._ami.send(actions.module_reload(module), timeout_s=RELOAD_TIMEOUT_S)
+        except AmiRefused:
+            log.warning("Asterisk has no module %s: what it would read is not in use", module)
+
+    async def _verify(self, expected: Expectation) -> tuple[Complaint, ...]:
+        ends_at = monotonic() + SETTLE_S
+        while True:
+            complaints = await verify_live(expected, self._ami)
+            if not complaints or monotonic() >= ends_at:
+                return complaints
+            await deferLater(self._reactor, _ASK_AGAIN_S)
+
+
+# ------------------------------------------------------------------------------------------------- work on the disk
+
+
+def read_edits(folder: Path) -> tuple[FileDiff, ...]:
+    """The hand edits of the current generation, as differences."""
+    found = _read_edited(folder)
+    if found is None:
+        return ()
+    _, originals, files = found
+    names = sorted(name for name in {*originals, *files} if originals.get(name) != files.get(name))
+    return tuple(diff_file(name, originals.get(name), files.get(name)) for name in names)
+
+
+def _read_edited(folder: Path) -> tuple[str, dict[str, str], Mapping[str, str]] | None:
+    current = linked_generation(folder, "current")
+    if current is None or not (generation := read_generation(folder, current)).edited:
+        return None
+    return current, read_originals(folder, current), generation.files
+
+
+def _discard(folder: Path) -> tuple[str, ...]:
+    current = linked_generation(folder, "current")
+    if current is None:
+        return ()
+    try:
+        with lock_folder(folder):
+            return restore_files(folder, current)
+    except FolderBusy as error:
+        raise ApplyBusy(str(error)) from None

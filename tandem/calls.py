@@ -1,0 +1,453 @@
+"""Places calls over AMI, follows each by the id that we gave it, and reports its end exactly once; never sends an originate twice.
+
+A call is kept before anything is sent. What happens to it then comes by events, in any order, some of them never: AMI may be away, a
+stranger's text may spoil one. So what is open is compared with Asterisk's own list of channels after each login and now and then; a
+call that is in no list for a while ends by Asterisk's durable record, and without one it is *unconfirmed*.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, cast
+
+from twisted.application.service import Service
+from twisted.internet.base import DelayedCall
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from tandem.ami import actions
+from tandem.ami.actions import Action
+from tandem.ami.connection import Clock, new_action_id
+from tandem.ami.errors import AmiError, AmiRefused, AmiUnanswered
+from tandem.ami.events import Dial, Hangup, Newchannel, OriginateResponse
+from tandem.ami.wire import Message
+from tandem.domain.calls import (
+    CallEnded,
+    CallEvent,
+    CallEventKind,
+    PlacedCall,
+    advance_call,
+    end_call,
+    new_call_id,
+    start_call,
+)
+from tandem.domain.disposition import Evidence, Response, merge_evidence
+from tandem.domain.originate import OriginateOrder
+
+_log = Logger()
+
+# What comes late and out of order: a Hangup and its OriginateResponse, or the Newchannel of an originate that failed.
+SETTLE_S: Final = 1.0
+# How long a call may be in no list of channels before it counts as gone. An originate that a frozen Asterisk had read already is carried out late.
+GRACE_S: Final = 10.0
+COMPARE_EVERY_S: Final = 5.0
+SAVE_AGAIN_S: Final = 1.0
+_UP: Final = 6  # Asterisk's channel state
+_RESPONSES: Final[dict[int, Response]] = {0: "failed", 3: "timed-out", 4: "answered"}
+_SIGNS_OF_LIFE: Final = frozenset({"RINGING", "PROGRESS"})
+
+
+class Ami(Protocol):
+    """What Calls needs of an AmiClient."""
+
+    def send(self, action: Action, *, action_id: str = "") -> Awaitable[Message]:
+        """Send one action, once."""
+
+    def send_list(self, action: Action) -> Awaitable[list[Message]]:
+        """Send one list action."""
+
+    def on(self, event: str, callback: Callable[[Message], object]) -> Callable[[], None]:
+        """Call back for each event of that name."""
+
+    def on_ready(self, callback: Callable[[], Awaitable[object] | None]) -> None:
+        """Call back after each login."""
+
+    def on_lost(self, callback: Callable[[], Awaitable[object] | None]) -> None:
+        """Call back whenever a login is lost."""
+
+
+class CallRecords(Protocol):
+    """Where calls are kept (`tandem.store.call_book`)."""
+
+    def save_placed(self, calls: Sequence[PlacedCall]) -> Awaitable[None]:
+        """Before sending: all or none."""
+
+    def save_changes(self, calls: Sequence[PlacedCall]) -> Awaitable[frozenset[str]]:
+        """What became of calls; the ids of those that this ended, for a call ends once."""
+
+    def load(self, call_id: str) -> Awaitable[PlacedCall | None]:
+        """One call."""
+
+    def load_open(self) -> Awaitable[list[PlacedCall]]:
+        """Every call whose end is not known."""
+
+    def find_end(self, call_id: str) -> Awaitable[Evidence | None]:
+        """What Asterisk's own records say of a leg that is over; None where they say nothing."""
+
+
+@dataclass(slots=True)
+class _Followed:
+    call: PlacedCall
+    evidence: Evidence
+    missing_since: float | None = None
+    settling: DelayedCall | None = None
+
+
+class Calls(Service):
+    """The calls that Tandem placed and that are not over."""
+
+    name = "calls"
+
+    def __init__(
+        self,
+        ami: Ami,
+        records: CallRecords,
+        clock: Clock,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._ami = ami
+        self._records = records
+        self._clock = clock
+        self._now = now
+        self._grace_s = grace_s
+        self._open: dict[str, _Followed] = {}
+        self._actions: dict[str, str] = {}  # ActionID -> call id
+        self._ended: dict[str, CallEnded] = {}  # over, and not saved yet
+        self._watchers: tuple[Callable[[CallEvent], None], ...] = ()
+        self._end_watchers: tuple[Callable[[CallEnded], None], ...] = ()
+        self._is_loaded = False
+        self._unsaved: dict[str, PlacedCall] = {}
+        self._is_saving = False
+        self._saving_again: DelayedCall | None = None
+        self._entering: list[tuple[PlacedCall, Deferred[None]]] = []
+        self._is_entering = False
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._compare_regularly()))
+        self._loop.clock = cast("Any", clock)
+        for event, take in (
+            ("Newchannel", self._take_channel),
+            ("DialState", self._take_dial_state),
+            ("OriginateResponse", self._take_response),
+            ("HangupRequest", self._take_request),
+            ("Hangup", self._take_hangup),
+        ):
+            ami.on(event, take)
+        ami.on_ready(self.compare)
+        ami.on_lost(self._note_gap)
+
+    def startService(self) -> None:  # noqa: N802
+        """Compares now and then, from now on."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._loop.start(min(COMPARE_EVERY_S, self._grace_s), now=False)
+
+    def stopService(self) -> None:  # noqa: N802
+        """What is open stays open, and is taken up at the next start."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._loop.running:
+            self._loop.stop()
+        _cancel(self._saving_again)
+        for followed in self._open.values():
+            _cancel(followed.settling)
+
+    # ------------------------------------------------------------------------------------------------- use-cases
+
+    async def place(
+        self,
+        order: OriginateOrder,
+        *,
+        call_id: str = "",
+        record: Callable[[PlacedCall], Awaitable[object]] | None = None,
+    ) -> PlacedCall:
+        """Sends the originate, once, after the call is kept; the call as it is then.
+
+        record: keeps the call in the caller's own transaction (`tandem.store.calls.record_placed`); what it raises stops the call.
+        Raises AmiRefused, or AmiUnanswered where not a byte was sent: the call is over then. An answer that is lost after sending is
+        no error: the call is followed up like any other.
+        """
+        call = start_call(order, call_id or new_call_id(), self._now())
+        await (record(call) if record is not None else self._enter(call))
+        action_id = new_action_id()
+        self._open[call.call_id] = _Followed(call, Evidence(is_trunk=order.is_trunk))
+        self._actions[action_id] = call.call_id
+        self._tell("placed", call)
+        try:
+            await self._ami.send(_originate(order, call.call_id), action_id=action_id)
+        except AmiUnanswered as error:
+            if not error.written:
+                self._end(call.call_id, Evidence(is_unsent=True))
+                raise
+            _log.warn("call {call}: {error}; followed up, not sent again", call=call.call_id, error=error)
+        except AmiRefused:
+            self._end(call.call_id, Evidence(is_refused=True))
+            raise
+        except AmiError:  # a value that AMI cannot carry
+            self._end(call.call_id, Evidence(is_unsent=True))
+            raise
+        return self._known(call.call_id) or call
+
+    async def find(self, call_id: str) -> PlacedCall | None:
+        """A placed call, over or not."""
+        return self._known(call_id) or await self._records.load(call_id)
+
+    def list_open(self) -> list[PlacedCall]:
+        """Those that are not over, newest first."""
+        return sorted(
+            (followed.call for followed in self._open.values()), key=lambda call: call.placed_at, reverse=True
+        )
+
+    async def hang_up(self, call_id: str) -> bool:
+        """Ends a call, all its legs; False where it is over, or none of ours. Raises AmiError."""
+        followed = self._open.get(call_id)
+        if followed is None:
+            return False
+        self._observe(call_id, Evidence(is_cancelled=True))
+        for row in await self._ami.send_list(actions.core_show_channels()):
+            channel = Newchannel.read(row)
+            if call_id in (channel.uniqueid, channel.linkedid):
+                await self._hang_up_channel(channel.channel)
+        # One that has no channel yet is ended by its Newchannel.
+        return True
+
+    def watch(self, callback: Callable[[CallEvent], None]) -> Callable[[], None]:
+        """Calls back for each step of each call; what it raises is logged. Returns the function that ends it."""
+        self._watchers = (*self._watchers, callback)
+
+        def end() -> None:
+            self._watchers = tuple(other for other in self._watchers if other is not callback)
+
+        return end
+
+    def watch_ends(self, callback: Callable[[CallEnded], None]) -> None:
+        """Calls back once for each call that ended, when its end is kept."""
+        self._end_watchers = (*self._end_watchers, callback)
+
+    # ---------------------------------------------------------------------------------------------------- events
+
+    def _take_channel(self, message: Message) -> None:
+        channel = Newchannel.read(message)
+        followed = self._open.get(channel.uniqueid)
+        if followed is None:
+            return
+        self._observe(channel.uniqueid, Evidence(has_channel=True))
+        if followed.evidence.is_cancelled:
+            self._supervise(self._hang_up_channel(channel.channel))
+
+    def _take_dial_state(self, message: Message) -> None:
+        dial = Dial.read(message)
+        if dial.dest_uniqueid in self._open and dial.dialstatus in _SIGNS_OF_LIFE:
+            self._observe(dial.dest_uniqueid, Evidence(has_channel=True, has_rung=True))
+
+    def _take_response(self, message: Message) -> None:
+        # By ActionID alone: its Uniqueid may be another, living call's (asterisk-notes).
+        response = OriginateResponse.read(message)
+        call_id = self._actions.get(response.action_id, "")
+        self._observe(call_id, Evidence(response=_RESPONSES.get(response.reason, "failed")))
+
+    def _take_request(self, message: Message) -> None:
+        request = Hangup.read(message)
+        self._observe(request.uniqueid, Evidence(has_channel=True, is_far_hangup=True))
+
+    def _take_hangup(self, message: Message) -> None:
+        hangup = Hangup.read(message)
+        tech_cause = int(hangup.tech_cause) if hangup.tech_cause.isdecimal() and len(hangup.tech_cause) == 3 else 0
+        cause = hangup.cause if 0 < hangup.cause < 128 else 0
+        self._observe(hangup.uniqueid, Evidence(has_channel=True, is_hung_up=True, cause=cause, tech_cause=tech_cause))
+
+    def _observe(self, call_id: str, news: Evidence) -> None:
+        """Takes a piece of evidence in; nothing for an id that is not open."""
+        followed = self._open.get(call_id)
+        if followed is None:
+            return
+        followed.evidence = merge_evidence(followed.evidence, news)
+        before, followed.call = followed.call, advance_call(followed.call, followed.evidence, self._now())
+        if followed.call is not before:
+            self._tell("answered" if followed.call.answered_at is not None else "ringing", followed.call)
+            self._save(followed.call)
+        if followed.evidence.is_complete:
+            self._end(call_id, Evidence())
+        elif followed.settling is None and (followed.evidence.is_hung_up or followed.evidence.response == "failed"):
+            followed.settling = self._clock.callLater(SETTLE_S, self._end, call_id, Evidence())
+
+    # ---------------------------------------------------------------------------------------------- exactly once
+
+    def _end(self, call_id: str, last: Evidence) -> None:
+        followed = self._open.pop(call_id, None)
+        if followed is None:
+            return
+        _cancel(followed.settling)
+        for action_id in [action_id for action_id, of in self._actions.items() if of == call_id]:
+            del self._actions[action_id]
+        evidence = merge_evidence(followed.evidence, last)
+        call = end_call(followed.call, evidence, self._now())
+        self._ended[call_id] = CallEnded(call, evidence)
+        self._save(call)
+
+    def _save(self, call: PlacedCall) -> None:
+        self._unsaved[call.call_id] = call
+        if not self._is_saving:
+            self._is_saving = True
+            self._supervise(self._save_all())
+
+    async def _save_all(self) -> None:
+        """Saves until there is nothing more; what comes meanwhile goes into the next transaction, together."""
+        try:
+            while self._unsaved:
+                batch, self._unsaved = self._unsaved, {}
+                try:
+                    ended = await self._records.save_changes(tuple(batch.values()))
+                except Exception:  # noqa: BLE001 - the database may come back; the calls are not forgotten meanwhile
+                    _log.failure("calls could not be saved; trying again")
+                    self._unsaved = batch | self._unsaved
+                    self._saving_again = self._clock.callLater(SAVE_AGAIN_S, self._save_again)
+                    return
+                for call_id, call in batch.items():
+                    if call.ended_at is not None:
+                        self._report(self._ended.pop(call_id), is_new=call_id in ended)
+        finally:
+            self._is_saving = False
+
+    def _save_again(self) -> None:
+        if self._unsaved and not self._is_saving:
+            self._is_saving = True
+            self._supervise(self._save_all())
+
+    def _report(self, end: CallEnded, *, is_new: bool) -> None:
+        if not is_new:
+            return
+        self._tell("ended", end.call)
+        for callback in self._end_watchers:
+            self._guard(callback, end)
+
+    def _enter(self, call: PlacedCall) -> Deferred[None]:
+        """Keeps a new call; many that come at once share a transaction, for each waits for the disk."""
+        entered: Deferred[None] = Deferred()
+        self._entering.append((call, entered))
+        if not self._is_entering:
+            self._is_entering = True
+            self._supervise(self._enter_all())
+        return entered
+
+    async def _enter_all(self) -> None:
+        try:
+            while self._entering:
+                batch, self._entering = self._entering, []
+                try:
+                    await self._records.save_placed(tuple(call for call, _ in batch))
+                except Exception as error:  # noqa: BLE001 - whoever places the call is told
+                    for _, entered in batch:
+                        entered.errback(error)
+                else:
+                    for _, entered in batch:
+                        entered.callback(None)
+        finally:
+            self._is_entering = False
+
+    # ------------------------------------------------------------------------------------------------- comparing
+
+    async def compare(self) -> None:
+        """Compares what is open with Asterisk's channels; after each login, and now and then."""
+        await self._load()
+        before = set(self._open)
+        if not before:
+            return
+        channels = {
+            channel.uniqueid: channel
+            for channel in map(Newchannel.read, await self._ami.send_list(actions.core_show_channels()))
+        }
+        for call_id in before & self._open.keys():
+            channel = channels.get(call_id)
+            if channel is None:
+                await self._miss(call_id)
+                continue
+            self._open[call_id].missing_since = None
+            self._observe(call_id, Evidence(has_channel=True, is_answered=channel.state == _UP))
+            if self._open[call_id].evidence.is_cancelled:
+                await self._hang_up_channel(channel.channel)
+
+    async def _miss(self, call_id: str) -> None:
+        followed = self._open[call_id]
+        now = self._clock.seconds()
+        if followed.missing_since is None:
+            followed.missing_since = now
+        if now - followed.missing_since < self._grace_s:
+            return
+        found = await self._records.find_end(call_id)
+        gap = Evidence(has_gap=True) if found is None or not found.is_hung_up else Evidence()
+        self._end(call_id, merge_evidence(found or Evidence(is_lost=True), gap))
+
+    async def _load(self) -> None:
+        if self._is_loaded:
+            return
+        for call in await self._records.load_open():
+            if call.call_id not in self._open and call.call_id not in self._ended:
+                seen = Evidence(
+                    is_trunk=call.is_trunk,
+                    has_rung=call.ringing_at is not None,
+                    is_answered=call.answered_at is not None,
+                    has_gap=True,
+                )
+                self._open[call.call_id] = _Followed(call, seen)
+        self._is_loaded = True
+
+    async def _compare_regularly(self) -> None:
+        try:
+            await self.compare()
+        except AmiError as error:
+            _log.debug("calls not compared: {error}", error=error)
+        except Exception:  # noqa: BLE001 - the next time may do better
+            _log.failure("calls could not be compared")
+
+    def _note_gap(self) -> None:
+        for followed in self._open.values():
+            followed.evidence = merge_evidence(followed.evidence, Evidence(has_gap=True))
+
+    # --------------------------------------------------------------------------------------------------- the rest
+
+    async def _hang_up_channel(self, channel: str) -> None:
+        try:
+            await self._ami.send(actions.hangup(channel))
+        except AmiRefused:
+            _log.debug("{channel} is gone already", channel=channel)
+
+    def _known(self, call_id: str) -> PlacedCall | None:
+        if call_id in self._open:
+            return self._open[call_id].call
+        return self._ended[call_id].call if call_id in self._ended else None
+
+    def _tell(self, kind: CallEventKind, call: PlacedCall) -> None:
+        for callback in self._watchers:
+            self._guard(callback, CallEvent(kind, call, self._now()))
+
+    @staticmethod
+    def _guard(callback: Callable[[Any], None], value: object) -> None:
+        try:
+            callback(value)
+        except Exception:  # noqa: BLE001 - a watcher's mistake must not end the call's story
+            _log.failure("a watcher of calls failed")
+
+    @staticmethod
+    def _supervise(work: Any) -> None:
+        Deferred.fromCoroutine(work).addErrback(
+            lambda failure: None if failure.check(AmiError) else _log.failure("following calls failed", failure)
+        )
+
+
+def _cancel(timer: DelayedCall | None) -> None:
+    if timer is not None and timer.active():
+        timer.cancel()
+
+
+def _originate(order: OriginateOrder, call_id: str) -> Action:
+    return actions.originate(
+        order.channel,
+        channel_id=call_id,
+        context=order.context,
+        exten=order.exten,
+        timeout_s=order.ring_timeout_s,
+        caller_name=order.caller_name,
+        caller_number=order.caller_number,
+        account=order.account,
+        variables=dict(order.variables),
+    )

@@ -1,0 +1,108 @@
+"""A call that Tandem placed, as one value that is kept, told and never changed in place; no I/O."""
+
+import re
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Literal
+
+from tandem.domain.disposition import Disposition, Evidence, classify
+from tandem.domain.originate import OriginateOrder
+
+CallState = Literal["placed", "ringing", "answered", "ended"]
+CallEventKind = Literal["placed", "ringing", "answered", "ended"]
+_CALL_ID: Final = re.compile("[0-9a-f]{32}")
+
+
+def new_call_id() -> str:
+    """128 random bits: it becomes ChannelId, Uniqueid and linkedid, and nobody can name the call of another in a forged event."""
+    return secrets.token_hex(16)
+
+
+def is_call_id(text: str) -> bool:
+    """Whether a text has the form of our call ids; a uniqueid that Asterisk made never has."""
+    return _CALL_ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedCall:
+    """One originate and what became of it. cause: Q.850, tech_cause: SIP code, 0 where there is none."""
+
+    call_id: str
+    channel: str
+    origin: str
+    destination: str
+    caller_number: str = ""
+    caller_name: str = ""
+    account: str = ""
+    revision: int = 0
+    is_trunk: bool = False
+    placed_at: datetime
+    ringing_at: datetime | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    disposition: Disposition | None = None
+    cause: int = 0
+    tech_cause: int = 0
+
+    @property
+    def state(self) -> CallState:
+        """Where it is on its way."""
+        if self.ended_at is not None:
+            return "ended"
+        if self.answered_at is not None:
+            return "answered"
+        return "ringing" if self.ringing_at is not None else "placed"
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The end of a placed call, reported once."""
+
+    call: PlacedCall
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """One step of a placed call; `call` is the call after it."""
+
+    kind: CallEventKind
+    call: PlacedCall
+    at: datetime
+
+
+def start_call(order: OriginateOrder, call_id: str, at: datetime) -> PlacedCall:
+    """The call of an order, before anything is sent."""
+    return PlacedCall(
+        call_id=call_id,
+        channel=order.channel,
+        origin=order.origin,
+        destination=order.destination,
+        caller_number=order.caller_number,
+        caller_name=order.caller_name,
+        account=order.account,
+        revision=order.revision,
+        is_trunk=order.is_trunk,
+        placed_at=at,
+    )
+
+
+def advance_call(call: PlacedCall, evidence: Evidence, at: datetime) -> PlacedCall:
+    """The call with the times of what the evidence shows for the first time; the same object where there is nothing new."""
+    rung = evidence.has_rung and call.ringing_at is None and call.answered_at is None
+    answered = (evidence.is_answered or evidence.response == "answered") and call.answered_at is None
+    if not rung and not answered:
+        return call
+    return replace(call, ringing_at=at if rung else call.ringing_at, answered_at=at if answered else call.answered_at)
+
+
+def end_call(call: PlacedCall, evidence: Evidence, at: datetime) -> PlacedCall:
+    """The call at its end, with the disposition that the evidence gives."""
+    return replace(
+        advance_call(call, evidence, at),
+        ended_at=at,
+        disposition=classify(evidence),
+        cause=evidence.cause,
+        tech_cause=evidence.tech_cause,
+    )

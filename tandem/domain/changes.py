@@ -1,0 +1,167 @@
+"""What a change of the configuration is, what became of it and why it was refused, as plain values; never computes or does one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+Kind = Literal["added", "changed", "removed"]
+Stage = Literal["check", "reload", "live"]
+
+MASK: Final = "********"
+_STAGE_WORDS: Final[dict[Stage, str]] = {
+    "check": "the check in a throw-away Asterisk found",
+    "reload": "Asterisk could not load it",
+    "live": "Asterisk does not have what it should",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """A field before and after, as text; None where there was, or will be, none. Secrets are masked on both sides."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChange:
+    """An object that two revisions do not have alike; its fields only where it is in both."""
+
+    collection: str
+    key: str
+    change: Kind
+    fields: tuple[FieldChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileDiff:
+    """A file of the configuration, and what changes in it; secrets are masked."""
+
+    name: str
+    change: Kind
+    diff: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """What an apply would do. live: the revision that Asterisk has; None before the first apply. modules: what would be reloaded."""
+
+    head: int
+    live: int | None
+    objects: tuple[ObjectChange, ...]
+    files: tuple[FileDiff, ...]
+    modules: tuple[str, ...]
+    hand_edits: tuple[FileDiff, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.objects or self.files or self.modules) and self.head == self.live
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedView:
+    """What an apply did. live: whether the revision is live now (not after a dry run).
+
+    changed: files; reloaded: modules; both empty: Asterisk had it already. check: `passed`, `nothing to check`, or `skipped: ` and why.
+    verified: how many objects the live Asterisk was asked about.
+    """
+
+    revision: int
+    live: bool
+    generation: str | None
+    changed: tuple[str, ...]
+    reloaded: tuple[str, ...]
+    check: str
+    verified: int
+    took_s: float
+    plan: PlanView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionView:
+    """A revision for the history; live_since where it is the one that Asterisk has."""
+
+    number: int
+    created_at: datetime
+    author: str
+    note: str
+    added: int
+    changed: int
+    removed: int
+    is_head: bool
+    live_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionDetail:
+    """A revision, and what it changed."""
+
+    revision: RevisionView
+    objects: tuple[ObjectChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One reason for a refusal. object: such as `endpoints.1001`, or a file; field: of the object, empty where none can be named."""
+
+    object: str
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.object}{f'.{self.field}' if self.field else ''}: {self.reason}"
+
+
+class ApplyRefused(Exception):
+    """The change was not made, or was taken back: what was live before is live."""
+
+    def __init__(self, stage: Stage, problems: tuple[Complaint, ...], aftermath: str = "") -> None:
+        listed = "; ".join(map(str, problems[:20])) + (f"; and {len(problems) - 20} more" if len(problems) > 20 else "")
+        super().__init__(f"{_STAGE_WORDS[stage]}: {listed}{f' ({aftermath})' if aftermath else ''}")
+        self.stage, self.problems, self.aftermath = stage, problems, aftermath
+
+
+class HandEdited(Exception):
+    """Somebody changed generated files by hand; `files` names them. Applying would lose what they did."""
+
+    def __init__(self, generation: str, files: tuple[str, ...]) -> None:
+        super().__init__(
+            f"edited by hand in generation {generation}: {', '.join(files)} "
+            "(`tandem config edits` shows what; `adopt` or `discard` it)"
+        )
+        self.generation, self.files = generation, files
+
+
+class EditNotAdoptable(Exception):
+    """A hand edit that cannot be kept; `problems` names each line."""
+
+    def __init__(self, problems: tuple[Complaint, ...]) -> None:
+        super().__init__("this cannot be adopted: " + "; ".join(map(str, problems)))
+        self.problems = problems
+
+
+class ApplyBusy(Exception):
+    """Another process applies to the same folder right now."""
+
+
+class RevisionChanged(Exception):
+    """The newest revision is not the one that was planned with."""
+
+    def __init__(self, expected: int, head: int) -> None:
+        super().__init__(f"the newest revision is {head}, not {expected}: look at the plan again")
+        self.expected, self.head = expected, head
+
+
+def show_value(value: Any) -> str:
+    """A field's value in a plan."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {show_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(show_value, value)) + "]"
+    return "none" if value is None else str(value)

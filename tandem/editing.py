@@ -1,0 +1,188 @@
+"""Changes single objects of the head: checked against all the others, saved as a new revision; never applies anything.
+
+The head is kept in memory as a snapshot that shares what it can with the live one, so that reading costs no SQL. Whoever makes a
+revision by another way (an import, a rollback) calls `forget`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.threads import deferToThread
+
+from tandem.domain.entities import COLLECTIONS, Entity, General, Pbx
+from tandem.domain.problems import Problem
+from tandem.domain.references import check_pbx
+from tandem.domain.snapshot import COLLECTION_OF, Snapshot, name_of, with_entity, with_general, without_entity
+from tandem.live import Live
+from tandem.store.database import Store
+from tandem.store.objects import HeadMoved, Saved, delete_object, save_object
+from tandem.store.revisions import load_head
+
+Object = Entity | General
+# What saves within a transaction of the caller's choice, and returns what saving did.
+Commit = Callable[[Callable[[Any], Saved]], Awaitable[Saved]]
+
+
+class EditRefused(ValueError):
+    """The object does not fit the others; each problem names the object (`dids/+4930…`) and the field."""
+
+    def __init__(self, problems: tuple[tuple[str, str, str], ...]) -> None:
+        super().__init__("; ".join(f"{place} {field}: {rule}".replace(" :", ":") for place, field, rule in problems))
+        self.problems = problems
+
+
+class StillUsed(ValueError):
+    """The object is what others lead to; `referrers` are these, as `dids/+4930…` and the field."""
+
+    def __init__(self, place: str, referrers: tuple[tuple[str, str], ...]) -> None:
+        names = ", ".join(sorted({name for name, _ in referrers}))
+        super().__init__(f"{place} is still used by {names}")
+        self.place, self.referrers = place, referrers
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who edits, for the history."""
+
+    name: str
+    now: Callable[[], datetime]
+
+
+class Head:
+    """The newest revision, to read and to edit. One edit at a time."""
+
+    def __init__(self, store: Store, live: Live) -> None:
+        self._store = store
+        self._live = live
+        self._snapshot: Snapshot | None = None
+        self._lock = DeferredLock()
+
+    def forget(self) -> None:
+        """The head was changed by another way."""
+        self._snapshot = None
+
+    async def read(self) -> Snapshot:
+        """The head as a snapshot; StoreError without a database."""
+        while self._snapshot is None:
+            revision = await self._store.read(load_head)
+            self._snapshot = await self._live.prepare(revision)
+        return self._snapshot
+
+    async def edit(self, decide: Callable[[Snapshot], Object], author: Author, commit: Commit) -> Object:
+        """Saves the object that `decide` makes of the head (or what it raises). EditRefused, StoreError change nothing."""
+
+        async def change(snapshot: Snapshot) -> tuple[Snapshot, Object]:
+            entity = decide(snapshot)
+            if problems := await deferToThread(_check_with, snapshot, entity):
+                raise EditRefused(problems)
+            note = f"{'/'.join(place_of(entity))} saved".replace("general/", "general")
+            saved = await commit(
+                lambda db: save_object(
+                    db, entity, expected=snapshot.revision, author=author.name, note=note, at=author.now()
+                )
+            )
+            if not saved.is_new:
+                return snapshot, entity
+            if isinstance(entity, General):
+                return with_general(snapshot, saved.revision, entity), entity
+            return with_entity(snapshot, saved.revision, entity), entity
+
+        edited: Object = await self._change(change)
+        return edited
+
+    async def delete(
+        self, collection: str, name: str, check: Callable[[Snapshot], object], author: Author, commit: Commit
+    ) -> None:
+        """Takes an object away. `check(snapshot)` may raise. StillUsed names what leads to it."""
+
+        async def change(snapshot: Snapshot) -> tuple[Snapshot, None]:
+            check(snapshot)
+            left = without_entity(snapshot, snapshot.revision, collection, name)
+            if referrers := await deferToThread(_check_left, left):
+                raise StillUsed(f"{collection}/{name}", referrers)
+            saved = await commit(
+                lambda db: delete_object(
+                    db,
+                    collection,
+                    name,
+                    expected=snapshot.revision,
+                    author=author.name,
+                    note=f"{collection}/{name} deleted",
+                    at=author.now(),
+                )
+            )
+            return replace(left, revision=saved.revision), None
+
+        await self._change(change)
+
+    async def _change(self, change: Callable[[Snapshot], Awaitable[tuple[Snapshot, Any]]]) -> Any:
+        await self._lock.acquire()
+        try:
+            self._snapshot, result = await change(await self.read())
+            return result
+        except HeadMoved:
+            self.forget()
+            raise
+        finally:
+            self._lock.release()
+
+
+def find_object(snapshot: Snapshot, collection: str, name: str) -> Entity | None:
+    """The object of exactly this name."""
+    if collection != "dids":
+        found: Entity | None = getattr(snapshot, collection).get(name)
+        return found
+    try:
+        did = snapshot.dids.named(name)
+    except ValueError:
+        return None
+    return did if did is not None and did.number == name else None
+
+
+def list_objects(snapshot: Snapshot, collection: str) -> list[Entity]:
+    """All of a collection."""
+    members = getattr(snapshot, collection)
+    return list(members if collection == "dids" else members.values())
+
+
+def place_of(entity: Object) -> tuple[str, str]:
+    """("dids", "+493012345")."""
+    return ("general", "") if isinstance(entity, General) else (COLLECTION_OF[type(entity)], name_of(entity))
+
+
+def _gather(snapshot: Snapshot) -> Pbx:
+    found: dict[str, Any] = {collection: tuple(list_objects(snapshot, collection)) for collection in COLLECTIONS}
+    return Pbx(general=snapshot.general, **found)
+
+
+def _check_with(snapshot: Snapshot, entity: Object) -> tuple[tuple[str, str, str], ...]:
+    """What would be wrong with this object among the others."""
+    pbx = _gather(snapshot)
+    if isinstance(entity, General):
+        pbx = replace(pbx, general=entity)
+    else:
+        collection, name = place_of(entity)
+        others = tuple(other for other in getattr(pbx, collection) if name_of(other) != name)
+        # At the end, so that what two objects cannot both have is told of this one.
+        ours: dict[str, Any] = {collection: (*others, entity)}
+        pbx = replace(pbx, **ours)
+    problems = check_pbx(pbx)
+    return tuple((*_tell_place(pbx, problem), problem.message) for problem in problems)
+
+
+def _check_left(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+    """What leads to an object that is gone."""
+    pbx = _gather(snapshot)
+    return tuple(_tell_place(pbx, problem) for problem in check_pbx(pbx))
+
+
+def _tell_place(pbx: Pbx, problem: Problem) -> tuple[str, str]:
+    """(`dids/+493012345`, `destination.queue`): names instead of indices into a document that nobody has."""
+    collection, *rest = problem.location
+    if collection != "general" and rest and isinstance(rest[0], int):
+        entity = getattr(pbx, str(collection))[rest[0]]
+        return f"{collection}/{name_of(entity)}", Problem(tuple(rest[1:]), "").path
+    return str(collection), Problem(tuple(rest), "").path

@@ -1,0 +1,244 @@
+"""The HTTP API as a service: hands the use-cases to `api`, listens on the unix socket and, if the settings say so, on TCP; holds no use-case."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.task import LoopingCall
+
+from api.auth import Authority, Logins
+from api.errors import MAX_PROBLEMS, Refused
+from api.events import EventHub
+from api.exchange import Services
+from api.metrics import Metrics
+from api.site import Api, ApiSite
+from api.v1.calls import show_call
+from api.v1.cdrs import show_cdr
+from api.v1.table import ROUTES
+from confgen.apply import HandEdited
+from confgen.values import ValueUnrepresentable
+from tandem.ami.wire import Message
+from tandem.applying import Applying
+from tandem.calls import Calls
+from tandem.domain.calls import CallEvent
+from tandem.domain.cdr import Cdr
+from tandem.domain.changes import ApplyBusy, ApplyRefused, RevisionChanged
+from tandem.domain.decisions import Decision
+from tandem.editing import Head
+from tandem.ledger import Ledger
+from tandem.live import Live
+from tandem.monitoring import Monitor
+from tandem.settings import Settings
+from tandem.store.audit import AuditEntry, record_audit
+from tandem.store.database import Store
+from tandem.store.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+FLUSH_EVERY_S: Final = 0.5
+TOKEN_USES_EVERY_S: Final = 60.0
+# AMI events that are passed on, under the kind that our clients know. Their text may be a stranger's; it is data here, and no more.
+_PASSED_ON: Final = {
+    "QueueCallerJoin": "queue",
+    "QueueCallerLeave": "queue",
+    "QueueCallerAbandon": "queue",
+    "QueueMemberStatus": "queue",
+    "QueueMemberPause": "queue",
+    "Newchannel": "channel",
+    "Hangup": "channel",
+    "DeviceStateChange": "device",
+}
+
+
+def explain_apply(error: BaseException) -> Refused | None:
+    """The answers for what `tandem.applying` raises; `api` itself does not know it."""
+    match error:
+        case ApplyRefused(problems=problems):
+            told = tuple({"object": one.object, "field": one.field, "rule": one.reason} for one in problems)
+            return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)[:2000], told[:MAX_PROBLEMS])
+        case HandEdited() | ApplyBusy():
+            return Refused(HTTPStatus.CONFLICT, str(error))
+        case RevisionChanged():
+            return Refused(HTTPStatus.PRECONDITION_FAILED, str(error))
+        case ValueUnrepresentable(path=path, rule=rule):
+            return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), ({"field": path, "rule": rule},))
+        case OSError():
+            return Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCases:
+    """What the composition root has built."""
+
+    store: Store
+    live: Live
+    head: Head
+    applying: Applying
+    calls: Calls
+    ledger: Ledger
+    ask_list: Callable[[Any], Awaitable[list[Any]]]
+    read_health: Callable[[], dict[str, Any]]
+    list_decisions: Callable[[int], list[dict[str, Any]]]
+    import_document: Callable[..., Awaitable[Any]]
+
+
+class HttpService(Service):
+    """Listens, and tells Prometheus and event listeners what happens."""
+
+    def __init__(self, settings: Settings, use: UseCases, reactor: Any) -> None:
+        self.setName("http")  # type: ignore[no-untyped-call]
+        self.problem: str | None = None
+        self._settings = settings
+        self._use = use
+        self._reactor = reactor
+        self._ports: list[Any] = []
+        self._notes: list[AuditEntry] = []
+        self.sites: list[ApiSite] = []
+        self.events = EventHub(reactor)
+        self.metrics = Metrics(self._read_gauges)
+        self.authority = Authority(use.store)
+        services = Services(
+            store=use.store,
+            live=use.live,
+            head=use.head,
+            authority=self.authority,
+            logins=Logins(use.store),
+            events=self.events,
+            metrics=self.metrics,
+            now=lambda: datetime.now(UTC),
+            read_health=use.read_health,
+            list_decisions=use.list_decisions,
+            import_document=use.import_document,
+            applying=use.applying,
+            monitor=Monitor(use.ask_list),
+            calls=use.calls,
+            note=self._notes.append,
+            explain=explain_apply,
+        )
+        self.api = Api(services, ROUTES)
+        self._loops = (LoopingCall(self._flush_notes), LoopingCall(self._flush_tokens))
+
+    def startService(self) -> None:  # noqa: N802
+        """Listens; tokens are read at once."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._use.calls.watch(self._tell_call)
+        self._use.ledger.watch(self._tell_cdr)
+        self._use.store.watch = self.metrics.observe_sql
+        for loop, every_s in zip(self._loops, (FLUSH_EVERY_S, TOKEN_USES_EVERY_S), strict=True):
+            loop.clock = self._reactor
+            loop.start(every_s)
+        self._listen_socket()
+        if self._settings.http.port is not None:
+            Deferred.fromCoroutine(self._listen_tcp())
+
+    async def stopService(self) -> None:  # noqa: N802
+        """Takes no more requests, ends event streams, writes what is left."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        self.events.close()
+        for port in self._ports:
+            await port.stopListening()
+        await self._flush_notes()
+        await self.authority.flush()
+
+    def follow(self, ami: Any) -> None:
+        """Passes on what Asterisk tells."""
+        for event, kind in _PASSED_ON.items():
+            ami.on(event, lambda message, event=event, kind=kind: self._tell_event(kind, event, message))
+
+    def tell_decision(self, decision: Decision) -> None:
+        """A decision of FastAGI."""
+        self.metrics.observe_decision(decision.script, decision.computing_s)
+        self.events.publish("decision", decision._asdict)
+
+    # ----------------------------------------------------------------------------------------------- listening
+
+    def _listen_socket(self) -> None:
+        path = self._settings.control_socket
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        site = self._make_site(trusted=True)
+        self._ports.append(self._reactor.listenUNIX(str(path), site, mode=0o600))
+
+    async def _listen_tcp(self) -> None:
+        http = self._settings.http
+        host = quoteStringArgument(http.host)
+        if http.tls_certificate is not None:
+            key, certificate = (quoteStringArgument(str(path)) for path in (http.tls_key, http.tls_certificate))
+            where = f"ssl:{http.port}:interface={host}:privateKey={key}:certKey={certificate}:sslmethod=TLSv1_2_METHOD"
+        else:
+            where = f"tcp{'6' if ':' in http.host else ''}:{http.port}:interface={host}"
+        try:
+            endpoint = serverFromString(self._reactor, where)
+            self._ports.append(await endpoint.listen(self._make_site(trusted=False)))
+        except Exception as error:
+            log.exception("the HTTP API cannot listen on %s port %s", http.host, http.port)
+            self.problem = f"the HTTP API cannot listen on {http.host} port {http.port}: {error}"
+
+    def _make_site(self, *, trusted: bool) -> ApiSite:
+        site = self.api.make_site(self._reactor, trusted=trusted, max_connections=self._settings.http.max_connections)
+        self.sites.append(site)
+        return site
+
+    # ------------------------------------------------------------------------------------------------- telling
+
+    def _tell_call(self, event: CallEvent) -> None:
+        self.events.publish("call", lambda: {"kind": event.kind, "at": event.at, "call": show_call(event.call)})
+
+    def _tell_cdr(self, cdr: Cdr) -> None:
+        self.metrics.count_call(str(cdr.disposition))
+        self.events.publish("cdr", lambda: show_cdr(cdr))
+
+    def _tell_event(self, kind: str, event: str, message: Message) -> None:
+        self.events.publish(kind, lambda: {"event": event, **dict(message.items())})
+
+    def _read_gauges(self) -> Iterator[tuple[str, str, float]]:
+        health = self._use.read_health()
+        yield "tandem_ready", "1 when calls are decided as they should be", float(health["ready"])
+        yield "tandem_live_revision", "The revision that Asterisk has", float(health["revision"])
+        yield "tandem_ami_connected", "1 when both AMI logins are there", float(health["ami"])
+        yield (
+            "tandem_reactor_lag_p99_seconds",
+            "How late the reactor was in the last minute",
+            health["reactor_lag_s"]["p99"],
+        )
+        yield "tandem_reactor_lag_max_seconds", "The worst of the last minute", health["reactor_lag_s"]["max"]
+        yield "tandem_calls_open", "Placed calls that are not over", float(len(self._use.calls.list_open()))
+        yield "tandem_http_connections", "Connections to the API", float(sum(site.connections for site in self.sites))
+        yield "tandem_event_clients", "Listeners of server-sent events", float(self.events.clients)
+        yield "tandem_events_dropped", "Events that were too many for a batch", float(self.events.dropped)
+        for name, value in health["fastagi"].items():
+            yield f"tandem_fastagi_{name}", "A counter of the FastAGI server", float(value)
+
+    # ------------------------------------------------------------------------------------------------ flushing
+
+    def _flush_notes(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._write_notes())
+
+    async def _write_notes(self) -> None:
+        """Audit entries of what was not a transaction of its own; kept until the database takes them."""
+        if not self._notes:
+            return
+        notes = self._notes[:]
+        try:
+            await self._use.store.run(_record_all, notes)
+            del self._notes[: len(notes)]
+        except StoreError as error:
+            log.warning("the audit log cannot be written: %s", error)
+
+    def _flush_tokens(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.authority.flush())
+
+
+def _record_all(db: Any, notes: list[AuditEntry]) -> None:
+    for note in notes:
+        record_audit(db, note)

@@ -1,0 +1,216 @@
+"""Makes the CDR of every call of the PBX from Asterisk's own record files; never needs to have been there when the call was.
+
+CEL and CDR are read as JSON, by byte offset, and what they say is kept in one transaction with the offset: a line is never taken half,
+and one that is taken again changes nothing. A leg that neither the record nor Asterisk's list of channels knows was up when Asterisk
+died: it is *unconfirmed*.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from tandem.ami.connection import Clock
+from tandem.ami.errors import AmiError
+from tandem.domain.cdr import Cdr, Leg, read_cdr, read_cel
+from tandem.store.cdrs import FilePosition, load_open_legs, load_position, record_legs, record_lost
+from tandem.store.database import Store
+from tandem.store.errors import StoreError
+
+_log = Logger()
+
+READ_EVERY_S: Final = 1.0
+COMPARE_EVERY_S: Final = 15.0
+# A leg must be in no list for so long, with the record read to its end, before it counts as lost.
+GRACE_S: Final = 10.0
+CHUNK_BYTES: Final = 256 * 1024
+HEAD_BYTES: Final = 256
+_READERS: Final[Mapping[str, Callable[[bytes], Leg | None]]] = {"cel": read_cel, "cdr": read_cdr}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Some whole lines of a record file, and the position after them; is_end: there is no more right now."""
+
+    changes: tuple[Leg, ...]
+    position: FilePosition
+    is_end: bool
+
+
+def read_records(path: Path, name: str, position: FilePosition | None) -> Reading | None:
+    """The next lines of a record file; None where there is no file. OSError where it cannot be read.
+
+    Another file under the name (rotated), or the same one begun anew (truncated), is read from its start, after the rest of the old
+    one, which logrotate leaves beside it as `NAME.1`. A line that is longer than a chunk is passed over.
+    """
+    if position is not None and (rest := _read_rotated(path, name, position)) is not None:
+        return rest
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
+        return None
+    with stream:
+        inode = os.fstat(stream.fileno()).st_ino
+        head = stream.read(HEAD_BYTES)
+        is_same = position is not None and _is_same(position, inode, head, os.fstat(stream.fileno()).st_size)
+        start = position.offset if position is not None and is_same else 0
+        return _read_chunk(stream, name, FilePosition(name, inode, start, head))
+
+
+def _is_same(position: FilePosition, inode: int, head: bytes, size: int) -> bool:
+    return position.inode == inode and size >= position.offset and head.startswith(position.head)
+
+
+def _read_rotated(path: Path, name: str, position: FilePosition) -> Reading | None:
+    """The rest of a file that was renamed since; None where there is none, or nothing left in it."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_ino == position.inode:
+            return None
+    rotated = path.with_name(f"{path.name}.1")
+    with suppress(FileNotFoundError), rotated.open("rb") as stream:
+        state = os.fstat(stream.fileno())
+        if _is_same(position, state.st_ino, stream.read(HEAD_BYTES), state.st_size) and state.st_size > position.offset:
+            reading = _read_chunk(stream, name, position)
+            # A torn last line will never be finished.
+            return reading if reading.position.offset > position.offset else None
+    return None
+
+
+def _read_chunk(stream: Any, name: str, position: FilePosition) -> Reading:
+    stream.seek(position.offset)
+    data = stream.read(CHUNK_BYTES)
+    whole, line_end, _ = data.rpartition(b"\n")
+    is_end = len(data) < CHUNK_BYTES
+    taken = len(whole) + len(line_end) if line_end else 0 if is_end else len(data)
+    read = _READERS[name]
+    changes = tuple(leg for line in whole.split(b"\n") if line and (leg := read(line)) is not None)
+    return Reading(changes, FilePosition(name, position.inode, position.offset + taken, position.head), is_end)
+
+
+class Ledger(Service):
+    """Reads the record files regularly.
+
+    files: `cel` and `cdr` -> path. list_channels: the uniqueids that are up, or an error while nobody can tell. list_trunks: names of
+    trunks. find_route: uniqueid -> what was decided for that channel, '' where nothing is known.
+    """
+
+    name = "ledger"
+
+    def __init__(
+        self,
+        store: Store,
+        files: Mapping[str, Path],
+        clock: Clock,
+        *,
+        list_channels: Callable[[], Awaitable[Collection[str]]],
+        list_trunks: Callable[[], Collection[str]],
+        find_route: Callable[[str], str],
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._store = store
+        self._files = dict(files)
+        self._clock = clock
+        self._list_channels = list_channels
+        self._list_trunks = list_trunks
+        self._find_route = find_route
+        self._grace_s = grace_s
+        self._positions: dict[str, FilePosition | None] | None = None
+        self._missing: dict[str, float] = {}
+        self._watchers: tuple[Callable[[Cdr], None], ...] = ()
+        self._reading = DeferredLock()
+        self.problem: str | None = None
+        self._loops = [
+            (LoopingCall(lambda: Deferred.fromCoroutine(self._supervise(self.read))), READ_EVERY_S),
+            (LoopingCall(lambda: Deferred.fromCoroutine(self._supervise(self.compare))), min(COMPARE_EVERY_S, grace_s)),
+        ]
+        for loop, _ in self._loops:
+            loop.clock = cast("Any", clock)
+
+    def startService(self) -> None:  # noqa: N802
+        """Reads at once, then regularly."""
+        super().startService()  # type: ignore[no-untyped-call]
+        for loop, every_s in self._loops:
+            loop.start(every_s)
+
+    def stopService(self) -> None:  # noqa: N802
+        """What comes meanwhile is read at the next start."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for loop, _ in self._loops:
+            if loop.running:
+                loop.stop()
+
+    def watch(self, callback: Callable[[Cdr], None]) -> Callable[[], None]:
+        """Calls back for each CDR that is complete or corrected. Returns the function that ends it."""
+        self._watchers = (*self._watchers, callback)
+
+        def end() -> None:
+            self._watchers = tuple(other for other in self._watchers if other is not callback)
+
+        return end
+
+    async def read(self) -> None:
+        """Reads every file to its end. OSError, StoreError."""
+        async with self._reading:
+            if self._positions is None:
+                self._positions = {name: await self._store.read(load_position, name) for name in self._files}
+            for name, path in self._files.items():
+                while not await self._read_some(name, path):
+                    pass
+
+    async def _read_some(self, name: str, path: Path) -> bool:
+        """Takes one chunk; whether that was the end."""
+        assert self._positions is not None
+        known = self._positions[name]
+        reading: Reading | None = await deferToThread(read_records, path, name, known)
+        if reading is None:
+            return True
+        if reading.position != known:
+            routes = {leg.uniqueid: route for leg in reading.changes if (route := self._find_route(leg.uniqueid))}
+            trunks = tuple(self._list_trunks())
+            self._tell(await self._store.run(record_legs, reading.changes, trunks, routes, reading.position))
+            self._positions[name] = reading.position
+        return reading.is_end
+
+    async def compare(self) -> None:
+        """Finds legs that are in no record and in no list of channels. AmiError while nobody can tell."""
+        open_legs = set(await self._store.read(load_open_legs))
+        if not open_legs:
+            self._missing.clear()
+            return
+        up = set(await self._list_channels())
+        now = self._clock.seconds()
+        self._missing = {uniqueid: self._missing.get(uniqueid, now) for uniqueid in open_legs if uniqueid not in up}
+        gone = [uniqueid for uniqueid, since in self._missing.items() if now - since >= self._grace_s]
+        if gone:
+            await self.read()
+            routes = {uniqueid: self._find_route(uniqueid) for uniqueid in gone}
+            self._tell(await self._store.run(record_lost, gone, tuple(self._list_trunks()), routes))
+
+    def _tell(self, cdrs: list[Cdr]) -> None:
+        for cdr in cdrs:
+            for callback in self._watchers:
+                try:
+                    callback(cdr)
+                except Exception:  # noqa: BLE001 - a watcher's mistake must not stop the record
+                    _log.failure("a watcher of CDRs failed")
+
+    async def _supervise(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+            self.problem = None
+        except (OSError, StoreError) as error:
+            if self.problem is None:
+                _log.warn("Asterisk's records are not read: {error}", error=error)
+            self.problem = f"Asterisk's records are not read: {error}"
+        except AmiError as error:
+            _log.debug("legs not compared: {error}", error=error)
+        except Exception:  # noqa: BLE001 - a mistake of ours: the next time may do better
+            _log.failure("Asterisk's records could not be followed")

@@ -1,0 +1,173 @@
+"""What Asterisk says right now of channels, queues and their members, as plain values; asks when it is asked, and keeps nothing."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tandem.ami import actions
+from tandem.ami.actions import Action
+from tandem.ami.errors import AmiForged
+
+Ask = Callable[[Action], Awaitable[list[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelNow:
+    """A channel. duration_s: since it was made."""
+
+    uniqueid: str
+    linkedid: str
+    channel: str
+    state: str
+    caller_number: str
+    caller_name: str
+    connected_number: str
+    connected_name: str
+    context: str
+    exten: str
+    application: str
+    account: str
+    bridge: str
+    duration_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueNow:
+    """A queue. hold_s, talk_s: averages that Asterisk keeps; completed, abandoned: since its last reset."""
+
+    queue: str
+    strategy: str
+    callers: int
+    completed: int
+    abandoned: int
+    hold_s: int
+    talk_s: int
+    service_level_percent: float
+    longest_wait_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentNow:
+    """A member of a queue. status: Asterisk's device state; last_call_at: seconds since 1970, 0 for never."""
+
+    queue: str
+    interface: str
+    name: str
+    penalty: int
+    calls_taken: int
+    last_call_at: int
+    is_in_call: bool
+    is_paused: bool
+    pause_reason: str
+    status: str
+
+
+# devicestate.h, enum ast_device_state
+_DEVICE_STATES = (
+    *("unknown", "not-in-use", "in-use", "busy", "invalid", "unavailable", "ringing", "ringing-in-use", "on-hold"),
+)
+
+
+class Monitor:
+    """Asks over AMI. Every method raises AmiError."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    async def list_channels(self) -> list[ChannelNow]:
+        """Every channel that is up."""
+        return list(_read_all(await self._ask(actions.core_show_channels()), "CoreShowChannel", read_channel))
+
+    async def list_queues(self) -> list[QueueNow]:
+        """Every queue."""
+        rows = await self._ask(actions.queue_status())
+        waits: dict[str, int] = {}
+        for name, wait_s in _read_all(rows, "QueueEntry", lambda row: (row.get("Queue"), _number(row.get("Wait")))):
+            waits[name] = max(wait_s, waits.get(name, 0))
+        return list(_read_all(rows, "QueueParams", lambda row: read_queue(row, waits)))
+
+    async def list_agents(self) -> list[AgentNow]:
+        """Every member of every queue."""
+        return list(_read_all(await self._ask(actions.queue_status()), "QueueMember", read_agent))
+
+
+def read_channel(row: Any) -> ChannelNow:
+    """`CoreShowChannel` as a value."""
+    return ChannelNow(
+        uniqueid=row.get("Uniqueid"),
+        linkedid=row.get("Linkedid"),
+        channel=row.get("Channel"),
+        state=row.get("ChannelStateDesc").lower(),
+        caller_number=_known(row.get("CallerIDNum")),
+        caller_name=_known(row.get("CallerIDName")),
+        connected_number=_known(row.get("ConnectedLineNum")),
+        connected_name=_known(row.get("ConnectedLineName")),
+        context=row.get("Context"),
+        exten=row.get("Exten"),
+        application=row.get("Application"),
+        account=row.get("AccountCode"),
+        bridge=row.get("BridgeId"),
+        duration_s=_clock(row.get("Duration")),
+    )
+
+
+def read_queue(row: Any, waits: dict[str, int]) -> QueueNow:
+    """`QueueParams` as a value."""
+    name = row.get("Queue")
+    return QueueNow(
+        queue=name,
+        strategy=row.get("Strategy"),
+        callers=_number(row.get("Calls")),
+        completed=_number(row.get("Completed")),
+        abandoned=_number(row.get("Abandoned")),
+        hold_s=_number(row.get("Holdtime")),
+        talk_s=_number(row.get("TalkTime")),
+        service_level_percent=_decimal(row.get("ServicelevelPerf")),
+        longest_wait_s=waits.get(name, 0),
+    )
+
+
+def read_agent(row: Any) -> AgentNow:
+    """`QueueMember` as a value."""
+    state = _number(row.get("Status"))
+    return AgentNow(
+        queue=row.get("Queue"),
+        interface=row.get("Location"),
+        name=row.get("Name"),
+        penalty=_number(row.get("Penalty")),
+        calls_taken=_number(row.get("CallsTaken")),
+        last_call_at=_number(row.get("LastCall")),
+        is_in_call=row.get("InCall") == "1",
+        is_paused=row.get("Paused") == "1",
+        pause_reason=row.get("PausedReason"),
+        status=_DEVICE_STATES[state] if state < len(_DEVICE_STATES) else "unknown",
+    )
+
+
+def _read_all(rows: list[Any], event: str, read: Callable[[Any], Any]) -> Iterator[Any]:
+    """What can be believed: a row with a header twice was partly written by a stranger."""
+    for row in rows:
+        try:
+            if row.get("Event") == event:
+                yield read(row)
+        except AmiForged:
+            continue
+
+
+def _known(text: str) -> str:
+    return "" if text in ("<unknown>", "<null>") else text
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+
+
+def _decimal(text: str) -> float:
+    whole, _, part = text.partition(".")
+    return float(text) if (whole + part).isdecimal() and text.isascii() and len(text) < 16 else 0.0
+
+
+def _clock(text: str) -> int:
+    """`01:02:03` in seconds."""
+    parts = [_number(part) for part in text.split(":")]
+    return sum(part * 60**place for place, part in enumerate(reversed(parts[-3:])))

@@ -1,0 +1,38 @@
+"""The store as `tandem.calls` needs it; never decides anything about a call."""
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+
+from tandem.domain.calls import PlacedCall
+from tandem.domain.disposition import Evidence
+from tandem.store.calls import load_call, load_open_calls, record_calls, record_placed_calls
+from tandem.store.cdrs import load_leg_evidence
+from tandem.store.database import Store
+
+
+class CallBook:
+    """Placed calls in the database; every method fires with StoreError where the database cannot do it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def save_placed(self, calls: Sequence[PlacedCall]) -> "Deferred[None]":
+        """Keeps new calls, all or none."""
+        return self._store.run(record_placed_calls, calls)
+
+    def save_changes(self, calls: Sequence[PlacedCall]) -> "Deferred[frozenset[str]]":
+        """Keeps what became of calls; the ids of those that this ends."""
+        return self._store.run(record_calls, calls)
+
+    def load(self, call_id: str) -> "Deferred[PlacedCall | None]":
+        """One call."""
+        return self._store.read(load_call, call_id)
+
+    def load_open(self) -> "Deferred[list[PlacedCall]]":
+        """Every call whose end is not known."""
+        return self._store.read(load_open_calls)
+
+    def find_end(self, call_id: str) -> "Deferred[Evidence | None]":
+        """What Asterisk's own records say of a leg that is over."""
+        return self._store.read(load_leg_evidence, call_id)

@@ -1,0 +1,270 @@
+# mypy: disallow-untyped-calls=False
+# (types-peewee leaves some of what we call untyped)
+"""Legs and CDRs, and how far Asterisk's records were read; all of one reading in one transaction. Every function is work for a Store.
+
+As in `tandem.store.calls`, rows go in and out as one JSON text each.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from typing import Any, Final
+
+import peewee
+
+from tandem.domain.cdr import Cdr, Direction, Joined, Leg, apply_records, compose_cdr
+from tandem.domain.disposition import Disposition, Evidence
+from tandem.store.calls import load_named_calls
+from tandem.store.tables import format_time
+
+_LEG_COLUMNS: Final = tuple(field.name for field in fields(Leg))
+_CDR_COLUMNS: Final = tuple(field.name for field in fields(Cdr) if field.name != "legs")
+_CDR_TIMES: Final = ("started_at", "answered_at", "ended_at")
+MAX_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FilePosition:
+    """How far a file was read. head: its first bytes, to know it again."""
+
+    name: str
+    inode: int
+    offset: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdrQuery:
+    """Which CDRs; empty fields ask nothing. after_id: the last call_id of the page before. caller, called: the beginning of a number."""
+
+    after_id: str = ""
+    limit: int = 100
+    since: datetime | None = None
+    until: datetime | None = None
+    direction: Direction | None = None
+    disposition: Disposition | None = None
+    caller: str = ""
+    called: str = ""
+    newest_first: bool = True
+
+
+# ------------------------------------------------------------------------------------------------------- recording
+
+
+def record_legs(
+    db: peewee.SqliteDatabase,
+    changes: Sequence[Leg],
+    trunks: Collection[str],
+    routes: Mapping[str, str],
+    position: FilePosition | None = None,
+) -> list[Cdr]:
+    """Takes what records say and how far they were read; the CDRs that are complete now, new or corrected.
+
+    trunks: names of trunks. routes: uniqueid -> what was decided for it. The same again changes nothing.
+    """
+    written = _take(db, changes, trunks, routes) if changes else []
+    if position is not None:
+        db.execute_sql(
+            "INSERT OR REPLACE INTO record_files (name, inode, offset, head) VALUES (?, ?, ?, ?)",
+            (position.name, position.inode, position.offset, position.head),
+        )
+    return written
+
+
+def record_lost(
+    db: peewee.SqliteDatabase, uniqueids: Iterable[str], trunks: Collection[str], routes: Mapping[str, str]
+) -> list[Cdr]:
+    """Notes that these legs are gone and no record says how; their CDRs, *unconfirmed*. One whose end is known stays as it is."""
+    open_legs = [leg for leg in _load_legs_named(db, uniqueids) if not leg.is_over]
+    return record_legs(db, [replace(leg, is_lost=True) for leg in open_legs], trunks, routes)
+
+
+def _take(
+    db: peewee.SqliteDatabase, changes: Sequence[Leg], trunks: Collection[str], routes: Mapping[str, str]
+) -> list[Cdr]:
+    book = _load_book(db, changes)
+    before = set(book.legs)
+    apply_records(book, changes)
+    if not book.changed:
+        return []
+    _save_legs(db, [book.legs[uniqueid] for uniqueid in sorted(book.changed)])
+    _save_joins(db, book.absorbed)
+    touched = {book.legs[uniqueid].call_id for uniqueid in book.changed}
+    placed = {
+        call.call_id: call for call in load_named_calls(db, touched | {leg.uniqueid for leg in book.legs.values()})
+    }
+    cdrs, unfinished = [], []
+    for call_id in sorted(touched):
+        legs = book.legs_of(call_id)
+        # A call of ours that merged with an older one is still one of ours.
+        ours = placed.get(call_id)
+        steps = [routes[leg.uniqueid] for leg in legs if leg.uniqueid in routes]
+        cdr = compose_cdr(call_id, legs, trunks, ours, ", ".join(steps))
+        if cdr is None:
+            unfinished.append(call_id)
+        else:
+            cdrs.append(cdr)
+    if before:
+        gone = json.dumps([*unfinished, *book.absorbed])
+        db.execute_sql("DELETE FROM cdrs WHERE call_id IN (SELECT value FROM json_each(?))", (gone,))
+    _save_cdrs(db, cdrs)
+    return cdrs
+
+
+def _load_book(db: peewee.SqliteDatabase, changes: Sequence[Leg]) -> Joined:
+    uniqueids = json.dumps(sorted({change.uniqueid for change in changes}))
+    linkedids = {change.call_id for change in changes}
+    aliases: dict[str, str] = json.loads(
+        _scalar(
+            db,
+            "SELECT json_group_object(linkedid, call_id) FROM joined_calls WHERE linkedid IN (SELECT value FROM json_each(?))",
+            (json.dumps(sorted(linkedids)),),
+        )
+    )
+    calls = json.dumps(sorted({aliases.get(linkedid, linkedid) for linkedid in linkedids}))
+    legs = _select_legs(
+        db,
+        "call_id IN (SELECT value FROM json_each(?) UNION SELECT call_id FROM legs WHERE uniqueid IN (SELECT value FROM json_each(?)))",
+        (calls, uniqueids),
+    )
+    return Joined({leg.uniqueid: leg for leg in legs}, aliases)
+
+
+def _save_legs(db: peewee.SqliteDatabase, legs: Sequence[Leg]) -> None:
+    _insert(db, "legs", _LEG_COLUMNS, [asdict(leg) for leg in legs])
+
+
+def _save_joins(db: peewee.SqliteDatabase, absorbed: Mapping[str, str]) -> None:
+    for gone, kept in absorbed.items():
+        db.execute_sql("UPDATE joined_calls SET call_id = ? WHERE call_id = ?", (kept, gone))
+        db.execute_sql("INSERT OR REPLACE INTO joined_calls (linkedid, call_id) VALUES (?, ?)", (gone, kept))
+
+
+def _save_cdrs(db: peewee.SqliteDatabase, cdrs: Sequence[Cdr]) -> None:
+    bodies = []
+    for cdr in cdrs:
+        body: dict[str, Any] = {column: getattr(cdr, column) for column in _CDR_COLUMNS}
+        body.update((name, format_time(body[name])) for name in _CDR_TIMES if body[name] is not None)
+        bodies.append(body)
+    _insert(db, "cdrs", _CDR_COLUMNS, bodies)
+
+
+def _insert(db: peewee.SqliteDatabase, table: str, columns: Sequence[str], bodies: Sequence[dict[str, Any]]) -> None:
+    values = ", ".join(f"json_extract(value, '$.{column}')" for column in columns)
+    db.execute_sql(
+        f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) SELECT {values} FROM json_each(?)",  # noqa: S608 - our own text
+        (json.dumps(bodies),),
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- loading
+
+
+def load_position(db: peewee.SqliteDatabase, name: str) -> FilePosition | None:
+    """How far that file was read; None for never."""
+    row = db.execute_sql("SELECT name, inode, offset, head FROM record_files WHERE name = ?", (name,)).fetchone()
+    return None if row is None else FilePosition(row[0], row[1], row[2], bytes(row[3]))
+
+
+def load_open_legs(db: peewee.SqliteDatabase) -> list[str]:
+    """The uniqueids of legs whose end no record has told."""
+    text = _scalar(db, "SELECT json_group_array(uniqueid) FROM legs WHERE ended_at IS NULL AND is_lost = 0", ())
+    found: list[str] = json.loads(text)
+    return found
+
+
+def load_leg_evidence(db: peewee.SqliteDatabase, uniqueid: str) -> Evidence | None:
+    """What the records say of a leg that is over; None where they say no end."""
+    leg = next(iter(_load_legs_named(db, [uniqueid])), None)
+    if leg is None or not leg.is_over:
+        return None
+    return Evidence(
+        has_channel=True,
+        is_answered=leg.answered_at is not None,
+        is_hung_up=leg.ended_at is not None,
+        is_far_hangup=leg.is_far_hangup,
+        cause=leg.cause,
+        is_lost=leg.is_lost,
+    )
+
+
+def load_cdr(db: peewee.SqliteDatabase, call_id: str) -> Cdr | None:
+    """One CDR with its legs; also by the linkedid of a call that was joined to another."""
+    row = db.execute_sql("SELECT call_id FROM joined_calls WHERE linkedid = ?", (call_id,)).fetchone()
+    kept = call_id if row is None else row[0]
+    found = _select_cdrs(db, "SELECT * FROM cdrs WHERE call_id = ?", [kept])
+    if not found:
+        return None
+    legs = sorted(_select_legs(db, "call_id = ?", (kept,)), key=lambda leg: (leg.started_at or 0.0, leg.uniqueid))
+    return replace(found[0], legs=tuple(legs))
+
+
+def load_cdrs(db: peewee.SqliteDatabase, query: CdrQuery) -> list[Cdr]:
+    """The CDRs that a query asks for, in the order of their start, without legs."""
+    where, given = _conditions(query)
+    order, sign = ("DESC", "<") if query.newest_first else ("ASC", ">")
+    if query.after_id:
+        where.append(f"(started_at, call_id) {sign} (SELECT started_at, call_id FROM cdrs WHERE call_id = ?)")  # noqa: S608 - our own text
+        given.append(query.after_id)
+    sql = f"SELECT * FROM cdrs {_where(where)} ORDER BY started_at {order}, call_id {order} LIMIT ?"  # noqa: S608 - our own text
+    return _select_cdrs(db, sql, [*given, max(0, min(query.limit, MAX_PAGE))])
+
+
+def count_cdrs(db: peewee.SqliteDatabase, query: CdrQuery) -> int:
+    """How many there are, whatever the page."""
+    where, given = _conditions(query)
+    return int(_scalar(db, f"SELECT count(*) FROM cdrs {_where(where)}", tuple(given)))  # noqa: S608 - our own text
+
+
+def _conditions(query: CdrQuery) -> tuple[list[str], list[object]]:
+    pairs: list[tuple[str, object]] = []
+    if query.since is not None:
+        pairs.append(("started_at >= ?", format_time(query.since)))
+    if query.until is not None:
+        pairs.append(("started_at < ?", format_time(query.until)))
+    if query.direction is not None:
+        pairs.append(("direction = ?", query.direction))
+    if query.disposition is not None:
+        pairs.append(("disposition = ?", query.disposition))
+    for column, beginning in (("caller", query.caller), ("called", query.called)):
+        if beginning:
+            pairs.append((f"substr({column}, 1, length(?)) = ?", beginning))
+    given: list[object] = []
+    for condition, value in pairs:
+        given += [value] * condition.count("?")
+    return [condition for condition, _ in pairs], given
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return f"WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _select_cdrs(db: peewee.SqliteDatabase, sql: str, given: Sequence[object]) -> list[Cdr]:
+    row = f"json_array({', '.join(_CDR_COLUMNS)})"
+    text = _scalar(db, f"SELECT json_group_array({row}) FROM ({sql})", tuple(given))  # noqa: S608 - our own text
+    return [_read_cdr(dict(zip(_CDR_COLUMNS, values, strict=True))) for values in json.loads(text)]
+
+
+def _read_cdr(body: dict[str, Any]) -> Cdr:
+    times = {name: datetime.fromisoformat(body[name]) for name in _CDR_TIMES if body[name] is not None}
+    known = {"is_placed": bool(body["is_placed"]), "disposition": Disposition(body["disposition"])}
+    return Cdr(**{**body, **times, **known})
+
+
+def _load_legs_named(db: peewee.SqliteDatabase, uniqueids: Iterable[str]) -> list[Leg]:
+    return _select_legs(db, "uniqueid IN (SELECT value FROM json_each(?))", (json.dumps(list(uniqueids)),))
+
+
+def _select_legs(db: peewee.SqliteDatabase, where: str, given: tuple[object, ...]) -> list[Leg]:
+    row = f"json_array({', '.join(_LEG_COLUMNS)})"
+    text = _scalar(db, f"SELECT json_group_array({row}) FROM legs WHERE {where}", given)  # noqa: S608 - our own text
+    return [_read_leg(dict(zip(_LEG_COLUMNS, values, strict=True))) for values in json.loads(text)]
+
+
+def _read_leg(body: dict[str, Any]) -> Leg:
+    return Leg(**{**body, "is_far_hangup": bool(body["is_far_hangup"]), "is_lost": bool(body["is_lost"])})
+
+
+def _scalar(db: peewee.SqliteDatabase, sql: str, given: tuple[object, ...]) -> Any:
+    return db.execute_sql(sql, given).fetchone()[0]

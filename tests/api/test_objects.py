@@ -1,0 +1,224 @@
+"""The objects through HTTP: every kind made, read, replaced, changed and deleted; nothing half done; secrets never shown."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.strategies import control_texts, hostile_texts
+
+HANGUP = {"hangup": 16}
+SAMPLES = {
+    "dids": ("number", {"number": "+4930700", "destination": HANGUP}, {"priority": 3}),
+    "endpoints": ("extension", {"extension": "7001", "secret": "hidden-secret-1"}, {"name": "Lab"}),
+    "trunks": ("name", {"name": "t-one", "hosts": ["sip.carrier.example"]}, {"description": "x"}),
+    "menus": (
+        "name",
+        {"name": "m-one", "prompts": ["hello"], "options": {"1": HANGUP}, "invalid": HANGUP, "timeout": HANGUP, "fallback": HANGUP},
+        {"timeout_s": 7.5},
+    ),
+    "queues": ("name", {"name": "q-one", "fallback": HANGUP}, {"max_wait_s": 99}),
+    "voicemail": ("mailbox", {"mailbox": "7001", "pin": "4711"}, {"name": "Box"}),
+    "schedules": (
+        "name",
+        {"name": "s-one", "hours": [{"days": ["mon"], "start": "09:00", "end": "17:00"}]},
+        {"holidays": ["12-24"]},
+    ),
+    "announcements": ("name", {"name": "a-one", "prompts": ["hello"]}, {"description": "y"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", SAMPLES)
+def test_a_whole_life(client, path):
+    key, sample, change = SAMPLES[path]
+    all_of_them, one = f"/api/v1/{path}", f"/api/v1/{path}/{sample[key]}"
+    client.ask("GET", one, status=404)
+    made = client.ask("POST", all_of_them, sample, 201)
+    assert client.headers["location"] == one
+    assert {"secret", "pin"}.isdisjoint(made)
+    client.ask("POST", all_of_them, sample, 409)
+    assert client.ask("GET", one) == made
+    etag = client.headers["etag"]
+    assert client.ask("GET", one, status=304, headers={"If-None-Match": etag}) == b""
+    changed = client.ask("PATCH", one, change, headers={"If-Match": etag})
+    assert changed == {**made, **change}
+    client.ask("PATCH", one, change, 412, headers={"If-Match": etag})
+    # What was read can be written back: that changes nothing, and no secret is lost by it.
+    tag = client.headers.get("etag")
+    client.ask("GET", one)
+    tag = client.headers["etag"]
+    assert client.ask("PUT", one, changed) == changed
+    assert client.headers["etag"] == tag
+    client.ask("PUT", one, {**changed, key: f"{sample[key]}1"}, 422)
+    client.ask("PATCH", one, {"no_such_field": 1}, 422)
+    client.ask("PUT", one, {}, 422)
+    listed = client.ask("GET", f"{all_of_them}?q={sample[key].lstrip('+')}&limit=1000")
+    assert changed in listed["items"]
+    assert listed["total"] == len(listed["items"])
+    client.ask("DELETE", one, status=412, headers={"If-Match": '"other"'})
+    client.ask("DELETE", one, status=204)
+    client.ask("DELETE", one, status=404)
+    client.ask("PATCH", one, change, 404)
+
+
+def test_lists_are_filtered_sorted_and_paged(client):
+    for number in range(5):
+        body = {"extension": f"88{number:02}", "secret": "hidden-secret", "name": "pager", "ring_time_s": 30 - number}
+        client.ask("POST", "/api/v1/endpoints", body, 201)
+    found = [row["extension"] for row in client.ask("GET", "/api/v1/endpoints?name=pager&sort=ring_time_s")["items"]]
+    assert found == ["8804", "8803", "8802", "8801", "8800"]
+    page = client.ask("GET", "/api/v1/endpoints?name=pager&sort=-extension&limit=2&offset=2")
+    assert [row["extension"] for row in page["items"]] == ["8802", "8801"]
+    assert (page["total"], page["offset"], page["limit"]) == (5, 2, 2)
+    assert client.ask("GET", "/api/v1/endpoints?ring_time_s=30&name=pager")["total"] == 1
+    for wrong in (
+        "limit=0",
+        "limit=1001",
+        "offset=-1",
+        "sort=secret",
+        "secret=x",
+        "limit=x",
+        "limit=1&limit=2",
+        "q=%00",
+    ):
+        client.ask("GET", f"/api/v1/endpoints?{wrong}", status=(422, 400))
+    for number in range(5):
+        client.ask("DELETE", f"/api/v1/endpoints/88{number:02}", status=204)
+
+
+def test_a_delete_names_what_still_leads_there(client):
+    error = client.ask("DELETE", "/api/v1/queues/sales", status=409)["error"]
+    assert "dids/+493023125001" in error["message"]
+    assert {"object": "menus/main", "field": "options.2.queue", "rule": "leads to queues/sales"} in error["problems"]
+    client.ask("GET", "/api/v1/queues/sales")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("dids", {"number": "+1", "destination": {"queue": "nosuch"}}, "destination.queue"),
+        ("dids", {"number": "493023125000", "destination": HANGUP}, "number"),
+        ("dids", {"number": "_[", "destination": HANGUP}, "number"),
+        ("dids", {"number": "+1", "destination": {"did": "+1"}}, ""),
+        ("endpoints", {"extension": "112", "secret": "hidden-secret"}, "extension"),
+        ("queues", {"name": "SALES", "fallback": HANGUP}, "name"),
+        ("trunks", {"name": "anonymous", "hosts": ["x"]}, "name"),
+        ("trunks", {"name": "r", "hosts": ["x"], "authentication": "registration"}, "username"),
+        ("schedules", {"name": "z", "time_zone": "Nowhere/Land"}, "time_zone"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_others_is_refused_with_object_and_field(client, path, body, field):
+    before = client.ask("GET", "/api/v1/monitoring/status")["head"]
+    problems = client.ask("POST", f"/api/v1/{path}", body, 422)["error"]["problems"]
+    assert any(problem["field"].startswith(field) for problem in problems), problems
+    assert client.ask("GET", "/api/v1/monitoring/status")["head"] == before
+
+
+def test_json_has_types(client):
+    for wrong in (
+        {"active": "yes"},
+        {"priority": "5"},
+        {"priority": 1.5},
+        {"description": 5},
+        {"blocked_callers": "x"},
+    ):
+        client.ask("POST", "/api/v1/dids", {"number": "+1", "destination": HANGUP, **wrong}, 422)
+
+
+def test_secrets_are_in_no_answer(client, server):
+    secret = "never-shown-secret"
+    body = {"extension": "7999", "secret": secret}
+    answers = [
+        client.ask("POST", "/api/v1/endpoints", body, 201, headers={"Idempotency-Key": "secret-1"}),
+        client.ask("POST", "/api/v1/endpoints", body, 201, headers={"Idempotency-Key": "secret-1"}),
+        client.ask("GET", "/api/v1/endpoints?limit=1000"),
+        client.ask("GET", "/api/v1/config/plan"),
+        client.ask("GET", "/api/v1/audit"),
+        client.ask("PATCH", "/api/v1/endpoints/7999", {"secret": secret + "\n"}, 422),
+        client.ask("GET", f"/api/v1/config/history/{client.ask('GET', '/api/v1/monitoring/status')['head']}"),
+    ]
+    assert secret not in str(answers)
+    client.ask("DELETE", "/api/v1/endpoints/7999", status=204)
+    assert secret not in (server.folder / "log").read_text()
+
+
+def test_general_is_one_object(client):
+    before = client.ask("GET", "/api/v1/general")
+    tag = client.headers["etag"]
+    assert client.ask("PATCH", "/api/v1/general", {"language": "fr"}) == {**before, "language": "fr"}
+    client.ask("PATCH", "/api/v1/general", {"language": "de"}, 412, headers={"If-Match": tag})
+    client.ask("PATCH", "/api/v1/general", {"outbound_trunk": "nosuch"}, 422)
+    client.ask("PATCH", "/api/v1/general", {"language": before["language"]})
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.one_of(hostile_texts, control_texts))
+def test_hostile_texts_come_back_as_they_went_or_are_refused(client, text):
+    body = {"number": "+4930701", "destination": HANGUP, "description": text}
+    client.ask("POST", "/api/v1/dids", body, (201, 422))
+    if client.status == 201:
+        assert text.isprintable()
+        assert client.ask("GET", "/api/v1/dids/+4930701")["description"] == text
+        client.ask("DELETE", "/api/v1/dids/+4930701", status=204)
+    else:
+        assert not text.isprintable() or text != text.strip() or len(text.encode()) > 79
+
+
+class TestIdempotency:
+    def ask(self, client, key, number="+4930710", status=201):
+        body = {"number": number, "destination": HANGUP}
+        return client.ask("POST", "/api/v1/dids", body, status, headers={"Idempotency-Key": key})
+
+    def test_a_repeat_is_answered_as_the_first_time_and_does_nothing(self, client):
+        first = self.ask(client, "once")
+        location, head = client.headers["location"], client.ask("GET", "/api/v1/monitoring/status")["head"]
+        assert self.ask(client, "once") == first
+        assert (client.headers["location"], client.headers["idempotency-replayed"]) == (location, "true")
+        assert client.ask("GET", "/api/v1/monitoring/status")["head"] == head
+        self.ask(client, "once", "+4930711", 409)
+        # Of another token, or another route, it is another key.
+        self.ask(client.with_token("dids/*"), "once", "+4930712")
+        trunk = {"name": "once", "hosts": ["x"]}
+        client.ask("POST", "/api/v1/trunks", trunk, 201, headers={"Idempotency-Key": "once"})
+        for path in ("dids/+4930710", "dids/+4930712", "trunks/once"):
+            client.ask("DELETE", f"/api/v1/{path}", status=204)
+        assert self.ask(client, "once") == first
+        client.ask("GET", "/api/v1/dids/+4930710", status=404)
+
+    def test_what_failed_may_be_tried_again(self, client):
+        body = {"number": "+4930713", "destination": {"queue": "later"}}
+        client.ask("POST", "/api/v1/dids", body, 422, headers={"Idempotency-Key": "again"})
+        client.ask("POST", "/api/v1/queues", {"name": "later", "fallback": HANGUP}, 201)
+        client.ask("POST", "/api/v1/dids", body, 201, headers={"Idempotency-Key": "again"})
+        client.ask("DELETE", "/api/v1/dids/+4930713", status=204)
+        client.ask("DELETE", "/api/v1/queues/later", status=204)
+
+    def test_a_kept_answer_holds_no_token(self, client, server):
+        body = {"name": "once", "permissions": ["dids/read"]}
+        headers = {"Idempotency-Key": "token"}
+        secret = client.ask("POST", "/api/v1/tokens", body, 201, headers=headers)["secret"]
+        assert client.ask("POST", "/api/v1/tokens", body, 201, headers=headers)["secret"] is None
+        for path in (server.folder / "db").iterdir():
+            assert secret.rpartition("_")[2].encode() not in path.read_bytes()
+
+    @pytest.mark.parametrize("key", ["", "x" * 256, "ä"])
+    def test_keys_have_a_form(self, client, key):
+        body = {"number": "+4930714", "destination": HANGUP}
+        client.ask("POST", "/api/v1/dids", body, 400, headers={"Idempotency-Key": key.encode()})
+
+    def test_of_many_at_once_one_is_done(self, client):
+        from concurrent.futures import ThreadPoolExecutor
+
+        from tests.api.conftest import Client
+
+        def create(_):
+            other = Client(client.port, client.token, client.api)
+            self.ask(other, "race", "+4930715", None)
+            return other.status
+
+        before = client.ask("GET", "/api/v1/monitoring/status")["head"]
+        with ThreadPoolExecutor(8) as pool:
+            statuses = list(pool.map(create, range(24)))
+        assert set(statuses) <= {201, 409}
+        assert 201 in statuses
+        assert client.ask("GET", "/api/v1/monitoring/status")["head"] == before + 1
+        client.ask("DELETE", "/api/v1/dids/+4930715", status=204)
