@@ -7,6 +7,7 @@ Without a database the last snapshot in its file still routes calls; without Ast
 import asyncio
 import gc
 import logging
+import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -52,6 +53,7 @@ from tandem.store.objects import Saved, save_pbx
 from tandem.store.revisions import load_head, load_live
 from tandem.stories import Stories, describe_story
 from tandem.target import describe_target, read_dialplan
+from tandem.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +157,8 @@ class Tandem(MultiService):
             self.calls,
             self.ledger,
             self.http,
+            # Last: systemd hears of it when everything listens.
+            Watchdog(os.environ, reactor),
         ):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.ami.on("Cdr", self._take_cdr)

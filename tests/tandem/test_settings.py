@@ -68,7 +68,7 @@ def test_the_variable_names_the_file(tmp_path: Path) -> None:
         ("ami: {host: pbx.example.net}", "{path}: ami: host pbx.example.net is not loopback: ami.allow_remote"),
         ("ami: {host: 'a b'}", "{path}: ami.host: must be an IP address or a host name"),
         ('ami: {username: "a\\r\\nAction: x"}', "{path}: ami.username: String should match pattern"),
-        ("http: {port: 8080}", "{path}: http.port: unknown key"),
+        ("http: {prot: 8080}", "{path}: http.prot: unknown key"),
         ("database: {path: tandem.db}", "{path}: database.path: must be an absolute path"),
         ("asterisk: {agi_url: 'agi://x/did'}", "{path}: asterisk.agi_url: String should match pattern"),
         ("log: {level: loud}", "{path}: log.level: Input should be 'debug'"),

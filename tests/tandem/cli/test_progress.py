@@ -50,4 +50,4 @@ def test_each_command_that_may_take_long_shows_that_it_works(settings: Path) -> 
     assert "reading the database" in shown
     assert "reading" in run(settings, "route", "explain", "1")[1]
     assert "looking" in run(settings, "check")[1]
-    assert "applying" in run(settings, "config", "apply")[1]
+    assert "asking" in run(settings, "config", "apply")[1]
