@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 reactor: Any = installed_reactor
 
 RELOAD_TIMEOUT_S = 60.0
+# What Asterisk says of a module that is not installed, and of one that is not loaded.
+MODULE_MISSING = ("Module not found", "No such module")
 # A call makes no cycles: with Python's own thresholds the collector took 5 % of the time of a decision, and found nothing.
 COLLECT_AFTER = (10_000, 20, 20)
 # Whatever kept Asterisk from being brought in step is tried again so much later.
@@ -107,6 +109,7 @@ class Tandem(MultiService):
         )
         for service in (self.lag, self.decisions, self.agi, self.ami, self.config_ami, self.facts, self.fallback):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.live.subscribe(lambda _: self.fallback.follow())
         self.ami.on("Cdr", self._take_cdr)
         self.ami.on_ready(self.facts.ask_again)
         self.config_ami.on_ready(self._bring_in_step)
@@ -205,7 +208,6 @@ class Tandem(MultiService):
             )
             await self.store.run(record_live, snapshot.revision, datetime.now(UTC))
             self.live.adopt(snapshot)
-            self.fallback.follow()
             self._has_applied, self.apply_problem = True, None
             log.info("revision %d is live; reloaded: %s", snapshot.revision, ", ".join(applied.reloaded) or "nothing")
         except (OSError, StoreError, AmiError, ValueError, HandEdited) as error:
@@ -274,7 +276,10 @@ class Tandem(MultiService):
     async def _reload(self, module: str) -> None:
         try:
             await self.config_ami.send(actions.module_reload(module), timeout_s=RELOAD_TIMEOUT_S)
-        except AmiRefused:
+        except AmiRefused as error:
+            # Anything else, such as "A reload is in progress", means that the files were not read.
+            if not error.reason.startswith(MODULE_MISSING):
+                raise
             log.warning("Asterisk has no module %s: what it would read is not in use", module)
 
 
@@ -283,12 +288,9 @@ def _why(ami: AmiClient) -> str:
 
 
 def run_until_stopped(settings: Settings) -> str | None:
-    """Runs the reactor until a signal; None, or why it could not start."""
+    """Runs the reactor until a signal; None, or why it could not start. StoreBusy when another Tandem holds the database."""
     failures: list[str] = []
-    try:
-        tandem = Tandem(settings)
-    except StoreError as error:
-        return str(error)
+    tandem = Tandem(settings)
 
     async def start() -> None:
         await tandem.prepare()
