@@ -18,6 +18,7 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from confgen.values import ValueUnrepresentable
@@ -161,6 +162,7 @@ class Tandem(MultiService):
             Watchdog(os.environ, reactor),
         ):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.live.subscribe(lambda _: self.fallback.follow())
         self.ami.on("Cdr", self._take_cdr)
         self.ami.on_ready(self.facts.ask_again)
         self.http.follow(self.ami)
@@ -236,7 +238,8 @@ class Tandem(MultiService):
 
     async def import_document(self, text: str, note: str, *, author: str) -> tuple[Saved, AppliedView]:
         """Saves a PBX document as the head and applies it. DocumentError and StoreError change nothing."""
-        pbx = read_document(text, "import")
+        # In a thread, so that calls get their turns: a document of 100,000 DIDs takes seconds.
+        pbx = await deferToThread(read_document, text, "import")
         saved = await self.store.run(save_pbx, pbx, author=author, note=note, at=datetime.now(UTC))
         self.head.forget()
         return saved, await self.applying.apply_head()
@@ -294,9 +297,8 @@ class Tandem(MultiService):
         return Beside(self.settings.asterisk.config_dir, describe_target(self.settings), read_dialplan())
 
     async def _follow(self, _snapshot: Snapshot) -> None:
-        """What is in step with the live revision but in no file."""
+        """What is in step with the live revision but in no file; AstDB follows every swap by itself."""
         self._has_applied = True
-        self.fallback.follow()
         try:
             await self._sync_members()
         except AmiError as error:
@@ -311,12 +313,9 @@ def _why(ami: AmiClient) -> str:
 
 
 def run_until_stopped(settings: Settings) -> str | None:
-    """Runs the reactor until a signal; None, or why it could not start."""
+    """Runs the reactor until a signal; None, or why it could not start. StoreBusy when another Tandem holds the database."""
     failures: list[str] = []
-    try:
-        tandem = Tandem(settings)
-    except StoreError as error:
-        return str(error)
+    tandem = Tandem(settings)
 
     async def start() -> None:
         await tandem.prepare()

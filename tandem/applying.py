@@ -56,6 +56,8 @@ from tandem.store.revisions import Revision, load_head, load_live, load_revision
 log = logging.getLogger(__name__)
 
 RELOAD_TIMEOUT_S: Final = 60.0
+# What Asterisk says of a module that is not installed, and of one that is not loaded.
+MODULE_MISSING: Final = ("Module not found", "No such module")
 # A module may answer its reload before it has done the work (pbx_config): Asterisk is asked again for so long.
 SETTLE_S: Final = 3.0
 _ASK_AGAIN_S: Final = 0.1
@@ -295,7 +297,10 @@ class Applying:
     async def _reload(self, module: str) -> None:
         try:
             await self._ami.send(actions.module_reload(module), timeout_s=RELOAD_TIMEOUT_S)
-        except AmiRefused:
+        except AmiRefused as error:
+            # Anything else, such as "A reload is in progress", means that the files were not read.
+            if not error.reason.startswith(MODULE_MISSING):
+                raise
             log.warning("Asterisk has no module %s: what it would read is not in use", module)
 
     async def _verify(self, expected: Expectation) -> tuple[Complaint, ...]:

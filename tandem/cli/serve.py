@@ -40,7 +40,13 @@ def serve(screen: Screen) -> None:
     install_reactor()
     start_logging(settings.log.level)
     from tandem.app import run_until_stopped  # noqa: PLC0415
+    from tandem.store.errors import StoreBusy, StoreError  # noqa: PLC0415
 
-    why = run_until_stopped(settings)
+    try:
+        why = run_until_stopped(settings)
+    except StoreBusy as error:
+        screen.fail(exits.BUSY, str(error))
+    except StoreError as error:
+        screen.fail(exits.UNREACHABLE, str(error))
     if why is not None:
         screen.fail(exits.FAILED, why)

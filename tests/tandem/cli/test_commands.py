@@ -4,6 +4,8 @@ import fcntl
 import json
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,15 @@ def test_import_while_another_holds_the_database(ready):
         lock.write("tandem serve (pid 1)\n")
         lock.flush()
         assert "is using the database" in ready.run("import", EXAMPLE, code=exits.BUSY)
+
+
+def test_serve_while_another_holds_the_database(ready):
+    with (ready.folder / "db" / "tandem.db.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        argv = [sys.executable, "-m", "tandem", "--settings", str(ready.settings), "serve"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, cwd=EXAMPLE.parents[1])
+    assert done.returncode == exits.BUSY
+    assert "is using the database" in done.stderr
 
 
 def test_without_database_the_message_says_what_to_do(ready):
