@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -85,24 +85,25 @@ class Exchange:
     ) -> tuple[T, Reply]:
         """Does `work(db) -> (result, reply)` in one transaction with the audit entry and the kept answer."""
 
-        def perform(db: Any) -> tuple[T, Reply]:
+        def perform(db: Any) -> tuple[T, Reply, AuditEntry]:
             result, reply = work(db)
-            self.record(db, reply, target, revision(result), who)
-            return result, reply
+            return result, reply, self._record(db, reply, target, revision(result), who)
 
-        return await self.services.store.run(perform)
+        result, reply, entry = await self.services.store.run(perform)
+        self.services.events.publish("config", lambda: asdict(entry))
+        return result, reply
 
-    def record(self, db: Any, reply: Reply, target: str, revision: int | None = None, who: str = "") -> None:
+    def _record(self, db: Any, reply: Reply, target: str, revision: int | None, who: str) -> AuditEntry:
         """Within a transaction: the audit entry and the kept answer."""
         at = self.services.now()
         action = self.route.permission or self.route.operation
         name = who or (self.principal.name if self.principal is not None else "nobody")
-        record_audit(
-            db, AuditEntry(at=at, who=name, source=self.source, action=action, target=target[:200], revision=revision)
-        )
+        entry = AuditEntry(at=at, who=name, source=self.source, action=action, target=target[:200], revision=revision)
+        record_audit(db, entry)
         if self.once is not None:
             kept = reply if reply.kept is None else Reply(reply.kept, reply.status, reply.headers)
             record_answer(db, self.once, Answer(int(reply.status), reply.headers, kept.encode()), at)
+        return entry
 
     def tag(self, representation: bytes) -> str:
         """A strong ETag. Keyed, because it covers secrets that are not shown; new with each start."""

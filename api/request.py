@@ -40,6 +40,8 @@ def check_target(uri: bytes) -> str:
         text, whole = unquote_to_bytes(path).decode(), unquote_to_bytes(uri).decode()
     except UnicodeDecodeError:
         raise Refused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
+    if "//" in text:
+        raise Refused(HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND.phrase)  # twisted.web would pass over the empty part
     if not whole.isprintable():
         raise Refused(HTTPStatus.BAD_REQUEST, "the address holds control characters")
     return text
@@ -132,6 +134,10 @@ class ApiChannel(HTTPChannel):
         if self._deadline is None and not self._handlingRequest:
             self._start_deadline()
         super().dataReceived(data)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802, ARG002 - Twisted's signature
+        """A line that is longer than all headers may be."""
+        self._respondToBadRequestAndDisconnect()
 
     def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
         """The body; what comes after a refusal goes nowhere."""

@@ -42,6 +42,8 @@ from tandem.store.errors import StoreError
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S: Final = 0.5
+# Connections that the kernel keeps for us; with fewer, a burst waits for its second SYN, a second later.
+BACKLOG: Final = 1024
 TOKEN_USES_EVERY_S: Final = 60.0
 # AMI events that are passed on, under the kind that our clients know. Their text may be a stranger's; it is data here, and no more.
 _PASSED_ON: Final = {
@@ -178,7 +180,7 @@ class HttpService(Service):
         else:
             where = f"tcp{'6' if ':' in http.host else ''}:{http.port}:interface={host}"
         try:
-            endpoint = serverFromString(self._reactor, where)
+            endpoint = serverFromString(self._reactor, f"{where}:backlog={BACKLOG}")
             self._ports.append(await endpoint.listen(self._make_site(trusted=False)))
         except Exception as error:
             log.exception("the HTTP API cannot listen on %s port %s", http.host, http.port)

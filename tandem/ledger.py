@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from tandem.ami.connection import Clock
 from tandem.ami.errors import AmiError
-from tandem.domain.cdr import Cdr, Leg, read_cdr, read_cel
+from tandem.domain.cdr import Cdr, Leg, find_records_end, read_cdr, read_cel, split_records
 from tandem.store.cdrs import FilePosition, load_open_legs, load_position, record_legs, record_lost
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
@@ -38,7 +38,7 @@ _READERS: Final[Mapping[str, Callable[[bytes], Leg | None]]] = {"cel": read_cel,
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Some whole lines of a record file, and the position after them; is_end: there is no more right now."""
+    """Some whole records of a file, and the position after them; is_end: there is no more right now."""
 
     changes: tuple[Leg, ...]
     position: FilePosition
@@ -46,10 +46,10 @@ class Reading:
 
 
 def read_records(path: Path, name: str, position: FilePosition | None) -> Reading | None:
-    """The next lines of a record file; None where there is no file. OSError where it cannot be read.
+    """The next records of a file; None where there is no file. OSError where it cannot be read.
 
     Another file under the name (rotated), or the same one begun anew (truncated), is read from its start, after the rest of the old
-    one, which logrotate leaves beside it as `NAME.1`. A line that is longer than a chunk is passed over.
+    one, which logrotate leaves beside it as `NAME.1`. What has no end within a chunk is passed over.
     """
     if position is not None and (rest := _read_rotated(path, name, position)) is not None:
         return rest
@@ -87,11 +87,12 @@ def _read_rotated(path: Path, name: str, position: FilePosition) -> Reading | No
 def _read_chunk(stream: Any, name: str, position: FilePosition) -> Reading:
     stream.seek(position.offset)
     data = stream.read(CHUNK_BYTES)
-    whole, line_end, _ = data.rpartition(b"\n")
+    whole = find_records_end(data)
     is_end = len(data) < CHUNK_BYTES
-    taken = len(whole) + len(line_end) if line_end else 0 if is_end else len(data)
+    # A record is never as long as a chunk: what has no end is none.
+    taken = whole if whole or is_end else len(data)
     read = _READERS[name]
-    changes = tuple(leg for line in whole.split(b"\n") if line and (leg := read(line)) is not None)
+    changes = tuple(leg for record in split_records(data[:whole]) if (leg := read(record)) is not None)
     return Reading(changes, FilePosition(name, position.inode, position.offset + taken, position.head), is_end)
 
 

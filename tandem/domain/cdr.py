@@ -3,11 +3,11 @@
 The same records read again, or in another order, give the same legs: what is written down is the union of what was said.
 """
 
-import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from tandem.domain.calls import PlacedCall
 from tandem.domain.disposition import Disposition, Evidence, classify
@@ -83,13 +83,34 @@ class Cdr:
 
 
 # ------------------------------------------------------------------------------------------------- reading records
+#
+# What Asterisk writes is nearly JSON: a quote in a value gets a backslash, but a backslash gets none, and a line's end or another
+# control character stays as it is. A stranger's number can so break a line in two, or swallow the quote that ends it. What no value can
+# hold is a quote right after a comma, a brace or a line's end: by that, records and keys are told from values.
+
+_RECORD_END: Final = b'"}\n'
+_SECONDS: Final = re.compile(r"[0-9]{1,11}(\.[0-9]{1,6})?")
+_KEY: Final = re.compile(r'[,{]"([a-z]{1,20})":')
 
 
-def read_cel(line: bytes) -> Leg | None:
-    """What one line of cel_custom's JSON says of a leg; None for other events, and for a line that is none of its records."""
-    row = _read_object(line)
-    at = _read_time(row.get("eventtime"))
-    leg = _read_leg(row, "channame")
+def find_records_end(data: bytes) -> int:
+    """How many bytes of `data` are whole records."""
+    end = data.rfind(_RECORD_END)
+    while end > 0 and data[end - 1 : end] == b"\\":  # a quote in a value
+        end = data.rfind(_RECORD_END, 0, end)
+    return end + len(_RECORD_END) if end >= 0 else 0
+
+
+def split_records(data: bytes) -> list[bytes]:
+    """Whole records, one by one."""
+    return re.split(rb'\n(?=\{")', data)
+
+
+def read_cel(record: bytes) -> Leg | None:
+    """What one of cel_custom's JSON records says of a leg; None for other events, and for what is no record."""
+    row = _read_fields(record)
+    at = _read_time(row.get("eventtime", ""))
+    leg = _read_leg(row, row.get("channame", ""))
     if leg is None or at is None:
         return None
     match row.get("eventtype"):
@@ -98,66 +119,58 @@ def read_cel(line: bytes) -> Leg | None:
             return replace(
                 leg,
                 started_at=at,
-                caller=_clean(row.get("num")),
-                exten=_clean(row.get("exten")),
-                account=_clean(row.get("accountcode")),
+                caller=_clean(row.get("num", "")),
+                exten=_clean(row.get("exten", "")),
+                account=_clean(row.get("accountcode", "")),
             )
         case "ANSWER":
             return replace(leg, answered_at=at)
         case "HANGUP":
-            extra = row.get("eventextra")
-            why = extra if isinstance(extra, dict) else _read_object(str(extra).encode())
-            cause = why.get("hangupcause")
+            why = _read_fields(row.get("eventextra", "").encode())
+            cause = why.get("hangupcause", "")
             return replace(
                 leg,
                 ended_at=at,
-                cause=cause if isinstance(cause, int) and 0 < cause < 128 else 0,
-                is_far_hangup=leg.channel != "" and why.get("hangupsource") == row.get("channame"),
+                cause=int(cause) if cause.isascii() and cause.isdigit() and int(cause[:4]) < 128 else 0,
+                is_far_hangup=leg.channel != "" and why.get("hangupsource") == leg.channel,
             )
     return None
 
 
-def read_cdr(line: bytes) -> Leg | None:
-    """What one line of cdr_custom's JSON says: the last application. The rest of a CDR is not the leg's: a transfer splits it, a queue multiplies it."""
-    row = _read_object(line)
-    leg = _read_leg(row, "channel")
-    name, data = _clean(row.get("lastapp")), _clean(row.get("lastdata"))
+def read_cdr(record: bytes) -> Leg | None:
+    """What one of cdr_custom's JSON records says: the last application. The rest of a CDR is not the leg's: a transfer splits it, a queue multiplies it."""
+    row = _read_fields(record)
+    leg = _read_leg(row, row.get("channel", ""))
+    name, data = _clean(row.get("lastapp", "")), _clean(row.get("lastdata", ""))
     return replace(leg, application=f"{name}({data})") if leg is not None and name else None
 
 
-def _read_object(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return row if isinstance(row, dict) else {}
+def _read_fields(record: bytes) -> dict[str, str]:
+    """Key -> value as text; the first of a name counts."""
+    _, *parts = _KEY.split(record.decode("utf-8", "replace").rstrip().removesuffix("}"))
+    fields: dict[str, str] = {}
+    for key, value in zip(parts[::2], parts[1::2], strict=True):
+        text = value[1:-1] if len(value) > 1 and value.startswith('"') and value.endswith('"') else value
+        fields.setdefault(key, text.replace('\\"', '"'))
+    return fields
 
 
-def _read_leg(row: Mapping[str, Any], channel: str) -> Leg | None:
-    uniqueid, linkedid = row.get("uniqueid"), row.get("linkedid")
-    if not (isinstance(uniqueid, str) and isinstance(linkedid, str) and uniqueid and linkedid):
+def _read_leg(row: Mapping[str, str], channel: str) -> Leg | None:
+    uniqueid, linkedid = row.get("uniqueid", ""), row.get("linkedid", "")
+    # 150 is AST_MAX_PUBLIC_UNIQUEID.
+    if not all(0 < len(name) <= 150 and name.isprintable() for name in (uniqueid, linkedid)):
         return None
-    if len(uniqueid) > 150 or len(linkedid) > 150:  # AST_MAX_PUBLIC_UNIQUEID
-        return None
-    return Leg(
-        uniqueid=uniqueid,
-        call_id=linkedid,
-        channel=_clean(row.get(channel)),
-    )
+    return Leg(uniqueid=uniqueid, call_id=linkedid, channel=_clean(channel))
 
 
-def _read_time(value: object) -> float | None:
-    """Seconds since 1970, with or without a fraction, as number or text."""
-    try:
-        at = float(value) if isinstance(value, str | int | float) else 0.0
-    except ValueError:
-        return None
-    return at if 0 < at < 1e11 else None
+def _read_time(text: str) -> float | None:
+    """Seconds since 1970, with or without a fraction."""
+    at = float(text) if _SECONDS.fullmatch(text) else 0.0
+    return at if at > 0 else None
 
 
-def _clean(value: object) -> str:
+def _clean(text: str) -> str:
     """A stranger's text, cut down to something that fits on a line."""
-    text = value if isinstance(value, str) else ""
     return "".join(sign for sign in text[:MAX_TEXT] if sign.isprintable())
 
 
@@ -271,7 +284,9 @@ def compose_cdr(
     ring_s = (answered if answered is not None else ended if ended is not None else began) - began
     talk_s = 0.0 if ended is None or answered is None else _measure_talk(legs, answered)
     disposition = (
-        placed.disposition if placed is not None and placed.disposition is not None else _classify(first, is_lost)
+        placed.disposition
+        if placed is not None and placed.disposition is not None
+        else _classify(first, is_lost=is_lost, is_caller=placed is None)
     )
     applications = [leg.application for leg in timed if leg.application]
     return Cdr(
@@ -292,7 +307,7 @@ def compose_cdr(
         ring_s=round(ring_s, 3),
         hold_s=round(max(0.0, duration_s - ring_s - talk_s), 3) if ended is not None else 0.0,
         talk_s=round(talk_s, 3),
-        duration_s=round(duration_s, 3),
+        duration_s=round(duration_s if ended is not None else ring_s, 3),
         disposition=disposition,
         cause=first.cause,
         legs=tuple(timed),
@@ -313,14 +328,20 @@ def _measure_talk(legs: Iterable[Leg], since: float) -> float:
     return talk_s
 
 
-def _classify(first: Leg, is_lost: bool) -> Disposition:
+# A CANCEL of the caller is 127 on the caller's own leg (SIP 487); where we call, 127 means that the far end failed.
+_GAVE_UP: Final = frozenset({0, 16, 127})
+
+
+def _classify(first: Leg, *, is_lost: bool, is_caller: bool) -> Disposition:
+    gave_up = is_caller and first.cause in _GAVE_UP
     return classify(
         Evidence(
             has_channel=True,
             has_gap=True,
             is_answered=first.answered_at is not None,
             is_hung_up=first.ended_at is not None and not is_lost,
-            is_far_hangup=first.is_far_hangup,
+            is_far_hangup=first.is_far_hangup and not gave_up,
+            is_cancelled=gave_up,
             cause=first.cause,
             is_lost=is_lost,
         )

@@ -1,6 +1,5 @@
 """Record files read by offset: torn lines, rotation, truncation, garbage; and the ledger's transactions on a real database."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,9 +49,9 @@ def event(
         "channame": channel,
         "uniqueid": f"1.{number}",
         "linkedid": linkedid or f"1.{number}",
-        "eventextra": json.dumps({"hangupcause": cause}) if kind == "HANGUP" else "",
+        "eventextra": f'{{\\"hangupcause\\":{cause},\\"hangupsource\\":\\"\\"}}' if kind == "HANGUP" else "",
     }
-    return json.dumps(row).encode() + b"\n"
+    return ("{" + ",".join(f'"{key}":"{value}"' for key, value in row.items()) + "}\n").encode()
 
 
 def call(number: int, cause: int = 16) -> bytes:
