@@ -170,7 +170,9 @@ class Calls(Service):
         call = start_call(order, call_id or new_call_id(), self._now())
         await (record(call) if record is not None else self._enter(call))
         action_id = new_action_id()
-        self._open[call.call_id] = _Followed(call, Evidence(is_trunk=order.is_trunk), action_id)
+        # Behind a Local channel phones ring that we do not see.
+        known = Evidence(is_trunk=order.is_trunk, has_gap=order.channel.startswith("Local/"))
+        self._open[call.call_id] = _Followed(call, known, action_id)
         self._actions[action_id] = call.call_id
         self._tell("placed", call)
         try:
