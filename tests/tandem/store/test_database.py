@@ -138,7 +138,9 @@ class TestMigrations:
             database.execute("PRAGMA user_version = 99")
         before = path.read_bytes()
         for work in (lambda: open_store(path), lambda: Store(path).run_now(count_rows)):
-            assert f"its schema is version 99, and this Tandem knows {latest_version()}; use the newer Tandem" in str(refused(work))
+            assert f"its schema is version 99, and this Tandem knows {latest_version()}; use the newer Tandem" in str(
+                refused(work)
+            )
         assert path.read_bytes() == before
 
     def test_an_older_schema_is_not_used_without_migrating(self, tmp_path: Path, next_version: Path) -> None:
