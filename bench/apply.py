@@ -23,6 +23,7 @@ class Row:
 
     @property
     def is_within(self) -> bool:
+        """Whether the budget is kept."""
         return self.took_s <= self.budget_s
 
 
@@ -187,7 +188,9 @@ def main() -> int:
     """Prints the table; exit code 1 where a budget is not kept."""
     rows = run()
     for row in rows:
-        print(f"{row.what:<50} {row.took_s:6.2f} s   budget {row.budget_s:4.1f} s   {'' if row.is_within else 'TOO SLOW'}")
+        print(
+            f"{row.what:<50} {row.took_s:6.2f} s   budget {row.budget_s:4.1f} s   {'' if row.is_within else 'TOO SLOW'}"
+        )
     return 0 if all(row.is_within for row in rows) else 1
 
 
