@@ -23,6 +23,7 @@ class Row:
 
     @property
     def is_within(self) -> bool:
+        """Whether the budget is kept."""
         return self.took_s <= self.budget_s
 
 

@@ -113,7 +113,7 @@ async def apply_snapshot(
     possible, the next apply does it.
     """
     steps = reload if isinstance(reload, Steps) else Steps(reload)
-    started = time.monotonic()
+    watch = _Watch()
     lock = lock_folder(folder)
     try:
         await deferToThread(lock.__enter__)
@@ -121,30 +121,32 @@ async def apply_snapshot(
         raise ApplyBusy(str(error)) from None
     try:
         prepared = await deferToThread(plan_snapshot, snapshot, target, folder, static_files, full=full)
+        watch.lap("plan")
         plan, previous = prepared.plan, prepared.previous
         check, verified = NOTHING, 0
         generation = previous
         if full or not prepared.is_empty:
             if steps.check is not None and (plan.changed or full):
                 check = await steps.check(prepared.touched)
+                watch.lap("check")
             if previous is None or plan.changed:
                 generation = await deferToThread(write_generation, folder, snapshot.revision, plan.files)
         assert generation is not None
         if generation != previous:
             await deferToThread(switch_link, folder, "current", generation)
+        watch.lap("write")
         try:
-            verified = await _load(steps, prepared)
+            verified = await _load(steps, prepared, watch)
         except BaseException as error:
             await _take_back(steps, folder, prepared, error)
             raise
         await deferToThread(_confirm, folder, generation)
     finally:
         lock.__exit__(None, None, None)
-    took_s = time.monotonic() - started
     applied = Applied(
-        snapshot.revision, generation, previous, plan.changed, plan.modules, check, verified, round(took_s, 3)
+        snapshot.revision, generation, previous, plan.changed, plan.modules, check, verified, watch.took_s
     )
-    _log.info("configuration {applied}", applied=applied)
+    _log.info("configuration {applied}; {laps}", applied=applied, laps=watch)
     return applied
 
 
@@ -180,16 +182,40 @@ def plan_snapshot(
     return Prepared(plan, previous, files, touched)
 
 
-async def _load(steps: Steps, prepared: Prepared) -> int:
+class _Watch:
+    """How long each step took, for the log."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.monotonic()
+        self._laps: list[str] = []
+
+    def lap(self, step: str) -> None:
+        """Ends a step."""
+        now = time.monotonic()
+        self._laps.append(f"{step} {now - self._last:.2f} s")
+        self._last = now
+
+    @property
+    def took_s(self) -> float:
+        """Since the start."""
+        return round(time.monotonic() - self._started, 3)
+
+    def __str__(self) -> str:
+        return ", ".join(self._laps)
+
+
+async def _load(steps: Steps, prepared: Prepared, watch: _Watch) -> int:
     """Reloads and verifies; how many objects were verified."""
     for module in prepared.plan.modules:
         await steps.reload(module)
+    watch.lap("reload")
     if steps.verify is None or prepared.touched == Touched():
         return 0
     expected = await deferToThread(expect_files, prepared.plan.files, prepared.touched)
     complaints = await steps.verify(expected)
     if complaints:
         raise ApplyRefused("live", complaints)
+    watch.lap("verify")
     return expected.count
 
 

@@ -90,6 +90,7 @@ class CallRecords(Protocol):
 class _Followed:
     call: PlacedCall
     evidence: Evidence
+    action_id: str = ""
     missing_since: float | None = None
     settling: DelayedCall | None = None
 
@@ -169,7 +170,9 @@ class Calls(Service):
         call = start_call(order, call_id or new_call_id(), self._now())
         await (record(call) if record is not None else self._enter(call))
         action_id = new_action_id()
-        self._open[call.call_id] = _Followed(call, Evidence(is_trunk=order.is_trunk))
+        # Behind a Local channel phones ring that we do not see.
+        known = Evidence(is_trunk=order.is_trunk, has_gap=order.channel.startswith("Local/"))
+        self._open[call.call_id] = _Followed(call, known, action_id)
         self._actions[action_id] = call.call_id
         self._tell("placed", call)
         try:
@@ -277,8 +280,7 @@ class Calls(Service):
         if followed is None:
             return
         _cancel(followed.settling)
-        for action_id in [action_id for action_id, of in self._actions.items() if of == call_id]:
-            del self._actions[action_id]
+        self._actions.pop(followed.action_id, None)
         evidence = merge_evidence(followed.evidence, last)
         call = end_call(followed.call, evidence, self._now())
         self._ended[call_id] = CallEnded(call, evidence)

@@ -58,18 +58,26 @@ class Head:
         self._store = store
         self._live = live
         self._snapshot: Snapshot | None = None
+        self._forgotten = 0
         self._lock = DeferredLock()
 
     def forget(self) -> None:
         """The head was changed by another way."""
         self._snapshot = None
+        self._forgotten += 1
 
     async def read(self) -> Snapshot:
         """The head as a snapshot; StoreError without a database."""
         while self._snapshot is None:
-            revision = await self._store.read(load_head)
-            self._snapshot = await self._live.prepare(revision)
+            forgotten = self._forgotten
+            snapshot = await self._live.prepare(await self._store.read(load_head))
+            self._keep(snapshot, forgotten)
         return self._snapshot
+
+    def _keep(self, snapshot: Snapshot, forgotten: int) -> None:
+        """Only what was read since the last `forget` is the head."""
+        if forgotten == self._forgotten:
+            self._snapshot = snapshot
 
     async def edit(self, decide: Callable[[Snapshot], Object], author: Author, commit: Commit) -> Object:
         """Saves the object that `decide` makes of the head (or what it raises). EditRefused, StoreError change nothing."""
@@ -121,7 +129,9 @@ class Head:
     async def _change(self, change: Callable[[Snapshot], Awaitable[tuple[Snapshot, Any]]]) -> Any:
         await self._lock.acquire()
         try:
-            self._snapshot, result = await change(await self.read())
+            forgotten = self._forgotten
+            snapshot, result = await change(await self.read())
+            self._keep(snapshot, forgotten)
             return result
         except HeadMoved:
             self.forget()

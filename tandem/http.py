@@ -176,7 +176,7 @@ class HttpService(Service):
         host = quoteStringArgument(http.host)
         if http.tls_certificate is not None:
             key, certificate = (quoteStringArgument(str(path)) for path in (http.tls_key, http.tls_certificate))
-            where = f"ssl:{http.port}:interface={host}:privateKey={key}:certKey={certificate}:sslmethod=TLSv1_2_METHOD"
+            where = f"ssl:{http.port}:interface={host}:privateKey={key}:certKey={certificate}"
         else:
             where = f"tcp{'6' if ':' in http.host else ''}:{http.port}:interface={host}"
         try:

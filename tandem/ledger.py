@@ -28,7 +28,7 @@ from tandem.store.errors import StoreError
 _log = Logger()
 
 READ_EVERY_S: Final = 1.0
-COMPARE_EVERY_S: Final = 15.0
+COMPARE_EVERY_S: Final = 10.0
 # A leg must be in no list for so long, with the record read to its end, before it counts as lost.
 GRACE_S: Final = 10.0
 CHUNK_BYTES: Final = 256 * 1024
@@ -138,6 +138,11 @@ class Ledger(Service):
     def startService(self) -> None:  # noqa: N802
         """Reads at once, then regularly."""
         super().startService()  # type: ignore[no-untyped-call]
+        for path in self._files.values():
+            if not path.parent.is_dir():
+                _log.warn(
+                    "no CDRs are made: {folder} does not exist, and Asterisk does not make it", folder=path.parent
+                )
         for loop, every_s in self._loops:
             loop.start(every_s)
 

@@ -290,6 +290,9 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     settings = _validate(values, sources, problems, str(chosen))
     if any(sources.get(key) == str(chosen) for key in SECRETS):
         problems += _check_mode(chosen.stat().st_mode, chosen, str(chosen), "")
+    tls_key = settings.http.tls_key if settings is not None else None
+    if tls_key is not None and tls_key.exists():
+        problems += _check_mode(tls_key.stat().st_mode, tls_key, sources["http.tls_key"], "http.tls_key")
     if settings is None or problems:
         raise SettingsError(problems)
     return _with_secrets(settings, sources)

@@ -14,6 +14,8 @@ DOORS = {
     "playhouse": ("tandem.store",),
     "jinja2": ("confgen",),
     "klein": ("api",),
+    "argon2": ("api.auth",),
+    "prometheus_client": ("api.metrics",),
     "yaml": ("tandem.document", "tandem.settings"),
     "uvloop": ("tandem.reactor", "fastagi.service"),
     "phonenumbers": ("tandem.domain",),

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from api.declare import PREFIX, Frozen, Reply, Route, Shown
 from api.exchange import Exchange, Services
+from tandem.store.errors import StoreError
 
 _PATH: Final = f"{PREFIX}/monitoring"
 
@@ -26,10 +27,10 @@ class Health(Frozen):
 
 
 class Status(Health):
-    """The same and more; fastagi: its counters."""
+    """The same and more; head: null while there is no database; fastagi: its counters."""
 
     revision: int
-    head: int
+    head: int | None
     dids: int
     reactor_lag_s: Lag
     fastagi: dict[str, int]
@@ -110,7 +111,10 @@ async def _health(services: Services, exchange: Exchange) -> Reply:
 
 async def _status(services: Services, _: Exchange) -> Reply:
     health = services.read_health()
-    head = (await services.head.read()).revision
+    try:
+        head = (await services.head.read()).revision
+    except StoreError:
+        head = None  # the reasons say it already
     known: dict[str, Any] = {name: health[name] for name in Status.model_fields if name in health}
     return Reply({**known, "head": head, "event_clients": services.events.clients})
 

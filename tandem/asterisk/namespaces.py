@@ -26,18 +26,20 @@ CLONE_NEWNET = 0x40000000
 CLONE_NEWPID = 0x20000000
 
 # PID 1 of the world. Its standard input is a pipe that only the owner holds open: when the owner closes it or dies, however it
-# dies, `read` ends, PID 1 exits and the kernel kills all the rest. SIGCHLD is ignored so that orphans leave no zombies.
+# dies, `cat` ends, then PID 1, and the kernel kills all the rest. `wait` reaps orphans meanwhile. (With a `read` of the shell's own instead
+# of cat, the first orphan's end would be the world's: dash is interrupted by SIGCHLD even where it was told to ignore it.)
 # It tells its PID outside (in the /proc it still sees) before it mounts the /proc of the world.
 HOLDER = """
 set -e
-trap '' CHLD
 read -r outer_pid rest </proc/self/stat
 mount -t proc proc /proc
 if [ "$1" = own-network ]; then ip link set lo up; fi
 if [ "$1" = silent-network ]; then echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind || :; fi
+exec 3<&0
+cat <&3 >/dev/null &
 echo "$outer_pid"
-exec >&-
-read -r end || :
+exec >&- 3<&- 0<&-
+wait $!
 """
 
 _libc = ctypes.CDLL(None, use_errno=True)

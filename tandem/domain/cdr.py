@@ -86,7 +86,7 @@ class Cdr:
 #
 # What Asterisk writes is nearly JSON: a quote in a value gets a backslash, but a backslash gets none, and a line's end or another
 # control character stays as it is. A stranger's number can so break a line in two, or swallow the quote that ends it. What no value can
-# hold is a quote right after a comma, a brace or a line's end: by that, records and keys are told from values.
+# hold is a key: a quote right after a comma or a brace, letters, a quote and a colon. By that, records and keys are told from values.
 
 _RECORD_END: Final = b'"}\n'
 _SECONDS: Final = re.compile(r"[0-9]{1,11}(\.[0-9]{1,6})?")
@@ -103,7 +103,7 @@ def find_records_end(data: bytes) -> int:
 
 def split_records(data: bytes) -> list[bytes]:
     """Whole records, one by one."""
-    return re.split(rb'\n(?=\{")', data)
+    return re.split(rb'\n(?=\{"[a-z]{1,20}":)', data)
 
 
 def read_cel(record: bytes) -> Leg | None:

@@ -76,7 +76,16 @@ DOCUMENT = {
         {"extension": "1002", "secret": "swordfish2"},
         {"extension": "1003", "secret": "swordfish3"},
     ],
-    "queues": [{"name": "sales", "strategy": "ringall", "fallback": {"hangup": "normal"}}],
+    "queues": [
+        {
+            "name": name,
+            "strategy": "ringall",
+            "join_when_empty": name == "slow",
+            "leave_when_empty": name != "slow",
+            "fallback": {"hangup": "normal"},
+        }
+        for name in ("empty", "sales", "slow")
+    ],
 }
 OWN = """
 [own]
@@ -103,7 +112,9 @@ def asterisk(asterisk_factory):
         config={
             "pjsip.conf": transport + files["pjsip.conf"],
             "extensions.conf": "[globals]\n" + files["extensions.conf"].partition("#include")[0] + static + OWN,
-            "queues.conf": "[general]\n" + files["queues.conf"] + "member => PJSIP/1003\nretry = 1\n",
+            "queues.conf": "[general]\n"
+            + files["queues.conf"]
+            + "[sales](+)\nmember => PJSIP/1003\n[slow](+)\nmember => PJSIP/0301@ringing\n",
         }
     )
     register_phones(instance, [("1001", "swordfish1"), ("1003", "swordfish3")], port=PHONE_PORT, host=PHONE_HOST)
@@ -310,6 +321,13 @@ class CallTests(TestCase):
         assert await side.calls.hang_up(call.call_id)
         assert (await side.wait_for_end(call.call_id)).disposition == Disposition.ANSWERED
         await side.wait_until(lambda: "0 active channels" in self.asterisk.cli("core show channels"))
+
+    async def test_a_queue_in_which_nobody_answers(self) -> None:
+        side = await self.side()
+        slow = await side.place(QueueDestination(queue="slow"), ring_timeout_s=5.0)
+        empty = await side.place(QueueDestination(queue="empty"), ring_timeout_s=5.0)
+        assert (await side.wait_for_end(empty.call_id)).disposition == Disposition.NO_ANSWER
+        assert (await side.wait_for_end(slow.call_id)).disposition == Disposition.NO_ANSWER
 
     async def test_a_call_outlives_tandem(self) -> None:
         first = await self.side()

@@ -12,6 +12,7 @@ import pytest
 
 from tandem.asterisk import install
 from tandem.asterisk.install import AsteriskUnavailable, find_asterisk, list_mirrors, parse_major
+from tandem.asterisk.namespaces import World
 
 TOOLS = ("sh", "bash", "cat", "chroot", "cp", "grep", "ldd", "mkdir", "mount", "sleep", "unshare")
 
@@ -217,3 +218,13 @@ def test_a_cached_tree_of_another_major_is_refused_with_a_remedy(machine):
     write_script(root / "usr/sbin/asterisk", "#!/bin/sh\necho Asterisk 21.0.0\n")
     with pytest.raises(AsteriskUnavailable, match=r"pinned to Asterisk 22.*remove that folder"):
         find_asterisk()
+
+
+def test_an_orphan_ends_without_the_world_and_leaves_no_zombie():
+    with World() as world:
+        for _ in range(3):
+            world.run(["sh", "-c", "sleep 0.1 & exit 0"])
+        deadline = time.monotonic() + 10
+        while "sleep" in (left := world.run(["ps", "axo", "stat,args"]).stdout) or "Z" in left.replace("STAT", ""):
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)

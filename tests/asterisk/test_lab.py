@@ -98,7 +98,7 @@ def test_every_call_has_its_records(asterisk_factory):
     wait_until((own.log / "cdr-custom/cdr.json").exists)
     (cdr,) = [json.loads(line) for line in (own.log / "cdr-custom/cdr.json").read_text().splitlines()]
     assert (cdr["src"], cdr["dst"], cdr["disposition"]) == ("+40210000001", "100", "ANSWERED")
-    wait_until(lambda: "LINKEDID_END" in (own.log / "cel-custom/cel.json").read_text())
+    wait_until(lambda: "HANGUP" in (own.log / "cel-custom/cel.json").read_text())
 
 
 # The instance

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tandem.domain.cdr import (
@@ -202,6 +202,7 @@ HOSTILE = st.text() | st.lists(
 ).map("".join)
 
 
+@example(["\n{", '\\",', ",", '\n{"eventtype":"HANGUP"', "1\\"])
 @given(st.lists(HOSTILE, min_size=1, max_size=5))
 def test_a_strangers_number_changes_nothing_but_the_number(numbers: list[str]) -> None:
     """Asterisk's writer leaves backslashes and line ends as they are: a number can break a line, and must not break a record."""
