@@ -26,12 +26,23 @@ class Health(Frozen):
     reasons: tuple[str, ...]
 
 
+class Overview(Frozen):
+    """How the PBX is doing, at most a minute ago."""
+
+    channels: int
+    callers_waiting: int
+    members_paused: int
+    phones: int
+    phones_reachable: int
+
+
 class Status(Health):
-    """The same and more; head: null while there is no database; fastagi: its counters."""
+    """The same and more; head: null while there is no database; overview: null while AMI is away; fastagi: its counters."""
 
     revision: int
     head: int | None
     dids: int
+    overview: Overview | None
     reactor_lag_s: Lag
     fastagi: dict[str, int]
     event_clients: int
