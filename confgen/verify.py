@@ -30,7 +30,7 @@ from tandem.ami import actions
 from tandem.ami.actions import Action
 from tandem.ami.errors import AmiRefused
 from tandem.ami.wire import Message
-from tandem.asterisk.trial import Candidate, Trial, TrialFailed, TrialUnavailable, run_trial
+from tandem.asterisk.trial import HOME_PREFIX, Candidate, Trial, TrialFailed, TrialUnavailable, run_trial
 from tandem.domain.changes import ApplyRefused, Complaint
 from tandem.domain.dialplan import VOICEMAIL_CONTEXT
 from tandem.domain.snapshot import Snapshot
@@ -81,7 +81,7 @@ class Check:
         """`passed`, or `skipped: ` and why. ApplyRefused names every object that Asterisk complains of."""
         if self.mode == "off":
             return "skipped: asterisk.check is off"
-        folder = Path(tempfile.gettempdir()) / f"tandem-check-{secrets.token_hex(6)}"
+        folder = Path(tempfile.gettempdir()) / f"{HOME_PREFIX}{secrets.token_hex(6)}"
         narrow = narrow_snapshot(snapshot, touched)
         inside = replace(target, dialplan_dir=f"{folder}/etc/tandem/current")
         candidate = await deferToThread(compose_candidate, narrow, inside, static_files, folder)

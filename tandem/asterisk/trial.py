@@ -4,6 +4,7 @@
 started in a user namespace where Tandem is not root, and so that what takes seconds is not in the process that decides calls.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from tandem.asterisk.instance import AsteriskFailed, AsteriskInstance
 from tandem.asterisk.namespaces import NamespaceError
 
 TIMEOUT_S: Final = 120.0
+HOME_PREFIX: Final = "tandem-check-"
 UNAVAILABLE: Final = 3
 FAILED: Final = 4
 
@@ -59,6 +61,7 @@ class Trial:
 
 def run_trial(candidate: Candidate) -> Trial:
     """Runs one, from a thread of whoever asks. Raises TrialUnavailable and TrialFailed."""
+    remove_leftovers(Path(candidate.folder).parent)
     argv = [sys.executable, "-m", "tandem.asterisk.trial"]
     if os.geteuid() != 0:
         argv = ["unshare", "--user", "--map-root-user", *argv]
@@ -88,6 +91,15 @@ def run_trial(candidate: Candidate) -> Trial:
     return Trial(
         **{**answer, "log": tuple(answer["log"]), "answers": tuple(answer["answers"])},
     )
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Takes away homes of trials that were killed with all that belonged to them; one that runs is younger."""
+    for folder in parent.glob(f"{HOME_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            status = folder.stat()
+            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > 2 * TIMEOUT_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def boot_candidate(candidate: Candidate) -> Trial:
