@@ -211,6 +211,9 @@ class Tandem(MultiService):
                 else f"no AMI login as {self.settings.ami.config_username}{_why(self.config_ami)}",
                 self.applying.problem,
                 self.step_problem,
+                None
+                if self._has_applied or self.applying.problem or not self.live.current.revision
+                else "Asterisk has not been brought in step since the start",
                 self.ledger.problem,
                 self.http.problem,
                 None
