@@ -5,6 +5,7 @@ Runs only inside the world of a private Asterisk; never sends a packet to the ho
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import signal
@@ -49,6 +50,9 @@ EXPECTED = re.compile(
 REFUSALS = (
     400, 401, 403, 404, 408, 410, 415, 420, 480, 481, 482, 483, 484, 486, 487, 488, 500, 501, 502, 503, 504, 600, 603, 604, 606,
 )  # fmt: skip
+
+
+PORT_BLOCKS = (61000, 65000, 10)
 
 
 class SippFailed(RuntimeError):
@@ -288,9 +292,15 @@ def register_phones(
 
 
 def free_udp_port(instance: AsteriskInstance, host: str) -> int:
-    """An even UDP port that nobody has in the instance's world, nor the three after it (SIPp takes them for media)."""
+    """A UDP port that nobody has in the instance's world, nor the three after it (SIPp takes them for media).
+
+    From blocks of ten above what Asterisk and the kernel give out, so that two runs that start together rarely choose one block.
+    """
     while True:
-        with instance.world.udp(host) as probe:
-            port: int = probe.getsockname()[1]
-        if port % 2 == 0 and port < 65000:
-            return port
+        port = random.SystemRandom().randrange(*PORT_BLOCKS)
+        try:
+            for offset in range(4):
+                instance.world.udp(host, port + offset).close()
+        except OSError:
+            continue
+        return port

@@ -56,8 +56,8 @@ from tandem.store.revisions import Revision, load_head, load_live, load_revision
 log = logging.getLogger(__name__)
 
 RELOAD_TIMEOUT_S: Final = 60.0
-# What Asterisk says of a module that is not installed, and of one that is not loaded.
-MODULE_MISSING: Final = ("Module not found", "No such module")
+# What Asterisk says of a module that is not installed, not loaded, or declined to run: its files are read when it starts.
+MODULE_MISSING: Final = ("Module not found", "No such module", "Module not initialized")
 # A module may answer its reload before it has done the work (pbx_config): Asterisk is asked again for so long.
 SETTLE_S: Final = 3.0
 _ASK_AGAIN_S: Final = 0.1

@@ -27,7 +27,7 @@ def pbx(asterisk_install: Any) -> Iterator[LabPbx]:
 
 
 def read_health(pbx: LabPbx) -> dict[str, Any]:
-    health: dict[str, Any] = ask(pbx.folder / "run" / "control.sock", "GET", "/health")
+    health: dict[str, Any] = ask(pbx.folder / "run" / "control.sock", "GET", "/api/v1/monitoring/status")
     return health
 
 

@@ -78,11 +78,14 @@ def test_what_an_admin_edited_by_hand_is_not_lost_and_the_way_out_is_told(pbx: L
     document.write_text(DOCUMENT + "menus: []\ngeneral: {language: de}\n")
     refused = pbx.tandem("import", str(document), check=False)
     assert refused.returncode == 1
-    assert re.search("edited by hand in generation .*: queues.conf; .* remove the link `current`", refused.stderr)
+    assert re.search("edited by hand in generation .*: queues.conf .*`adopt` or `discard`", refused.stderr)
     assert (generation / "queues.conf").read_text() == "; mine\n"
-    current.unlink()
+    assert "; mine" in pbx.tandem("config", "edits").stdout
+    pbx.tandem("config", "discard")
     assert "is live" in pbx.tandem("config", "apply").stdout
-    assert (generation / "queues.conf").read_text() == "; mine\n"
+    assert "; mine" not in (generation / "queues.conf").read_text()
+    kept = [path.read_text() for path in current.parent.glob("**/*") if path.is_file() and "queues.conf" in path.name]
+    assert "; mine\n" in kept
 
 
 def mode_of(path: Path) -> int:
