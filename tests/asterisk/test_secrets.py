@@ -80,7 +80,7 @@ def test_what_an_admin_edited_by_hand_is_not_lost_and_the_way_out_is_told(pbx: L
     assert refused.returncode == 1
     assert re.search("edited by hand in generation .*: queues.conf .*`adopt` or `discard`", refused.stderr)
     assert (generation / "queues.conf").read_text() == "; mine\n"
-    assert "; mine" in pbx.tandem("config", "edits").stdout
+    assert "; mine" in pbx.tandem("config", "edits", check=False).stdout
     pbx.tandem("config", "discard")
     assert "is live" in pbx.tandem("config", "apply").stdout
     assert "; mine" not in (generation / "queues.conf").read_text()
