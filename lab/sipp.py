@@ -53,6 +53,7 @@ REFUSALS = (
 
 
 PORT_BLOCKS = (61000, 65000, 10)
+MEDIA_OFFSET = 4
 
 
 class SippFailed(RuntimeError):
@@ -97,7 +98,9 @@ class SippRun:
         if shutil.which("sipp") is None:
             raise SippFailed("please install SIPp (Debian: sip-tester)")
         self.host = host
-        self.port = port or free_udp_port(instance, host)
+        # One block for both: a second look could find the same block, which SIPp has not taken yet.
+        block = free_udp_port(instance, host)
+        self.port = port or block
         self.folder = Path(tempfile.mkdtemp(prefix="sipp-", dir=instance.folder))
         (self.folder / "scenario.xml").write_text(scenario, encoding="utf-8")
         write_media(self.folder, steps)
@@ -109,7 +112,7 @@ class SippRun:
             self.process: subprocess.Popen[Any] = instance.popen(
                 [
                     *("sipp", f"127.0.0.1:{SIP_PORT}", "-i", host, "-p", str(self.port), "-mi", host),
-                    *("-mp", str(free_udp_port(instance, host))),
+                    *("-mp", str(block + MEDIA_OFFSET)),
                     *("-sf", "scenario.xml", "-nostdin", "-aa", "-l", "5000", "-timer_resol", "5"),
                     *("-trace_logs", "-log_file", "legs.log", "-trace_err", "-error_file", "errors.log"),
                     *("-trace_stat", "-stf", "statistics.csv", "-fd", "1"),
@@ -292,14 +295,14 @@ def register_phones(
 
 
 def free_udp_port(instance: AsteriskInstance, host: str) -> int:
-    """A UDP port that nobody has in the instance's world, nor the three after it (SIPp takes them for media).
+    """A UDP port that nobody has in the instance's world, nor the seven after it (SIPp takes the upper four for media).
 
     From blocks of ten above what Asterisk and the kernel give out, so that two runs that start together rarely choose one block.
     """
     while True:
         port = random.SystemRandom().randrange(*PORT_BLOCKS)
         try:
-            for offset in range(4):
+            for offset in range(2 * MEDIA_OFFSET):
                 instance.world.udp(host, port + offset).close()
         except OSError:
             continue
