@@ -76,7 +76,7 @@ class AgiService(Service):
         self._sweep = LoopingCall(self.sessions.sweep)
         self._sweep.clock = reactor
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Binds and listens; OSError when the address is taken. Connections that come now wait for the loop to turn."""
         super().startService()  # type: ignore[no-untyped-call]
         listener = self._listener or _listen(self.host, self.port)
@@ -109,7 +109,7 @@ class AgiService(Service):
         if self._sweep.running:
             self._sweep.stop()
 
-    def stopService(self) -> Deferred[None]:  # noqa: N802
+    def stopService(self) -> Deferred[None]:
         """Stops accepting at once; fires when the running sessions are over, at the latest a moment after `stop_s`."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())

@@ -129,7 +129,7 @@ class Tandem(MultiService):
         await self.live.load()
         log.info("%s", self.applying.describe_start())
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Listens, connects, and brings Asterisk in step once its manager is there."""
         gc.set_threshold(*COLLECT_AFTER)
         brain = Brain(

@@ -138,12 +138,12 @@ class Calls(Service):
         ami.on_ready(self.compare)
         ami.on_lost(self._note_gap)
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Compares now and then, from now on."""
         super().startService()  # type: ignore[no-untyped-call]
         self._loop.start(min(COMPARE_EVERY_S, self._grace_s), now=False)
 
-    def stopService(self) -> None:  # noqa: N802
+    def stopService(self) -> None:
         """What is open stays open, and is taken up at the next start."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:

@@ -35,12 +35,12 @@ class DecisionLog(Service):
         self._loop = LoopingCall(self.flush)
         self._loop.clock = cast(Any, clock)
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Starts to flush regularly."""
         super().startService()  # type: ignore[no-untyped-call]
         self._loop.start(FLUSH_EVERY_S, now=False)
 
-    def stopService(self) -> None:  # noqa: N802
+    def stopService(self) -> None:
         """Writes what is left."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:

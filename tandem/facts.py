@@ -59,12 +59,12 @@ class Facts(Service):
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.refresh()))
         self._loop.clock = cast(Any, clock)
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Asks at once, then regularly."""
         super().startService()  # type: ignore[no-untyped-call]
         self._loop.start(ASK_EVERY_S)
 
-    def stopService(self) -> None:  # noqa: N802
+    def stopService(self) -> None:
         """Facts kept from before are soon unknown by their age."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:

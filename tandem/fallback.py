@@ -79,12 +79,12 @@ class Fallback(Service):
         self._new_day.clock = cast(IReactorTime, clock)
         ami.on_ready(self.rebuild)
 
-    def startService(self) -> None:  # noqa: N802 - Twisted's name
+    def startService(self) -> None:
         """Writes as soon as there is a connection, and once a day: closed days have a look ahead."""
         super().startService()  # type: ignore[no-untyped-call]
         self._new_day.start(LOOK_FOR_NEW_DAY_S)
 
-    def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
+    def stopService(self) -> Deferred[None]:
         """Breaks off; the next start goes on from what AstDB holds."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._is_due, self._is_doubted = False, True

@@ -127,7 +127,7 @@ class HttpService(Service):
         self.api = Api(services, ROUTES)
         self._loops = (LoopingCall(self._flush_notes), LoopingCall(self._flush_tokens))
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Listens; tokens are read at once."""
         super().startService()  # type: ignore[no-untyped-call]
         self._use.calls.watch(self._tell_call)
@@ -140,7 +140,7 @@ class HttpService(Service):
         if self._settings.http.port is not None:
             Deferred.fromCoroutine(self._listen_tcp())
 
-    async def stopService(self) -> None:  # noqa: N802
+    async def stopService(self) -> None:
         """Takes no more requests, ends event streams, writes what is left."""
         super().stopService()  # type: ignore[no-untyped-call]
         for loop in self._loops:

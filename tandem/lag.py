@@ -22,13 +22,13 @@ class LagGauge(Service):
         self._loop = LoopingCall(self._tick)
         self._loop.clock = cast(Any, clock)
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Starts the timer."""
         super().startService()  # type: ignore[no-untyped-call]
         self._due_at = self._clock.seconds() + EVERY_S
         self._loop.start(EVERY_S, now=False)
 
-    def stopService(self) -> None:  # noqa: N802
+    def stopService(self) -> None:
         """Stops it."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:

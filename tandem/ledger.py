@@ -135,7 +135,7 @@ class Ledger(Service):
         for loop, _ in self._loops:
             loop.clock = cast("Any", clock)
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Reads at once, then regularly."""
         super().startService()  # type: ignore[no-untyped-call]
         for path in self._files.values():
@@ -146,7 +146,7 @@ class Ledger(Service):
         for loop, every_s in self._loops:
             loop.start(every_s)
 
-    def stopService(self) -> None:  # noqa: N802
+    def stopService(self) -> None:
         """What comes meanwhile is read at the next start."""
         super().stopService()  # type: ignore[no-untyped-call]
         for loop, _ in self._loops:

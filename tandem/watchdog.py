@@ -28,7 +28,7 @@ class Watchdog(Service):
         self._loop = LoopingCall(self._say, "WATCHDOG=1")
         self._loop.clock = cast(Any, clock)
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Says that calls are decided from now on."""
         super().startService()  # type: ignore[no-untyped-call]
         if not self._address:
@@ -38,7 +38,7 @@ class Watchdog(Service):
         if self._every_s is not None:
             self._loop.start(self._every_s / 2)
 
-    def stopService(self) -> None:  # noqa: N802
+    def stopService(self) -> None:
         """Says that this is an orderly end."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:

@@ -1,5 +1,6 @@
 """The shipped unit: hardened, and with what a running Tandem needs."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,7 +29,9 @@ def test_the_unit_says_what_the_process_does():
     assert set(settings["RestrictNamespaces"].split()) == {"user", "mnt", "net", "pid"}
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+@pytest.mark.skipif(
+    "CI" not in os.environ and shutil.which("systemd-analyze") is None, reason="no systemd-analyze here"
+)
 def test_systemd_finds_it_hardened():
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSED}", "--no-pager", str(UNIT)],

@@ -141,14 +141,14 @@ class AmiClient(Service):
 
     # -- life
 
-    def startService(self) -> None:  # noqa: N802 - Twisted's name
+    def startService(self) -> None:
         """Connect, and keep connected."""
         super().startService()  # type: ignore[no-untyped-call]
         self._run = run = object()
         self._life = Deferred.fromCoroutine(self._keep_connected(run))
         self._life.addErrback(lambda failure: failure.trap(CancelledError))
 
-    def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
+    def stopService(self) -> Deferred[None]:
         """Close the connection; everything pending fails. Fires when it is closed."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._life is not None:

@@ -45,7 +45,7 @@ class Clock(Shape):
     def seconds(self) -> float:
         """Now, in seconds from anywhere."""
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> DelayedCall:  # noqa: A002, N802 - Twisted's names
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> DelayedCall:  # noqa: A002 - Twisted's names
         """Call later, unless cancelled."""
 
 

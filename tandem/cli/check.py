@@ -61,7 +61,7 @@ def list_findings(settings: "Settings") -> Iterator[Finding]:
 
 def check_database(settings: "Settings") -> Finding:
     """Whether the database opens and has the schema of this version."""
-    from tandem.cli.offline import read_database  # noqa: PLC0415
+    from tandem.cli.offline import read_database
 
     found, remedy = read_database(settings)
     return Finding("database", not remedy, found, remedy)
@@ -69,7 +69,7 @@ def check_database(settings: "Settings") -> Finding:
 
 def check_ami(settings: "Settings", username: str, secret: str | None, privilege: str) -> Finding:
     """Logs in with the challenge, as Tandem does, and off again."""
-    from tandem.ami.probe import AmiProbeFailed, probe_login  # noqa: PLC0415
+    from tandem.ami.probe import AmiProbeFailed, probe_login
 
     what = f"AMI login {username}"
     if secret is None:
@@ -115,7 +115,7 @@ def check_fastagi(settings: "Settings") -> Finding:
 
 def check_process(settings: "Settings") -> Finding:
     """What the running process says of itself."""
-    from tandem.cli.control import ControlFailed, NotRunning, ask  # noqa: PLC0415
+    from tandem.cli.control import ControlFailed, NotRunning, ask
 
     try:
         health = ask(settings.control_socket, "GET", "/api/v1/monitoring/status", timeout_s=TIMEOUT_S)

@@ -69,8 +69,8 @@ def apply(screen: Screen, full: bool, dry_run: bool, as_json: bool) -> None:
 @click.pass_obj
 def history(screen: Screen, limit: int, as_json: bool) -> None:
     """List revisions, newest first: who, when, why, and which one is live."""
-    from tandem.cli.offline import open_database  # noqa: PLC0415
-    from tandem.store.revisions import load_live, load_revisions  # noqa: PLC0415
+    from tandem.cli.offline import open_database
+    from tandem.store.revisions import load_live, load_revisions
 
     with open_database(screen) as store:
         revisions, live = store.run_now(load_revisions, limit), store.run_now(load_live)
@@ -92,11 +92,11 @@ def history(screen: Screen, limit: int, as_json: bool) -> None:
 @click.pass_obj
 def show(screen: Screen, revision: int, as_json: bool) -> None:
     """Show what a revision changed."""
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from tandem.cli.offline import open_database  # noqa: PLC0415
-    from tandem.store.changes import load_object_changes  # noqa: PLC0415
-    from tandem.store.revisions import load_head  # noqa: PLC0415
+    from tandem.cli.offline import open_database
+    from tandem.store.changes import load_object_changes
+    from tandem.store.revisions import load_head
 
     with open_database(screen) as store:
         if revision > store.run_now(load_head):
@@ -202,6 +202,6 @@ def _tell_objects(changes: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _as_dict(revision: Any) -> dict[str, Any]:
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
     return asdict(revision)

@@ -19,7 +19,7 @@ APPLY_TIMEOUT_S = 300.0
 
 def read_pbx(screen: Screen, path: Path) -> "Pbx":
     """A document from a file, or exit 2 with every problem and its line."""
-    from tandem.document import DocumentError, read_document  # noqa: PLC0415
+    from tandem.document import DocumentError, read_document
 
     try:
         return read_document(path.read_text(encoding="utf-8"), str(path))
@@ -81,11 +81,11 @@ def _is_running(control_socket: Path) -> bool:
 
 def _save_pbx(screen: Screen, pbx: "Pbx", note: str, *, alone: bool) -> dict[str, Any]:
     """One transaction. `alone`: takes the lock and migrates; else a running Tandem holds the lock, and has migrated."""
-    from dataclasses import asdict  # noqa: PLC0415
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from dataclasses import asdict
+    from datetime import UTC, datetime
 
-    from tandem.cli.offline import open_database  # noqa: PLC0415
-    from tandem.store.objects import save_pbx  # noqa: PLC0415
+    from tandem.cli.offline import open_database
+    from tandem.store.objects import save_pbx
 
     with open_database(screen) as store:
         try:
@@ -116,9 +116,9 @@ def tell_import(report: dict[str, Any]) -> list[str]:
 @click.pass_obj
 def export(screen: Screen, file: Path | None, revision: int | None) -> None:
     """Write the PBX document, secrets included, to FILE (mode 0600) or standard output."""
-    from tandem.cli.offline import open_database  # noqa: PLC0415
-    from tandem.document import write_document  # noqa: PLC0415
-    from tandem.store.objects import load_pbx  # noqa: PLC0415
+    from tandem.cli.offline import open_database
+    from tandem.document import write_document
+    from tandem.store.objects import load_pbx
 
     with screen.err.status("reading the database"), open_database(screen) as store:
         try:
@@ -137,8 +137,8 @@ def export(screen: Screen, file: Path | None, revision: int | None) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Replaces a file whole, readable for its owner only."""
-    import os  # noqa: PLC0415
-    import secrets  # noqa: PLC0415
+    import os
+    import secrets
 
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

@@ -35,8 +35,8 @@ def make_secret_files(values: dict[str, str]) -> None:
 
 def install_host_files(screen: Screen, settings: "Settings") -> None:
     """Brings Asterisk's files to what the settings' mode needs; says what changed."""
-    from confgen.host_files import AmiUsers, plan_install, write_host_file  # noqa: PLC0415
-    from tandem.asterisk.base_config import MODULES  # noqa: PLC0415
+    from confgen.host_files import AmiUsers, plan_install, write_host_file
+    from tandem.asterisk.base_config import MODULES
 
     ami, asterisk = settings.ami, settings.asterisk
     if ami.secret is None or ami.config_secret is None:
@@ -62,9 +62,9 @@ def install_host_files(screen: Screen, settings: "Settings") -> None:
 @click.pass_obj
 def uninstall(screen: Screen) -> None:
     """Take back what init did to Asterisk's files, and our generated ones; database, settings and your own files stay."""
-    import shutil  # noqa: PLC0415
+    import shutil
 
-    from confgen.host_files import plan_uninstall, remove_backups, write_host_file  # noqa: PLC0415
+    from confgen.host_files import plan_uninstall, remove_backups, write_host_file
 
     asterisk = screen.load_settings().asterisk
     try:

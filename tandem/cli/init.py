@@ -33,7 +33,7 @@ def init(screen: Screen, values: dict[str, str], mode: str | None) -> None:
 
     What is there already stays as it is, so this can be run again.
     """
-    from tandem.settings import DEFAULT_PATH, PATH_VARIABLE, write_settings_template  # noqa: PLC0415
+    from tandem.settings import DEFAULT_PATH, PATH_VARIABLE, write_settings_template
 
     path = screen.settings_path or Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
     try:
@@ -66,8 +66,8 @@ def init(screen: Screen, values: dict[str, str], mode: str | None) -> None:
 
 
 def _make_database(screen: Screen) -> None:
-    from tandem.cli.offline import open_database  # noqa: PLC0415
-    from tandem.store.tokens import create_token, load_tokens  # noqa: PLC0415
+    from tandem.cli.offline import open_database
+    from tandem.store.tokens import create_token, load_tokens
 
     settings = screen.load_settings()
     for folder in (settings.database.path.parent, settings.state_dir):

@@ -27,7 +27,7 @@ class Screen:
 
     def load_settings(self) -> "Settings":
         """The settings, or exit 2 with every problem."""
-        from tandem.settings import SettingsError, load_settings  # noqa: PLC0415
+        from tandem.settings import SettingsError, load_settings
 
         try:
             return load_settings(self.settings_path, os.environ)
@@ -66,7 +66,7 @@ def main(context: click.Context, settings_path: Path | None) -> None:
 
 def register() -> None:
     """Adds the commands; one module each group of them."""
-    from tandem.cli import calls, check, config, document, host, init, route, serve  # noqa: PLC0415
+    from tandem.cli import calls, check, config, document, host, init, route, serve
 
     for command in (
         serve.serve,

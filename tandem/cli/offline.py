@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 @contextmanager
 def open_database(screen: Screen) -> "Iterator[Store]":
     """The store of the settings; its errors end the command with their remedy."""
-    from tandem.store.database import Store  # noqa: PLC0415
-    from tandem.store.errors import StoreBusy, StoreError  # noqa: PLC0415
+    from tandem.store.database import Store
+    from tandem.store.errors import StoreBusy, StoreError
 
     try:
         yield Store(screen.load_settings().database.path)
@@ -29,9 +29,9 @@ def open_database(screen: Screen) -> "Iterator[Store]":
 
 def read_database(settings: "Settings") -> tuple[str, str]:
     """(what was found, remedy); the remedy is empty when all is well."""
-    from tandem.store.database import Store  # noqa: PLC0415
-    from tandem.store.errors import StoreError  # noqa: PLC0415
-    from tandem.store.revisions import load_head, load_live  # noqa: PLC0415
+    from tandem.store.database import Store
+    from tandem.store.errors import StoreError
+    from tandem.store.revisions import load_head, load_live
 
     store = Store(settings.database.path)
     try:
@@ -44,9 +44,9 @@ def read_database(settings: "Settings") -> tuple[str, str]:
 
 def read_live_snapshot(screen: Screen) -> "Snapshot":
     """What calls are routed by: the live revision, else (before the first apply) the head."""
-    from tandem.domain.snapshot import build_snapshot  # noqa: PLC0415
-    from tandem.store.objects import load_pbx  # noqa: PLC0415
-    from tandem.store.revisions import load_head, load_live  # noqa: PLC0415
+    from tandem.domain.snapshot import build_snapshot
+    from tandem.store.objects import load_pbx
+    from tandem.store.revisions import load_head, load_live
 
     with open_database(screen) as store:
         live = store.run_now(load_live)

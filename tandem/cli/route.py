@@ -49,9 +49,9 @@ def explain(
 
     Exit code 1 when no DID matches.
     """
-    from tandem.domain.dialplan import encode_jump  # noqa: PLC0415
-    from tandem.domain.entities import QueueDestination  # noqa: PLC0415
-    from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did  # noqa: PLC0415
+    from tandem.domain.dialplan import encode_jump
+    from tandem.domain.entities import QueueDestination
+    from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did
 
     with screen.err.status("reading"):
         snapshot = _read_document(screen, document) if document is not None else _read_live(screen)
@@ -99,13 +99,13 @@ def explain(
 
 
 def _read_document(screen: Screen, path: Path) -> "Snapshot":
-    from tandem.cli.document import read_pbx  # noqa: PLC0415
-    from tandem.domain.snapshot import build_snapshot  # noqa: PLC0415
+    from tandem.cli.document import read_pbx
+    from tandem.domain.snapshot import build_snapshot
 
     return build_snapshot(0, read_pbx(screen, path))
 
 
 def _read_live(screen: Screen) -> "Snapshot":
-    from tandem.cli.offline import read_live_snapshot  # noqa: PLC0415
+    from tandem.cli.offline import read_live_snapshot
 
     return read_live_snapshot(screen)

@@ -13,7 +13,7 @@ from tandem.cli.main import Screen
 
 def start_logging(level: str) -> None:
     """Lines on standard error for the journal, which adds times itself; Twisted's own log goes the same way."""
-    from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner  # noqa: PLC0415
+    from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner
 
     under_journal = "JOURNAL_STREAM" in os.environ
     logging.basicConfig(
@@ -35,12 +35,12 @@ def start_logging(level: str) -> None:
 def serve(screen: Screen) -> None:
     """Decide calls until SIGTERM or SIGINT; running calls get a moment to end their decision."""
     settings = screen.load_settings()
-    from tandem.reactor import install_reactor  # noqa: PLC0415
+    from tandem.reactor import install_reactor
 
     install_reactor()
     start_logging(settings.log.level)
-    from tandem.app import run_until_stopped  # noqa: PLC0415
-    from tandem.store.errors import StoreBusy, StoreError  # noqa: PLC0415
+    from tandem.app import run_until_stopped
+    from tandem.store.errors import StoreBusy, StoreError
 
     try:
         why = run_until_stopped(settings)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 
 import pytest
@@ -56,7 +57,7 @@ def test_an_extension_has_as_many_free_digits_as_there_are_dids():
     assert pick_extension(100_000, "40") == "4940#####00"
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.skipif("CI" not in os.environ and shutil.which("cc") is None, reason="needs a C compiler")
 def test_every_fastagi_server_answers_every_session():
     rows, swaps, failed = fastagi_load.run(sessions=200, rounds=1, many=1_000)
     assert [row.server for row in rows][-2:] == ["tandem, 100 DIDs", "tandem, 1,000 DIDs"]
