@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, Whole, model_body
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
+from api.listing import list_query, make_page
 from tandem.ami.errors import AmiRefused
 from tandem.domain.calls import PlacedCall, is_call_id, new_call_id
 from tandem.domain.entities import Destination, Permission
@@ -45,9 +46,8 @@ class DecisionsQuery(Frozen):
     limit: Annotated[int, Field(ge=1, le=1000)] = 20
 
 
-async def _list(services: Services, _: Exchange) -> Reply:
-    calls = tuple(services.calls.list_open())
-    return Reply(Page(calls, len(calls), 0, len(calls)))
+async def _list(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(services.calls.list_open(), exchange.query, "call_id"))
 
 
 async def _get(services: Services, exchange: Exchange) -> Reply:
@@ -126,7 +126,7 @@ async def _list_decisions(services: Services, exchange: Exchange) -> Reply:
 ROUTES: Final = (
     Route(
         method="GET", path=_PATH, permission="calls/read", summary="Calls of ours that are up, newest first.", handler=_list,
-        tag="calls", operation="list_calls", answer=Shown(Page[PlacedCall], name="CallPage"),
+        tag="calls", operation="list_calls", query=list_query(PlacedCall, "call_id", sort="-placed_at", more={"state": str}), answer=Shown(Page[PlacedCall], name="CallPage"),
     ),
     Route(
         method="POST", path=_PATH, permission="calls/create", summary="Place a call.", handler=_create, tag="calls",

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from api.declare import PREFIX, Reply, Route, Shown, Whole
+from api.declare import PREFIX, Page, Reply, Route, Shown
 from api.exchange import Exchange, Services
+from api.listing import list_query, make_page
 from tandem.facts import Overview
 from tandem.monitoring import AgentNow, ChannelNow, QueueNow
 from tandem.store.errors import StoreError
@@ -71,16 +72,16 @@ async def _status(services: Services, _: Exchange) -> Reply:
     )
 
 
-async def _channels(services: Services, _: Exchange) -> Reply:
-    return Reply(Whole(tuple(await services.monitor.list_channels())))
+async def _channels(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(await services.monitor.list_channels(), exchange.query, "uniqueid"))
 
 
-async def _queues(services: Services, _: Exchange) -> Reply:
-    return Reply(Whole(tuple(await services.monitor.list_queues())))
+async def _queues(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(await services.monitor.list_queues(), exchange.query, "queue"))
 
 
-async def _agents(services: Services, _: Exchange) -> Reply:
-    return Reply(Whole(tuple(await services.monitor.list_agents())))
+async def _agents(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(await services.monitor.list_agents(), exchange.query, "interface"))
 
 
 async def _metrics(services: Services, _: Exchange) -> Reply:
@@ -104,14 +105,14 @@ ROUTES: Final = (
     ),
     Route(
         method="GET", path=f"{_PATH}/channels", permission="monitoring/read", summary="Channels that are up.", handler=_channels,
-        tag="monitoring", operation="list_channels", answer=Shown(Whole[ChannelNow], name="Channels"), raises=_AWAY,
+        tag="monitoring", operation="list_channels", query=list_query(ChannelNow, "uniqueid"), answer=Shown(Page[ChannelNow], name="Channels"), raises=_AWAY,
     ),
     Route(
         method="GET", path=f"{_PATH}/queues", permission="monitoring/read", summary="Queues and who waits.", handler=_queues,
-        tag="monitoring", operation="list_queue_states", answer=Shown(Whole[QueueNow], name="QueueStates"), raises=_AWAY,
+        tag="monitoring", operation="list_queue_states", query=list_query(QueueNow, "queue"), answer=Shown(Page[QueueNow], name="QueueStates"), raises=_AWAY,
     ),
     Route(
         method="GET", path=f"{_PATH}/agents", permission="monitoring/read", summary="Members of queues.", handler=_agents,
-        tag="monitoring", operation="list_agents", answer=Shown(Whole[AgentNow], name="Agents"), raises=_AWAY,
+        tag="monitoring", operation="list_agents", query=list_query(AgentNow, "interface"), answer=Shown(Page[AgentNow], name="Agents"), raises=_AWAY,
     ),
 )  # fmt: skip

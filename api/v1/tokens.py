@@ -10,6 +10,7 @@ from api.auth import covers
 from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
+from api.listing import list_query, make_page
 from tandem.store.tokens import Token, create_token, delete_token, load_tokens
 
 _PATH: Final = f"{PREFIX}/tokens"
@@ -38,9 +39,8 @@ class TokenMade(Token):
         return cls(**asdict(token), secret=secret)
 
 
-async def _list(services: Services, _: Exchange) -> Reply:
-    tokens = tuple(await services.store.read(load_tokens))
-    return Reply(Page(tokens, len(tokens), 0, len(tokens)))
+async def _list(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(await services.store.read(load_tokens), exchange.query, "id"))
 
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
@@ -83,7 +83,7 @@ async def _delete(services: Services, exchange: Exchange) -> Reply:
 ROUTES: Final = (
     Route(
         method="GET", path=_PATH, permission="tokens/read", summary="List tokens, without their secrets.", handler=_list,
-        tag="tokens", operation="list_tokens", answer=Shown(Page[Token], name="TokenPage"),
+        tag="tokens", operation="list_tokens", query=list_query(Token, "id"), answer=Shown(Page[Token], name="TokenPage"),
     ),
     Route(
         method="POST", path=_PATH, permission="tokens/create", summary="Make a token; its secret is shown only now.",

@@ -10,6 +10,7 @@ from api.auth import EVERYTHING, MAX_PASSWORD, ROLES
 from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
+from api.listing import list_query, make_page
 from api.v1.tokens import TokenMade
 from tandem.store.tokens import create_token, delete_token
 from tandem.store.users import User, create_user, delete_user, load_user, load_users, update_user
@@ -58,9 +59,8 @@ def _check_role(exchange: Exchange, role: str | None) -> None:
         raise Refused(HTTPStatus.FORBIDDEN, "an admin may do more than you")
 
 
-async def _list(services: Services, _: Exchange) -> Reply:
-    users = tuple(await services.store.read(load_users))
-    return Reply(Page(users, len(users), 0, len(users)))
+async def _list(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(await services.store.read(load_users), exchange.query, "name"))
 
 
 async def _get(services: Services, exchange: Exchange) -> Reply:
@@ -161,7 +161,7 @@ async def _log_out(services: Services, exchange: Exchange) -> Reply:
 ROUTES: Final = (
     Route(
         method="GET", path=_PATH, permission="users/read", summary="List users.", handler=_list, tag="users",
-        operation="list_users", answer=Shown(Page[User], name="UserPage"),
+        operation="list_users", query=list_query(User, "name"), answer=Shown(Page[User], name="UserPage"),
     ),
     Route(
         method="POST", path=_PATH, permission="users/create", summary="Make a user.", handler=_create, tag="users",
