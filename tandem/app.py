@@ -52,7 +52,7 @@ from tandem.store.database import attach_store
 from tandem.store.errors import StoreError
 from tandem.store.objects import Saved, save_pbx
 from tandem.store.revisions import load_head, load_live
-from tandem.stories import Stories, describe_story
+from tandem.stories import Stories, Story
 from tandem.target import describe_target, read_dialplan
 from tandem.watchdog import Watchdog
 
@@ -228,16 +228,16 @@ class Tandem(MultiService):
             "reasons": reasons,
             "revision": self.live.current.revision,
             "dids": self.live.current.dids.count,
-            "overview": asdict(overview) if (overview := self.facts.read_overview()) is not None else None,
+            "overview": self.facts.read_overview(),
             "reactor_lag_s": {"p99": self.lag.read_p99(), "max": self.lag.read_max()},
             "ami": self.ami.is_ready and self.config_ami.is_ready,
             "fastagi": asdict(self.agi.sessions.counters) if self.agi is not None else {},
         }
 
-    def list_calls(self, limit: int) -> list[dict[str, Any]]:
+    def list_calls(self, limit: int) -> list[Story]:
         """The last calls, newest first."""
         self.decisions.flush()
-        return [describe_story(story) for story in islice(self.stories, limit)]
+        return list(islice(self.stories, limit))
 
     async def import_document(self, text: str, note: str, *, author: str) -> tuple[Saved, AppliedView]:
         """Saves a PBX document as the head and applies it. DocumentError and StoreError change nothing."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
+from pydantic import computed_field
+
 from tandem.domain.disposition import Disposition, Evidence, classify
 from tandem.domain.originate import OriginateOrder
 
@@ -49,6 +51,7 @@ class PlacedCall:
     tech_cause: int = 0
     is_unsent: bool = False
 
+    @computed_field  # type: ignore[prop-decorator]  # told with the fields, wherever a call is told
     @property
     def state(self) -> CallState:
         """Where it is on its way."""
