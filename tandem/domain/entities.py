@@ -376,6 +376,9 @@ class Trunk:
     # How the carrier writes numbers: as-sent keeps them; national turns 030… and 0049… into 49…, by `country`.
     numbers: Literal["as-sent", "national"] = "as-sent"
     country: Country | None = None
+    # How many calls campaigns may have over it at once, and place in a second; 0 means no limit of its own.
+    max_calls: Annotated[int, Field(ge=0, le=10_000)] = 0
+    max_cps: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

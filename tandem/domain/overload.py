@@ -15,8 +15,8 @@ FULL: Final = 0.2
 LAG_EASY_S: Final = 0.05
 LAG_FULL_S: Final = 0.5
 RECOVER: Final = 0.1
-# `core show taskprocessors`: name, processed, in queue, max depth, low water, high water.
-_ROW: Final = re.compile(r"^(\S.*?)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*$")
+# `core show taskprocessors`: name, processed, in queue, max depth, low water, high water; newer ones add times.
+_ROW: Final = re.compile(r"^(\S+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)(?:\s+\d+)*\s*$")
 
 
 @dataclass(frozen=True, slots=True)
