@@ -28,7 +28,7 @@ def _type_of(name: str, annotation: Any) -> Any:
 
 
 @cache
-def _names(shown: type[Any]) -> tuple[str, ...]:
+def _names(shown: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(shown))
 
 

@@ -2,9 +2,10 @@
 
 import http.client
 import json
+import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 class NotRunning(Exception):
@@ -30,17 +31,21 @@ def ask(
     socket_path: Path,
     method: str,
     path: str,
-    body: bytes | None = None,
+    body: bytes | BinaryIO | None = None,
     *,
     timeout_s: float = 60.0,
     content_type: str = "application/json",
 ) -> Any:
-    """The JSON answer. NotRunning when there is no process, ControlFailed with its message when it refuses."""
+    """The JSON answer, None for none; a body may be a file. NotRunning when there is no process, ControlFailed with its message when it refuses."""
     connection = _UnixConnection(socket_path, timeout_s)
     try:
-        connection.request(method, path, body, {} if body is None else {"Content-Type": content_type})
+        headers = {} if body is None else {"Content-Type": content_type}
+        if body is not None and not isinstance(body, bytes):
+            headers["Content-Length"] = str(os.fstat(body.fileno()).st_size)
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
-        answer = json.loads(response.read())
+        raw = response.read()
+        answer = json.loads(raw) if raw else None
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning(f"no Tandem is running here (nothing answers at {socket_path})") from error
     except PermissionError as error:
@@ -50,5 +55,5 @@ def ask(
     finally:
         connection.close()
     if response.status >= 400:
-        raise ControlFailed(str(answer.get("error", {}).get("message", response.reason)))
+        raise ControlFailed(str((answer or {}).get("error", {}).get("message", response.reason)))
     return answer

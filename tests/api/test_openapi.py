@@ -89,9 +89,13 @@ def test_a_generated_client_works(server, api, client, tmp_path):
         capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    # A YAML document is no body that the generator knows; everything else is there.
+    # YAML and CSV are no bodies that the generator knows; everything else is there.
     skipped = re.findall(r"WARNING parsing (.*?) within", done.stdout + done.stderr)
-    assert skipped == ["POST /api/v1/config/import"]
+    assert set(skipped) == {
+        f"POST {route.path}"
+        for route in ROUTES
+        if route.body is not None and route.body.media_type != "application/json"
+    }
     sys.path.insert(0, str(tmp_path))
     try:
         made = importlib.import_module("made_client")
