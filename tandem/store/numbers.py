@@ -11,17 +11,15 @@ import peewee
 
 from tandem.domain.campaigns import NewNumber, NumberStatus, SavedNumber
 from tandem.store.campaigns import bump_counts, load_campaign, load_counts
-from tandem.store.rows import LISTED, insert_rows, listed, load_rows
+from tandem.store.rows import LISTED, listed, load_rows
 
 NUMBER_COLUMNS: Final = (
     "number_id", "campaign_id", "phone_number", "status", "attempts", "dials", "due_at", "hold", "call_id", "disposition",
     "last_attempt_at", "data", "variables", "created_at", "updated_at",
 )  # fmt: skip
-_INSERTED: Final = (
-    "campaign_id", "phone_number", "status", "attempts", "dials", "due_at", "hold", "disposition", "data", "variables",
-    "created_at",
-)  # fmt: skip
 MAX_PAGE: Final = 1000
+# Rows in a statement: SQLite takes 32,766 values.
+_AT_ONCE: Final = 1000
 
 
 class NumberMissing(KeyError):
@@ -71,7 +69,7 @@ def add_numbers(
     load_campaign(db, campaign_id)
     wanted, duplicate_at = _without_known(db, campaign_id, numbers) if dedupe else (list(numbers), ())
     last = db.execute_sql("SELECT coalesce(max(number_id), 0) FROM numbers").fetchone()[0]
-    insert_rows(db, "numbers", _INSERTED, [_write(campaign_id, number, at) for number in wanted])
+    _insert(db, campaign_id, wanted, at)
     bump_counts(db, {(campaign_id, "pending"): len(wanted)})
     added = load_rows(
         db, ("number_id",), "numbers WHERE number_id > ? AND campaign_id = ? ORDER BY number_id", [last, campaign_id]
@@ -200,17 +198,21 @@ def read_number(row: dict[str, Any]) -> SavedNumber:
     return SavedNumber(**{**row, **known})
 
 
-def _write(campaign_id: int, number: NewNumber, at: float) -> dict[str, Any]:
-    return {
-        "campaign_id": campaign_id,
-        "phone_number": number.phone_number,
-        "status": "pending",
-        "attempts": 0,
-        "dials": 0,
-        "due_at": number.not_before,
-        "hold": "" if number.not_before is None else "not-before",
-        "disposition": "",
-        "data": json.dumps(number.data) if number.data is not None else None,
-        "variables": json.dumps(number.variables) if number.variables else None,
-        "created_at": at,
-    }
+def _insert(db: peewee.SqliteDatabase, campaign_id: int, numbers: Sequence[NewNumber], at: float) -> None:
+    """Plain values instead of one JSON text: a million rows have to go in, and reading JSON costs SQLite four times what the row does."""
+    for start in range(0, len(numbers), _AT_ONCE):
+        batch = numbers[start : start + _AT_ONCE]
+        values = ", ".join(["(?, ?, 'pending', 0, 0, ?, ?, '', ?, ?, ?)"] * len(batch))
+        given: list[object] = []
+        for number in batch:
+            given += (
+                campaign_id,
+                number.phone_number,
+                number.not_before,
+                "" if number.not_before is None else "not-before",
+                json.dumps(number.data) if number.data is not None else None,
+                json.dumps(number.variables) if number.variables else None,
+                at,
+            )
+        columns = "campaign_id, phone_number, status, attempts, dials, due_at, hold, disposition, data, variables, created_at"
+        db.execute_sql(f"INSERT INTO numbers ({columns}) VALUES {values}", tuple(given))  # noqa: S608 - our own text
