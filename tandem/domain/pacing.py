@@ -18,16 +18,20 @@ Mode = Literal["fixed", "progressive", "ratio", "predictive"]
 LEGAL_ABANDON_CAP: Final = 0.03
 # The same rules: a person must be connected within two seconds of the completed greeting.
 LEGAL_WAIT_S: Final = 2.0
-# Teams below this gain nothing within the cap: in them one agent's end of a call is luck, not a rate (docs/pacing.md, "Small teams").
-SMALLEST_PREDICTIVE_TEAM: Final = 3
+# A single agent is progressive: whoever answers beyond the one is lost unless a talk just ends, so that within the cap a day's gain
+# drowns in the day's chance, unless next to nobody answers (docs/pacing.md, "Small teams").
+SMALLEST_PREDICTIVE_TEAM: Final = 2
 # Fewer resolved attempts than this say nothing yet about who answers and when.
 ENOUGH_ATTEMPTS: Final = 50
 # The share of the cap that is aimed at; the rest is for what the model does not foresee.
 _AIM: Final = 0.9
 # At no moment more than this many times the cap is risked, however much of the budget is unused.
 _BURST: Final = 2.0
-# What is in flight may cost this part of the unused budget, by expectation: several times as much can go wrong without breaking the cap.
-_STAKE: Final = 0.2
+# What is in flight may cost this part of the unused budget, by expectation: many times as much can go wrong without breaking the cap.
+# Smaller and larger ones were tried: larger ones spend the budget in bursts, which helps nobody for long.
+_STAKE: Final = 0.025
+# So many people must be left in the budget before a single one is risked, as they do not get lost one at a time.
+_LEAST_BUDGET: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +114,12 @@ def abandon_budget(policy: Policy, live: Live) -> float:
 
 
 def may_predict(policy: Policy, live: Live) -> bool:
-    """Whether `predictive` may do more than `progressive`: a team that is big enough, known people, and a budget for at least one."""
+    """Whether `predictive` may do more than `progressive`: a team that is big enough, known people, and a budget for some."""
     team = (live.agents_free or 0) + live.agents_busy + live.agents_wrapping
     return (
         team >= SMALLEST_PREDICTIVE_TEAM
         and live.experience.attempts >= ENOUGH_ATTEMPTS
-        and abandon_budget(policy, live) >= 1.0
+        and abandon_budget(policy, live) >= _LEAST_BUDGET
     )
 
 
