@@ -37,12 +37,12 @@ class Cell:
     ring_s: int
 
     def scenario(self, answers: int = ANSWERS) -> Scenario:
-        """Long enough for about `answers` conversations if agents did little else, and an hour at least."""
+        """Long enough for about `answers` conversations if agents did little else, and half an hour at least."""
         ring = Times(self.ring_s, 0.4)
         return Scenario(
             agents=self.agents,
             answer_rate=self.answer_rate,
-            duration_s=max(3600.0, answers * (self.talk_s + 20) / self.agents),
+            duration_s=max(1800.0, answers * (self.talk_s + 20) / self.agents),
             ring=ring,
             ring_limit_s=max(25.0, 2 * self.ring_s),
             talk=Times(self.talk_s, 1.0),
@@ -149,7 +149,11 @@ def write_plot(results: list[tuple[Cell, Outcome, Outcome]], talk_s: int = 120, 
 def main() -> int:
     with multiprocessing.Pool(2) as pool:
         # The costly ones first, so that no worker is left alone with one at the end.
-        results = sorted(pool.imap_unordered(run_cell, reversed(list(cells()))), key=lambda result: result[0])
+        results = []
+        for result in pool.imap_unordered(run_cell, reversed(list(cells()))):
+            results.append(result)
+            print(f"\r{len(results)} cells", end="", file=sys.stderr, flush=True)
+    results.sort(key=lambda result: result[0])
     write_csv(results)
     write_table(results)
     write_plot(results)

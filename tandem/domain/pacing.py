@@ -128,8 +128,8 @@ def _predict(policy: Policy, live: Live, now: float, reserved: int, room: int) -
     assert live.agents_free is not None
     experience = live.experience
     chances = answer_chances(experience)
-    last = len(chances) - 1
-    answers = sum(chances[min(last, max(0, int(now - at)))] for at in live.dialled)
+    oldest = len(chances) - 1
+    answers = sum([chances[int(min(max(now - at, 0), oldest))] for at in live.dialled])
     answers += chances[0] * max(0, live.in_flight - len(live.dialled))
     # A call that is placed now is answered then; one that is answered may wait a moment.
     horizon_s = experience.answer_time_s + policy.max_wait_s
