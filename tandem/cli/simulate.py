@@ -15,28 +15,18 @@ if TYPE_CHECKING:
     from tandem.domain.simulation import Outcome
 
 
-class TimesParameter(click.ParamType):
-    """`120` or `120:1`: a mean in seconds, and its spread."""
-
-    name = "MEAN[:SPREAD]"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Times:
-        """Click's hook; fails with the rule."""
-        if isinstance(value, Times):
-            return value
-        mean, _, spread = str(value).partition(":")
-        try:
-            return Times(float(mean), float(spread or 0))
-        except ValueError as error:
-            why = (
-                error
-                if "must be" in str(error)
-                else "must be a number of seconds such as 120, or 120:0.5 with a spread"
-            )
-            self.fail(f"{value!r}: {why}", parameter, context)
+def _parse_times(_context: click.Context, _parameter: click.Parameter, value: str) -> Times:
+    mean, _, spread = value.partition(":")
+    try:
+        numbers = float(mean), float(spread or 0)
+    except ValueError:
+        raise click.BadParameter("must be a number of seconds such as 120, or 120:0.5 with a spread") from None
+    try:
+        return Times(*numbers)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
-TIMES = TimesParameter()
 RATE = click.FloatRange(0, 1)
 
 
@@ -45,14 +35,40 @@ RATE = click.FloatRange(0, 1)
 @click.option(
     "--answer-rate", type=RATE, default=0.3, show_default=True, help="Share of the calls that a person answers."
 )
-@click.option("--ring", type=TIMES, default="8:0.5", show_default=True, help="Time until those answer.")
+@click.option(
+    "--ring",
+    callback=_parse_times,
+    metavar="MEAN[:SPREAD]",
+    default="8:0.5",
+    show_default=True,
+    help="Time until those answer.",
+)
 @click.option(
     "--ring-limit", type=click.FloatRange(1, 120), default=25, show_default=True, help="Given up after so many seconds."
 )
-@click.option("--talk", type=TIMES, default="120:1", show_default=True, help="Time with an agent.")
-@click.option("--wrap", type=TIMES, default="5", show_default=True, help="Time an agent needs after a call.")
 @click.option(
-    "--patience", type=TIMES, default="10:1", show_default=True, help="How long people wait before they hang up."
+    "--talk",
+    callback=_parse_times,
+    metavar="MEAN[:SPREAD]",
+    default="120:1",
+    show_default=True,
+    help="Time with an agent.",
+)
+@click.option(
+    "--wrap",
+    callback=_parse_times,
+    metavar="MEAN[:SPREAD]",
+    default="5",
+    show_default=True,
+    help="Time an agent needs after a call.",
+)
+@click.option(
+    "--patience",
+    callback=_parse_times,
+    metavar="MEAN[:SPREAD]",
+    default="10:1",
+    show_default=True,
+    help="How long people wait before they hang up.",
 )
 @click.option("--mode", type=click.Choice(get_args(Mode)), default="predictive", show_default=True)
 @click.option(
