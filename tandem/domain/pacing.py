@@ -5,7 +5,7 @@ The rules in words, their proof and the law behind them are in docs/pacing.md.
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -101,6 +101,15 @@ def pace(policy: Policy, live: Live, now: float) -> int:
     elif policy.mode == "predictive" and may_predict(policy, live):
         wanted = _predict(policy, live, now, reserved, room)
     return min(wanted, room)
+
+
+def count_free(reported: int, reported_at: float, reached_at: Iterable[float]) -> int:
+    """Of the agents who were free at `reported_at`, those who must still be: less one for each call that has reached an agent since.
+
+    Asterisk is asked for its agents every so often; in between only our own calls are known. reached_at: also of calls that are over,
+    as a call can be shorter than that. One who became free since is missed until the next report, which errs on the right side.
+    """
+    return max(0, reported - sum(at >= reported_at for at in reached_at))
 
 
 def is_over_cap(policy: Policy, live: Live) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from tandem.domain.experience import Tally
-from tandem.domain.pacing import Live, Policy, pace
+from tandem.domain.pacing import Live, Policy, count_free, pace
 
 _TICK_S: Final = 1.0
 _SLOW_TICK_S: Final = 60.0
@@ -45,7 +45,8 @@ class Scenario:
     """The people on both sides.
 
     ring: from the originate to the answer of those who answer; ring_limit_s: when the dialer gives up on the others, of whom
-    `fail_share` end after `fail` already (busy, not in service). changes: (from which second on, another answer rate). patience: how long who answered waits for an agent before hanging up.
+    `fail_share` end after `fail` already (busy, not in service). changes: (from which second on, another answer rate). report_s: how often
+    the dialer hears who is free; 0: at once. patience: how long who answered waits for an agent before hanging up.
     """
 
     agents: int
@@ -59,6 +60,7 @@ class Scenario:
     fail_share: float = 0.2
     fail: Times = Times(2, 0.5)
     changes: tuple[tuple[float, float], ...] = ()
+    report_s: float = 0.0
 
     def answer_rate_at(self, now: float) -> float:
         """The share of people who would answer a call of that moment."""
@@ -73,6 +75,8 @@ class Scenario:
                 raise ValueError(f"{name}: must be between 0 and 1")
         if not 0 < self.ring_limit_s <= 120:
             raise ValueError("ring_limit_s: must be more than 0 and at most 120")
+        if not 0 <= self.report_s <= 60:
+            raise ValueError("report_s: must be between 0 and 60")
         if not 0 < self.duration_s <= 366 * _DAY_S:
             raise ValueError("duration_s: must be more than 0 and at most a year")
 
@@ -100,7 +104,7 @@ class Outcome:
         return self.waits_s[min(len(self.waits_s) - 1, int(len(self.waits_s) * percent / 100))] if self.waits_s else 0.0
 
 
-Kind = Literal["tick", "answered", "failed", "lost", "ended", "ready"]
+Kind = Literal["tick", "report", "answered", "failed", "lost", "ended", "ready"]
 
 
 @dataclass(slots=True)
@@ -130,15 +134,22 @@ class _Campaign:
     since: dict[int, float] = field(default_factory=dict)
     wrap_ends: dict[int, float] = field(default_factory=dict)
     waits_s: list[float] = field(default_factory=list)
+    # The last report of free agents: how many, when; and when calls reached an agent since.
+    reported: int = 0
+    reported_at: float = 0.0
+    reached_at: list[float] = field(default_factory=list)
     # One day each: answered, abandoned.
     days: deque[list[int]] = field(default_factory=lambda: deque([[0, 0]], maxlen=_WINDOW_DAYS))
 
     def run(self) -> Outcome:
         scenario = self.scenario
         self.free.extend(range(scenario.agents))
+        if scenario.report_s:
+            self.schedule(0.0, "report", 0)
         self.schedule(0.0, "tick", 0)
         handlers = {
             "tick": self.tick,
+            "report": self.report,
             "answered": self.answer,
             "failed": self.fail,
             "lost": self.lose,
@@ -183,7 +194,9 @@ class _Campaign:
             dialled=tuple(self.in_flight.values()),
             connected=len(self.talking) + len(self.waiting),
             waiting=len(self.waiting),
-            agents_free=len(self.free),
+            agents_free=count_free(self.reported, self.reported_at, self.reached_at)
+            if self.scenario.report_s
+            else len(self.free),
             agents_busy=len(self.talking),
             agents_wrapping=len(self.wrap_ends),
             wrap_ends=tuple(self.wrap_ends.values()) if knows_wrap else (),
@@ -214,6 +227,10 @@ class _Campaign:
             self.days.append([0, 0])
         self.schedule(_TICK_S if self.policy.mode == "predictive" else _SLOW_TICK_S, "tick", today)
 
+    def report(self, _: int) -> None:
+        self.reported, self.reported_at, self.reached_at = len(self.free), self.now, []
+        self.schedule(self.scenario.report_s, "report", 0)
+
     def answer(self, call: int) -> None:
         self.tally.add_attempt(is_answered=True, time_s=self.now - self.in_flight.pop(call))
         self.answered += 1
@@ -235,6 +252,7 @@ class _Campaign:
         self.waits_s.append(self.now - self.waiting.pop(call))
         agent = self.free.popleft()
         self.connected += 1
+        self.reached_at.append(self.now)
         self.talking[call] = agent
         self.since[agent] = self.now
         self.tell("connected", call, agent)

@@ -11,6 +11,7 @@ from tandem.domain.pacing import (
     Live,
     Policy,
     abandon_budget,
+    count_free,
     is_over_cap,
     may_predict,
     pace,
@@ -223,6 +224,12 @@ def test_the_budget_is_never_more_than_the_cap_leaves(live):
     budget = abandon_budget(policy, live)
     if budget >= 1:
         assert live.abandoned + budget <= policy.abandon_cap * live.answered_live
+
+
+def test_an_agent_who_took_a_call_since_the_report_is_not_free():
+    assert count_free(3, NOW, [NOW - 1, NOW, NOW + 1]) == 1
+    assert count_free(3, NOW, []) == 3
+    assert count_free(1, NOW, [NOW + 1] * 5) == 0
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,18 @@ def test_predictive_wins_clearly_where_the_team_is_big_enough(seed):
     assert 0 < predictive.abandoned_share <= 0.03
 
 
+@pytest.mark.parametrize("report_s", [2.0, 5.0])
+def test_reports_that_are_some_seconds_old_cost_time_and_nobody(report_s):
+    at_once = replace(HOUR, duration_s=3 * 3600, talk=Times(20, 1))
+    late = replace(at_once, report_s=report_s)
+    progressive = simulate(late, policy("progressive"), 1)
+    assert progressive.abandoned == 0
+    assert progressive.placed < simulate(at_once, policy("progressive"), 1).placed
+    predictive = simulate(late, policy("predictive"), 1)
+    assert 0 < predictive.abandoned_share <= 0.03
+    assert predictive.talk_share > progressive.talk_share
+
+
 @pytest.mark.parametrize("cap", [0.0, 0.01, 0.05])
 def test_predictive_follows_the_cap_that_is_set(cap):
     outcome = simulate(replace(HOUR, duration_s=3 * 3600), policy("predictive", abandon_cap=cap), 1)
@@ -204,6 +216,7 @@ def test_the_window_is_the_last_thirty_days_with_today(monkeypatch):
         ("ring_limit_s", 0),
         ("ring_limit_s", 121),
         ("duration_s", 0),
+        ("report_s", -1),
     ],
 )
 def test_a_scenario_that_makes_no_sense_is_refused_by_field(field, value):
