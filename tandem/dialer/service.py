@@ -275,7 +275,6 @@ class Dialer(Service):
     async def _tick_once(self) -> None:
         try:
             await self._dial()
-            self.problem = None
         except StoreError as error:
             self.problem = f"campaigns do not dial: {error}"
             _log.warn("{problem}", problem=self.problem)
@@ -543,6 +542,7 @@ class Dialer(Service):
                 self._days = await self._store.read(load_days, paced, since)
             await self._flush_notes()
             await self._end_long_calls()
+            self.problem = None
             self.kick()
         except StoreError as error:
             self.problem = f"campaigns cannot be read: {error}"
@@ -552,6 +552,7 @@ class Dialer(Service):
     async def _load(self) -> None:
         """The attempts that a last run left open count from the start."""
         now, wall = self._clock.seconds(), self._now()
+        timeouts = {saved.campaign_id: saved.campaign.call_timeout_s for saved in await self._store.read(load_campaigns)}
         for attempt in await self._store.read(load_open_attempts):
             if attempt.campaign_id is None or attempt.call_id in self.board.calls:
                 continue
@@ -561,7 +562,7 @@ class Dialer(Service):
                 attempt.campaign_id,
                 attempt.trunk,
                 attempt.destination.removeprefix("queue ") if attempt.destination.startswith("queue ") else "",
-                0,
+                timeouts.get(attempt.campaign_id, 0),
                 now - ago,
                 answered_at=now if attempt.answered_at is not None else None,
                 connected_at=now if attempt.connected_at is not None else None,
