@@ -23,6 +23,8 @@ LEGAL_WAIT_S: Final = 2.0
 SMALLEST_PREDICTIVE_TEAM: Final = 2
 # Fewer resolved attempts than this say nothing yet about who answers and when.
 ENOUGH_ATTEMPTS: Final = 50
+# The first talks to end are the short ones: only when each agent has had so many does their mean tell how long the others last.
+_ROUNDS: Final = 3
 # The share of the cap that is aimed at; the rest is for what the model does not foresee.
 _AIM: Final = 0.9
 # At no moment more than this many times the cap is risked, however much of the budget is unused.
@@ -124,12 +126,16 @@ def abandon_budget(policy: Policy, live: Live) -> float:
 
 def may_predict(policy: Policy, live: Live) -> bool:
     """Whether `predictive` may do more than `progressive`: a team that is big enough, known people, and a budget for some."""
-    team = (live.agents_free or 0) + live.agents_busy + live.agents_wrapping
     return (
-        team >= SMALLEST_PREDICTIVE_TEAM
+        team_size(live) >= SMALLEST_PREDICTIVE_TEAM
         and live.experience.attempts >= ENOUGH_ATTEMPTS
         and abandon_budget(policy, live) >= _LEAST_BUDGET
     )
+
+
+def team_size(live: Live) -> int:
+    """The agents who work for this campaign now."""
+    return (live.agents_free or 0) + live.agents_busy + live.agents_wrapping
 
 
 def _predict(policy: Policy, live: Live, now: float, reserved: int, room: int) -> int:
@@ -146,7 +152,10 @@ def _predict(policy: Policy, live: Live, now: float, reserved: int, room: int) -
     unsure = max(0, live.agents_wrapping - len(live.wrap_ends))
     freed = spread_freed(
         (unsure, _ended_within(horizon_s, experience.wrap_s)),
-        (live.agents_busy, _freed_within(horizon_s, experience)),
+        (
+            live.agents_busy,
+            _freed_within(horizon_s, experience) if experience.talks >= _ROUNDS * team_size(live) else 0.0,
+        ),
     )
     agents = live.agents_free - live.waiting + sure
     stake = _STAKE * abandon_budget(policy, live)

@@ -23,6 +23,7 @@ KNOWN = Experience(
     answered=300,
     answer_times_s=tuple(4 + k / 10 for k in range(60)),
     failure_times_s=tuple(10 + k / 5 for k in range(60)),
+    talks=500,
     talk_s=60.0,
     wrap_s=5.0,
 )
@@ -39,6 +40,7 @@ def experiences(draw):
         answered=draw(st.integers(0, attempts)),
         answer_times_s=draw(times),
         failure_times_s=draw(times),
+        talks=draw(st.sampled_from([0, 1_000_000])),
         talk_s=draw(means),
         wrap_s=draw(means),
     )

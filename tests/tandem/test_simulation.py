@@ -84,7 +84,7 @@ def test_one_line_per_agent_is_progressive_and_more_lines_mean_more_calls_until_
 
 CELLS = list(
     itertools.starmap(
-        Cell, itertools.chain(itertools.product((1, 5, 20), (0.1, 0.5), (30,), (5, 20)), [(2, 0.3, 120, 5), (20, 0.9, 240, 5), (50, 0.3, 120, 20)])
+        Cell, itertools.chain(itertools.product((1, 5, 20), (0.1, 0.5), (30,), (5, 20)), [(2, 0.3, 120, 5), (20, 0.9, 240, 5), (50, 0.3, 120, 20), (100, 0.9, 240, 20)])
     )
 )  # fmt: skip
 
