@@ -111,7 +111,7 @@ def run_fake(numbers: int, in_flight: int = IN_FLIGHT) -> Row:
             store,
             calls,
             Around(
-                snapshot=lambda: snapshot, queue_facts=lambda _: None, is_ready=lambda: ami.is_ready, lag_s=lambda: 0.0, ask_pbx=ask
+                snapshot=lambda: snapshot, queue_facts=lambda _: None, facts_at=lambda: 0.0, is_ready=lambda: ami.is_ready, lag_s=lambda: 0.0, ask_pbx=ask
             ),
             reactor,
             limits=Limits(max_calls=1000, max_cps=100_000),
@@ -121,9 +121,18 @@ def run_fake(numbers: int, in_flight: int = IN_FLIGHT) -> Row:
         for service in (ami, calls, dialer, lag):
             service.startService()
         await ami.when_ready()
-        fields = {"name": "bench", "trunk": "carrier", "destination": {"endpoint": "1001"}, "concurrent_calls": in_flight}
+        fields = {
+            "name": "bench",
+            "trunk": "carrier",
+            "destination": {"endpoint": "1001"},
+            "concurrent_calls": in_flight,
+        }
         saved = await store.run(
-            create_campaign, TypeAdapter(Campaign).validate_python(fields), author="bench", permissions=("national",), at=time.time()
+            create_campaign,
+            TypeAdapter(Campaign).validate_python(fields),
+            author="bench",
+            permissions=("national",),
+            at=time.time(),
         )
         for start in range(0, numbers, 1000):
             batch = [NewNumber(phone_number=f"030{number:07}") for number in range(start, min(start + 1000, numbers))]
@@ -138,7 +147,9 @@ def run_fake(numbers: int, in_flight: int = IN_FLIGHT) -> Row:
                 break
         took, cpu = time.perf_counter() - started, time.process_time() - cpu
         done = counts.completed
-        rows.append(Row("FakeAsterisk", done, done / took, cpu / done * 1000, lag.read_p99() * 1000, counts.total_calls))
+        rows.append(
+            Row("FakeAsterisk", done, done / took, cpu / done * 1000, lag.read_p99() * 1000, counts.total_calls)
+        )
         for service in (lag, dialer, calls, ami):
             stopped = service.stopService()
             if stopped is not None:

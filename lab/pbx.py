@@ -37,7 +37,7 @@ exten => 100,1,Answer(1)
     "queues.conf": "[general]\nautofill = yes\npersistentmembers = yes\n#tryinclude tandem/current/queues.conf\n",
     "voicemail.conf": "[general]\nformat = wav\n[zonemessages]\n#tryinclude tandem/current/voicemail.conf\n",
 }
-START_S = 20.0
+START_S = 60.0
 
 
 class TandemFailed(RuntimeError):

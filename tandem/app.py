@@ -103,6 +103,7 @@ class Tandem(MultiService):
             Around(
                 snapshot=lambda: self.live.current,
                 queue_facts=self.facts.read_queue,
+                facts_at=self.facts.read_at,
                 is_ready=lambda: settings.dialer.enabled and self.ami.is_ready and self.live.is_loaded,
                 lag_s=self.lag.read_recent,
                 ask_pbx=self._ask_pbx,

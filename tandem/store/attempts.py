@@ -509,6 +509,12 @@ def load_open_attempts(db: peewee.SqliteDatabase, campaign_id: int | None = None
     return [Attempt(**row) for row in rows]
 
 
+def load_recent_attempts(db: peewee.SqliteDatabase, campaign_id: int, limit: int) -> list[Attempt]:
+    """The last attempts of a campaign, oldest first."""
+    source = "attempts WHERE campaign_id = ? ORDER BY started_at DESC, attempt_id DESC LIMIT ?"
+    return [Attempt(**row) for row in reversed(load_rows(db, ATTEMPT_COLUMNS, source, [campaign_id, limit]))]
+
+
 def load_attempts_named(db: peewee.SqliteDatabase, call_ids: Iterable[str]) -> list[Attempt]:
     """Those of these calls that are attempts."""
     rows = load_rows(db, ATTEMPT_COLUMNS, f"attempts WHERE call_id IN {LISTED}", [listed(call_ids)])

@@ -69,9 +69,7 @@ class Campaigner(Site):
 def pbx(asterisk_install):
     with LabPbx(asterisk_install, DOCUMENT) as pbx:
         pbx.serve()
-        Site(pbx).wait_for(
-            "/api/v1/config/plan", lambda plan: plan["live"] == plan["head"] and not plan["files"], 60
-        )
+        Site(pbx).wait_for("/api/v1/config/plan", lambda plan: plan["live"] == plan["head"] and not plan["files"], 60)
         register_phones(pbx.asterisk, [("1001", SECRET)], port=PHONE_PORT)
         register_phones(pbx.asterisk, [("1002", SECRET)], port=PHONE_PORT + 10)
         with (
