@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,7 +48,7 @@ class TandemFailed(RuntimeError):
 class LabPbx:
     """Context manager: Asterisk runs, and Tandem is set up with `document` in its database; `serve` starts it.
 
-    settings: more settings by dotted key. admin_dialplan: more lines of the admin's context `from-admin`.
+    settings: more settings by dotted key. token: of the HTTP API's admin. admin_dialplan: more lines of the admin's context `from-admin`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class LabPbx:
         self._document = document
         self._settings = dict(settings or {})
         self.process: subprocess.Popen[Any] | None = None
+        self.token = ""
 
     def __enter__(self) -> Self:
         self.asterisk.__enter__()
@@ -107,7 +109,8 @@ class LabPbx:
             "asterisk.cel_file": self.asterisk.log / "cel-custom/cel.json",
             "asterisk.cdr_file": self.asterisk.log / "cdr-custom/cdr.json",
         } | self._settings
-        self.tandem("init", *(f"--set={key}={value}" for key, value in values.items()))
+        said = self.tandem("init", *(f"--set={key}={value}" for key, value in values.items())).stdout
+        self.token = re.findall(r"tandem_1_[0-9a-f]{64}", said)[0]
         self.import_document(self._document)
 
     def tandem(self, *arguments: str, check: bool = True, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
