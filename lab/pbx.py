@@ -133,11 +133,13 @@ class LabPbx:
         path.chmod(0o600)
         self.tandem("import", str(path))
 
-    def serve(self, is_up: Callable[[subprocess.CompletedProcess[str]], bool] | None = None) -> None:
+    def serve(
+        self, is_up: Callable[[subprocess.CompletedProcess[str]], bool] | None = None, *, timeout_s: float = START_S
+    ) -> None:
         """Starts `tandem serve` and waits until `tandem check --json` says that all is well, or until `is_up` is content with it."""
         with self.log_path.open("ab") as log:
             self.process = self.asterisk.popen(self._argv("serve"), stdout=log, stderr=log, env=self._environ())
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + timeout_s
         while True:
             if self.process.poll() is not None:
                 raise TandemFailed(f"tandem serve ended with {self.process.returncode}:\n{self.read_log()}")
@@ -147,7 +149,7 @@ class LabPbx:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.1)
-        raise TandemFailed(f"tandem serve is not ready after {START_S} s:\n{checked.stdout}\n{self.read_log()}")
+        raise TandemFailed(f"tandem serve is not ready after {timeout_s:g} s:\n{checked.stdout}\n{self.read_log()}")
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         """Ends the running Tandem and waits for its end; nothing where none runs."""
