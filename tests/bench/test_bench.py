@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import bench.__main__ as command
-from bench import ami_events, event_stream, fastagi_load, http_get, originate, pure_cost, sip_calls
+from bench import ami_events, apply, event_stream, fastagi_load, http_get, originate, pure_cost, sip_calls
 from bench.decision_server import pick_extension
 from bench.report import Budget, Report, describe_machine, print_report, to_json
 
@@ -90,6 +90,14 @@ def test_every_client_gets_every_event():
 def test_every_call_placed_over_http_has_its_cdr():
     row = originate.run(rate=10, calls=10, connections=2)
     assert (row.calls, row.placed, row.followed, row.lost) == (10, 10, 10, 0)
+
+
+@pytest.mark.asterisk
+def test_changes_are_checked_live_and_verified():
+    pbx = apply.make_pbx(endpoints=12, dids=4, queues=3, menus=2, mailboxes=2)
+    every, one, nothing = apply.measure_applies(pbx, runs=1, full_runs=1)
+    assert all("reload" in row.laps and "verify" in row.laps for row in (every, one))
+    assert (nothing.what, nothing.laps) == ("nothing to do", "")
 
 
 @pytest.mark.asterisk

@@ -1,4 +1,4 @@
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -24,14 +24,12 @@ WHOLE = b"""<?xml version="1.0" encoding="UTF-8"?>
 
 
 def test_what_is_said_of_configuration_stays_and_of_the_rest_the_names():
-    whole, thin = ElementTree.fromstring(WHOLE), ElementTree.fromstring(thin_documentation(WHOLE))
-    assert (
-        ElementTree.tostring(thin.find("configInfo")).strip() == ElementTree.tostring(whole.find("configInfo")).strip()
-    )
+    whole, thin = ET.fromstring(WHOLE), ET.fromstring(thin_documentation(WHOLE))
+    assert ET.tostring(thin.find("configInfo")).strip() == ET.tostring(whole.find("configInfo")).strip()
     left = [(one.tag, one.attrib) for one in whole if one.tag != "module"]
     assert [(one.tag, one.attrib) for one in thin] == left
     assert [len(thin.find(name)) for name in ("application", "function")] == [1, 1]  # an empty one is none for Asterisk
-    assert b"Attempt" not in ElementTree.tostring(thin)
+    assert b"Attempt" not in ET.tostring(thin)
 
 
 @pytest.mark.parametrize("text", [b"", b"<docs></docs>", b"<other><configInfo/></other>"])
