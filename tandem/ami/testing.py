@@ -99,7 +99,7 @@ class FakeAsterisk(Factory):
         secret: str = "a secret for tests",  # noqa: S107
         may_filter: bool = True,
     ) -> None:
-        self.username = username
+        self.username = username  # '' lets in everybody who has the secret
         self.secret = secret
         self.may_filter = may_filter  # the login has the write class `system`
         self.astdb: dict[str, str] = {}  # "family/key": value
@@ -313,7 +313,9 @@ class FakeSession(Protocol):
                 return success("", ("Challenge", self._challenge))
             case "Login":
                 key = hashlib.md5((self._challenge + self._asterisk.secret).encode(), usedforsecurity=False).hexdigest()
-                if message.get("Username") != self._asterisk.username or message.get("Key") != key:
+                if message.get("Username") != (self._asterisk.username or message.get("Username")):
+                    return error("Authentication failed")
+                if message.get("Key") != key:
                     return error("Authentication failed")
                 self.is_logged_in = True
                 self._asterisk.logins += 1
