@@ -21,7 +21,7 @@ from twisted.internet.threads import deferToThread
 from api.errors import Refused
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
-from tandem.store.tokens import TokenKey, load_token_keys, record_token_uses, split_secret
+from tandem.store.tokens import Token, TokenKey, load_token_keys, record_token_uses, split_secret
 from tandem.store.users import Role, User, load_lock, load_password_hash, record_failure, record_login
 
 log = logging.getLogger(__name__)
@@ -55,13 +55,14 @@ MAX_PASSWORD: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket."""
+    """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket; expires_at: of the token."""
 
     name: str
     scope: str
     permissions: tuple[str, ...]
     token_id: int | None = None
     user: str | None = None
+    expires_at: datetime | None = None
 
     def may(self, permission: str) -> bool:
         """Whether one of the permissions covers this one, which may itself be `group/*` or `*`."""
@@ -85,10 +86,13 @@ class Authority:
         self._now = now
         self._keys: dict[int, TokenKey] | None = None
         self._uses: dict[int, datetime] = {}
+        # Told when tokens may have gone: what was opened with one ends with it.
+        self.watch: Callable[[], object] = lambda: None
 
     async def load(self) -> None:
         """Reads the tokens; StoreError leaves those known before."""
         self._keys = {key.token.id: key for key in await self._store.read(load_token_keys)}
+        self.watch()
 
     async def flush(self) -> None:
         """Notes the uses since the last time, and tries again to read tokens that could not be read."""
@@ -114,13 +118,22 @@ class Authority:
         key = self._keys.get(token_id)
         # An unknown id takes the same way, so that time does not tell which ids there are.
         matches = hmac.compare_digest(digest, key.digest if key is not None else bytes(32))
-        now = self._now()
-        if key is None or not matches or (key.token.expires_at is not None and key.token.expires_at <= now):
+        if key is None or not matches or self._is_over(key.token):
             raise refuse_unknown("this token is unknown, deleted or expired")
-        self._uses[token_id] = now
+        self._uses[token_id] = self._now()
         token = key.token
         name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
-        return Principal(name, f"token {token.id}", token.permissions, token.id, token.user)
+        return Principal(name, f"token {token.id}", token.permissions, token.id, token.user, token.expires_at)
+
+    def may_still(self, principal: Principal, permission: str) -> bool:
+        """Whether someone who was admitted would be now: the token is there, has not expired and covers the permission."""
+        if principal.token_id is None:
+            return True
+        key = (self._keys or {}).get(principal.token_id)
+        return key is not None and not self._is_over(key.token) and covers(key.token.permissions, permission)
+
+    def _is_over(self, token: Token) -> bool:
+        return token.expires_at is not None and token.expires_at <= self._now()
 
 
 def refuse_unknown(message: str) -> Refused:

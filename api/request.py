@@ -206,8 +206,8 @@ class ApiChannel(HTTPChannel):
         self._stop_deadline()
         self.transport.abortConnection()
 
-    def close_idle(self) -> None:
-        """Makes room for another."""
+    def abort(self) -> None:
+        """Ends it at once, whatever the client still had to read."""
         self._stop_deadline()
         self.transport.abortConnection()
 

@@ -155,7 +155,7 @@ class ApiSite(Site):
         if self.connections > self._max_connections:
             oldest = next(iter(self._idle))
             del self._idle[oldest]
-            oldest.close_idle()
+            oldest.abort()
 
     def add_busy(self, channel: ApiChannel) -> None:
         """Its request is being answered."""

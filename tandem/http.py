@@ -110,6 +110,7 @@ class HttpService(Service):
         self.events = EventHub(reactor)
         self.metrics = Metrics(self._read_gauges)
         self.authority = Authority(use.store)
+        self.authority.watch = self.events.review
         services = Services(
             store=use.store,
             live=use.live,
