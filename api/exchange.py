@@ -1,11 +1,11 @@
 """One request as a handler sees it: validated, with who asks; writes its effect, its audit entry and its kept answer in one transaction."""
 
 import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from http import HTTPStatus
+from secrets import token_bytes
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -15,6 +15,7 @@ from api.declare import Reply, Route
 from api.errors import Refused
 from api.events import EventHub
 from api.metrics import Metrics
+from api.tags import KEY_BYTES, make_tag
 from tandem.domain.problems import SECRET_FIELDS
 from tandem.editing import Author, Head
 from tandem.live import Live
@@ -47,13 +48,14 @@ class Services:
     applying: Any
     monitor: Any
     calls: Any = None
+    tag_key: bytes = field(default_factory=lambda: token_bytes(KEY_BYTES), repr=False)
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
 
 
 @dataclass(slots=True)
 class Exchange:
-    """path, query and body are validated; once: the Idempotency-Key, where there is one; etag_key makes ETags unguessable."""
+    """path, query and body are validated; once: the Idempotency-Key, where there is one."""
 
     request: Any
     route: Route
@@ -64,7 +66,6 @@ class Exchange:
     body: Any
     once: Once | None
     services: Services
-    etag_key: bytes = field(repr=False)
 
     @property
     def who(self) -> Principal:
@@ -107,8 +108,8 @@ class Exchange:
         return entry
 
     def tag(self, representation: bytes) -> str:
-        """A strong ETag. Keyed, because it covers secrets that are not shown; new with each start."""
-        return f'"{hmac.new(self.etag_key, representation, hashlib.sha256).hexdigest()[:24]}"'
+        """The ETag of an object with all its fields, also those that are not shown."""
+        return make_tag(self.services.tag_key, representation)
 
     def check_match(self, current: str | None) -> None:
         """Refused 412 when `If-Match` names another state than `current` (None: there is none)."""

@@ -2,7 +2,6 @@
 # (twisted.web is mostly untyped)
 """The HTTP site: one Klein application made of the declared routes, on TCP and on the command line's unix socket; holds no rule of a resource."""
 
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -38,7 +37,6 @@ class Api:
         self._app = Klein()
         self._app.url_map.strict_slashes = True
         self._app.url_map.merge_slashes = False
-        self._etag_key = secrets.token_bytes(32)
         self._under_way: set[Once] = set()
         for route in routes:
             self._declare(route)
@@ -100,7 +98,7 @@ class Api:
         value, body = _read_body(route, request)
         source = "unix" if site.trusted else getattr(request.getClientAddress(), "host", "unknown")
         once = _read_key(route, request, principal, path, value)
-        exchange = Exchange(request, route, principal, source, path, query, body, once, self.services, self._etag_key)
+        exchange = Exchange(request, route, principal, source, path, query, body, once, self.services)
         if once is None:
             return await route.handler(self.services, exchange)
         return await self._handle_once(once, exchange)

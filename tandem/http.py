@@ -19,6 +19,7 @@ from api.events import EventHub
 from api.exchange import Services
 from api.metrics import Metrics
 from api.site import Api, ApiSite
+from api.tags import load_tag_key
 from api.v1.table import ROUTES
 from confgen.apply import HandEdited
 from confgen.values import ValueUnrepresentable
@@ -126,6 +127,7 @@ class HttpService(Service):
             applying=use.applying,
             monitor=Monitor(use.ask_list),
             calls=use.calls,
+            tag_key=load_tag_key(settings.etag_key),
             note=self._notes.append,
             explain=explain_apply,
         )
