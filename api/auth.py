@@ -31,6 +31,7 @@ EVERYTHING: Final = "*"
 ROLES: Final[dict[Role, tuple[str, ...]]] = {
     "admin": (EVERYTHING,),
     "user": (
+        "session/update",
         "session/delete",
         "calls/read",
         "calls/create",
@@ -170,6 +171,14 @@ class Logins:
 
     async def log_in(self, name: str, password: str, source: str) -> User:
         """Who has this name and password. Refused 401 (which of the two was wrong is not told), 429 while locked or too fast."""
+        if await self.verify(name, password, source):
+            user = await self._store.run(record_login, name, self._now())
+            if user is not None:
+                return user
+        raise refuse_unknown("name or password is wrong")
+
+    async def verify(self, name: str, password: str, source: str) -> bool:
+        """Whether this is the password of that name; a wrong one counts towards its lock. Refused 429 while locked or too fast."""
         self._limit(source)
         now = self._now()
         locked_until = await self._store.read(load_lock, name, now)
@@ -178,12 +187,10 @@ class Logins:
         hashed = await self._store.read(load_password_hash, name)
         matches = await self._in_thread(self._verify, hashed or self._nobody, password)
         if hashed is not None and matches:
-            user = await self._store.run(record_login, name, self._now())
-            if user is not None:
-                return user
+            return True
         await self._store.run(record_failure, name, self._now())
-        log.warning("failed login from %s", source)
-        raise refuse_unknown("name or password is wrong")
+        log.warning("wrong name or password from %s", source)
+        return False
 
     def _verify(self, hashed: str, password: str) -> bool:
         try:

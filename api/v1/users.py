@@ -42,6 +42,13 @@ class UserChange(Frozen):
     role: RoleName | None = None
 
 
+class PasswordChange(Frozen):
+    """One's own password, before and after."""
+
+    old_password: Annotated[str, StringConstraints(min_length=1, max_length=MAX_PASSWORD)]
+    new_password: NewPassword
+
+
 class Login(Frozen):
     """Who wants to log in."""
 
@@ -144,18 +151,45 @@ async def _log_in(services: Services, exchange: Exchange) -> Reply:
     return reply
 
 
+async def _change_own_password(services: Services, exchange: Exchange) -> Reply:
+    name, token_id = _read_login(exchange, "a password is changed under users")
+    wanted: PasswordChange = exchange.body
+    if not await services.logins.verify(name, wanted.old_password, exchange.source):
+        raise refuse_fields([("old_password", "is wrong")])
+    if wanted.new_password == wanted.old_password:
+        raise refuse_fields([("new_password", "must be another")])
+    hashed = await services.logins.hash(wanted.new_password)
+
+    def work(db: Any) -> tuple[None, Reply]:
+        try:
+            update_user(db, name, password_hash=hashed, kept_token=token_id)
+        except KeyError:
+            raise _missing(name) from None
+        return None, Reply(None, HTTPStatus.NO_CONTENT)
+
+    _, reply = await exchange.write(work, f"users/{name}")
+    await services.authority.load()
+    return reply
+
+
 async def _log_out(services: Services, exchange: Exchange) -> Reply:
-    token_id = exchange.who.token_id
-    if token_id is None or exchange.who.user is None:
-        raise Refused(HTTPStatus.CONFLICT, "this is no login: a token is deleted under tokens")
+    name, token_id = _read_login(exchange, "a token is deleted under tokens")
 
     def work(db: Any) -> tuple[None, Reply]:
         delete_token(db, token_id)
         return None, Reply(None, HTTPStatus.NO_CONTENT)
 
-    _, reply = await exchange.write(work, f"users/{exchange.who.user}")
+    _, reply = await exchange.write(work, f"users/{name}")
     await services.authority.load()
     return reply
+
+
+def _read_login(exchange: Exchange, otherwise: str) -> tuple[str, int]:
+    """Who is logged in, and by which token; Refused 409 for a token that no login made."""
+    who = exchange.who
+    if who.token_id is None or who.user is None:
+        raise Refused(HTTPStatus.CONFLICT, f"this is no login: {otherwise}")
+    return who.user, who.token_id
 
 
 ROUTES: Final = (
@@ -185,6 +219,11 @@ ROUTES: Final = (
         method="POST", path=_SESSION, permission=None, summary="Log in: a token for 12 hours.", handler=_log_in, tag="users",
         operation="log_in", body=model_body(Login), answer=Shown(TokenMade), status=HTTPStatus.CREATED, max_body=4096,
         raises=(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),
+    ),
+    Route(
+        method="PUT", path=f"{_SESSION}/password", permission="session/update", tag="users", operation="change_own_password",
+        summary="Change one's own password; one's other logins end.", handler=_change_own_password, status=HTTPStatus.NO_CONTENT,
+        body=model_body(PasswordChange), max_body=4096, raises=(*_FAILURES, HTTPStatus.TOO_MANY_REQUESTS),
     ),
     Route(
         method="DELETE", path=_SESSION, permission="session/delete", summary="Log out: the token ends.", handler=_log_out,

@@ -164,7 +164,7 @@ class TestTheTokenEnds:
     def log_in(self, client, name):
         body = {"name": name, "password": self.PASSWORD}
         made = client.ask("POST", "/api/v1/session", body, 201, token=None)
-        return type(client)(client.port, made["secret"], client.api)
+        return client.with_secret(made["secret"])
 
     def make_user(self, client, name):
         client.ask("POST", "/api/v1/users", {"name": name, "password": self.PASSWORD, "role": "user"}, 201)
@@ -183,7 +183,7 @@ class TestTheTokenEnds:
         until = datetime.now(UTC) + timedelta(seconds=2)
         body = {"name": "short", "permissions": ["events/read"], "expires_at": until.isoformat()}
         made = client.ask("POST", "/api/v1/tokens", body, 201)
-        short = type(client)(client.port, made["secret"], client.api)
+        short = client.with_secret(made["secret"])
         stream = self.listen(short)
         stream.read()
         assert datetime.now(UTC) >= until

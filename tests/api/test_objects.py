@@ -208,10 +208,8 @@ class TestIdempotency:
     def test_of_many_at_once_one_is_done(self, client):
         from concurrent.futures import ThreadPoolExecutor
 
-        from tests.api.conftest import Client
-
         def create(_):
-            other = Client(client.port, client.token, client.api)
+            other = client.with_secret(client.token)
             self.ask(other, "race", "+4930715", None)
             return other.status
 

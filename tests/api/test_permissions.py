@@ -92,10 +92,8 @@ class TestUsers:
         client.ask("POST", "/api/v1/users", {"name": name, "password": self.PASSWORD, "role": role}, 201)
 
     def log_in(self, client, name, password=PASSWORD, status=201):
-        from tests.api.conftest import Client
-
         made = client.ask("POST", "/api/v1/session", {"name": name, "password": password}, status, token=None)
-        return Client(client.port, made.get("secret"), client.api)
+        return client.with_secret(made.get("secret"))
 
     def test_log_in_work_and_log_out(self, client):
         self.make(client, "berta")
@@ -134,6 +132,52 @@ class TestUsers:
         client.ask("PATCH", "/api/v1/users/second", {"role": "user"})
         client.ask("DELETE", "/api/v1/users/first", status=409)
         client.ask("DELETE", "/api/v1/users/second", status=204)
+
+    def test_people_change_their_own_password_and_their_other_logins_end(self, client):
+        self.make(client, "dora")
+        here, elsewhere, other = self.log_in(client, "dora"), self.log_in(client, "dora"), "other horse battery"
+        path, right = "/api/v1/session/password", {"old_password": self.PASSWORD, "new_password": other}
+        for wrong, field in (
+            ({**right, "old_password": "guess"}, "old_password"),
+            ({**right, "new_password": "short"}, "new_password"),
+            ({**right, "new_password": self.PASSWORD}, "new_password"),
+            ({"new_password": other}, "old_password"),
+        ):
+            problems = here.ask("PUT", path, wrong, 422)["error"]["problems"]
+            assert [problem["field"] for problem in problems] == [field]
+        elsewhere.ask("GET", "/api/v1/dids")
+        here.ask("PUT", path, right, 204)
+        here.ask("GET", "/api/v1/dids")
+        elsewhere.ask("GET", "/api/v1/dids", status=401)
+        self.log_in(client, "dora", status=401)
+        self.log_in(client, "dora", other)
+        client.ask("PUT", path, right, 409)  # a token is nobody
+        # An admin needs no old password, and ends everything.
+        client.ask("PATCH", "/api/v1/users/dora", {"password": self.PASSWORD})
+        here.ask("GET", "/api/v1/dids", status=401)
+        audit = client.ask("GET", "/api/v1/audit?limit=1000")
+        assert ("user dora", "session/update", "users/dora") in [
+            (entry["who"], entry["action"], entry["target"]) for entry in audit["items"]
+        ]
+        assert other not in str(audit)
+
+    def test_who_found_an_open_login_cannot_guess_the_password_through_it(self, client):
+        self.make(client, "emil")
+        emil = self.log_in(client, "emil")
+        statuses = []
+        for attempt in range(12):
+            body = {"old_password": f"guess {attempt}", "new_password": "stolen horse battery"}
+            emil.ask("PUT", "/api/v1/session/password", body, (422, 429))
+            statuses.append(emil.status)
+        assert statuses[0] == 422
+        assert statuses[-1] == 429
+        assert int(emil.headers["retry-after"]) >= 1
+        emil.ask(
+            "PUT",
+            "/api/v1/session/password",
+            {"old_password": self.PASSWORD, "new_password": "a new horse battery"},
+            429,
+        )
 
     def test_brute_force_meets_a_locked_name_and_a_slow_address(self, client):
         self.make(client, "victim")
