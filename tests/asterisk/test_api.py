@@ -7,6 +7,7 @@ import pytest
 
 from lab.pbx import LabPbx
 from tandem.cli.control import _UnixConnection
+from tests.api.schemathesis import NEED_ASTERISK, command
 
 pytestmark = pytest.mark.asterisk
 
@@ -88,6 +89,20 @@ def test_a_call_is_placed_once_and_followed_to_its_cdr(site):
     assert refused["error"]["problems"][0]["field"]
     audit = site.ask("GET", "/api/v1/audit")["items"]
     assert [entry["target"] for entry in audit].count(f"calls/{first['call_id']}") == 1
+
+
+def test_schemathesis_finds_nothing_beside_an_asterisk_either(asterisk_install, tmp_path):
+    """The operations that need one; a configuration that Asterisk refuses is an answer as declared."""
+    with LabPbx(asterisk_install, DOCUMENT, settings={"http.port": "8089"}) as pbx:
+        pbx.serve()
+        site = Site(pbx)
+        token = site.ask("POST", "/api/v1/tokens", {"name": "fuzz", "permissions": ["*"]}, 201)["secret"]
+        only = "|".join(f"^{name}$" for name in NEED_ASTERISK)
+        argv = command("http://127.0.0.1:8089", token, "fuzzing", only=only, max_examples=5)
+        done = pbx.asterisk.run(argv, timeout_s=240, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        assert site.ask("GET", "/health")["live"]
+        assert "Traceback" not in pbx.read_log()
 
 
 def test_what_asterisk_says_right_now(site):
