@@ -104,13 +104,13 @@ class Client:
 class Server:
     def __init__(self, folder):
         self.folder = folder
-        self.port = free_port()
+        self.port, self.fastagi_port = free_port(), free_port()
         self.settings = folder / "tandem.yaml"
         (folder / "secret").write_text("a-secret-of-the-lab")
         (folder / "secret").chmod(0o600)
         values = {
             "state_dir": folder / "state", "run_dir": folder / "run", "database.path": folder / "db" / "tandem.db",
-            "http.port": self.port, "fastagi.port": free_port(), "ami.port": free_port(), "asterisk.check": "off",
+            "http.port": self.port, "fastagi.port": self.fastagi_port, "ami.port": free_port(), "asterisk.check": "off",
             "asterisk.config_dir": folder / "asterisk", "ami.secret_file": folder / "secret",
             "ami.config_secret_file": folder / "secret",
         }  # fmt: skip

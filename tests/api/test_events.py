@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 
-from api.events import FLUSH_EVERY_S, HEARTBEAT_S, MAX_BATCH, MAX_WAITING_BYTES, EventHub
+from api.events import FLUSH_EVERY_S, HEARTBEAT_S, MAX_BATCH, MAX_CLIENTS, MAX_WAITING_BYTES, EventHub
 
 
 class Listener:
@@ -203,6 +203,24 @@ class TestTheTokenEnds:
             end(berta)
             stream.read()
             berta.ask("GET", "/api/v1/events", status=401)
+
+
+def test_there_is_room_for_so_many_listeners_and_a_clear_word_for_more(client):
+    streams = []
+    try:
+        client.ask("GET", "/api/v1/dids")
+        while len(streams) <= MAX_CLIENTS:
+            connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
+            streams.append(connection)
+            connection.request("GET", "/api/v1/events", headers={"Authorization": f"Bearer {client.token}"})
+            response = connection.getresponse()
+            if response.status != 200:
+                break
+        assert response.status == 503
+        assert json.loads(response.read())["error"]["message"] == f"{MAX_CLIENTS} clients listen already"
+    finally:
+        for connection in streams:
+            connection.close()
 
 
 def test_over_http(client, server):
