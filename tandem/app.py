@@ -8,6 +8,7 @@ import asyncio
 import gc
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -34,6 +35,8 @@ from tandem.ami.wire import Message
 from tandem.applying import Applying, Beside
 from tandem.calls import Calls
 from tandem.decision_log import DecisionLog
+from tandem.dialer.service import Around, Dialer
+from tandem.dialer.service import Limits as DialerLimits
 from tandem.document import read_document
 from tandem.domain.changes import AppliedView, ApplyRefused, HandEdited
 from tandem.domain.snapshot import Snapshot
@@ -92,6 +95,20 @@ class Tandem(MultiService):
             list_trunks=lambda: self.live.current.trunks if self.live.is_loaded else (),
             find_route=self._find_route,
         )
+        self.dialer = Dialer(
+            self.store,
+            self.calls,
+            Around(
+                snapshot=lambda: self.live.current,
+                queue_facts=self.facts.read_queue,
+                is_ready=lambda: settings.dialer.enabled and self.ami.is_ready and self.live.is_loaded,
+                lag_s=self.lag.read_recent,
+                ask_pbx=self._ask_pbx,
+            ),
+            reactor,
+            limits=DialerLimits(max_calls=settings.dialer.max_calls, max_cps=settings.dialer.max_cps),
+            node=settings.dialer.node,
+        )
         self.head = Head(self.store, self.live)
         self.applying = Applying(
             self.store,
@@ -133,7 +150,10 @@ class Tandem(MultiService):
         """Listens, connects, and brings Asterisk in step once its manager is there."""
         gc.set_threshold(*COLLECT_AFTER)
         brain = Brain(
-            snapshot=lambda: self.live.current, queue_facts=self.facts.read_queue, record=self.decisions.record
+            snapshot=lambda: self.live.current,
+            queue_facts=self.facts.read_queue,
+            serve_answered=self.dialer.serve_answered,
+            record=self.decisions.record,
         )
         fastagi = self.settings.fastagi
         self.agi = AgiService(
@@ -157,6 +177,7 @@ class Tandem(MultiService):
             self.fallback,
             self.calls,
             self.ledger,
+            self.dialer,
             self.http,
             # Last: systemd hears of it when everything listens.
             Watchdog(os.environ, reactor),
@@ -164,6 +185,7 @@ class Tandem(MultiService):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.live.subscribe(lambda _: self.fallback.follow())
         self.ami.on("Cdr", self._take_cdr)
+        self.dialer.follow(self.ami)
         self.ami.on_ready(self.facts.ask_again)
         self.http.follow(self.ami)
         self.decisions.watch = self.http.tell_decision
@@ -193,6 +215,10 @@ class Tandem(MultiService):
         rows = await self.ami.send_list(actions.core_show_channels())
         return frozenset(row.get("Uniqueid") for row in rows)
 
+    async def _ask_pbx(self, line: str) -> Sequence[str]:
+        answer = await self.config_ami.send(actions.command(line))
+        return answer.all("Output")
+
     def _read_current(self) -> Any:
         return self.live.current if self.live.is_loaded else None
 
@@ -216,6 +242,7 @@ class Tandem(MultiService):
                 else "Asterisk has not been brought in step since the start",
                 self.ledger.problem,
                 self.http.problem,
+                self.dialer.problem,
                 None
                 if self.fallback.revision == self.live.current.revision
                 else "the last-known routes in AstDB are not written yet",
