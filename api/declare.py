@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from api.errors import Refused, refuse_fields
 from tandem.domain.entities import DESTINATION_TAG
-from tandem.domain.problems import describe_errors
+from tandem.domain.problems import Problem, describe_errors
 
 PREFIX: Final = "/api/v1"
 MAX_BODY: Final = 1024 * 1024
@@ -180,7 +180,7 @@ def _tell_errors(error: ValidationError, kind: type) -> tuple[tuple[str, str], .
         return tuple((problem.path, problem.message) for problem in describe_errors(error, root=kind))
     return tuple(
         (
-            ".".join(step for step in map(str, found["loc"]) if not step.startswith(DESTINATION_TAG)),
+            Problem(tuple(step for step in found["loc"] if not str(step).startswith(DESTINATION_TAG)), "").path,
             _RULES.get(found["type"], found["msg"].removeprefix("Value error, ")),
         )
         for found in error.errors(include_url=False, include_input=False, include_context=False)

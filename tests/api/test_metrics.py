@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.metrics import Metrics
 from api.v1.table import ROUTES
+from fastagi.testing import environment_block
 
 
 def read(text):
@@ -42,15 +43,11 @@ def test_a_live_tandem_tells_all_of_it(client, server):
     ):
         client.ask("GET", path, status=status)
     with socket.create_connection(("127.0.0.1", server.fastagi_port), timeout=20) as call:
-        environment = {
-            "network_script": "did",
-            "uniqueid": "1.1",
-            "channel": "PJSIP/carrier-1",
-            "extension": "493023125000",
-        }
-        call.sendall("".join(f"agi_{name}: {value}\n" for name, value in environment.items()).encode() + b"\n")
+        call.sendall(environment_block(extension="493023125000"))
         while call.recv(4096):
             call.sendall(b"200 result=0\n")
+    story = client.ask("GET", "/api/v1/decisions?limit=1")["items"][0]
+    assert (story["decisions"][0]["script"], story["decisions"][0]["called"]) == ("did", "493023125000")
     text = client.ask("GET", "/metrics").decode()
     found = read(text)
     names = {name for name, _ in found}

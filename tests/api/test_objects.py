@@ -94,7 +94,7 @@ def test_a_delete_names_what_still_leads_there(client):
 
 
 REFERRED = [
-    ("endpoints", {"queues": {"name": "r-q", "members": [{"endpoint": "7001"}], "fallback": HANGUP}}, "members.0.endpoint"),
+    ("endpoints", {"queues": {"name": "r-q", "members": [{"endpoint": "7001"}], "fallback": HANGUP}}, "members[0].endpoint"),
     ("trunks", {"general": {"outbound_trunk": "t-one"}}, "outbound_trunk"),
     ("menus", {"dids": {"number": "+4930799", "destination": {"menu": "m-one"}}}, "destination.menu"),
     ("queues", {"dids": {"number": "+4930799", "destination": {"queue": "q-one"}}}, "destination.queue"),
