@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from secrets import token_bytes
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -16,7 +16,7 @@ from api.errors import Refused
 from api.events import EventHub
 from api.metrics import Metrics
 from api.tags import KEY_BYTES, make_tag
-from tandem.domain.problems import SECRET_FIELDS
+from tandem.domain.problems import HIDDEN_FIELDS
 from tandem.editing import Author, Head
 from tandem.live import Live
 from tandem.store.answers import Answer, Once, record_answer
@@ -25,9 +25,6 @@ from tandem.store.database import Store
 from tandem.stories import Story
 
 T = TypeVar("T")
-
-# Left out of what a repeated body is recognised by: a fast hash of a password would undo the slow one.
-_NOT_HASHED: Final = SECRET_FIELDS | {"password", "old_password", "new_password"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +45,8 @@ class Services:
     applying: Any
     monitor: Any
     calls: Any = None
+    # All that routes ask for, so that a token for what does not exist is refused.
+    permissions: frozenset[str] = frozenset()
     tag_key: bytes = field(default_factory=lambda: token_bytes(KEY_BYTES), repr=False)
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
@@ -127,13 +126,16 @@ class Exchange:
 
 
 def digest_body(value: Any) -> bytes:
-    """What a repeated request is recognised by: the parsed body, whatever its spaces and order, without secrets."""
+    """What a repeated request is recognised by: the parsed body, whatever its spaces and order.
+
+    Without secrets: a fast hash of a password would undo the slow one.
+    """
     return hashlib.sha256(orjson.dumps(_without_secrets(value), option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_secrets(part) for name, part in value.items() if name not in _NOT_HASHED}
+        return {name: _without_secrets(part) for name, part in value.items() if name not in HIDDEN_FIELDS}
     if isinstance(value, list):
         return [_without_secrets(part) for part in value]
     return value

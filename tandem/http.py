@@ -20,7 +20,7 @@ from api.exchange import Services
 from api.metrics import Metrics
 from api.site import Api, ApiSite
 from api.tags import load_tag_key
-from api.v1.table import ROUTES
+from api.v1.table import PERMISSIONS, ROUTES
 from confgen.apply import HandEdited
 from confgen.values import ValueUnrepresentable
 from tandem.ami.wire import Message
@@ -128,6 +128,7 @@ class HttpService(Service):
             monitor=Monitor(use.ask_list),
             calls=use.calls,
             tag_key=load_tag_key(settings.etag_key),
+            permissions=PERMISSIONS,
             note=self._notes.append,
             explain=explain_apply,
         )

@@ -20,8 +20,8 @@ class AuditQuery(Frozen):
     action: Annotated[_Text, Field(description="Only what took this permission: `dids/update`.")] = ""
     target: Annotated[_Text, Field(description="How the target begins: `dids/`.")] = ""
     source: Annotated[_Text, Field(description="Only from this address; `unix` is the command line.")] = ""
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Annotated[AwareDatetime | None, Field(description="Not before.")] = None
+    until: Annotated[AwareDatetime | None, Field(description="Before.")] = None
 
 
 async def _list(services: Services, exchange: Exchange) -> Reply:

@@ -12,6 +12,7 @@ from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from api.v1.tokens import TokenMade
+from tandem.domain.entities import matches
 from tandem.store.tokens import create_token, delete_token
 from tandem.store.users import User, create_user, delete_user, load_user, load_users, update_user
 
@@ -21,7 +22,13 @@ _SESSION: Final = f"{PREFIX}/session"
 SESSION: Final = timedelta(hours=12)
 _FAILURES: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
-UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,59}$")]
+UserName = Annotated[
+    str,
+    matches(
+        "[A-Za-z0-9][A-Za-z0-9_.@-]{0,59}",
+        "must be 1 to 60 letters, digits or the signs _ . @ - and begin with no sign",
+    ),
+]
 # Long ones cost nothing; what people choose below twelve characters is guessed.
 NewPassword = Annotated[str, StringConstraints(min_length=12, max_length=MAX_PASSWORD)]
 RoleName = Literal["admin", "user"]
@@ -203,16 +210,16 @@ ROUTES: Final = (
         raises=(HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
     ),
     Route(
-        method="GET", path=_ONE, permission="users/read", summary="Read a user.", handler=_get, tag="users",
+        method="GET", path=_ONE, parameters={"name": "The name that the user logs in with."}, permission="users/read", summary="Read a user.", handler=_get, tag="users",
         operation="get_user", answer=Shown(User), raises=(HTTPStatus.NOT_FOUND,),
     ),
     Route(
-        method="PATCH", path=_ONE, permission="users/update", summary="Change a user's password or role; all logins end.",
+        method="PATCH", path=_ONE, parameters={"name": "The name that the user logs in with."}, permission="users/update", summary="Change a user's password or role; all logins end.",
         handler=_change, tag="users", operation="change_user", body=model_body(UserChange), answer=Shown(User),
         raises=(*_FAILURES, HTTPStatus.TOO_MANY_REQUESTS),
     ),
     Route(
-        method="DELETE", path=_ONE, permission="users/delete", summary="Delete a user; never the last admin.", handler=_delete,
+        method="DELETE", path=_ONE, parameters={"name": "The name that the user logs in with."}, permission="users/delete", summary="Delete a user; never the last admin.", handler=_delete,
         tag="users", operation="delete_user", status=HTTPStatus.NO_CONTENT, raises=_FAILURES,
     ),
     Route(

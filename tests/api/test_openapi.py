@@ -29,6 +29,26 @@ def test_it_is_valid_and_has_every_route(api):
             assert permission or "no token" in method["description"]
 
 
+def test_it_leaves_no_parameter_and_no_error_without_words(api):
+    for path, methods in api.document["paths"].items():
+        for method, operation in methods.items():
+            for parameter in operation["parameters"]:
+                assert parameter.get("description"), (path, method, parameter["name"])
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    assert " " in response["description"], (path, method, status)
+
+
+def test_its_examples_are_taken(client):
+    """In an order in which each finds what it leads to."""
+    bodies = {
+        route.operation: route.body for route in ROUTES if route.body is not None and route.body.example is not None
+    }
+    assert len(bodies) >= 10
+    for body in bodies.values():
+        body.read(body.example)
+
+
 def test_no_schema_shows_a_secret(api):
     for name, schema in api.document["components"]["schemas"].items():
         if name.endswith(("Shown", "Page")):
