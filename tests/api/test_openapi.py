@@ -39,8 +39,7 @@ def test_it_leaves_no_parameter_and_no_error_without_words(api):
                     assert " " in response["description"], (path, method, status)
 
 
-def test_its_examples_are_taken(client):
-    """In an order in which each finds what it leads to."""
+def test_its_examples_are_taken():
     bodies = {
         route.operation: route.body for route in ROUTES if route.body is not None and route.body.example is not None
     }
