@@ -97,7 +97,7 @@ def _describe_route(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
 
 def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for name in route.path_names:
-        words = route.parameters.get(name, "")
+        words = route.parameters.get(name, f"The {name.replace('_', ' ')}.")
         yield {"name": name, "in": "path", "required": True, "description": words, "schema": {"type": "string"}}
 
 

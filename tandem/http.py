@@ -26,6 +26,7 @@ from confgen.values import ValueUnrepresentable
 from tandem.ami.wire import Message
 from tandem.applying import Applying
 from tandem.calls import Calls
+from tandem.campaigning import Campaigns
 from tandem.domain.calls import CallEvent
 from tandem.domain.cdr import Cdr
 from tandem.domain.changes import ApplyBusy, ApplyRefused, RevisionChanged
@@ -89,6 +90,7 @@ class UseCases:
     head: Head
     applying: Applying
     calls: Calls
+    campaigns: Campaigns
     ledger: Ledger
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
@@ -129,6 +131,7 @@ class HttpService(Service):
             calls=use.calls,
             tag_key=load_tag_key(settings.etag_key),
             permissions=PERMISSIONS,
+            campaigns=use.campaigns,
             note=self._notes.append,
             explain=explain_apply,
         )

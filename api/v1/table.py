@@ -4,12 +4,13 @@ from typing import Final, get_args
 
 from api.declare import Route
 from api.docs import declare_docs
-from api.v1 import audit, calls, cdrs, config, events, monitoring, objects, routes, tokens, users
+from api.v1 import audit, calls, campaigns, cdrs, config, events, monitoring, objects, routes, tokens, users
 from tandem.domain.entities import Permission
 
 _DECLARED: Final = (
     *objects.ROUTES,
     *calls.ROUTES,
+    *campaigns.ROUTES,
     *cdrs.ROUTES,
     *config.ROUTES,
     *routes.ROUTES,

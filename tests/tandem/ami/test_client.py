@@ -303,14 +303,14 @@ class ClientTests(SynchronousTestCase):
 
     def test_a_list_of_nothing_may_be_a_plain_success(self) -> None:
         """As VoicemailUsersList answers where there is no mailbox."""
-        line = Line()
+        line = self.line().start()
         line.asterisk.answers["VoicemailUsersList"] = lambda _: success(
             "There are no voicemail users currently defined."
         )
         asked = Action("VoicemailUsersList", nothing="There are no voicemail users currently defined.")
         answer = line.client.send_list(asked)
         line.asterisk.flush()
-        self.assertEqual(self.successResultOf(answer), [])
+        assert self.successResultOf(answer) == []
         line.asterisk.answers["VoicemailUsersList"] = lambda _: success("Something else.")
         answer = line.client.send_list(asked)
         line.asterisk.flush()
