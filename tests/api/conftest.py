@@ -108,10 +108,13 @@ class Server:
         self.settings = folder / "tandem.yaml"
         (folder / "secret").write_text("a-secret-of-the-lab")
         (folder / "secret").chmod(0o600)
+        self.cel = folder / "records"
+        self.cel.mkdir()
         values = {
             "state_dir": folder / "state", "run_dir": folder / "run", "database.path": folder / "db" / "tandem.db",
             "http.port": self.port, "fastagi.port": self.fastagi_port, "ami.port": free_port(), "asterisk.check": "off",
-            "asterisk.config_dir": folder / "asterisk", "ami.secret_file": folder / "secret",
+            "asterisk.config_dir": folder / "asterisk", "asterisk.cel_file": self.cel / "cel.json",
+            "asterisk.cdr_file": self.cel / "cdr.json", "ami.secret_file": folder / "secret",
             "ami.config_secret_file": folder / "secret",
         }  # fmt: skip
         first = self.run("init", *(f"--set={key}={value}" for key, value in values.items()))

@@ -209,6 +209,4 @@ def test_what_asterisk_says_right_now(site):
     assert site.ask("GET", "/api/v1/monitoring/channels")["items"] == []
     metrics = site.ask("GET", "/metrics").decode()
     assert "tandem_ami_connected 1.0" in metrics
-    ended = sum(map(float, re.findall(r"^tandem_calls_total\{.*\} (.*)$", metrics, re.MULTILINE)))
-    assert ended == site.ask("GET", "/api/v1/cdrs")["total"] > 0
     assert site.ask("GET", "/health") == {"live": True, "ready": True, "reasons": []}
