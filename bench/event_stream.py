@@ -5,6 +5,7 @@ import selectors
 import socket
 import time
 from types import SimpleNamespace
+from typing import Any, cast
 
 from tandem.reactor import install_reactor
 
@@ -32,6 +33,7 @@ def main():
     from twisted.internet import reactor
     from twisted.internet.task import LoopingCall
 
+    from api.auth import Authority
     from api.events import EventHub
     from api.metrics import Metrics
     from api.site import Api
@@ -39,7 +41,9 @@ def main():
     from tandem.lag import LagGauge
 
     hub = EventHub(reactor)
-    services = SimpleNamespace(events=hub, metrics=Metrics(), store=None, explain=lambda _: None)
+    # Nobody needs a token here, and each listener is asked about all the same.
+    authority = Authority(cast(Any, None))
+    services = SimpleNamespace(events=hub, metrics=Metrics(), store=None, authority=authority, explain=lambda _: None)
     port = reactor.listenTCP(0, Api(services, ROUTES).make_site(reactor, trusted=True), interface="127.0.0.1")
     ready, results = multiprocessing.Event(), multiprocessing.Queue()
     clients = multiprocessing.get_context("fork").Process(
