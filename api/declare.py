@@ -23,6 +23,8 @@ MAX_BODY: Final = 1024 * 1024
 # What a request that needs no body may still send.
 MAX_IDLE_BODY: Final = 64 * 1024
 MAX_DEPTH: Final = 30
+# From the first byte of a request to its last; one who sends slower is cut off.
+ARRIVAL_S: Final = 20.0
 JSON: Final = "application/json"
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class Body:
     """What a request brings. `read` turns the parsed JSON into the value.
 
     optional: none at all means the defaults. example: for the document, where the schema does not speak for itself.
+    is_file: too long to be read at once: the handler gets a file, which it closes, and reads it in a thread.
     """
 
     kind: Any
@@ -65,6 +68,7 @@ class Body:
     name: str = ""
     media_type: str = JSON
     example: Any = None
+    is_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ class Route:
     status: int = HTTPStatus.OK
     raises: tuple[HTTPStatus, ...] = ()
     max_body: int = MAX_BODY
+    arrival_s: float = ARRIVAL_S
     etag: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
 

@@ -49,6 +49,8 @@ class Services:
     permissions: frozenset[str] = frozenset()
     tag_key: bytes = field(default_factory=lambda: token_bytes(KEY_BYTES), repr=False)
     campaigns: Any = None
+    imports: Any = None
+    dialer: Any = None
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
 

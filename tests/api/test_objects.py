@@ -205,6 +205,7 @@ CREATED = {
         for path, (key, sample, change) in SAMPLES.items()
     },
     "create_token": ("tokens", {"name": "i", "permissions": ["dids/read"]}, {"name": "j"}, None),
+    "create_dnc_list": ("dnc", {"name": "d-once"}, {"name": "d-other"}, "d-once"),
     "create_user": ("users", {"name": "ida", "password": PASSWORD}, {"role": "admin"}, "ida"),
 }  # fmt: skip
 
@@ -227,9 +228,9 @@ class TestIdempotency:
         path, body, change, name = CREATED[operation]
         headers, where = {"Idempotency-Key": f"every {operation}"}, f"/api/v1/{path}"
         first = client.ask("POST", where, body, 201, headers=headers)
-        location = client.headers["location"]
+        location = client.headers.get("location")
         again = client.ask("POST", where, body, 201, headers=headers)
-        assert (client.headers["location"], client.headers["idempotency-replayed"]) == (location, "true")
+        assert (client.headers.get("location"), client.headers["idempotency-replayed"]) == (location, "true")
         assert again == ({**first, "secret": None} if operation == "create_token" else first)
         client.ask("POST", where, {**body, **change}, 409, headers=headers)
         key = "id" if name is None else next(key for key, value in first.items() if value == name)
