@@ -59,7 +59,9 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return error
         case MethodNotAllowed():
             allowed = ", ".join(sorted(error.valid_methods or ()))
-            return Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"only {allowed}", headers=(("allow", allowed),))
+            return Refused(
+                HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes only {allowed}", headers=(("allow", allowed),)
+            )
         case HTTPException():
             return _explain_routing(error)
         case EditRefused(problems=problems):
@@ -103,7 +105,9 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.CONFLICT, "this Idempotency-Key was used before, for another body")
         case LastAdmin():
             return Refused(HTTPStatus.CONFLICT, str(error))
-        case StoreError() | AmiError() | LiveError():
+        case AmiError():
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"Asterisk cannot be asked now: {error}")
+        case StoreError() | LiveError():
             return Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case _:
             log.error("a request failed", exc_info=error)
@@ -114,7 +118,7 @@ def _explain_routing(error: HTTPException) -> Refused:
     # A redirect of werkzeug's (slashes, say) leads nowhere that the path itself did not.
     status = HTTPStatus(error.code or 500)
     status = HTTPStatus.NOT_FOUND if status < HTTPStatus.BAD_REQUEST else status
-    return Refused(status, status.phrase)
+    return Refused(status, "there is nothing at this path" if status == HTTPStatus.NOT_FOUND else status.phrase)
 
 
 def encode_refusal(refused: Refused) -> bytes:

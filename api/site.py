@@ -5,7 +5,6 @@
 import hashlib
 import io
 import os
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -42,7 +41,6 @@ class Api:
         self._app = Klein()
         self._app.url_map.strict_slashes = True
         self._app.url_map.merge_slashes = False
-        self._etag_key = secrets.token_bytes(32)
         self._under_way: set[Once] = set()
         for route in routes:
             self._declare(route)
@@ -106,7 +104,7 @@ class Api:
             value = await deferToThread(_digest_file, body)
         source = "unix" if site.trusted else getattr(request.getClientAddress(), "host", "unknown")
         once = _read_key(route, request, principal, path, value)
-        exchange = Exchange(request, route, principal, source, path, query, body, once, self.services, self._etag_key)
+        exchange = Exchange(request, route, principal, source, path, query, body, once, self.services)
         if once is None:
             return await route.handler(self.services, exchange)
         return await self._handle_once(once, exchange)
@@ -161,7 +159,7 @@ class ApiSite(Site):
         if self.connections > self._max_connections:
             oldest = next(iter(self._idle))
             del self._idle[oldest]
-            oldest.close_idle()
+            oldest.abort()
 
     def add_busy(self, channel: ApiChannel) -> None:
         """Its request is being answered."""

@@ -19,7 +19,8 @@ from api.events import EventHub
 from api.exchange import Services
 from api.metrics import Metrics
 from api.site import Api, ApiSite
-from api.v1.table import ROUTES
+from api.tags import load_tag_key
+from api.v1.table import PERMISSIONS, ROUTES
 from confgen.apply import HandEdited
 from confgen.values import ValueUnrepresentable
 from tandem.ami.wire import Message
@@ -117,6 +118,7 @@ class HttpService(Service):
         self.events = EventHub(reactor)
         self.metrics = Metrics(self._read_gauges)
         self.authority = Authority(use.store)
+        self.authority.watch = self.events.review
         services = Services(
             store=use.store,
             live=use.live,
@@ -132,6 +134,8 @@ class HttpService(Service):
             applying=use.applying,
             monitor=Monitor(use.ask_list),
             calls=use.calls,
+            tag_key=load_tag_key(settings.etag_key),
+            permissions=PERMISSIONS,
             campaigns=use.campaigns,
             imports=use.imports,
             dialer=use.dialer,

@@ -222,7 +222,8 @@ class Settings(_Section):
     """All settings, frozen; `load_settings` makes it."""
 
     state_dir: AbsolutePath = Field(
-        Path("/var/lib/tandem"), description="Folder of the last live snapshot, for a start without database."
+        Path("/var/lib/tandem"),
+        description="Folder of the last live snapshot, for a start without database, and of the key of ETags.",
     )
     run_dir: AbsolutePath = Field(Path("/run/tandem"), description="Folder of the control socket.")
     calls_kept: Annotated[int, Field(ge=0, le=100_000)] = Field(
@@ -245,6 +246,11 @@ class Settings(_Section):
     def snapshot_path(self) -> Path:
         """The file of the last live snapshot."""
         return self.state_dir / "live.snapshot"
+
+    @property
+    def etag_key(self) -> Path:
+        """The file of the key that ETags are made with."""
+        return self.state_dir / "etag.key"
 
     @property
     def agi_url(self) -> str:
