@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from lab.pbx import LabPbx
-from lab.sipp import AwaitBye, Caller, HangUp, Press, Wait, place_calls, register_phones, run_phone
+from lab.sipp import AwaitBye, Caller, HangUp, Press, Wait, place_calls, register_phones, run_phone, run_transfer
 from tandem.ami.wire import AmiParser, Message, encode_action
 from tandem.domain.cdr import Cdr
 from tandem.domain.disposition import Disposition
 from tandem.store.cdrs import CdrQuery, load_cdr, load_cdrs, load_open_legs
 from tandem.store.database import Store
+from tandem.store.routes import load_routes
 
 pytestmark = pytest.mark.asterisk
 
@@ -25,6 +26,7 @@ endpoints:
   - {extension: "1001", secret: swordfish1, permissions: [internal, national]}
   - {extension: "1002", secret: swordfish2}
   - {extension: "1003", secret: swordfish3}
+  - {extension: "1004", secret: swordfish4}
 menus:
   - {name: main, prompts: [silence/1], options: {"2": {queue: sales}}, invalid: {hangup: normal}, timeout: {hangup: normal}, fallback: {hangup: normal}}
 queues:
@@ -35,6 +37,7 @@ dids:
   - {number: "+493011", destination: {queue: one}}
   - {number: "+493012", destination: {endpoint: "1001"}}
   - {number: "+493014", destination: {endpoint: "1002"}}
+  - {number: "+493015", destination: {endpoint: "1004"}}
   - {number: "+493013", destination: {hangup: busy}}
 """
 
@@ -108,6 +111,11 @@ def channels(pbx: LabPbx, beginning: str) -> list[str]:
     return [line.split("!")[0] for line in listing.splitlines() if line.startswith(beginning) and "!Up!" in line]
 
 
+def find_uniqueids(pbx: LabPbx, beginning: str) -> list[str]:
+    listing = pbx.asterisk.cli("core show channels concise")
+    return [line.split("!")[-1] for line in listing.splitlines() if line.startswith(beginning)]
+
+
 def test_a_menu_a_ringall_queue_and_an_agent_are_one_call(pbx: LabPbx, phones: None) -> None:
     with dial(pbx, "03010", "0170001", [Wait(1.5), Press("2"), Wait(3), HangUp()]) as run:
         assert run.wait(timeout_s=30).answered == 1
@@ -150,6 +158,30 @@ def test_a_blind_transfer_stays_one_call(pbx: LabPbx, phones: None) -> None:
     assert cdr.talk_s > 2.0
 
 
+@pytest.mark.parametrize(
+    ("is_attended", "caller", "ends"), [(False, "0170009", ["hangup"]), (True, "0170010", ["bye", "hangup"])]
+)
+def test_a_transfer_by_refer_stays_one_call(
+    pbx: LabPbx, phones: None, is_attended: bool, caller: str, ends: list[str]
+) -> None:
+    """A phone hands a caller on: blind, and after speaking with the third party (Replaces), when three legs and one of the second call merge."""
+    account, port, known = ("1004", "swordfish4"), 5110, {cdr.call_id for cdr in read_cdrs(pbx)}
+    register_phones(pbx.asterisk, [account], port=port, host=PHONES)
+    with run_transfer(pbx.asterisk, account, "1003", is_attended=is_attended, port=port, host=PHONES) as phone:
+        with dial(pbx, "03015", caller, [Wait(4), HangUp()]) as run:
+            assert run.wait(timeout_s=30).answered == 1
+        (leg,) = phone.wait(timeout_s=30).legs
+    words = [event.word for event in leg.events]
+    assert words[words.index("referred") :] == ["referred", *ends], words
+    assert ("consulted" in words) == is_attended
+    cdr = wait_for_cdr(pbx, caller)
+    assert sorted(leg.endpoint for leg in cdr.legs) == sorted(["carrier", "1003", *["1004"] * len(ends)])
+    assert (cdr.direction, cdr.called, cdr.disposition) == ("inbound", "03015", Disposition.ANSWERED)
+    assert cdr.route == "DID +493015, endpoint 1004"
+    assert cdr.talk_s > 3.0
+    assert {cdr.call_id for cdr in read_cdrs(pbx)} - known == {cdr.call_id}
+
+
 def test_calls_that_are_bridged_together_are_one(pbx: LabPbx, phones: None) -> None:
     with dial(pbx, "03012", "0170005", [Wait(6)]) as one:
         wait_until(lambda: channels(pbx, "PJSIP/1001"))
@@ -166,6 +198,8 @@ def test_calls_that_are_bridged_together_are_one(pbx: LabPbx, phones: None) -> N
 def test_a_call_that_ended_while_tandem_was_down(pbx: LabPbx, phones: None) -> None:
     with dial(pbx, "03011", "0170006", [Wait(4), HangUp()]) as run:
         wait_until(lambda: channels(pbx, "PJSIP/1001"))
+        (caller,) = wait_until(lambda: find_uniqueids(pbx, "PJSIP/carrier"))
+        wait_until(lambda: Store(pbx.folder / "tandem.db").run_now(load_routes, [caller]))
         pbx.kill()
         run.wait(timeout_s=30)
     with dial(
@@ -177,6 +211,7 @@ def test_a_call_that_ended_while_tandem_was_down(pbx: LabPbx, phones: None) -> N
     cdr = wait_for_cdr(pbx, "0170006")
     assert (cdr.disposition, cdr.queue, cdr.endpoint) == (Disposition.ANSWERED, "one", "1001")
     assert cdr.talk_s > 2.0
+    assert cdr.route == "DID +493011, queue one"  # decided by the Tandem that was killed
     assert wait_for_cdr(pbx, "0170007").disposition == Disposition.ANSWERED
 
 
