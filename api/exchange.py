@@ -21,6 +21,7 @@ from tandem.live import Live
 from tandem.store.answers import Answer, Once, record_answer
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
+from tandem.stories import Story
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ _NOT_HASHED: Final = SECRET_FIELDS | {"password"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What handlers work with, from the composition root. The callables return what orjson can write."""
+    """What handlers work with, from the composition root."""
 
     store: Store
     live: Live
@@ -41,7 +42,7 @@ class Services:
     metrics: Metrics
     now: Callable[[], datetime]
     read_health: Callable[[], dict[str, Any]]
-    list_decisions: Callable[[int], list[dict[str, Any]]]
+    list_decisions: Callable[[int], list[Story]]
     import_document: Callable[..., Any]
     applying: Any
     monitor: Any
@@ -101,8 +102,8 @@ class Exchange:
         entry = AuditEntry(at=at, who=name, source=self.source, action=action, target=target[:200], revision=revision)
         record_audit(db, entry)
         if self.once is not None:
-            kept = reply if reply.kept is None else Reply(reply.kept, reply.status, reply.headers)
-            record_answer(db, self.once, Answer(int(reply.status), reply.headers, kept.encode()), at)
+            kept = self.route.encode(reply.value if reply.kept is None else reply.kept)
+            record_answer(db, self.once, Answer(int(reply.status), reply.headers, kept), at)
         return entry
 
     def tag(self, representation: bytes) -> str:

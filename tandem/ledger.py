@@ -91,7 +91,9 @@ def _open_generations(path: Path, opened: ExitStack) -> list[BinaryIO | None]:
     streams: list[BinaryIO | None] = []
     for number in range(MAX_GENERATIONS):
         try:
-            streams.append(opened.enter_context((path.with_name(f"{path.name}.{number}") if number else path).open("rb")))
+            streams.append(
+                opened.enter_context((path.with_name(f"{path.name}.{number}") if number else path).open("rb"))
+            )
         except (FileNotFoundError, IsADirectoryError):
             if number:
                 break

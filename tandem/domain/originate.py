@@ -5,6 +5,7 @@ queue is called first there is one, for app_queue needs a caller: its outcome is
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,7 +96,14 @@ class OriginateOrder:
 def plan_call(snapshot: Snapshot, request: CallRequest) -> OriginateOrder:
     """The order for a request; CallRefused naming field and rule."""
     permissions = _permissions(snapshot, request)
-    channel, number, ring_timeout_s = _plan_origin(snapshot, request.origin, permissions)
+    return complete_order(snapshot, request, *_plan_origin(snapshot, request.origin, permissions))
+
+
+def complete_order(
+    snapshot: Snapshot, request: CallRequest, channel: str, number: str, ring_timeout_s: float
+) -> OriginateOrder:
+    """The order for a first leg that was checked: `channel`, its number, and how long it rings by default."""
+    permissions = _permissions(snapshot, request)
     _check_destination(snapshot, request.destination, permissions)
     presented = request.presented_number or number
     for field, value in (("caller_number", request.caller_number), ("presented_number", presented)):
@@ -182,10 +190,15 @@ def _check_outside(
         raise CallRefused(f"{field}.trunk", "is missing, and general.outbound_trunk is not set")
     if trunk not in snapshot.trunks:
         raise CallRefused(f"{field}.trunk", f"there is no trunk {trunk}")
+    check_reach(general, f"{field}.external", number, permissions)
+    return trunk
+
+
+def check_reach(general: General, field: str, number: str, permissions: Collection[str]) -> None:
+    """CallRefused unless `permissions` reach as far as the number is."""
     needed = classify_number(number, general)
     if needed not in permissions and not (needed == "national" and "international" in permissions):
-        raise CallRefused(f"{field}.external", f"needs the permission {needed}")
-    return trunk
+        raise CallRefused(field, f"needs the permission {needed}")
 
 
 def classify_number(number: str, general: General) -> Permission:

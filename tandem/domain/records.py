@@ -9,9 +9,7 @@ from typing import Final, Self
 
 # A start, an answer and an end of each channel.
 CEL_EVENTS: Final = ("CHAN_START", "ANSWER", "HANGUP")
-CEL_FIELDS: Final = (
-    "eventtype, eventtime(%s.%3q), num, exten, channame, uniqueid, linkedid, accountcode, eventextra"
-)
+CEL_FIELDS: Final = "eventtype, eventtime(%s.%3q), num, exten, channame, uniqueid, linkedid, accountcode, eventextra"
 CDR_FIELDS: Final = (
     "uniqueid, linkedid, sequence, accountcode, clid, src, dst, dcontext, channel, dstchannel, lastapp, lastdata, "
     "start(int64), answer(int64), end(int64), duration, billsec, disposition, amaflags, userfield"

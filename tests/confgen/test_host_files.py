@@ -157,7 +157,11 @@ def test_what_records_enough_stays_as_it_is(etc):
     [
         ("cel.conf", "[general]\nenable = no\n", "cel.conf: .*enable = no"),
         ("cdr.conf", "[general]\nenable = off\n", "cdr.conf: .*enable = no"),
-        ("cel_custom.conf", "[cel.json]\nformat = json\nfields = eventtype\n", r"cel_custom.conf: \[cel.json\] .*fields"),
+        (
+            "cel_custom.conf",
+            "[cel.json]\nformat = json\nfields = eventtype\n",
+            r"cel_custom.conf: \[cel.json\] .*fields",
+        ),
         ("cdr_custom.conf", "[cdr.json]\nfields = uniqueid\n", r"cdr_custom.conf: \[cdr.json\] .*asterisk.cdr_file"),
         ("modules.conf", "[modules]\nautoload = yes\nnoload => cel_custom.so\n", "noload = cel_custom.so"),
     ],

@@ -288,7 +288,9 @@ def decision(uniqueid: str, *steps: str) -> Decision:
 
 
 def test_routes_join_the_cdr_whenever_its_legs_come(store: Store) -> None:
-    store.run_now(record_routes, [decision("1.1", "DID 4930", "menu main"), decision("1.9"), decision("1.1", "pressed 2")])
+    store.run_now(
+        record_routes, [decision("1.1", "DID 4930", "menu main"), decision("1.9"), decision("1.1", "pressed 2")]
+    )
     store.run_now(record_routes, [decision("1.1", "queue sales")])
     assert take(store, event("CHAN_START", 1) + event("CHAN_START", 2, linkedid="1.1") + event("HANGUP", 1, 1)) == []
     (cdr,) = take(store, event("HANGUP", 2, 1, linkedid="1.1"))

@@ -28,7 +28,9 @@ DAY = timedelta(days=1)
 
 def leg(uniqueid: str, age: timedelta, call_id: str = "", **more: Any) -> Leg:
     began = (NOW - age).timestamp()
-    whole = Leg(uniqueid=uniqueid, call_id=call_id or uniqueid, channel="PJSIP/1001-1", started_at=began, ended_at=began + 5)
+    whole = Leg(
+        uniqueid=uniqueid, call_id=call_id or uniqueid, channel="PJSIP/1001-1", started_at=began, ended_at=began + 5
+    )
     return replace(whole, **more)
 
 
@@ -77,7 +79,9 @@ class RetentionTests(TestCase):
     async def test_only_what_is_too_old_goes(self) -> None:
         old, young = 11 * DAY, 9 * DAY
         run = self.store.run
-        await run(record_legs, [leg("1.1", old), leg("1.2", old, "1.1"), leg("2.1", young), leg("2.2", young, "2.1")], ())
+        await run(
+            record_legs, [leg("1.1", old), leg("1.2", old, "1.1"), leg("2.1", young), leg("2.2", young, "2.1")], ()
+        )
         await run(record_legs, [leg("3.1", old, ended_at=None)], ())  # still up
         await run(record_legs, [leg("4.1", old), leg("5.1", old), leg("5.1", old, "4.1")], ())  # merged
         await run(record_legs, [Leg(uniqueid="6.1", call_id="6.1", application="Dial(x)")], ())
