@@ -1,5 +1,6 @@
 """CDRs of a whole Tandem beside a real Asterisk: a menu and a queue, transfers, merged calls, ringall, restarts and kills of either side."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from lab.pbx import LabPbx
 from lab.sipp import AwaitBye, Caller, HangUp, Press, Wait, place_calls, register_phones, run_phone, run_transfer
 from tandem.ami.wire import AmiParser, Message, encode_action
+from tandem.cli.control import ask
 from tandem.domain.cdr import Cdr
 from tandem.domain.disposition import Disposition
 from tandem.store.cdrs import CdrQuery, load_cdr, load_cdrs, load_open_legs
@@ -44,7 +46,9 @@ dids:
 
 @pytest.fixture(scope="module")
 def pbx(asterisk_install) -> Iterator[LabPbx]:
-    with LabPbx(asterisk_install, DOCUMENT, admin_dialplan="exten => 200,1,Dial(PJSIP/1003,20)\n") as pbx:
+    with LabPbx(
+        asterisk_install, DOCUMENT, admin_dialplan="exten => 200,1,Dial(PJSIP/1003,20)\nexten => 300,1,Wait(60)\n"
+    ) as pbx:
         pbx.serve()
         yield pbx
 
@@ -245,3 +249,66 @@ def test_calls_that_were_up_when_asterisk_was_killed(pbx: LabPbx, phones: None) 
     cdr = wait_for_cdr(pbx, "0170008", 60.0)
     assert (cdr.disposition, cdr.ended_at, cdr.talk_s) == (Disposition.UNCONFIRMED, None, 0.0)
     assert cdr.answered_at is not None
+
+
+def place_and_await_answer(pbx: LabPbx, destination: dict[str, str]) -> str:
+    """A call over HTTP, from phone 1003; its id once it is answered."""
+    wanted = {"origin": {"endpoint": "1003"}, "destination": destination}
+    call = ask(pbx.folder / "run/control.sock", "POST", "/api/v1/calls", json.dumps(wanted).encode())
+    wait_until(lambda: find_call(pbx, call["call_id"])["answered_at"])
+    wait_until(lambda: call["call_id"] in Store(pbx.folder / "tandem.db").run_now(load_open_legs))
+    return str(call["call_id"])
+
+
+def find_call(pbx: LabPbx, call_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = ask(pbx.folder / "run/control.sock", "GET", f"/api/v1/calls/{call_id}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("destination", "reached", "queue", "called", "route"),
+    [
+        ({"endpoint": "1001"}, ["1001"], "", "1001", "endpoint 1003, endpoint 1001"),
+        ({"queue": "one"}, ["1001"], "one", "one", "endpoint 1003, queue one"),
+        ({"menu": "main"}, [], "", "main", "menu main"),
+    ],
+)
+def test_a_placed_call_reaches_its_destination(
+    pbx: LabPbx,
+    phones: None,
+    destination: dict[str, str],
+    reached: list[str],
+    queue: str,
+    called: str,
+    route: str,
+) -> None:
+    call_id = place_and_await_answer(pbx, destination)
+    for endpoint in reached:
+        wait_until(lambda endpoint=endpoint: channels(pbx, f"PJSIP/{endpoint}"))
+        pbx.asterisk.cli("channel request hangup all")
+    # A menu in which nobody presses a key ends by itself.
+    cdr = wait_until(lambda: Store(pbx.folder / "tandem.db").run_now(load_cdr, call_id), 60.0)
+    assert sorted(leg.endpoint for leg in cdr.legs) == sorted(["1003", *reached])
+    assert (cdr.is_placed, cdr.direction, cdr.called, cdr.queue) == (True, "internal", called, queue)
+    assert cdr.route.startswith(route)
+    assert find_call(pbx, call_id)["disposition"] == cdr.disposition == Disposition.ANSWERED
+
+
+def test_placed_calls_end_when_tandem_was_killed_and_when_both_were(pbx: LabPbx, phones: None) -> None:
+    ends = {}
+    for kills_asterisk in (False, True):
+        call_id = place_and_await_answer(pbx, {"dialplan": "from-admin,300"})
+        pbx.kill()
+        if kills_asterisk:
+            pbx.asterisk.kill()
+            pbx.asterisk.start()
+        else:
+            pbx.asterisk.cli("channel request hangup all")
+            wait_until(lambda: "0 active channels" in pbx.asterisk.cli("core show channels"))
+        pbx.serve()
+        wait_until(lambda call_id=call_id: find_call(pbx, call_id)["ended_at"], 60.0)
+        ends[call_id] = "unconfirmed" if kills_asterisk else "answered"
+        cdr = wait_until(lambda call_id=call_id: Store(pbx.folder / "tandem.db").run_now(load_cdr, call_id), 60.0)
+        assert (cdr.disposition, cdr.is_placed, cdr.ended_at is None) == (ends[call_id], True, kills_asterisk)
+    # Later restarts and records change neither.
+    assert {call_id: find_call(pbx, call_id)["disposition"] for call_id in ends} == ends
