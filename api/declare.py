@@ -159,6 +159,22 @@ def model_body(kind: Any, *, optional: bool = False) -> Body:
     return Body(kind=kind, read=lambda value: validate(adapter, kind, value), optional=optional)
 
 
+def read_object(value: Any) -> dict[str, Any]:
+    """Parsed JSON that must be an object; its fields are validated together with those that it does not change."""
+    if not isinstance(value, dict):
+        raise refuse_fields([("", "must be an object")])
+    return value
+
+
+def all_optional(schema: dict[str, Any]) -> dict[str, Any]:
+    """What is changed: nothing is required, and nothing has a default, which would look like a change."""
+    properties = {
+        name: {part: value for part, value in field.items() if part != "default"}
+        for name, field in schema["properties"].items()
+    }
+    return {key: value for key, value in {**schema, "properties": properties}.items() if key != "required"}
+
+
 def validate(adapter: TypeAdapter[T], kind: type, value: Any) -> T:
     """`value` (parsed JSON) as the model; Refused 422 naming each field and its rule."""
     try:

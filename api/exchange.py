@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import orjson
 
@@ -47,6 +47,7 @@ class Services:
     applying: Any
     monitor: Any
     calls: Any = None
+    campaigns: Any = None
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
 
@@ -80,7 +81,7 @@ class Exchange:
     async def write(
         self,
         work: Callable[[Any], tuple[T, Reply]],
-        target: str,
+        target: str | Callable[[T], str],
         revision: Callable[[T], int | None] = lambda _: None,
         who: str = "",
     ) -> tuple[T, Reply]:
@@ -88,7 +89,8 @@ class Exchange:
 
         def perform(db: Any) -> tuple[T, Reply, AuditEntry]:
             result, reply = work(db)
-            return result, reply, self._record(db, reply, target, revision(result), who)
+            place = target if isinstance(target, str) else target(result)
+            return result, reply, self._record(db, reply, place, revision(result), who)
 
         result, reply, entry = await self.services.store.run(perform)
         self.services.events.publish("config", lambda: asdict(entry))
@@ -123,6 +125,33 @@ class Exchange:
         """Whether `If-None-Match` already names this state."""
         held = self.request.getHeader("if-none-match") or ""
         return current in {tag.strip().removeprefix("W/") for tag in held.split(",")}
+
+
+class Commit(Generic[T]):
+    """An exchange's transaction as use-cases take it: does their work, and keeps the audit entry and the answer with it.
+
+    reply: the answer to what the work returned, made within the transaction.
+    """
+
+    def __init__(self, exchange: Exchange, target: str | Callable[[T], str], reply: Callable[[Any, T], Reply]) -> None:
+        self._exchange, self._target, self._make_reply = exchange, target, reply
+        self._reply: Reply | None = None
+
+    async def __call__(self, work: Callable[[Any], T]) -> T:
+        """Does `work(db)`; once."""
+
+        def perform(db: Any) -> tuple[T, Reply]:
+            result = work(db)
+            return result, self._make_reply(db, result)
+
+        result, self._reply = await self._exchange.write(perform, self._target)
+        return result
+
+    @property
+    def reply(self) -> Reply:
+        """What was answered."""
+        assert self._reply is not None, "nothing was committed"
+        return self._reply
 
 
 def digest_body(value: Any) -> bytes:

@@ -34,6 +34,7 @@ from tandem.ami.errors import AmiConnectionLost, AmiError
 from tandem.ami.wire import Message
 from tandem.applying import Applying, Beside
 from tandem.calls import Calls
+from tandem.campaigning import Campaigns
 from tandem.decision_log import DecisionLog
 from tandem.dialer.service import Around, Dialer
 from tandem.dialer.service import Limits as DialerLimits
@@ -123,6 +124,7 @@ class Tandem(MultiService):
             limits=DialerLimits(max_calls=settings.dialer.max_calls, max_cps=settings.dialer.max_cps),
             node=settings.dialer.node,
         )
+        self.campaigns = Campaigns(lambda: self.live.current, self.dialer)
         self.head = Head(self.store, self.live)
         self.applying = Applying(
             self.store,
@@ -142,6 +144,7 @@ class Tandem(MultiService):
                 head=self.head,
                 applying=self.applying,
                 calls=self.calls,
+                campaigns=self.campaigns,
                 ledger=self.ledger,
                 ask_list=cast(Any, self.ami.send_list),
                 read_health=self.read_health,

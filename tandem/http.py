@@ -25,6 +25,7 @@ from confgen.values import ValueUnrepresentable
 from tandem.ami.wire import Message
 from tandem.applying import Applying
 from tandem.calls import Calls
+from tandem.campaigning import Campaigns
 from tandem.domain.calls import CallEvent
 from tandem.domain.cdr import Cdr
 from tandem.domain.changes import ApplyBusy, ApplyRefused, RevisionChanged
@@ -88,6 +89,7 @@ class UseCases:
     head: Head
     applying: Applying
     calls: Calls
+    campaigns: Campaigns
     ledger: Ledger
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
@@ -125,6 +127,7 @@ class HttpService(Service):
             applying=use.applying,
             monitor=Monitor(use.ask_list),
             calls=use.calls,
+            campaigns=use.campaigns,
             note=self._notes.append,
             explain=explain_apply,
         )

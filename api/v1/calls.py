@@ -1,8 +1,7 @@
 """Calls that Tandem places: place, follow, hang up; and what was decided for the last calls. Never sends one twice."""
 
-from functools import cache
 from http import HTTPStatus
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
@@ -12,7 +11,7 @@ from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from tandem.ami.errors import AmiRefused
 from tandem.domain.calls import PlacedCall, is_call_id, new_call_id
-from tandem.domain.entities import Destination, Permission
+from tandem.domain.entities import Destination
 from tandem.domain.originate import CallRefused, CallRequest, plan_call
 from tandem.store.audit import AuditEntry
 from tandem.store.calls import record_placed
@@ -62,11 +61,6 @@ async def _find(services: Services, exchange: Exchange) -> PlacedCall:
     return call
 
 
-@cache
-def _permissions() -> tuple[Permission, ...]:
-    return get_args(Permission)
-
-
 async def _create(services: Services, exchange: Exchange) -> Reply:
     wanted: NewCall = exchange.body
     request = CallRequest(
@@ -77,7 +71,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
         presented_number=wanted.presented_number,
         variables=tuple(wanted.variables.items()),
         ring_timeout_s=wanted.ring_timeout_s,
-        permissions=tuple(one for one in _permissions() if exchange.who.may(f"calls/{one}")),
+        permissions=exchange.who.reach,
         account=wanted.account,
     )
     try:

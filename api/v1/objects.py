@@ -12,7 +12,7 @@ from urllib.parse import quote
 import orjson
 from pydantic import TypeAdapter
 
-from api.declare import PREFIX, Body, Page, Reply, Route, Shown, validate
+from api.declare import PREFIX, Body, Page, Reply, Route, Shown, all_optional, read_object, validate
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
@@ -169,8 +169,8 @@ class Resource:
         shown = Shown(self.kind, schema=_without_secrets, name=f"{name}Shown")
         listed = Shown(Page[Any], schema=lambda schema: _with_items(schema, f"{name}Shown"), name=f"{name}Page")
         whole = Body(self.kind, self.check, name=name)
-        loose = Body(self.kind, _read_object, schema=_optional_secrets, name=f"{name}Replacement")
-        part = Body(self.kind, _read_object, schema=_all_optional, name=f"{name}Change")
+        loose = Body(self.kind, read_object, schema=_optional_secrets, name=f"{name}Replacement")
+        part = Body(self.kind, read_object, schema=all_optional, name=f"{name}Change")
         return (
             Route(
                 method="GET", path=path, permission=f"{group}/read", summary=f"List {self.path}.", handler=self.list_all,
@@ -210,12 +210,6 @@ def _with_revision(reply: Reply, saved: Saved) -> Reply:
     return Reply(reply.value, reply.status, (*reply.headers, ("tandem-revision", str(saved.revision))))
 
 
-def _read_object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise refuse_fields([("", "must be an object")])
-    return value
-
-
 # ------------------------------------------------------------------------------------------------------ schemas
 
 
@@ -233,15 +227,6 @@ def _without_secrets(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _optional_secrets(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "required": [name for name in schema.get("required", ()) if name not in SECRET_FIELDS]}
-
-
-def _all_optional(schema: dict[str, Any]) -> dict[str, Any]:
-    """What is changed: nothing is required, and nothing has a default, which would look like a change."""
-    properties = {
-        name: {part: value for part, value in field.items() if part != "default"}
-        for name, field in schema["properties"].items()
-    }
-    return {key: value for key, value in {**schema, "properties": properties}.items() if key != "required"}
 
 
 # ------------------------------------------------------------------------------------------------------ general
@@ -290,7 +275,7 @@ _GENERAL_ROUTES: Final = (
     Route(
         method="PATCH", path=_GENERAL_PATH, permission="general/update", summary="Change what holds for the whole PBX.",
         handler=_change_general, tag="general", operation="change_general", etag=True,
-        body=Body(General, _read_object, schema=_all_optional, name="GeneralChange"),
+        body=Body(General, read_object, schema=all_optional, name="GeneralChange"),
         answer=Shown(General, schema=_without_secrets, name="GeneralShown"), raises=_EDIT_FAILURES,
     ),
 )  # fmt: skip

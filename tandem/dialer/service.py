@@ -50,6 +50,7 @@ from tandem.store.campaigns import (
     DAY_S,
     CampaignDay,
     change_state,
+    load_campaign,
     load_campaigns,
     load_days,
     reset_numbers,
@@ -65,6 +66,8 @@ WATCH_EVERY_S: Final = 1.0
 IDLE_S: Final = 1.0
 ABANDON_DAYS: Final = 30
 NEVER_S: Final = 7 * 86_400.0
+# Does work within a transaction, and fires with what it returned.
+Commit = Callable[[Callable[[Any], Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,26 +181,39 @@ class Dialer(Service):
 
     # --------------------------------------------------------------------------------------------------- use-cases
 
-    async def start(self, campaign_id: int, permissions: tuple[str, ...], *, resume: bool = False) -> SavedCampaign:
+    # Each of these is one transaction; `commit` is whose, where it is not the dialer's own.
+
+    async def start(
+        self, campaign_id: int, permissions: tuple[str, ...], *, resume: bool = False, commit: Commit | None = None
+    ) -> SavedCampaign:
         """Dials from now on. CampaignMissing, StateConflict."""
         allowed, refusal = ({"paused"}, "Can only resume a paused campaign") if resume else (
             {"stopped", "paused"}, "Campaign is already running",
         )  # fmt: skip
-        return await self._change(campaign_id, "running", allowed, refusal, None if resume else permissions)
+        return await self._change(campaign_id, "running", allowed, refusal, None if resume else permissions, commit)
 
-    async def pause(self, campaign_id: int) -> SavedCampaign:
+    async def pause(self, campaign_id: int, *, commit: Commit | None = None) -> SavedCampaign:
         """Dials no more; calls go on."""
-        return await self._change(campaign_id, "paused", {"running"}, "Can only pause a running campaign")
+        return await self._change(
+            campaign_id, "paused", {"running"}, "Can only pause a running campaign", commit=commit
+        )
 
-    async def stop(self, campaign_id: int) -> SavedCampaign:
+    async def stop(self, campaign_id: int, *, commit: Commit | None = None) -> SavedCampaign:
         """Dials no more, hangs up all calls, and puts what was not reached back to the beginning."""
-        saved = await self._change(campaign_id, "stopped", {"running", "paused"}, "Campaign is already stopped")
+        saved = await self._change(
+            campaign_id, "stopped", {"running", "paused"}, "Campaign is already stopped", commit=commit
+        )
         await self.hang_up(campaign_id)
         return saved
 
-    async def reset(self, campaign_id: int) -> int:
-        """Every number is pending again, those that were reached too; how many."""
-        moved = await self._store.run(reset_numbers, campaign_id, self._now())
+    async def reset(self, campaign_id: int, *, commit: Commit | None = None) -> int:
+        """Every number is pending again, those that were reached too; how many. CampaignMissing."""
+
+        def work(db: Any) -> int:
+            load_campaign(db, campaign_id)
+            return reset_numbers(db, campaign_id, self._now())
+
+        moved: int = await (commit or self._store.run)(work)
         self.wake(campaign_id)
         return moved
 
@@ -216,8 +232,12 @@ class Dialer(Service):
         allowed: set[str],
         refusal: str,
         permissions: tuple[str, ...] | None = None,
+        commit: Commit | None = None,
     ) -> SavedCampaign:
-        saved = await self._store.run(change_state, campaign_id, state, allowed, refusal, self._now(), permissions)
+        def work(db: Any) -> SavedCampaign:
+            return change_state(db, campaign_id, state, allowed, refusal, self._now(), permissions)
+
+        saved: SavedCampaign = await (commit or self._store.run)(work)
         self.note_change(saved)
         return saved
 
@@ -225,10 +245,16 @@ class Dialer(Service):
         """A campaign was changed by whoever edits it."""
         if saved.state == "running":
             self._running[saved.campaign_id] = saved
+            self._resting.pop(saved.campaign_id, None)
         else:
             self._running.pop(saved.campaign_id, None)
             self._resting[saved.campaign_id] = saved
         self.wake(saved.campaign_id)
+
+    def forget(self, campaign_id: int) -> None:
+        """A campaign was deleted; it had no calls."""
+        self._running.pop(campaign_id, None)
+        self._resting.pop(campaign_id, None)
 
     def wake(self, campaign_id: int) -> None:
         """There may be something due."""
@@ -275,7 +301,6 @@ class Dialer(Service):
     async def _tick_once(self) -> None:
         try:
             await self._dial()
-            self.problem = None
         except StoreError as error:
             self.problem = f"campaigns do not dial: {error}"
             _log.warn("{problem}", problem=self.problem)
@@ -543,6 +568,7 @@ class Dialer(Service):
                 self._days = await self._store.read(load_days, paced, since)
             await self._flush_notes()
             await self._end_long_calls()
+            self.problem = None
             self.kick()
         except StoreError as error:
             self.problem = f"campaigns cannot be read: {error}"
@@ -552,6 +578,7 @@ class Dialer(Service):
     async def _load(self) -> None:
         """The attempts that a last run left open count from the start."""
         now, wall = self._clock.seconds(), self._now()
+        timeouts = {saved.campaign_id: saved.campaign.call_timeout_s for saved in await self._store.read(load_campaigns)}
         for attempt in await self._store.read(load_open_attempts):
             if attempt.campaign_id is None or attempt.call_id in self.board.calls:
                 continue
@@ -561,7 +588,7 @@ class Dialer(Service):
                 attempt.campaign_id,
                 attempt.trunk,
                 attempt.destination.removeprefix("queue ") if attempt.destination.startswith("queue ") else "",
-                0,
+                timeouts.get(attempt.campaign_id, 0),
                 now - ago,
                 answered_at=now if attempt.answered_at is not None else None,
                 connected_at=now if attempt.connected_at is not None else None,

@@ -104,12 +104,12 @@ def complete_order(
 ) -> OriginateOrder:
     """The order for a first leg that was checked: `channel`, its number, and how long it rings by default."""
     permissions = _permissions(snapshot, request)
-    _check_destination(snapshot, request.destination, permissions)
+    check_destination(snapshot, request.destination, permissions)
     presented = request.presented_number or number
     for field, value in (("caller_number", request.caller_number), ("presented_number", presented)):
         if not _CALLER.fullmatch(value):
             raise CallRefused(field, "must be up to 24 digits (also * and #), with or without a leading +")
-    _check_name(request.caller_name)
+    check_caller_name(request.caller_name)
     if not _ACCOUNT.fullmatch(request.account):
         raise CallRefused("account", "must be up to 20 letters, digits or the signs _ . -")
     jump = encode_jump(jump_to(snapshot, request.destination, caller=presented))
@@ -177,7 +177,7 @@ def _permissions(snapshot: Snapshot, request: CallRequest) -> frozenset[str]:
 
 
 def _check_outside(
-    snapshot: Snapshot, field: str, destination: ExternalDestination, permissions: frozenset[str]
+    snapshot: Snapshot, field: str, destination: ExternalDestination, permissions: Collection[str]
 ) -> str:
     """The trunk of a call outside that is allowed."""
     general, number = snapshot.general, destination.external
@@ -218,7 +218,8 @@ def classify_number(number: str, general: General) -> Permission:
 # ----------------------------------------------------------------------------------------------------- second leg
 
 
-def _check_destination(snapshot: Snapshot, destination: Destination, permissions: frozenset[str]) -> None:
+def check_destination(snapshot: Snapshot, destination: Destination, permissions: Collection[str]) -> None:
+    """CallRefused unless a call can be connected with it."""
     match destination:
         case EndpointDestination(endpoint=name):
             known, kind = name in snapshot.endpoints, "endpoint"
@@ -256,7 +257,8 @@ def _number_of(destination: Destination) -> str:
 # ------------------------------------------------------------------------------------------------------- the rest
 
 
-def _check_name(name: str) -> None:
+def check_caller_name(name: str) -> None:
+    """CallRefused for a name that a phone cannot be shown."""
     if len(name.encode()) > MAX_NAME_BYTES or not name.isprintable() or re.search(r'["<>\\]', name):
         rule = f'must be at most {MAX_NAME_BYTES} bytes, without control characters and without " < > \\'
         raise CallRefused("caller_name", rule)
