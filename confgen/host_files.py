@@ -56,9 +56,17 @@ class HostFile:
 
 
 def plan_install(
-    mode: Literal["guest", "owner"], etc: Path, folder: Path, users: AmiUsers, modules: tuple[str, ...]
+    mode: Literal["guest", "owner"],
+    etc: Path,
+    folder: Path,
+    users: AmiUsers,
+    modules: tuple[str, ...],
+    sip_bind: str,
 ) -> tuple[HostFile, ...]:
-    """What `init` makes of Asterisk's files in `etc`; `folder` is that of our files. The same again is no change."""
+    """What `init` makes of Asterisk's files in `etc`; `folder` is that of our files. The same again is no change.
+
+    sip_bind: where a guest's PJSIP listens, if its admin has no transport yet.
+    """
     names = GUEST_FILES if mode == "guest" else tuple(name for name in OWNER_FILES if name != "pjsip_transport.conf")
     files = []
     for name in (*names, "manager.conf", *(("modules.conf",) if mode == "owner" else ())):
@@ -66,7 +74,7 @@ def plan_install(
         if mode == "owner":
             after = _compose_owned(name, folder, users, modules)
         else:
-            after = _add_block(name, before or "", etc, folder, users)
+            after = _add_block(name, before or "", etc, folder, users, sip_bind)
         files.append(HostFile(etc / name, before, after))
     return tuple(files)
 
@@ -125,16 +133,16 @@ def read_ami_secret(etc: Path, user: str) -> str | None:
     return match[1] if match else None
 
 
-def _add_block(name: str, text: str, etc: Path, folder: Path, users: AmiUsers) -> str:
+def _add_block(name: str, text: str, etc: Path, folder: Path, users: AmiUsers, sip_bind: str) -> str:
     rest = _BLOCK.sub("", text)
-    lines = list(_block_lines(name, rest, etc, folder, users))
+    lines = list(_block_lines(name, rest, etc, folder, users, sip_bind))
     if not lines:
         return rest
     separator = "" if not rest or rest.endswith("\n") else "\n"
     return f"{rest}{separator}\n{BEGIN}\n" + "\n".join(lines) + f"\n{END}\n"
 
 
-def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers) -> Iterator[str]:
+def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers, sip_bind: str) -> Iterator[str]:
     sections = _sections_of(text, etc, name)
     if name == "manager.conf":
         if "yes" not in sections.get("general", {}).get("enabled", "no").lower():
@@ -145,6 +153,11 @@ def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers)
         return
     if f"tandem/current/{name}" in text or f"{folder}/current/{name}" in text:
         return  # the admin has included it already, at a place of his choice
+    if name == "pjsip.conf" and not any(options.get("type") == "transport" for options in sections.values()):
+        yield "[tandem-udp]"
+        yield "type = transport"
+        yield "protocol = udp"
+        yield f"bind = {sip_bind}"
     if name == "queues.conf" and sections.get("general", {}).get("persistentmembers", "no") != "yes":
         yield "[general](+)" if "general" in sections else "[general]"
         yield "persistentmembers = yes"

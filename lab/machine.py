@@ -1,4 +1,4 @@
-"""This machine once more, to write on and throw away: chosen folders under an overlay in a world of its own; never changes the real ones."""
+"""A machine to write on and throw away, which is this one with chosen folders under an overlay, in a world of its own; never changes the real ones."""
 
 from __future__ import annotations
 

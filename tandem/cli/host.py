@@ -45,7 +45,7 @@ def install_host_files(screen: Screen, settings: "Settings") -> None:
         ami.username, ami.secret.get_secret_value(), ami.config_username, ami.config_secret.get_secret_value()
     )
     try:
-        files = plan_install(asterisk.mode, asterisk.etc_dir, asterisk.config_dir, users, MODULES)
+        files = plan_install(asterisk.mode, asterisk.etc_dir, asterisk.config_dir, users, MODULES, asterisk.sip_bind)
         for file in files:
             if file.is_changed:
                 write_host_file(file)

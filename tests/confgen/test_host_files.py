@@ -36,7 +36,7 @@ def etc(tmp_path):
 
 
 def install(etc, mode="guest"):
-    files = plan_install(mode, etc, etc / "tandem", USERS, ("pbx_config",))
+    files = plan_install(mode, etc, etc / "tandem", USERS, ("pbx_config",), "0.0.0.0:5060")
     for file in files:
         if file.is_changed:
             write_host_file(file)
@@ -85,12 +85,18 @@ def test_guest_adds_only_what_is_missing(etc):
 
 def test_an_empty_machine(tmp_path):
     install(tmp_path)
+    assert "type = transport\nprotocol = udp\nbind = 0.0.0.0:5060\n#tryinclude" in (tmp_path / "pjsip.conf").read_text()
     assert "[globals]\n#tryinclude" in (tmp_path / "extensions.conf").read_text()
     assert "[zonemessages]\n#tryinclude" in (tmp_path / "voicemail.conf").read_text()
     assert "enabled = yes\nbindaddr = 127.0.0.1\n" in (tmp_path / "manager.conf").read_text()
     assert stat.S_IMODE((tmp_path / "manager.conf").stat().st_mode) == 0o640
     uninstall(tmp_path)
     assert read_all(tmp_path) == {}
+
+
+def test_a_transport_of_the_admins_is_enough(etc):
+    install(etc)
+    assert (etc / "pjsip.conf").read_text().count("type = transport") == 1
 
 
 def test_an_include_of_the_admins_own_is_not_doubled(etc):
