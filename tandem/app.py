@@ -45,6 +45,7 @@ from tandem.lag import LagGauge
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.members import sync_members
+from tandem.retention import Kept, Retention
 from tandem.settings import Settings
 from tandem.store.bodies import BodyError
 from tandem.store.call_book import CallBook
@@ -52,6 +53,7 @@ from tandem.store.database import attach_store
 from tandem.store.errors import StoreError
 from tandem.store.objects import Saved, save_pbx
 from tandem.store.revisions import load_head, load_live
+from tandem.store.routes import record_routes
 from tandem.stories import Stories, describe_story
 from tandem.target import describe_target, read_dialplan
 from tandem.watchdog import Watchdog
@@ -77,7 +79,9 @@ class Tandem(MultiService):
         self.store, _ = attach_store(settings.database.path, "tandem serve")
         self.live = Live(reactor, self.store, settings.snapshot_path)
         self.stories = Stories(settings.calls_kept)
-        self.decisions = DecisionLog(self.stories, reactor)
+        self.decisions = DecisionLog(
+            self.stories, reactor, keep=lambda decisions: self.store.run(record_routes, decisions)
+        )
         self.lag = LagGauge(reactor)
         self.ami = self._make_ami(settings.ami.username, settings.ami.secret)
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
@@ -90,7 +94,17 @@ class Tandem(MultiService):
             reactor,
             list_channels=self._list_channels,
             list_trunks=lambda: self.live.current.trunks if self.live.is_loaded else (),
-            find_route=self._find_route,
+            save_routes=self.decisions.save,
+            max_bytes=settings.retention.record_file_mb * 1024 * 1024,
+        )
+        self.retention = Retention(
+            self.store,
+            Kept.in_days(
+                cdrs=settings.retention.cdrs_days,
+                placed_calls=settings.retention.placed_calls_days,
+                audit=settings.retention.audit_days,
+            ),
+            reactor,
         )
         self.head = Head(self.store, self.live)
         self.applying = Applying(
@@ -157,6 +171,7 @@ class Tandem(MultiService):
             self.fallback,
             self.calls,
             self.ledger,
+            self.retention,
             self.http,
             # Last: systemd hears of it when everything listens.
             Watchdog(os.environ, reactor),
@@ -184,10 +199,6 @@ class Tandem(MultiService):
     def _take_cdr(self, event: Message) -> None:
         self.decisions.flush()
         self.stories.record_cdr(event.items())
-
-    def _find_route(self, uniqueid: str) -> str:
-        self.decisions.flush()
-        return self.stories.find_route(uniqueid)
 
     async def _list_channels(self) -> frozenset[str]:
         rows = await self.ami.send_list(actions.core_show_channels())

@@ -199,6 +199,21 @@ class HttpSettings(_Section):
         return self
 
 
+Days = Annotated[int, Field(ge=0, le=36_500)]
+
+
+class RetentionSettings(_Section):
+    """How long what happened is kept; 0 is for ever. What is too old goes a little at a time, and no call waits for it."""
+
+    cdrs_days: Days = Field(365, description="CDRs, with the legs that they were made from.")
+    placed_calls_days: Days = Field(365, description="Calls that Tandem placed, after their end.")
+    audit_days: Days = Field(730, description="The audit log: who changed what.")
+    record_file_mb: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        64,
+        description="Asterisk's CEL and CDR files are set aside (.1) when they are so long and read to the end; 0 leaves them to you.",
+    )
+
+
 class LogSettings(_Section):
     """What is written to the journal."""
 
@@ -220,6 +235,7 @@ class Settings(_Section):
     ami: AmiSettings = AmiSettings()
     asterisk: AsteriskSettings = AsteriskSettings()
     http: HttpSettings = HttpSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -152,6 +152,16 @@ def command(line: str) -> Action:
     return Action("Command", (("Command", line),))
 
 
+def module_check(module: str) -> Action:
+    """Whether a module, such as `cel_custom`, is loaded; refused when it is not."""
+    return Action("ModuleCheck", (("Module", module),))
+
+
+def get_config(file: str) -> Action:
+    """A configuration file as Asterisk's own parser reads it: headers `Category-N`, then `Line-N-M` with `option=value`."""
+    return Action("GetConfig", (("Filename", file),))
+
+
 def getvar(channel: str, variable: str) -> Action:
     """Header `Value` of the answer; an empty `channel` reads a global variable."""
     return Action("Getvar", ((("Channel", channel),) if channel else ()) + (("Variable", variable),))

@@ -161,7 +161,7 @@ class Side:
             reactor,
             list_channels=self.list_channels,
             list_trunks=lambda: snapshot().trunks,
-            find_route=lambda uniqueid: "",
+            save_routes=lambda: succeed(None),
             grace_s=2.0,
         )
         self.ends: list[PlacedCall] = []

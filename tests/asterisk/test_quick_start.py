@@ -1,10 +1,9 @@
 """The README's quick start, command by command as printed, on a machine with Debian's Asterisk: from nothing to a placed call.
 
-What is not as on an admin's machine is in `ADAPTED` and `SYSTEMCTL`, and nowhere else: no package index is asked, and PID 1 is not systemd.
+What is not as on an admin's machine is in `QuickStart` and `SYSTEMCTL`, and nowhere else: no package index is asked, and PID 1 is not systemd.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -37,30 +36,50 @@ PROGRAM = """#!/bin/sh
 exec chroot {root} /usr/sbin/asterisk "$@"
 """
 
-# `systemctl enable --now`: a unit's program as its user, without a right, in a clean environment, until it says that it is ready.
+# What is used of systemctl: `enable --now` starts a unit's program as its user, without a right and in a clean environment, and waits until it
+# is ready; `restart asterisk` as Debian's unit does.
 SYSTEMCTL = """#!{python}
-import configparser, grp, os, pwd, shlex, socket, subprocess, sys
-assert sys.argv[1:3] == ["enable", "--now"]
-unit = configparser.ConfigParser(strict=False, interpolation=None)
-unit.optionxform = str
-unit.read(f"/etc/systemd/system/{{sys.argv[3]}}.service")
-service = unit["Service"]
-user = pwd.getpwnam(service["User"])
-folder = f"/run/{{service['RuntimeDirectory']}}"
-os.mkdir(folder, int(service["RuntimeDirectoryMode"], 8))
-os.chown(folder, user.pw_uid, user.pw_gid)
-heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-heard.bind("/run/notify")
-os.chmod("/run/notify", 0o666)
-os.umask(int(service["UMask"], 8))
-subprocess.Popen(
-    ["setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", f"--reuid={{user.pw_uid}}", f"--regid={{user.pw_gid}}", "--init-groups",
-     *shlex.split(service["ExecStart"])],
-    cwd="/", start_new_session=True, stdout=open("/var/log/tandem.log", "w"), stderr=subprocess.STDOUT,
-    env={{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME": user.pw_dir, "NOTIFY_SOCKET": "/run/notify", **{environ}}},
-)
-heard.settimeout(60)
-assert heard.recv(100) == b"READY=1"
+import configparser, os, pwd, shlex, socket, subprocess, sys, time
+
+def start(argv, log, **options):
+    with open(f"/var/log/{{log}}", "a") as stream:
+        subprocess.Popen(argv, cwd="/", start_new_session=True, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, **options)
+
+def restart_asterisk():
+    if os.path.exists("/run/asterisk/asterisk.ctl"):
+        subprocess.run(["asterisk", "-rx", "core stop now"], check=True, stdout=subprocess.DEVNULL)
+        while os.path.exists("/run/asterisk/asterisk.pid"):
+            time.sleep(0.05)
+    start(["asterisk", "-f", "-U", "asterisk", "-G", "asterisk"], "asterisk.log")
+    while b"fully booted" not in subprocess.run(["asterisk", "-rx", "core waitfullybooted"], capture_output=True).stdout:
+        time.sleep(0.1)
+
+def enable(name):
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str
+    unit.read(f"/etc/systemd/system/{{name}}.service")
+    service = unit["Service"]
+    user = pwd.getpwnam(service["User"])
+    folder = f"/run/{{service['RuntimeDirectory']}}"
+    os.mkdir(folder, int(service["RuntimeDirectoryMode"], 8))
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    heard.bind("/run/notify")
+    os.chmod("/run/notify", 0o666)
+    os.umask(int(service["UMask"], 8))
+    environ = {{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME": user.pw_dir, "NOTIFY_SOCKET": "/run/notify"}}
+    drop = ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", f"--reuid={{user.pw_uid}}", f"--regid={{user.pw_gid}}", "--init-groups"]
+    start(["setpriv", *drop, *shlex.split(service["ExecStart"])], f"{{name}}.log", env={{**environ, **{environ}}})
+    heard.settimeout(60)
+    assert heard.recv(100) == b"READY=1"
+
+match sys.argv[1:]:
+    case ["restart", "asterisk"]:
+        restart_asterisk()
+    case ["enable", "--now", name]:
+        enable(name)
+    case other:
+        sys.exit(f"systemctl {{other}}: not known here")
 """
 
 
@@ -106,16 +125,11 @@ class QuickStart:
                 machine.run(["mount", "--bind", f"/etc/{name}", str(root / "etc" / name)])
             self.write_program("asterisk", PROGRAM.format(root=root))
         self.write_program("systemctl", SYSTEMCTL.format(python=sys.executable, environ=self.adapted))
-        self.start_asterisk()
+        machine.run(["systemctl", "restart", "asterisk"], env=self.environ, timeout_s=60)
 
     def write_program(self, name, text):
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
-
-    def start_asterisk(self):
-        argv = ["asterisk", "-f", "-U", "asterisk", "-G", "asterisk"]
-        self.machine.popen(argv, env=self.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(lambda: "fully booted" in self.asterisk("core waitfullybooted"), "Asterisk has booted", timeout_s=60)
 
     def asterisk(self, command):
         return self.machine.run(["asterisk", "-rx", command], env=self.environ, check=False).stdout
