@@ -30,7 +30,7 @@ def record_routes(db: peewee.SqliteDatabase, decisions: Sequence[Decision]) -> N
 
 
 def load_routes(db: peewee.SqliteDatabase, uniqueids: Iterable[str]) -> dict[str, str]:
-    """uniqueid -> its steps, for those of these channels that Tandem decided anything for."""
+    """Uniqueid -> its steps, for those of these channels that Tandem decided anything for."""
     found: dict[str, str] = {}
     for batch in peewee.chunked(uniqueids, _ROWS_AT_ONCE):
         query = RouteRow.select(RouteRow.uniqueid, RouteRow.route).where(RouteRow.uniqueid.in_(batch))

@@ -8,13 +8,12 @@ import re
 import subprocess
 import sys
 import sysconfig
-from pathlib import Path
 
 import pytest
 
 from lab.machine import CHECKOUT, SYSTEM_FOLDERS, Machine
 from lab.observe import wait_until
-from lab.sipp import register_phones, run_phone
+from lab.sipp import HangUp, Wait, register_phones, run_phone
 from tandem.asterisk.instance import BUILD_ROOT
 
 pytestmark = pytest.mark.asterisk
@@ -138,6 +137,17 @@ class QuickStart:
         done = self.machine.run(["tandem", *arguments], env=self.environ, check=False)
         return done.stdout + done.stderr
 
+    def find_ended(self, call_id):
+        """The placed call, once it has ended."""
+        url = f"http://localhost/api/v1/calls/{call_id}"
+        found = json.loads(self.machine.run(["curl", "-s", "--unix-socket", "/run/tandem/control.sock", url]).stdout)
+        return found if found["state"] == "ended" else None
+
+    def read_asterisk_files(self):
+        """Every file of Asterisk's own, with its mode and owner."""
+        script = "cd /etc/asterisk && find . -path ./tandem -prune -o -type f -printf '%p %m %u %g ' -exec sha256sum {} ';' | sort"
+        return self.machine.run(["sh", "-c", script]).stdout.splitlines()
+
     def type_in(self, block):
         """What each command said, by its first words; and those that failed, with their exit codes."""
         trap = r"""trap 'printf "\n\001%s\n" "$BASH_COMMAND"' DEBUG; trap 'printf "\n\002%s\n" $?' ERR"""
@@ -168,25 +178,40 @@ def quick_start(asterisk_install):
 def test_as_printed(quick_start):
     (use,), (change,) = read_blocks("Use it"), read_blocks("Change it, call with it")
     said = quick_start.type_in(use)
-    assert [(command, answer) for command, answer, status in said if status] == []
-    assert "well    process: ready, revision 1" in said[-1][1]
+    failed = "\n".join(f"{command}: {answer}" for command, answer, status in said if status)
+    assert not failed, failed
+    assert "process: ready, revision 1" in said[-1][1]
 
     register_phones(quick_start.machine, [("1001", "change-me-shop-floor")], port=PHONE_PORT)
-    with run_phone(quick_start.machine, port=PHONE_PORT) as phone:
+    with run_phone(quick_start.machine, port=PHONE_PORT, steps=[Wait(1), HangUp()]) as phone:
         said = quick_start.type_in(change)
         failed = [(command, status) for command, _, status in said if status]
         assert failed == [("tandem import mistake.yaml", 2)], said
         answers = {command.partition(" -")[0]: answer for command, answer, _ in said}
-        assert "Revision 2" in answers["tandem import pbx.yaml"]
-        assert (
-            "Check before: passed" in answers["tandem import pbx.yaml"]
-            or "did not have to change" in answers["tandem import pbx.yaml"]
-        )
+        assert "Revision 2 is live" in answers["tandem import pbx.yaml"]
         assert "-> queue support" in answers["tandem route explain +493023125001"]
         printed = re.search(r"^tandem import mistake\.yaml +# (.*)$", change, re.MULTILINE)[1]
         assert " ".join(answers["tandem import mistake.yaml"].split()) == printed
         assert "Rolled back to what revision 1 was." in answers["tandem config rollback 1"]
         assert "-> queue sales" in quick_start.tandem("route", "explain", "+493023125001")
-        call = json.loads(said[-1][1].partition("{")[1] + said[-1][1].partition("{")[2])
-        (leg,) = phone.wait_for("answered")
-        wait_until(lambda: "has 1 calls" in quick_start.asterisk("queue show sales"), "the call waits in sales")
+        call = json.loads(re.search(r"\{.*\}", answers["curl"], re.DOTALL)[0])
+        phone.wait_for("hangup")
+        ended = wait_until(lambda: quick_start.find_ended(call["call_id"]), "the call has its end")
+        assert ended["disposition"] == "answered"
+
+
+def test_a_change_of_asterisks_files_is_checked_by_the_service(quick_start):
+    """Its own user, without a right, loads it in a throw-away Asterisk; and what the admin's Asterisk has goes back with `uninstall`."""
+    before = quick_start.read_asterisk_files()
+    (use,) = read_blocks("Use it")
+    quick_start.type_in(use)
+    document = quick_start.tandem("export")
+    (quick_start.machine.folder / "pbx.yaml").write_text(document.replace("match: [192.0.2.10]", 'match: ["1:2:3"]'))
+    refused = quick_start.tandem("import", str(quick_start.machine.folder / "pbx.yaml"))
+    assert "trunks.carrier.match" in refused, refused
+    (quick_start.machine.folder / "pbx.yaml").write_text(document.replace("name: Sales", "name: Shop"))
+    done = quick_start.tandem("import", str(quick_start.machine.folder / "pbx.yaml"))
+    assert "Check before: passed" in done, done
+    assert '"Shop" <1002>' in quick_start.asterisk("pjsip show endpoint 1002")
+    quick_start.tandem("uninstall")
+    assert quick_start.read_asterisk_files() == before

@@ -207,14 +207,17 @@ def test_other_line_ends_and_a_last_line_without_one(etc):
 
 def test_folders_of_records(tmp_path):
     records = RecordFiles.in_log_folder(tmp_path / "log")
-    records.cdr.parent.mkdir(parents=True)
-    assert make_record_folders(records) == [records.cel.parent]
+    made, opened = records.cel.parent, records.cdr.parent
+    opened.mkdir(parents=True)
+    opened.chmod(0o755)  # as Debian's package has it
+    assert make_record_folders(records) == [made, opened]
     assert make_record_folders(records) == []
-    assert stat.S_IMODE(records.cel.parent.stat().st_mode) == 0o2770
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (made, opened)] == [0o2770, 0o2775]
     records.cel.write_text("{}")
-    assert remove_record_folders(records) == [records.cel.parent]  # records are never taken away
+    assert remove_record_folders(records) == [made]  # records are never taken away
     records.cel.unlink()
-    (records.cel.parent / FOLDER_MARK).touch()
+    (made / FOLDER_MARK).touch()
     assert remove_record_folders(records) == []
-    assert not records.cel.parent.exists()
-    assert records.cdr.parent.exists()  # it was there before
+    assert not made.exists()
+    assert list(opened.iterdir()) == []  # it was there before
+    assert stat.S_IMODE(opened.stat().st_mode) == 0o755
