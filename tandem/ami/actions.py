@@ -144,7 +144,8 @@ def module_load(module: str, load_type: str = "load") -> Action:
 
 def module_reload(module: str) -> Action:
     """Reload one module. The answer may come before the work is done (pbx_config), or seconds later (res_pjsip): give it time."""
-    return module_load(module, "reload")
+    # ModuleLoad does not know what is built in, such as `cel` and `cdr`.
+    return Action("Reload", (("Module", module),))
 
 
 def command(line: str) -> Action:

@@ -56,7 +56,8 @@ _LIST_ENDS = {
 _NO_ITEMS = {"PJSIPShowContacts": "No Contacts found\n", "PJSIPShowEndpoints": "No endpoints found\n"}
 _MESSAGES = {
     "Hangup": "Channel Hungup",
-    "ModuleLoad": "Module reloaded.",
+    "ModuleLoad": "Module loaded.",
+    "Reload": "Module Reloaded",
     "Originate": "Originate successfully queued",
     "QueueAdd": "Added interface to queue",
     "QueuePause": "Interface paused successfully",

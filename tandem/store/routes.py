@@ -30,7 +30,7 @@ def record_routes(db: peewee.SqliteDatabase, decisions: Sequence[Decision]) -> N
 
 
 def load_routes(db: peewee.SqliteDatabase, uniqueids: Iterable[str]) -> dict[str, str]:
-    """Uniqueid -> its steps, for those of these channels that Tandem decided anything for."""
+    """The steps by uniqueid, for those of these channels that Tandem decided anything for."""
     found: dict[str, str] = {}
     for batch in peewee.chunked(uniqueids, _ROWS_AT_ONCE):
         query = RouteRow.select(RouteRow.uniqueid, RouteRow.route).where(RouteRow.uniqueid.in_(batch))

@@ -66,7 +66,7 @@ def test_caller_id_cannot_be_rewritten(name: str, number: str) -> None:
         (actions.queue_status(), []),
         (actions.db_del_tree("did"), [("Family", "did")]),
         (actions.db_get_tree("did", "49"), [("Family", "did"), ("Key", "49")]),
-        (actions.module_reload("res_pjsip.so"), [("Module", "res_pjsip.so"), ("LoadType", "reload")]),
+        (actions.module_reload("res_pjsip.so"), [("Module", "res_pjsip.so")]),
         (
             actions.queue_pause("PJSIP/ann", paused=True, reason="lunch"),
             [("Interface", "PJSIP/ann"), ("Paused", "true"), ("Reason", "lunch")],
@@ -177,10 +177,6 @@ def test_the_other_views() -> None:
         ("Event", "QueueCallerJoin"), ("Queue", "sales"), ("Position", "1"), ("Uniqueid", "c"), ("Channel", "PJSIP/x-1")
     )
     assert events.QueueEntry.read(joined) == events.QueueEntry("sales", 1, "c", "PJSIP/x-1", 0)
-    summary = events.QueueSummary.read(
-        message(("Event", "QueueSummary"), ("Queue", "sales"), ("LoggedIn", "3"), ("Available", "2"), ("Callers", "1"))
-    )
-    assert (summary.logged_in, summary.available, summary.callers) == (3, 2, 1)
     trunk = events.TrunkRegistration.read(
         message(
             ("Event", "OutboundRegistrationDetail"),
