@@ -24,6 +24,8 @@ MAX_BODY: Final = 1024 * 1024
 # What a request that needs no body may still send.
 MAX_IDLE_BODY: Final = 64 * 1024
 MAX_DEPTH: Final = 30
+# From the first byte of a request to its last; one who sends slower is cut off.
+ARRIVAL_S: Final = 20.0
 JSON: Final = "application/json"
 
 T = TypeVar("T")
@@ -54,7 +56,10 @@ class Whole(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a request brings. `optional`: none at all means the defaults. `read` turns the parsed JSON into the value."""
+    """What a request brings. `optional`: none at all means the defaults. `read` turns the parsed JSON into the value.
+
+    is_file: too long to be read at once: the handler gets a file, which it closes, and reads it in a thread.
+    """
 
     kind: Any
     read: Callable[[Any], Any]
@@ -62,6 +67,7 @@ class Body:
     optional: bool = False
     name: str = ""
     media_type: str = JSON
+    is_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,7 @@ class Route:
     status: int = HTTPStatus.OK
     raises: tuple[HTTPStatus, ...] = ()
     max_body: int = MAX_BODY
+    arrival_s: float = ARRIVAL_S
     etag: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
 

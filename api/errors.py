@@ -13,7 +13,10 @@ from tandem.ami.errors import AmiError
 from tandem.campaigning import CampaignRefused
 from tandem.document import DocumentError
 from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
+from tandem.domain.number_files import FileRefused
+from tandem.domain.number_rows import NotJson
 from tandem.editing import EditRefused, StillUsed
+from tandem.importing import ImportsBusy
 from tandem.live import LiveError
 from tandem.store.answers import OtherBody
 from tandem.store.campaigns import CampaignMissing, StateConflict, VersionConflict
@@ -90,7 +93,9 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.CONFLICT, f"this number is being called: it is {status}")
         case VersionConflict():
             return Refused(HTTPStatus.PRECONDITION_FAILED, "it was changed meanwhile: read it again")
-        case ListExists() | ListUsed():
+        case FileRefused() | NotJson():
+            return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), ({"field": "", "rule": str(error)},))
+        case ListExists() | ListUsed() | ImportsBusy():
             return Refused(HTTPStatus.CONFLICT, str(error))
         case HeadMoved():
             return Refused(HTTPStatus.CONFLICT, f"{error}; try again")

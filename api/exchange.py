@@ -48,6 +48,8 @@ class Services:
     monitor: Any
     calls: Any = None
     campaigns: Any = None
+    imports: Any = None
+    dialer: Any = None
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
 

@@ -25,6 +25,9 @@ class Metrics:
             registry=self.registry,
         )
         self._calls = Counter("tandem_calls_total", "Calls that ended", ["disposition"], registry=self.registry)
+        self._attempts = Counter(
+            "tandem_attempts_total", "Calls of campaigns that ended", ["disposition"], registry=self.registry
+        )
         self._sql = Histogram(
             "tandem_sql_seconds", "Work in the database", ["thread"], buckets=_FAST, registry=self.registry
         )
@@ -44,6 +47,10 @@ class Metrics:
     def count_call(self, disposition: str) -> None:
         """A call that ended."""
         self._calls.labels(disposition).inc()
+
+    def count_attempt(self, disposition: str) -> None:
+        """A campaign's call that ended."""
+        self._attempts.labels(disposition).inc()
 
     def observe_sql(self, thread: str, took_s: float) -> None:
         """One piece of work in the database's thread."""

@@ -45,6 +45,7 @@ from tandem.editing import Head
 from tandem.facts import Facts
 from tandem.fallback import Fallback
 from tandem.http import HttpService, UseCases
+from tandem.importing import Imports
 from tandem.lag import LagGauge
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
@@ -125,6 +126,7 @@ class Tandem(MultiService):
             node=settings.dialer.node,
         )
         self.campaigns = Campaigns(lambda: self.live.current, self.dialer)
+        self.imports = Imports(self.store, self.campaigns)
         self.head = Head(self.store, self.live)
         self.applying = Applying(
             self.store,
@@ -145,6 +147,8 @@ class Tandem(MultiService):
                 applying=self.applying,
                 calls=self.calls,
                 campaigns=self.campaigns,
+                imports=self.imports,
+                dialer=self.dialer,
                 ledger=self.ledger,
                 ask_list=cast(Any, self.ami.send_list),
                 read_health=self.read_health,

@@ -37,7 +37,7 @@ async def _listen(services: Services, exchange: Exchange) -> Reply | None:
 ROUTES: Final = (
     Route(
         method="GET", path=f"{PREFIX}/events", permission="events/read", tag="events", operation="listen_events",
-        summary="Server-sent events: call, cdr, decision, config, queue, channel, device; `lost` says how many a slow reader missed.",
+        summary="Server-sent events: call, cdr, decision, config, campaign, queue, channel, device; `lost` says how many a slow reader missed.",
         handler=_listen, query=EventsQuery, answer=Shown(str, media_type="text/event-stream"),
     ),
 )  # fmt: skip

@@ -4,12 +4,32 @@ from typing import Final
 
 from api.declare import Route
 from api.docs import declare_docs
-from api.v1 import audit, calls, campaigns, cdrs, config, events, monitoring, objects, routes, tokens, users
+from api.v1 import (
+    attempts,
+    audit,
+    calls,
+    campaigns,
+    cdrs,
+    config,
+    dnc,
+    events,
+    imports,
+    monitoring,
+    numbers,
+    objects,
+    routes,
+    tokens,
+    users,
+)
 
 _DECLARED: Final = (
     *objects.ROUTES,
     *calls.ROUTES,
     *campaigns.ROUTES,
+    *numbers.ROUTES,
+    *imports.ROUTES,
+    *attempts.ROUTES,
+    *dnc.ROUTES,
     *cdrs.ROUTES,
     *config.ROUTES,
     *routes.ROUTES,

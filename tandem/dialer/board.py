@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tandem.domain.campaigns import Campaign
 from tandem.domain.entities import QueueDestination
@@ -27,6 +28,16 @@ class OpenCall:
     connected_at: float | None = None
     is_unserved: bool = False
     is_hung_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStep:
+    """One step of an attempt; disposition: '' before its end."""
+
+    kind: Literal["claimed", "answered", "connected", "ended"]
+    campaign_id: int
+    call_id: str
+    disposition: str = ""
 
 
 def queue_of(campaign: Campaign) -> str:

@@ -6,9 +6,8 @@ is late (Asterisk, the database, a pause) can pass them. What a crash left open 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol, cast
 
 from twisted.application.service import Service
@@ -22,10 +21,10 @@ from tandem.ami.errors import AmiError
 from tandem.ami.events import Dial
 from tandem.ami.wire import Message
 from tandem.calls import Calls
-from tandem.dialer.board import Board, OpenCall, queue_of
+from tandem.dialer.board import AttemptStep, Board, OpenCall, queue_of
 from tandem.domain.breaker import CLOSED, Breaker, allow, note_end, note_lost, note_sent
 from tandem.domain.calls import CallEnded, CallEvent
-from tandem.domain.campaign_calls import Served, choose_destination, plan_campaign_call
+from tandem.domain.campaign_calls import Held, Served, choose_destination, plan_number
 from tandem.domain.campaigns import CampaignState, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
 from tandem.domain.numbers import normalise_number, number_plan
@@ -36,11 +35,10 @@ from tandem.domain.pacing import Policy, pace
 from tandem.domain.routing import QueueFacts
 from tandem.domain.shares import Bucket, Demand, headroom, share
 from tandem.domain.snapshot import Snapshot
-from tandem.domain.windows import opens_at
+from tandem.domain.why import Conditions
 from tandem.store.attempts import (
     Claim,
     Claimed,
-    Held,
     claim_numbers,
     load_open_attempts,
     note_abandoned,
@@ -65,7 +63,6 @@ WATCH_EVERY_S: Final = 1.0
 # A campaign without a due number is asked again so much later, unless somebody adds one meanwhile.
 IDLE_S: Final = 1.0
 ABANDON_DAYS: Final = 30
-NEVER_S: Final = 7 * 86_400.0
 # Does work within a transaction, and fires with what it returned.
 Commit = Callable[[Callable[[Any], Any]], Awaitable[Any]]
 
@@ -148,6 +145,7 @@ class Dialer(Service):
         self._due: DelayedCall | None = None
         self._notes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._noting = DeferredLock()
+        self._watchers: tuple[Callable[[AttemptStep], None], ...] = ()
         self._loops = (
             LoopingCall(self.kick),
             LoopingCall(lambda: Deferred.fromCoroutine(self._watch_pbx())),
@@ -161,6 +159,17 @@ class Dialer(Service):
         ami.on("AgentConnect", self._take_agent)
         ami.on("DialEnd", self._take_dial_end)
         ami.on_lost(self._forget_probes)
+
+    def watch_attempts(self, callback: Callable[[AttemptStep], None]) -> None:
+        """Calls back with each step of each attempt; those of a last run have no `claimed`."""
+        self._watchers = (*self._watchers, callback)
+
+    def _tell(self, step: AttemptStep) -> None:
+        for callback in self._watchers:
+            try:
+                callback(step)
+            except Exception:  # noqa: BLE001 - a watcher's mistake must not keep a claimed number from being called
+                _log.failure("a watcher of attempts failed")
 
     def startService(self) -> None:
         """Goes on with the campaigns that were running."""
@@ -261,6 +270,11 @@ class Dialer(Service):
         self._idle.pop(campaign_id, None)
         self.kick()
 
+    @property
+    def running_campaigns(self) -> int:
+        """How many campaigns dial."""
+        return len(self._running)
+
     def describe(self) -> list[CampaignView]:
         """How the running campaigns are doing."""
         views = []
@@ -277,6 +291,26 @@ class Dialer(Service):
                 )
             )
         return views
+
+    def weigh(self, saved: SavedCampaign) -> Conditions:
+        """What keeps a campaign's numbers from being dialled now, or does not, whatever the number."""
+        now, trunk = self._clock.seconds(), _trunk_of(saved)
+        known = self._around.snapshot().trunks.get(trunk)
+        policy, live = self._read_pacing(saved, now, {})
+        return Conditions(
+            is_ready=self._around.is_ready(),
+            calls=len(self.board.calls),
+            max_calls=self._limits.max_calls,
+            trunk=trunk,
+            trunk_calls=self.board.count_trunks().get(trunk, 0),
+            trunk_limit=known.max_calls if known is not None else 0,
+            breaker=self.breakers.get(trunk, CLOSED),
+            campaign_calls=live.in_flight + live.connected,
+            agents_free=live.agents_free,
+            wanted=pace(policy, live, now),
+            speed=self.speed,
+            problem=self.problem,
+        )
 
     # ------------------------------------------------------------------------------------------------------ ticking
 
@@ -361,6 +395,18 @@ class Dialer(Service):
 
     def _pace(self, saved: SavedCampaign, now: float, spoken_for: dict[str, int]) -> int:
         """What one campaign may dial by its own rules. spoken_for: queue -> agents that campaigns before it count on."""
+        want = pace(*self._read_pacing(saved, now, spoken_for), now)
+        campaign, queue = saved.campaign, queue_of(saved.campaign)
+        if campaign.max_cps:
+            want = min(want, self._bucket(f"campaign {saved.campaign_id}", campaign.max_cps).available(now))
+        unserved = sum(call.connected_at is None for call in self.board.of_campaign(saved.campaign_id))
+        spoken_for[queue] = spoken_for.get(queue, 0) + want + unserved
+        return want
+
+    def _read_pacing(
+        self, saved: SavedCampaign, now: float, spoken_for: Mapping[str, int]
+    ) -> tuple[Policy, PacingFacts]:
+        """What `pace` takes."""
         campaign = saved.campaign
         calls = list(self.board.of_campaign(saved.campaign_id))
         in_flight = [call for call in calls if call.answered_at is None]
@@ -389,11 +435,7 @@ class Dialer(Service):
             lines_per_agent=campaign.lines_per_agent,
             abandon_cap=campaign.abandon_cap,
         )
-        want = pace(policy, live, now)
-        if campaign.max_cps:
-            want = min(want, self._bucket(f"campaign {saved.campaign_id}", campaign.max_cps).available(now))
-        spoken_for[queue] = spoken_for.get(queue, 0) + want + len(in_flight) + waiting
-        return want
+        return policy, live
 
     def _room_of(self, trunk: str, used: int, now: float) -> int:
         """How many calls may go over a trunk now."""
@@ -430,6 +472,7 @@ class Dialer(Service):
                 self._buckets[name] = replace(bucket, tokens=bucket.level(now) - 1.0, at=max(now, bucket.at))
         if trunk in self.breakers:
             self.breakers[trunk] = note_sent(self.breakers[trunk], self._now())
+        self._tell(AttemptStep("claimed", saved.campaign_id, claim.call.call_id))
 
     async def _send(self, claim: Claim) -> None:
         try:
@@ -446,20 +489,8 @@ class Dialer(Service):
 
     def _make_plan(self) -> Callable[[SavedCampaign, SavedNumber], OriginateOrder | Held]:
         """What the claim asks for each number; it runs in the store's thread, so it holds values only."""
-        snapshot, now_s = self._around.snapshot(), self._now()
-        general, now = snapshot.general, datetime.fromtimestamp(now_s, UTC)
-
-        def plan(saved: SavedCampaign, number: SavedNumber) -> OriginateOrder | Held:
-            window = saved.campaign.call_window
-            if window is not None:
-                opening = opens_at(window, number.phone_number, general.country, general.time_zone, now)
-                if opening is None:
-                    return Held(now_s + NEVER_S, "window")
-                if opening > now:
-                    return Held(opening.timestamp(), "window")
-            return plan_campaign_call(snapshot, saved, number)
-
-        return plan
+        snapshot, now = self._around.snapshot(), self._now()
+        return lambda saved, number: plan_number(snapshot, saved, number, now)
 
     def _make_key(self) -> Callable[[str], str]:
         general = self._around.snapshot().general
@@ -471,6 +502,8 @@ class Dialer(Service):
     def _take_step(self, event: CallEvent) -> None:
         if event.kind == "answered":
             self.board.answer(event.call.call_id, self._clock.seconds())
+            if (call := self.board.calls.get(event.call.call_id)) is not None:
+                self._tell(AttemptStep("answered", call.campaign_id, call.call_id))
 
     def _take_end(self, end: CallEnded) -> None:
         known = self.board.calls.get(end.call.call_id)
@@ -491,6 +524,7 @@ class Dialer(Service):
                     "trunk {trunk}: {before} -> {after}", trunk=call.trunk, before=breaker.state, after=after.state
                 )
             self.breakers[call.trunk] = after
+        self._tell(AttemptStep("ended", call.campaign_id, call.call_id, str(end.call.disposition or "")))
         self.wake(call.campaign_id)
 
     def _take_agent(self, message: Message) -> None:
@@ -509,6 +543,7 @@ class Dialer(Service):
         self.board.answer(call_id, now)
         call.connected_at = now
         self._note(note_connected, (call_id, self._now(), agent.partition("/")[2] or agent))
+        self._tell(AttemptStep("connected", call.campaign_id, call_id))
 
     def serve_answered(self, call_id: str) -> Served | None:
         """Where somebody goes who has answered; None for a call that is none of ours."""
@@ -578,7 +613,9 @@ class Dialer(Service):
     async def _load(self) -> None:
         """The attempts that a last run left open count from the start."""
         now, wall = self._clock.seconds(), self._now()
-        timeouts = {saved.campaign_id: saved.campaign.call_timeout_s for saved in await self._store.read(load_campaigns)}
+        timeouts = {
+            saved.campaign_id: saved.campaign.call_timeout_s for saved in await self._store.read(load_campaigns)
+        }
         for attempt in await self._store.read(load_open_attempts):
             if attempt.campaign_id is None or attempt.call_id in self.board.calls:
                 continue
