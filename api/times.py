@@ -38,7 +38,7 @@ def show_times(shown: type[T], value: Any) -> T:
     return shown(
         **{
             name: time_of(getattr(value, name)) if name.endswith(_SUFFIX) else getattr(value, name)
-            for name in _names(shown)
+            for name in _names(cast(Any, shown))
         }
     )
 
