@@ -18,7 +18,6 @@ from typing import Any
 from lab.pbx import LabPbx
 from lab.sipp import HangUp, SippRun, Wait, run_phone
 from tandem.asterisk.install import find_asterisk
-from tandem.cli.control import _UnixConnection
 
 FAR, FAR_PORT = "127.0.0.5", 5060
 DOCUMENT = f"""
@@ -46,20 +45,6 @@ class ChaosResult:
     faults: tuple[str, ...]
 
 
-def ask(pbx: LabPbx, method: str, path: str, body: Any = None) -> Any:
-    """One request over the control socket; RuntimeError unless it went well."""
-    connection = _UnixConnection(pbx.folder / "run" / "control.sock", 60)
-    with closing(connection):
-        connection.request(
-            method, path, None if body is None else json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        response = connection.getresponse()
-        answer = response.read()
-    if response.status >= 300:
-        raise RuntimeError(f"{method} {path}: {response.status} {answer[:500]!r}")
-    return json.loads(answer) if answer else None
-
-
 def run_chaos(
     pbx: LabPbx, *, seed: int, kills: int, numbers: int, say: Callable[[str], object] = str, pause_s: float = 2.0
 ) -> ChaosResult:
@@ -67,7 +52,7 @@ def run_chaos(
     randomness = random.Random(seed)
     with run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.1, steps=[Wait(TALK_S), HangUp()]) as far:
         path = _make(pbx, numbers)
-        ask(pbx, "POST", f"{path}/start")
+        pbx.request("POST", f"{path}/start")
         for number in range(kills):
             time.sleep(randomness.uniform(0.2, pause_s))
             victim = "Tandem" if number % 2 == 0 else "Asterisk"
@@ -87,11 +72,11 @@ def _make(pbx: LabPbx, numbers: int) -> str:
         "name": "chaos", "trunk": "far", "destination": {"announcement": "news"}, "concurrent_calls": CONCURRENT,
         "retry_times": 1, "retry_delay_s": 5, "dial_timeout_s": 5,
     }  # fmt: skip
-    made = ask(pbx, "POST", "/api/v1/campaigns", fields)
+    made = pbx.request("POST", "/api/v1/campaigns", fields)
     path = f"/api/v1/campaigns/{made['campaign_id']}"
     for start in range(0, numbers, 5000):
         batch = [{"phone_number": f"030{number:07}"} for number in range(start, min(start + 5000, numbers))]
-        ask(pbx, "POST", f"{path}/numbers/bulk", {"numbers": batch})
+        pbx.request("POST", f"{path}/numbers/bulk", {"numbers": batch})
     return path
 
 
@@ -109,7 +94,7 @@ def _wait_for_the_end(pbx: LabPbx, path: str, say: Callable[[str], object]) -> N
     """Until nothing is pending or up, or nothing has moved for SETTLE_S."""
     last, moved_at = "", time.monotonic()
     while True:
-        counts = ask(pbx, "GET", path)["counts"]
+        counts = pbx.request("GET", path)["counts"]
         if not counts["pending"] + counts["calling"] + counts["answered"]:
             return
         seen = json.dumps(counts)
