@@ -51,6 +51,7 @@ from tandem.store.call_book import CallBook
 from tandem.store.database import attach_store
 from tandem.store.errors import StoreError
 from tandem.store.objects import Saved, save_pbx
+from tandem.store.place import place_of
 from tandem.store.revisions import load_head, load_live
 from tandem.stories import Stories, describe_story
 from tandem.target import describe_target, read_dialplan
@@ -74,7 +75,7 @@ class Tandem(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self.settings = settings
         # With a database in trouble it still starts: calls are routed by the snapshot file, and /health says why.
-        self.store, _ = attach_store(settings.database.path, "tandem serve")
+        self.store, _ = attach_store(place_of(settings), "tandem serve")
         self.live = Live(reactor, self.store, settings.snapshot_path)
         self.stories = Stories(settings.calls_kept)
         self.decisions = DecisionLog(self.stories, reactor)

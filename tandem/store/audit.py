@@ -23,7 +23,7 @@ class AuditEntry:
     revision: int | None = None
 
 
-def record_audit(db: peewee.SqliteDatabase, entry: AuditEntry) -> None:
+def record_audit(db: peewee.Database, entry: AuditEntry) -> None:
     """Keeps an entry, in the transaction of what it tells."""
     AuditRow.insert(
         at=entry.at,
@@ -35,13 +35,13 @@ def record_audit(db: peewee.SqliteDatabase, entry: AuditEntry) -> None:
     ).execute(db)
 
 
-def load_audit(db: peewee.SqliteDatabase, limit: int, offset: int = 0) -> list[AuditEntry]:
+def load_audit(db: peewee.Database, limit: int, offset: int = 0) -> list[AuditEntry]:
     """The newest entries, newest first."""
     rows = AuditRow.select().order_by(AuditRow.id.desc()).limit(limit).offset(offset).tuples().execute(db)
     names = ("id", "at", "who", "source", "action", "target", "revision")
     return [AuditEntry(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def count_audit(db: peewee.SqliteDatabase) -> int:
+def count_audit(db: peewee.Database) -> int:
     """How many there are."""
     return int(AuditRow.select().count(db))

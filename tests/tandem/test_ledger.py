@@ -127,7 +127,7 @@ def test_a_line_without_end_is_passed_over(tmp_path: Path) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr("tandem.store.database._PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
+    monkeypatch.setattr("tandem.store.sqlite.PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
     return open_store(tmp_path / "tandem.db")
 
 

@@ -28,11 +28,6 @@ from tandem.store.users import (
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def store(tmp_path):
-    return open_store(tmp_path / "tandem.db")
-
-
 class TestUsers:
     def test_names_differ_by_more_than_capitals(self, store):
         store.run_now(create_user, "Anna", "hash", "admin", NOW)
