@@ -119,8 +119,20 @@ class PostgresServer:
             self._template = template
         return PostgresPlace(self.socket_url(self.make_database(self._template)))
 
-    def drop(self, place: PostgresPlace) -> None:
-        """Takes a database away, whoever is still in it."""
+    def drop(self, place: PostgresPlace) -> bool:
+        """Takes a database away, whoever is still in it; whether there was one."""
         with self.connect("postgres") as admin:
-            name = place.url.partition("?")[0].rpartition("/")[2]
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            known = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name_of(place),)).fetchone()
+            admin.execute(f"DROP DATABASE IF EXISTS {name_of(place)} WITH (FORCE)")
+            return known is not None
+
+    def rename(self, place: PostgresPlace, name: str) -> None:
+        """Puts a database out of reach; whoever is in it is thrown out."""
+        with self.connect("postgres") as admin:
+            admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name_of(place),))
+            admin.execute(f"ALTER DATABASE {name_of(place)} RENAME TO {name}")
+
+
+def name_of(place: PostgresPlace) -> str:
+    """A database's name in its server."""
+    return place.url.partition("?")[0].rpartition("/")[2]

@@ -160,7 +160,8 @@ class Store:
         self, kind: Kind, work: Callable[Concatenate[peewee.Database, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         try:
-            if self._db.is_closed():
+            if not self._base.is_connected():
+                self._db.close()
                 self._base.connect(read_only=kind == "read")
                 check_version(self._base)
             with self._base.transaction(kind):

@@ -22,10 +22,11 @@ Query = TypeVar("Query", bound=peewee.SelectBase)
 
 # What PostgreSQL keeps for itself and SQLite lets a column be called; `SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')`.
 RESERVED: Final = frozenset(
-    "analyse analyze any array asc asymmetric authorization binary both cast column concurrently current_catalog current_role"
-    " current_schema current_user desc do end fetch for freeze full grant ilike initially lateral leading localtime"
-    " localtimestamp offset only overlaps placing session_user similar some symmetric system_user tablesample trailing user"
-    " variadic verbose window".split()
+    "analyse analyze any array asc asymmetric authorization binary both cast collation column concurrently cross"
+    " current_catalog current_date current_role current_schema current_time current_timestamp current_user desc do"
+    " end fetch for freeze full grant ilike initially inner lateral leading left like localtime localtimestamp"
+    " natural offset only outer overlaps placing right session_user similar some symmetric system_user tablesample"
+    " trailing user variadic verbose window with".split()
 )
 _TOKEN: Final = re.compile(
     r"'(?:[^']|'')*'"  # a text

@@ -147,8 +147,14 @@ class _Database(peewee.PostgresqlDatabase):
                 cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _WRITE_LOCK))
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
-        """Runs SQL that is written as SQLite takes it."""
-        return super().execute_sql(translate(sql), params or ())
+        """Runs SQL that is written as SQLite takes it. ValueError for a text with NUL, which no PostgreSQL keeps."""
+        try:
+            return super().execute_sql(translate(sql), params or ())
+        except peewee.DataError as error:
+            cause = error.__cause__ or error.__context__
+            if getattr(cause, "sqlstate", None) == "22P05" or "NUL (0x00)" in str(error):
+                raise ValueError("a text must not hold the character NUL") from error
+            raise
 
 
 class PostgresDatabase:
@@ -177,6 +183,10 @@ class PostgresDatabase:
         if encoding != "UTF8":
             self.db.close()
             raise StoreError(self.place, f"its encoding is {encoding}", "make it anew: createdb -E UTF8 -T template0")
+
+    def is_connected(self) -> bool:
+        """Whether this thread has its connection, and the server has not left it meanwhile: that costs no transaction."""
+        return not self.db.is_closed() and _is_alive(self.db.connection())
 
     def missing(self) -> StoreError:
         """What to say where there is nothing in it."""

@@ -56,6 +56,10 @@ class SqliteFile:
         if read_only:
             self.db.execute_sql("PRAGMA query_only = ON")
 
+    def is_connected(self) -> bool:
+        """Whether this thread has its connection."""
+        return not self.db.is_closed()
+
     def missing(self) -> StoreError:
         """What to say where there is none."""
         return StoreError(self.place, "there is no database", "run `tandem init`")

@@ -71,9 +71,11 @@ class BookNow:
         return succeed(self.ends.get(call_id))
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return open_store(tmp_path_factory.mktemp("calls") / "tandem.db")
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    if request.param == "sqlite":
+        return open_store(tmp_path_factory.mktemp("calls") / "tandem.db")
+    return open_store(request.getfixturevalue("postgres_server").make_place())
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,7 @@ from tandem.store.cdrs import (
     record_lost,
 )
 from tandem.store.database import Store, open_store
+from tandem.store.place import PostgresPlace
 
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -125,10 +126,10 @@ def test_a_line_without_end_is_passed_over(tmp_path: Path) -> None:
     assert read_all(path)[0] == ["1.1"] * 3 + ["1.2"] * 3
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    # These tests ask what is written, not whether a power cut loses it.
     monkeypatch.setattr("tandem.store.sqlite.PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
-    return open_store(tmp_path / "tandem.db")
 
 
 def take(store: Store, lines: bytes, position: FilePosition | None = None) -> list[Any]:
@@ -246,8 +247,8 @@ def test_what_calls_knows_wins(store: Store) -> None:
 
 class LedgerTests(TestCase):
     @pytest.fixture(autouse=True)
-    def _take(self, store: Store, tmp_path: Path) -> None:
-        self.store, self.path = store, tmp_path / "cel.json"
+    def _take(self, tmp_path: Path) -> None:
+        self.store, self.path = open_store(tmp_path / "tandem.db"), tmp_path / "cel.json"
 
     def make(self, up: Any) -> Ledger:
         async def list_channels() -> Any:
@@ -312,3 +313,9 @@ class LedgerTests(TestCase):
             stream.write(event("HANGUP", 1, 1))
         await ledger.compare()
         assert [cdr.disposition for cdr in self.told] == [Disposition.CANCELLED]
+
+
+class LedgerTestsOnPostgres(LedgerTests):
+    @pytest.fixture(autouse=True)
+    def _take(self, tmp_path: Path, postgres_place: PostgresPlace) -> None:
+        self.store, self.path = open_store(postgres_place), tmp_path / "cel.json"
