@@ -134,7 +134,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def take(store: Store, lines: bytes, position: FilePosition | None = None) -> list[Any]:
     legs = [leg for line in lines.splitlines() if (leg := read_cel(line)) is not None]
-    return store.run_now(record_legs, legs, {"carrier"}, {}, position)
+    return store._perform("write", record_legs, legs, {"carrier"}, {}, position)
 
 
 def everything(store: Store) -> tuple[Any, ...]:
@@ -142,7 +142,7 @@ def everything(store: Store) -> tuple[Any, ...]:
         tables = ("legs", "joined_calls", "cdrs")
         return tuple(tuple(db.execute_sql(f"SELECT * FROM {table} ORDER BY 1").fetchall()) for table in tables)
 
-    return store.run_now(dump)
+    return store._perform("write", dump)
 
 
 def test_the_same_again_changes_nothing(store: Store) -> None:
