@@ -260,6 +260,7 @@ class Tandem(MultiService):
             log.warning("still routing without database: %s", error)
         else:
             log.info("the database is back")
+            await self.http.authority.flush()
             if self.config_ami.is_ready:
                 await self._bring_in_step()
 

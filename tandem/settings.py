@@ -63,15 +63,17 @@ def _check_database_url(value: str) -> str:
     """A libpq URL; over a network it must say whether it is encrypted, and no password is in it: it stands in logs and messages."""
     parts = urlsplit(value)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    user, at, places = parts.netloc.rpartition("@")
+    user, _, places = parts.netloc.rpartition("@")
     if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/") or not value.isprintable():
         raise ValueError("must be postgresql://user@host:port/name")
     if ":" in user or "password" in query or "passfile" in query:
         raise ValueError("must not hold a password: that is database.password_file")
     hosts = [re.sub(r":[0-9]*\Z", "", place) for place in places.split(",")] + query.get("host", "").split(",")
     near = all(not host or host.startswith(("/", "%2F", "%2f")) or is_loopback(host.strip("[]")) for host in hosts)
-    if not (near and not query.get("hostaddr") or "sslmode" in query):
-        raise ValueError("the server is reached over a network: the URL must say ?sslmode=verify-full (or another mode)")
+    if not ((near and not query.get("hostaddr")) or "sslmode" in query):
+        raise ValueError(
+            "the server is reached over a network: the URL must say ?sslmode=verify-full (or another mode)"
+        )
     return value.replace("postgres://", "postgresql://", 1)
 
 

@@ -25,7 +25,9 @@ FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", 
 
 def find_programs() -> Path:
     """The folder of `initdb` and `postgres`; in CI a missing one is a failure."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4].split(".")[0]))
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4].split(".")[0])
+    )
     on_path = shutil.which("postgres")
     if found or on_path:
         return found[-1].parent if found else Path(on_path or "").resolve().parent
@@ -64,7 +66,12 @@ class PostgresServer:
 
     def start(self) -> None:
         """Runs it, and waits until it lets somebody in."""
-        settings = {**FAST, "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(self.folder)}
+        settings = {
+            **FAST,
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self.folder),
+        }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             # exec: the process that we started is the server itself, and it dies with us.
@@ -129,7 +136,9 @@ class PostgresServer:
     def rename(self, place: PostgresPlace, name: str) -> None:
         """Puts a database out of reach; whoever is in it is thrown out."""
         with self.connect("postgres") as admin:
-            admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name_of(place),))
+            admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name_of(place),)
+            )
             admin.execute(f"ALTER DATABASE {name_of(place)} RENAME TO {name}")
 
 

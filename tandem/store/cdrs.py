@@ -19,6 +19,9 @@ from tandem.store.tables import format_time
 _LEG_COLUMNS: Final = tuple(field.name for field in fields(Leg))
 _CDR_COLUMNS: Final = tuple(field.name for field in fields(Cdr) if field.name != "legs")
 _CDR_TIMES: Final = ("started_at", "answered_at", "ended_at")
+_JOIN_COLUMNS: Final = ("linkedid", "call_id")
+_JOIN: Final = replacing(_JOIN_COLUMNS, "linkedid")
+_MOVE: Final = replacing(("inode", "offset", "head"), "name")
 MAX_PAGE: Final = 1000
 
 
@@ -63,9 +66,9 @@ def record_legs(
     """
     written = _take(db, changes, trunks, routes) if changes else []
     if position is not None:
+        sql = f"INSERT INTO record_files (name, inode, offset, head) VALUES (?, ?, ?, ?) {_MOVE}"  # noqa: S608 - our own text
         db.execute_sql(
-            "INSERT INTO record_files (name, inode, offset, head) VALUES (?, ?, ?, ?) "
-            + replacing(("inode", "offset", "head"), "name"),
+            sql,
             (position.name, position.inode, position.offset, position.head),
         )
     return written
@@ -79,9 +82,7 @@ def record_lost(
     return record_legs(db, [replace(leg, is_lost=True) for leg in open_legs], trunks, routes)
 
 
-def _take(
-    db: peewee.Database, changes: Sequence[Leg], trunks: Collection[str], routes: Mapping[str, str]
-) -> list[Cdr]:
+def _take(db: peewee.Database, changes: Sequence[Leg], trunks: Collection[str], routes: Mapping[str, str]) -> list[Cdr]:
     book = _load_book(db, changes)
     before = set(book.legs)
     apply_records(book, changes)
@@ -133,8 +134,7 @@ def _save_legs(db: peewee.Database, legs: Sequence[Leg]) -> None:
 def _save_joins(db: peewee.Database, absorbed: Mapping[str, str]) -> None:
     for gone, kept in absorbed.items():
         db.execute_sql("UPDATE joined_calls SET call_id = ? WHERE call_id = ?", (kept, gone))
-        upsert = f"INSERT INTO joined_calls (linkedid, call_id) VALUES (?, ?) {replacing(('call_id',), 'linkedid')}"
-        db.execute_sql(upsert, (gone, kept))
+        insert_rows(db, "joined_calls", _JOIN_COLUMNS, [{"linkedid": gone, "call_id": kept}], _JOIN)
 
 
 def _save_cdrs(db: peewee.Database, cdrs: Sequence[Cdr]) -> None:

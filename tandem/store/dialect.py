@@ -18,15 +18,69 @@ from typing import Any, Final, TypeVar
 
 import peewee
 
-Query = TypeVar("Query", bound=peewee.SelectBase)
+Query = TypeVar("Query", bound=peewee.Select)
 
 # What PostgreSQL keeps for itself and SQLite lets a column be called; `SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')`.
 RESERVED: Final = frozenset(
-    "analyse analyze any array asc asymmetric authorization binary both cast collation column concurrently cross"
-    " current_catalog current_date current_role current_schema current_time current_timestamp current_user desc do"
-    " end fetch for freeze full grant ilike initially inner lateral leading left like localtime localtimestamp"
-    " natural offset only outer overlaps placing right session_user similar some symmetric system_user tablesample"
-    " trailing user variadic verbose window with".split()
+    [
+        "analyse",
+        "analyze",
+        "any",
+        "array",
+        "asc",
+        "asymmetric",
+        "authorization",
+        "binary",
+        "both",
+        "cast",
+        "collation",
+        "column",
+        "concurrently",
+        "cross",
+        "current_catalog",
+        "current_date",
+        "current_role",
+        "current_schema",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "desc",
+        "do",
+        "end",
+        "fetch",
+        "for",
+        "freeze",
+        "full",
+        "grant",
+        "ilike",
+        "initially",
+        "inner",
+        "lateral",
+        "leading",
+        "left",
+        "like",
+        "localtime",
+        "localtimestamp",
+        "natural",
+        "offset",
+        "only",
+        "outer",
+        "overlaps",
+        "placing",
+        "right",
+        "session_user",
+        "similar",
+        "some",
+        "symmetric",
+        "system_user",
+        "tablesample",
+        "trailing",
+        "user",
+        "variadic",
+        "verbose",
+        "window",
+        "with",
+    ]
 )
 _TOKEN: Final = re.compile(
     r"'(?:[^']|'')*'"  # a text
@@ -54,15 +108,15 @@ def translate(sql: str) -> str:
     """A statement as psycopg takes it: `%s` and `%(name)s` for values, reserved names quoted, functions by their other name."""
 
     def replace(match: re.Match[str]) -> str:
-        token = match[0]
-        if token in _FUNCTIONS:
-            return _FUNCTIONS[token]
-        if token == "?":
+        part = match[0]
+        if part in _FUNCTIONS:
+            return _FUNCTIONS[part]
+        if part == "?":
             return "%s"
-        if token[0] == ":" and token != "::":
-            return f"%({token[1:]})s"
-        is_name = token in RESERVED and not match.string.startswith("(", match.end())
-        return f'"{token}"' if is_name else token.replace("%", "%%")
+        if part[0] == ":" and part != "::":
+            return f"%({part[1:]})s"
+        is_name = part in RESERVED and not match.string.startswith("(", match.end())
+        return f'"{part}"' if is_name else part.replace("%", "%%")
 
     return _TOKEN.sub(replace, sql)
 
@@ -115,7 +169,7 @@ def insert_rows(
     else:
         values = ", ".join(f"json_extract(value, '$.{column}')" for column in columns)
         source = f"SELECT {values} FROM json_each(?)"  # noqa: S608 - our own text
-    db.execute_sql(f"INSERT INTO {table} ({names}) {source} WHERE true {conflict}", (json.dumps(bodies),))  # noqa: S608 - our own text
+    db.execute_sql(f"INSERT INTO {table} ({names}) {source} WHERE true {conflict}", (json.dumps(bodies),))
 
 
 def select_rows(

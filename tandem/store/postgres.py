@@ -7,7 +7,6 @@ What SQLite gives by its nature is asked for: `write` transactions follow each o
 ones go beside each other. Nothing is kept in this process that another node would have to know.
 """
 
-import functools
 import os
 import select
 import socket
@@ -101,9 +100,7 @@ class PostgresLock:
         finally:
             if connection is not None:
                 connection.close()
-        raise StoreBusy(
-            self._place, f"{holder or 'another process'} is using the database", "wait for it, or stop it"
-        )
+        raise StoreBusy(self._place, f"{holder or 'another process'} is using the database", "wait for it, or stop it")
 
     def ensure(self) -> None:
         """Before something is written: takes a lock again that was lost with its connection. StoreError if it cannot be had."""
@@ -136,15 +133,13 @@ class _Database(peewee.PostgresqlDatabase):
     def _connect(self) -> psycopg.Connection[Any]:
         return _connect(self.place, "tandem")
 
-    def begin(self, kind: Kind = "write") -> None:
+    def begin(self, kind: Kind = "write") -> None:  # type: ignore[override]
         """Begins a transaction; one that writes waits for those that write."""
         if kind != "read":
             self.owner_lock.ensure()
-        with peewee.__exception_wrapper__:
-            cursor = self.cursor()
-            cursor.execute(_BEGIN[kind])
-            if kind == "write":
-                cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _WRITE_LOCK))
+        self.execute_sql(_BEGIN[kind])
+        if kind == "write":
+            self.execute_sql("SELECT pg_advisory_xact_lock(?, ?)", (_LOCKS, _WRITE_LOCK))
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Runs SQL that is written as SQLite takes it. ValueError for a text with NUL, which no PostgreSQL keeps."""
@@ -176,7 +171,7 @@ class PostgresDatabase:
     def create(self) -> None:
         """Nothing: the server's admin has made it."""
 
-    def connect(self, *, read_only: bool) -> None:
+    def connect(self, *, read_only: bool) -> None:  # noqa: ARG002 - as SqliteFile
         """Opens this thread's connection; it is each transaction that says whether it can write."""
         self.db.connect()
         (encoding,) = self.db.execute_sql("SHOW server_encoding").fetchone()
@@ -218,7 +213,7 @@ class PostgresDatabase:
         """One transaction for all: what fails leaves everything as it was. A backup is the admin's (docs/databases.md)."""
         return self.db.atomic("write")
 
-    def run_migration(self, number: int, statements: Iterable[str], now: datetime) -> None:
+    def run_migration(self, number: int, statements: Iterable[str], now: datetime) -> None:  # noqa: ARG002 - as SqliteFile
         """All statements, in PostgreSQL's words, and the new version."""
         # Filling a column of a large table takes what it takes.
         self.db.execute_sql("SET LOCAL statement_timeout = 0")
@@ -232,7 +227,8 @@ class PostgresDatabase:
 def _connect(place: PostgresPlace, name: str) -> psycopg.Connection[Any]:
     connection = psycopg.connect(
         place.url,
-        **({"password": place.password} if place.password else {}),
+        # None leaves it to libpq: PGPASSWORD, ~/.pgpass, or a server that asks for none.
+        password=place.password or None,
         autocommit=True,
         connect_timeout=CONNECT_TIMEOUT_S,
         application_name=name,

@@ -83,9 +83,7 @@ class SqliteFile:
 
     def is_foreign(self) -> bool:
         """Whether there are tables and no schema of ours."""
-        return not self.read_version() and bool(
-            self.db.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        )
+        return not self.read_version() and bool(self.db.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
     def migrating(self) -> AbstractContextManager[object]:
         """Around all migrations: here each is a transaction of its own."""

@@ -1,7 +1,7 @@
 import gc
 import shutil
-from dataclasses import replace
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from tandem.domain.snapshot import Snapshot, build_snapshot
 from tandem.live import MAX_EDITS, Live, LiveError
 from tandem.store.database import Store, open_store
 from tandem.store.errors import StoreError
-from tandem.store.place import Place, PostgresPlace
 from tandem.store.objects import save_pbx
+from tandem.store.place import Place, PostgresPlace
 from tandem.store.revisions import record_live
 from tandem.store.snapshot_file import (
     SnapshotFileError,
@@ -225,9 +225,7 @@ class TestLive(TestCase):
     def test_without_either_both_reasons_are_told(self):
         async def flow() -> None:
             live = Live(reactor, self.lose_database(), self.path)
-            with pytest.raises(
-                LiveError, match=r"there is no.*and without it: .*live\.snapshot: cannot be read"
-            ):
+            with pytest.raises(LiveError, match=r"there is no.*and without it: .*live\.snapshot: cannot be read"):
                 await live.load()
             assert not live.is_loaded
 

@@ -32,10 +32,14 @@ class TestTranslate:
         quoted = "'" + text.replace("'", "''") + "'"
         assert translate(f"SELECT {quoted}, ?") == f"SELECT {quoted.replace('%', '%%')}, %s"
 
-    def test_knows_every_word_that_the_server_reserves_and_sqlite_does_not(self, postgres_server: PostgresServer) -> None:
+    def test_knows_every_word_that_the_server_reserves_and_sqlite_does_not(
+        self, postgres_server: PostgresServer
+    ) -> None:
         """Whoever names a column by such a word must not find out from a broken migration."""
         with postgres_server.connect("postgres") as admin:
-            words = [word for (word,) in admin.execute("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')")]
+            words = [
+                word for (word,) in admin.execute("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')")
+            ]
         memory = sqlite3.connect(":memory:")
         free = []
         for word in words:
@@ -62,10 +66,12 @@ class TestMigration:
             " (name::json IS NOT NULL), kind TEXT COLLATE \"C\" DEFAULT 'TEXT'\n);\n"
         )
 
-    def test_every_migration_of_ours_makes_the_same_tables_on_both(self, tmp_path: Path, postgres_place: PostgresPlace) -> None:
+    def test_every_migration_of_ours_makes_the_same_tables_on_both(
+        self, tmp_path: Path, postgres_place: PostgresPlace
+    ) -> None:
         ours = open_store(tmp_path / "tandem.db").run_now(
             lambda db: db.execute_sql(
-                "SELECT m.name, c.name, c.type, c.\"notnull\" OR c.pk FROM sqlite_master AS m, pragma_table_info(m.name) AS c"
+                'SELECT m.name, c.name, c.type, c."notnull" OR c.pk FROM sqlite_master AS m, pragma_table_info(m.name) AS c'
                 " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' ORDER BY m.name, c.cid"
             ).fetchall()
         )
@@ -91,7 +97,10 @@ class TestRows:
     def test_go_in_and_come_out_alike(self, table: Store) -> None:
         columns = ("key", "user", "count", "size")
         odd = "quote ' \" back\\slash\nline ?:x %s é 🎧"
-        rows = [{"key": odd, "user": None, "count": 2**62, "size": 0.1}, {"key": "b", "user": "", "count": True, "size": None}]
+        rows = [
+            {"key": odd, "user": None, "count": 2**62, "size": 0.1},
+            {"key": "b", "user": "", "count": True, "size": None},
+        ]
         table.run_now(insert_rows, "things", columns, rows)
         found = table.run_now(select_rows, columns, "(SELECT * FROM things ORDER BY count DESC) AS page")
         assert found == [rows[0], {**rows[1], "count": 1}]

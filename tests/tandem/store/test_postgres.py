@@ -117,7 +117,9 @@ class TestMigrations:
         known = schema.latest_version()
         store = Store(postgres_place)
         store.run_now(add)
-        (scripts / "0901_a.sql").write_text("ALTER TABLE revisions ADD COLUMN user TEXT;\nUPDATE revisions SET user = 'a;b%';\n")
+        (scripts / "0901_a.sql").write_text(
+            "ALTER TABLE revisions ADD COLUMN user TEXT;\nUPDATE revisions SET user = 'a;b%';\n"
+        )
         (scripts / "0902_b.sql").write_text("INSERT INTO nowhere VALUES (1);\n")
         assert "older than this Tandem" in str(refused(lambda: Store(postgres_place).run_now(add)))
         with pytest.raises(peewee.ProgrammingError, match="nowhere"):
@@ -164,7 +166,9 @@ class TestLock:
         store.lock.release()
         assert not store.lock.held
 
-    def test_another_database_of_the_server_is_another_lock(self, postgres_server: PostgresServer, postgres_place: PostgresPlace) -> None:
+    def test_another_database_of_the_server_is_another_lock(
+        self, postgres_server: PostgresServer, postgres_place: PostgresPlace
+    ) -> None:
         other = postgres_server.make_place()
         stores = [open_store(place, owner="tandem serve") for place in (postgres_place, other)]
         assert all(store.lock.held for store in stores)
@@ -208,12 +212,16 @@ class TestSharing:
         def claim(db: peewee.Database, node: str, by_text: bool) -> list[int]:
             if by_text:
                 rows = db.execute_sql(
-                    for_claim_sql(db, "SELECT number FROM revisions WHERE author = ? ORDER BY number LIMIT ?"), ("free", 4)
+                    for_claim_sql(db, "SELECT number FROM revisions WHERE author = ? ORDER BY number LIMIT ?"),
+                    ("free", 4),
                 ).fetchall()
                 numbers = [number for (number,) in rows]
             else:
                 query = RevisionRow.select(RevisionRow.number).where(RevisionRow.author == "free")
-                numbers = [number for (number,) in for_claim(db, query.order_by(RevisionRow.number).limit(4)).tuples().execute(db)]
+                numbers = [
+                    number
+                    for (number,) in for_claim(db, query.order_by(RevisionRow.number).limit(4)).tuples().execute(db)
+                ]
             RevisionRow.update(author=node).where(RevisionRow.number.in_(numbers)).execute(db)
             # Both are in their transactions now, with rows of their own.
             inside.wait()
