@@ -32,6 +32,7 @@ setup(
         "tandem.ami",
         "tandem.asterisk",
         "tandem.cli",
+        "tandem.dialer",
         "tandem.domain",
         "tandem.store",
         "tandem.store.migrations",

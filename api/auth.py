@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThread
 
 from api.errors import Refused
+from tandem.domain.entities import Permission
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.store.tokens import TokenKey, load_token_keys, record_token_uses, split_secret
@@ -27,7 +28,7 @@ from tandem.store.users import Role, User, load_lock, load_password_hash, record
 log = logging.getLogger(__name__)
 
 EVERYTHING: Final = "*"
-# What a role may do. People with the role user see what there is and place calls; secrets are shown to nobody.
+# What a role may do. People with the role user see what there is, place calls and run campaigns; secrets are shown to nobody.
 ROLES: Final[dict[Role, tuple[str, ...]]] = {
     "admin": (EVERYTHING,),
     "user": (
@@ -38,6 +39,10 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
         "decisions/read",
         "calls/national",
         "cdrs/read",
+        *(f"campaigns/{action}" for action in ("read", "start", "stop", "pause", "resume")),
+        "numbers/read",
+        "attempts/read",
+        "dnc/read",
         "monitoring/read",
         "events/read",
         "routes/explain",
@@ -66,6 +71,11 @@ class Principal:
     def may(self, permission: str) -> bool:
         """Whether one of the permissions covers this one, which may itself be `group/*` or `*`."""
         return covers(self.permissions, permission)
+
+    @property
+    def reach(self) -> tuple[Permission, ...]:
+        """How far they may call."""
+        return tuple(one for one in get_args(Permission) if self.may(f"calls/{one}"))
 
 
 SOCKET: Final = Principal("control socket", "socket", (EVERYTHING,))

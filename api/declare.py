@@ -1,8 +1,14 @@
-"""How a route is declared: method, path, permission, query, body and answer, once; validation and OpenAPI both come from this."""
+"""How a route is declared: method, path, permission, query, body and answer, once; validation, JSON and OpenAPI all come from this.
+
+A resource declares its routes in a table `ROUTES` (`api.v1` has one file for each). A query and a body are a `Frozen` model, which
+refuses what it does not know. An answer is a frozen dataclass, best the one that the use-case returns: it is not written down twice.
+A handler takes `(services, exchange)` and returns a `Reply`.
+"""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
 
@@ -24,18 +30,26 @@ T = TypeVar("T")
 
 
 class Frozen(BaseModel):
-    """What every body, query and answer of our own is: nothing unknown, nothing changed later."""
+    """What every body and query of our own is: nothing unknown, nothing changed later."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Page(Frozen, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
     """Some of a list: `total` is how many there are, `offset` where this part begins."""
 
     items: tuple[T, ...]
     total: int
     offset: int
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Whole(Generic[T]):
+    """All of a list."""
+
+    items: tuple[T, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +66,40 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a route answers: a type, and what is changed in its JSON schema (secrets are left out, say)."""
+    """What a route answers. kind: a frozen dataclass, or a `Page` or `Whole` of one: its JSON and its schema come from its fields.
+
+    Handlers may answer a dict instead, which is written as it is; `schema` then changes the JSON schema to what it holds (objects
+    without their secrets). name: in the document, the dataclass's own without it. `str` is for bytes of another `media_type`.
+    """
 
     kind: Any
     schema: Callable[[dict[str, Any]], dict[str, Any]] = lambda schema: schema
     name: str = ""
     media_type: str = JSON
 
+    def encode(self, value: Any) -> bytes:
+        """A value of `kind` as JSON."""
+        return _adapt(self.kind).dump_json(value)
+
+    def plain(self, value: Any) -> Any:
+        """The same in dicts, lists and plain values, for events."""
+        return _adapt(self.kind).dump_python(value, mode="json")
+
+
+@cache
+def _adapt(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a handler answers. value: what orjson can write, or bytes as they are; kept: instead of it, what may be kept on disk."""
+    """What a handler answers. value: of the declared kind, or a dict or bytes as they are; kept: instead of it, what may be kept on disk."""
 
     value: Any = None
     status: int = HTTPStatus.OK
     headers: tuple[tuple[str, str], ...] = ()
     media_type: str = JSON
     kept: Any = None
-
-    def encode(self) -> bytes:
-        """The body."""
-        if isinstance(self.value, bytes):
-            return self.value
-        return b"" if self.status == HTTPStatus.NO_CONTENT else orjson.dumps(self.value, default=_encode_more)
 
 
 # A handler that has written its answer itself returns None.
@@ -116,11 +141,38 @@ class Route:
         """How many bytes a body may have."""
         return self.max_body if self.body is not None else min(MAX_IDLE_BODY, self.max_body)
 
+    def encode(self, value: Any) -> bytes:
+        """The body of an answer."""
+        if isinstance(value, bytes):
+            return value
+        if value is None:
+            return b""
+        if isinstance(value, dict):
+            return orjson.dumps(value)
+        assert self.answer is not None, f"{self.operation} declares no answer"
+        return self.answer.encode(value)
+
 
 def model_body(kind: Any, *, optional: bool = False) -> Body:
     """A body of our own model, strict: JSON has types."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     return Body(kind=kind, read=lambda value: validate(adapter, kind, value), optional=optional)
+
+
+def read_object(value: Any) -> dict[str, Any]:
+    """Parsed JSON that must be an object; its fields are validated together with those that it does not change."""
+    if not isinstance(value, dict):
+        raise refuse_fields([("", "must be an object")])
+    return value
+
+
+def all_optional(schema: dict[str, Any]) -> dict[str, Any]:
+    """What is changed: nothing is required, and nothing has a default, which would look like a change."""
+    properties = {
+        name: {part: value for part, value in field.items() if part != "default"}
+        for name, field in schema["properties"].items()
+    }
+    return {key: value for key, value in {**schema, "properties": properties}.items() if key != "required"}
 
 
 def validate(adapter: TypeAdapter[T], kind: type, value: Any) -> T:
@@ -171,11 +223,3 @@ def _is_deeper(value: Any, left: int) -> bool:
     elif not isinstance(value, list):
         return False
     return left == 0 or any(_is_deeper(part, left - 1) for part in value)
-
-
-def _encode_more(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, tuple | frozenset | set):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} cannot be answered")

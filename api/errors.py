@@ -10,12 +10,16 @@ import orjson
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from tandem.ami.errors import AmiError
+from tandem.campaigning import CampaignRefused
 from tandem.document import DocumentError
 from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
 from tandem.editing import EditRefused, StillUsed
 from tandem.live import LiveError
 from tandem.store.answers import OtherBody
+from tandem.store.campaigns import CampaignMissing, StateConflict, VersionConflict
+from tandem.store.dnc import ListExists, ListMissing, ListUsed
 from tandem.store.errors import StoreError
+from tandem.store.numbers import NumberInFlight, NumberMissing
 from tandem.store.objects import HeadMoved
 from tandem.store.users import LastAdmin
 
@@ -75,6 +79,19 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.PRECONDITION_FAILED, str(error))
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return Refused(HTTPStatus.INSUFFICIENT_STORAGE, f"no space left: {error}")
+        case CampaignRefused(problems=fields):
+            return refuse_fields(fields)
+        case CampaignMissing() | NumberMissing() | ListMissing():
+            what = {CampaignMissing: "campaign", NumberMissing: "number"}.get(type(error), "list")
+            return Refused(HTTPStatus.NOT_FOUND, f"there is no such {what}")
+        case StateConflict(state=state, rule=rule):
+            return Refused(HTTPStatus.CONFLICT, rule, ({"field": "state", "rule": f"is {state}"},))
+        case NumberInFlight(status=status):
+            return Refused(HTTPStatus.CONFLICT, f"this number is being called: it is {status}")
+        case VersionConflict():
+            return Refused(HTTPStatus.PRECONDITION_FAILED, "it was changed meanwhile: read it again")
+        case ListExists() | ListUsed():
+            return Refused(HTTPStatus.CONFLICT, str(error))
         case HeadMoved():
             return Refused(HTTPStatus.CONFLICT, f"{error}; try again")
         case OtherBody():

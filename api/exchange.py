@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import orjson
 
@@ -21,6 +21,7 @@ from tandem.live import Live
 from tandem.store.answers import Answer, Once, record_answer
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
+from tandem.stories import Story
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ _NOT_HASHED: Final = SECRET_FIELDS | {"password"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What handlers work with, from the composition root. The callables return what orjson can write."""
+    """What handlers work with, from the composition root."""
 
     store: Store
     live: Live
@@ -41,11 +42,12 @@ class Services:
     metrics: Metrics
     now: Callable[[], datetime]
     read_health: Callable[[], dict[str, Any]]
-    list_decisions: Callable[[int], list[dict[str, Any]]]
+    list_decisions: Callable[[int], list[Story]]
     import_document: Callable[..., Any]
     applying: Any
     monitor: Any
     calls: Any = None
+    campaigns: Any = None
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
 
@@ -79,7 +81,7 @@ class Exchange:
     async def write(
         self,
         work: Callable[[Any], tuple[T, Reply]],
-        target: str,
+        target: str | Callable[[T], str],
         revision: Callable[[T], int | None] = lambda _: None,
         who: str = "",
     ) -> tuple[T, Reply]:
@@ -87,7 +89,8 @@ class Exchange:
 
         def perform(db: Any) -> tuple[T, Reply, AuditEntry]:
             result, reply = work(db)
-            return result, reply, self._record(db, reply, target, revision(result), who)
+            place = target if isinstance(target, str) else target(result)
+            return result, reply, self._record(db, reply, place, revision(result), who)
 
         result, reply, entry = await self.services.store.run(perform)
         self.services.events.publish("config", lambda: asdict(entry))
@@ -101,8 +104,8 @@ class Exchange:
         entry = AuditEntry(at=at, who=name, source=self.source, action=action, target=target[:200], revision=revision)
         record_audit(db, entry)
         if self.once is not None:
-            kept = reply if reply.kept is None else Reply(reply.kept, reply.status, reply.headers)
-            record_answer(db, self.once, Answer(int(reply.status), reply.headers, kept.encode()), at)
+            kept = self.route.encode(reply.value if reply.kept is None else reply.kept)
+            record_answer(db, self.once, Answer(int(reply.status), reply.headers, kept), at)
         return entry
 
     def tag(self, representation: bytes) -> str:
@@ -122,6 +125,33 @@ class Exchange:
         """Whether `If-None-Match` already names this state."""
         held = self.request.getHeader("if-none-match") or ""
         return current in {tag.strip().removeprefix("W/") for tag in held.split(",")}
+
+
+class Commit(Generic[T]):
+    """An exchange's transaction as use-cases take it: does their work, and keeps the audit entry and the answer with it.
+
+    reply: the answer to what the work returned, made within the transaction.
+    """
+
+    def __init__(self, exchange: Exchange, target: str | Callable[[T], str], reply: Callable[[Any, T], Reply]) -> None:
+        self._exchange, self._target, self._make_reply = exchange, target, reply
+        self._reply: Reply | None = None
+
+    async def __call__(self, work: Callable[[Any], T]) -> T:
+        """Does `work(db)`; once."""
+
+        def perform(db: Any) -> tuple[T, Reply]:
+            result = work(db)
+            return result, self._make_reply(db, result)
+
+        result, self._reply = await self._exchange.write(perform, self._target)
+        return result
+
+    @property
+    def reply(self) -> Reply:
+        """What was answered."""
+        assert self._reply is not None, "nothing was committed"
+        return self._reply
 
 
 def digest_body(value: Any) -> bytes:

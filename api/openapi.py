@@ -149,9 +149,13 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Schema(GenerateJsonSchema):
-    """Pydantic's schemas without warnings for defaults that JSON does not have."""
+    """Pydantic's schemas without warnings for defaults that JSON does not have; an answer has every field, with a default or not."""
 
     ignored_warning_kinds = frozenset({"non-serializable-default", "skipped-choice"})  # type: ignore[assignment]
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        """What is sent may lack what has a default; what is answered never does."""
+        return self.mode == "serialization" or super().field_is_required(field, total)
 
 
 def _schema_of(shape: Body | Shown, schemas: dict[str, Any], mode: Any) -> dict[str, Any]:
@@ -174,7 +178,10 @@ def _schema_of(shape: Body | Shown, schemas: dict[str, Any], mode: Any) -> dict[
 
 def _take_definitions(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
     for name, definition in schema.pop("$defs", {}).items():
-        schemas.setdefault(name, definition)
+        known = schemas.setdefault(name, definition)
+        assert set(known.get("properties", ())) == set(definition.get("properties", ())), (
+            f"two models are called {name}"
+        )
 
 
 def _clean(value: Any) -> Any:

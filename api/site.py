@@ -89,7 +89,7 @@ class Api:
         if reply is None:
             return b""
         self.services.metrics.observe_http(route.operation, reply.status, time.perf_counter() - started_at)
-        return _write(request, reply.status, reply.media_type, reply.headers, reply.encode())
+        return _write(request, reply.status, reply.media_type, reply.headers, route.encode(reply.value))
 
     async def _handle(self, route: Route, request: ApiRequest, path: dict[str, str]) -> Reply | None:
         site = request.site

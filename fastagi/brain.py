@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 
 from fastagi.session import Session
+from tandem.domain.campaign_calls import Served
 from tandem.domain.decisions import Decision
 from tandem.domain.entities import Destination
 from tandem.domain.routing import QueueFacts, Target, resolve
@@ -14,6 +15,10 @@ from tandem.domain.snapshot import Snapshot
 
 def _no_facts(queue: str) -> None:
     """Unknown facts fail open."""
+
+
+def _no_campaign(uniqueid: str) -> None:
+    """A call of no campaign: the dialplan has its destination."""
 
 
 def _forget(decision: Decision) -> None:
@@ -51,11 +56,13 @@ class Brain:
     """The collaborators of every script.
 
     snapshot: the live snapshot; a script reads it once. queue_facts: what AMI says of a queue right now, None when unknown.
+    serve_answered: the call id of an answered campaign call -> where the person goes; None for a call that is none of ours.
     menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short.
     """
 
     snapshot: Callable[[], Snapshot]
     queue_facts: Callable[[str], QueueFacts | None] = _no_facts
+    serve_answered: Callable[[str], Served | None] = _no_campaign
     now: Callable[[], datetime] = _utc_now
     record: Callable[[Decision], None] = _forget
     prompt_lengths: PromptLengths = field(default_factory=PromptLengths)

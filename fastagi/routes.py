@@ -3,6 +3,7 @@
 from functools import partial
 
 from fastagi.brain import Brain
+from fastagi.campaign import campaign
 from fastagi.did import did
 from fastagi.health import health
 from fastagi.menu import menu
@@ -16,5 +17,6 @@ def list_scripts(brain: Brain) -> dict[str, Script]:
         "did": partial(did, brain),
         "menu": partial(menu, brain),
         "queue": partial(queue, brain),
+        "campaign": partial(campaign, brain),
         "health": partial(health, brain),
     }

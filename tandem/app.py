@@ -8,6 +8,7 @@ import asyncio
 import gc
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -33,7 +34,10 @@ from tandem.ami.errors import AmiConnectionLost, AmiError
 from tandem.ami.wire import Message
 from tandem.applying import Applying, Beside
 from tandem.calls import Calls
+from tandem.campaigning import Campaigns
 from tandem.decision_log import DecisionLog
+from tandem.dialer.service import Around, Dialer
+from tandem.dialer.service import Limits as DialerLimits
 from tandem.document import read_document
 from tandem.domain.changes import AppliedView, ApplyRefused, HandEdited
 from tandem.domain.snapshot import Snapshot
@@ -53,7 +57,7 @@ from tandem.store.errors import StoreError
 from tandem.store.objects import Saved, save_pbx
 from tandem.store.place import place_of
 from tandem.store.revisions import load_head, load_live
-from tandem.stories import Stories, describe_story
+from tandem.stories import Stories, Story
 from tandem.target import describe_target, read_dialplan
 from tandem.watchdog import Watchdog
 
@@ -93,6 +97,21 @@ class Tandem(MultiService):
             list_trunks=lambda: self.live.current.trunks if self.live.is_loaded else (),
             find_route=self._find_route,
         )
+        self.dialer = Dialer(
+            self.store,
+            self.calls,
+            Around(
+                snapshot=lambda: self.live.current,
+                queue_facts=self.facts.read_queue,
+                is_ready=lambda: settings.dialer.enabled and self.ami.is_ready and self.live.is_loaded,
+                lag_s=self.lag.read_recent,
+                ask_pbx=self._ask_pbx,
+            ),
+            reactor,
+            limits=DialerLimits(max_calls=settings.dialer.max_calls, max_cps=settings.dialer.max_cps),
+            node=settings.dialer.node,
+        )
+        self.campaigns = Campaigns(lambda: self.live.current, self.dialer)
         self.head = Head(self.store, self.live)
         self.applying = Applying(
             self.store,
@@ -112,6 +131,7 @@ class Tandem(MultiService):
                 head=self.head,
                 applying=self.applying,
                 calls=self.calls,
+                campaigns=self.campaigns,
                 ledger=self.ledger,
                 ask_list=cast(Any, self.ami.send_list),
                 read_health=self.read_health,
@@ -134,7 +154,10 @@ class Tandem(MultiService):
         """Listens, connects, and brings Asterisk in step once its manager is there."""
         gc.set_threshold(*COLLECT_AFTER)
         brain = Brain(
-            snapshot=lambda: self.live.current, queue_facts=self.facts.read_queue, record=self.decisions.record
+            snapshot=lambda: self.live.current,
+            queue_facts=self.facts.read_queue,
+            serve_answered=self.dialer.serve_answered,
+            record=self.decisions.record,
         )
         fastagi = self.settings.fastagi
         self.agi = AgiService(
@@ -158,6 +181,7 @@ class Tandem(MultiService):
             self.fallback,
             self.calls,
             self.ledger,
+            self.dialer,
             self.http,
             # Last: systemd hears of it when everything listens.
             Watchdog(os.environ, reactor),
@@ -165,6 +189,7 @@ class Tandem(MultiService):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.live.subscribe(lambda _: self.fallback.follow())
         self.ami.on("Cdr", self._take_cdr)
+        self.dialer.follow(self.ami)
         self.ami.on_ready(self.facts.ask_again)
         self.http.follow(self.ami)
         self.decisions.watch = self.http.tell_decision
@@ -194,6 +219,10 @@ class Tandem(MultiService):
         rows = await self.ami.send_list(actions.core_show_channels())
         return frozenset(row.get("Uniqueid") for row in rows)
 
+    async def _ask_pbx(self, line: str) -> Sequence[str]:
+        answer = await self.config_ami.send(actions.command(line))
+        return answer.all("Output")
+
     def _read_current(self) -> Any:
         return self.live.current if self.live.is_loaded else None
 
@@ -217,6 +246,7 @@ class Tandem(MultiService):
                 else "Asterisk has not been brought in step since the start",
                 self.ledger.problem,
                 self.http.problem,
+                self.dialer.problem,
                 None
                 if self.fallback.revision == self.live.current.revision
                 else "the last-known routes in AstDB are not written yet",
@@ -229,16 +259,16 @@ class Tandem(MultiService):
             "reasons": reasons,
             "revision": self.live.current.revision,
             "dids": self.live.current.dids.count,
-            "overview": asdict(overview) if (overview := self.facts.read_overview()) is not None else None,
+            "overview": self.facts.read_overview(),
             "reactor_lag_s": {"p99": self.lag.read_p99(), "max": self.lag.read_max()},
             "ami": self.ami.is_ready and self.config_ami.is_ready,
             "fastagi": asdict(self.agi.sessions.counters) if self.agi is not None else {},
         }
 
-    def list_calls(self, limit: int) -> list[dict[str, Any]]:
+    def list_calls(self, limit: int) -> list[Story]:
         """The last calls, newest first."""
         self.decisions.flush()
-        return [describe_story(story) for story in islice(self.stories, limit)]
+        return list(islice(self.stories, limit))
 
     async def import_document(self, text: str, note: str, *, author: str) -> tuple[Saved, AppliedView]:
         """Saves a PBX document as the head and applies it. DocumentError and StoreError change nothing."""

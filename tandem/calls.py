@@ -5,7 +5,7 @@ stranger's text may spoil one. So what is open is compared with Asterisk's own l
 call that is in no list for a while ends by Asterisk's durable record, and without one it is *unconfirmed*.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, cast
@@ -202,16 +202,21 @@ class Calls(Service):
 
     async def hang_up(self, call_id: str) -> bool:
         """Ends a call, all its legs; False where it is over, or none of ours. Raises AmiError."""
-        followed = self._open.get(call_id)
-        if followed is None:
-            return False
-        self._observe(call_id, Evidence(is_cancelled=True))
+        return bool(await self.hang_up_all([call_id]))
+
+    async def hang_up_all(self, call_ids: Iterable[str]) -> frozenset[str]:
+        """Ends calls, with all their legs; those of them that were not over. Raises AmiError: they are then ended as soon as they are seen."""
+        wanted = frozenset(call_id for call_id in call_ids if call_id in self._open)
+        if not wanted:
+            return wanted
+        for call_id in wanted:
+            self._observe(call_id, Evidence(is_cancelled=True))
         for row in await self._ami.send_list(actions.core_show_channels()):
             channel = Newchannel.read(row)
-            if call_id in (channel.uniqueid, channel.linkedid):
-                await self._hang_up_channel(channel.channel)
+            if channel.uniqueid in wanted or channel.linkedid in wanted:
+                self._supervise(self._hang_up_channel(channel.channel))
         # One that has no channel yet is ended by its Newchannel.
-        return True
+        return wanted
 
     def watch(self, callback: Callable[[CallEvent], None]) -> Callable[[], None]:
         """Calls back for each step of each call; what it raises is logged. Returns the function that ends it."""

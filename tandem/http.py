@@ -13,19 +13,19 @@ from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.task import LoopingCall
 
 from api.auth import Authority, Logins
+from api.declare import Shown
 from api.errors import MAX_PROBLEMS, Refused
 from api.events import EventHub
 from api.exchange import Services
 from api.metrics import Metrics
 from api.site import Api, ApiSite
-from api.v1.calls import show_call
-from api.v1.cdrs import show_cdr
 from api.v1.table import ROUTES
 from confgen.apply import HandEdited
 from confgen.values import ValueUnrepresentable
 from tandem.ami.wire import Message
 from tandem.applying import Applying
 from tandem.calls import Calls
+from tandem.campaigning import Campaigns
 from tandem.domain.calls import CallEvent
 from tandem.domain.cdr import Cdr
 from tandem.domain.changes import ApplyBusy, ApplyRefused, RevisionChanged
@@ -38,6 +38,7 @@ from tandem.settings import Settings
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
+from tandem.stories import Story
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,10 @@ _PASSED_ON: Final = {
     "Hangup": "channel",
     "DeviceStateChange": "device",
 }
+# What the events say, in the words of the answers.
+_CALL_EVENT: Final = Shown(CallEvent)
+_CDR: Final = Shown(Cdr)
+_DECISION: Final = Shown(Decision)
 
 
 def explain_apply(error: BaseException) -> Refused | None:
@@ -84,10 +89,11 @@ class UseCases:
     head: Head
     applying: Applying
     calls: Calls
+    campaigns: Campaigns
     ledger: Ledger
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
-    list_decisions: Callable[[int], list[dict[str, Any]]]
+    list_decisions: Callable[[int], list[Story]]
     import_document: Callable[..., Awaitable[Any]]
 
 
@@ -121,6 +127,7 @@ class HttpService(Service):
             applying=use.applying,
             monitor=Monitor(use.ask_list),
             calls=use.calls,
+            campaigns=use.campaigns,
             note=self._notes.append,
             explain=explain_apply,
         )
@@ -160,7 +167,7 @@ class HttpService(Service):
     def tell_decision(self, decision: Decision) -> None:
         """A decision of FastAGI."""
         self.metrics.observe_decision(decision.script, decision.computing_s)
-        self.events.publish("decision", decision._asdict)
+        self.events.publish("decision", lambda: _DECISION.plain(decision))
 
     # ----------------------------------------------------------------------------------------------- listening
 
@@ -194,11 +201,11 @@ class HttpService(Service):
     # ------------------------------------------------------------------------------------------------- telling
 
     def _tell_call(self, event: CallEvent) -> None:
-        self.events.publish("call", lambda: {"kind": event.kind, "at": event.at, "call": show_call(event.call)})
+        self.events.publish("call", lambda: _CALL_EVENT.plain(event))
 
     def _tell_cdr(self, cdr: Cdr) -> None:
         self.metrics.count_call(str(cdr.disposition))
-        self.events.publish("cdr", lambda: show_cdr(cdr))
+        self.events.publish("cdr", lambda: _CDR.plain(cdr))
 
     def _tell_event(self, kind: str, event: str, message: Message) -> None:
         self.events.publish(kind, lambda: {"event": event, **dict(message.items())})

@@ -1,6 +1,7 @@
 """How late the reactor is: one timer, the last minute's lateness; never acts on it."""
 
 from collections import deque
+from itertools import islice
 from typing import Any, cast
 
 from twisted.application.service import Service
@@ -38,6 +39,10 @@ class LagGauge(Service):
         now = self._clock.seconds()
         self._lags.append(max(0.0, now - self._due_at))
         self._due_at = now + EVERY_S
+
+    def read_recent(self) -> float:
+        """Worst of the last second."""
+        return max(islice(reversed(self._lags), round(1 / EVERY_S)), default=0.0)
 
     def read_max(self) -> float:
         """Worst of the last minute."""

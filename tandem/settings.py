@@ -226,6 +226,19 @@ class HttpSettings(_Section):
         return self
 
 
+class DialerSettings(_Section):
+    """Campaigns: what holds for all of them together."""
+
+    enabled: bool = Field(True, description="Whether running campaigns dial; off, they can still be edited.")
+    max_calls: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        200, description="Campaign calls at the same time, ringing or up."
+    )
+    max_cps: Annotated[float, Field(gt=0, le=2000)] = Field(50.0, description="Campaign calls placed in a second.")
+    node: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{1,40}\z")] = Field(
+        "tandem", description="Name of this Tandem in its attempts, where several share a database."
+    )
+
+
 class LogSettings(_Section):
     """What is written to the journal."""
 
@@ -247,6 +260,7 @@ class Settings(_Section):
     ami: AmiSettings = AmiSettings()
     asterisk: AsteriskSettings = AsteriskSettings()
     http: HttpSettings = HttpSettings()
+    dialer: DialerSettings = DialerSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Final
 
 from tandem.domain.decisions import Decision
@@ -120,15 +120,6 @@ def _read_record(event: Mapping[str, str]) -> CallRecord:
         talk_s=_read_seconds(event.get("BillableSeconds", "")),
         last_application=event.get("LastApplication", ""),
     )
-
-
-def describe_story(story: Story) -> dict[str, object]:
-    """A story in lists, dicts and plain values, as JSON has it."""
-    return {
-        "uniqueid": story.uniqueid,
-        "decisions": [decision._asdict() for decision in story.decisions],
-        "records": [asdict(record) for record in story.records],
-    }
 
 
 def _read_seconds(text: str) -> int:

@@ -1,6 +1,5 @@
 """The audit log: who changed what, when, from where; only read here."""
 
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -17,18 +16,6 @@ class AuditQuery(Frozen):
     offset: Annotated[int, Field(ge=0, le=10**9, description="How many to pass over.")] = 0
 
 
-class AuditShown(Frozen):
-    """One change. action is the permission that it took; revision the one that it made, if any."""
-
-    id: int
-    at: datetime
-    who: str
-    source: str
-    action: str
-    target: str
-    revision: int | None
-
-
 async def _list(services: Services, exchange: Exchange) -> Reply:
     query: AuditQuery = exchange.query
 
@@ -36,12 +23,12 @@ async def _list(services: Services, exchange: Exchange) -> Reply:
         return count_audit(db), load_audit(db, query.limit, query.offset)
 
     total, entries = await services.store.read(read)
-    return Reply({"items": entries, "total": total, "offset": query.offset, "limit": query.limit})
+    return Reply(Page(tuple(entries), total, query.offset, query.limit))
 
 
 ROUTES: Final = (
     Route(
         method="GET", path=f"{PREFIX}/audit", permission="audit/read", summary="Who changed what, newest first.",
-        handler=_list, tag="audit", operation="list_audit", query=AuditQuery, answer=Shown(Page[AuditShown], name="AuditPage"),
+        handler=_list, tag="audit", operation="list_audit", query=AuditQuery, answer=Shown(Page[AuditEntry], name="AuditPage"),
     ),
 )  # fmt: skip

@@ -1,22 +1,21 @@
 """Calls that Tandem places: place, follow, hang up; and what was decided for the last calls. Never sends one twice."""
 
-from datetime import datetime
-from functools import cache
 from http import HTTPStatus
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
-from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
+from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, Whole, model_body
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
+from api.listing import list_query, make_page
 from tandem.ami.errors import AmiRefused
-from tandem.domain.calls import CallState, PlacedCall, is_call_id, new_call_id
-from tandem.domain.disposition import Disposition
-from tandem.domain.entities import Destination, Permission
+from tandem.domain.calls import PlacedCall, is_call_id, new_call_id
+from tandem.domain.entities import Destination
 from tandem.domain.originate import CallRefused, CallRequest, plan_call
 from tandem.store.audit import AuditEntry
 from tandem.store.calls import record_placed
+from tandem.stories import Story
 
 _PATH: Final = f"{PREFIX}/calls"
 _ONE: Final = f"{_PATH}/{{call_id}}"
@@ -40,83 +39,18 @@ class NewCall(Frozen):
     account: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{0,20}$")] = ""
 
 
-class CallShown(Frozen):
-    """A placed call and what became of it. cause: Q.850; tech_cause: the SIP code; 0 where there is none."""
-
-    call_id: str
-    state: CallState
-    origin: str
-    destination: str
-    channel: str
-    caller_number: str
-    caller_name: str
-    account: str
-    placed_at: datetime
-    ringing_at: datetime | None
-    answered_at: datetime | None
-    ended_at: datetime | None
-    disposition: Disposition | None
-    cause: int
-    tech_cause: int
-
-
 class DecisionsQuery(Frozen):
     """How many."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 20
 
 
-class DecisionShown(Frozen):
-    """One decision of FastAGI."""
-
-    decided_at: datetime
-    script: str
-    uniqueid: str
-    channel: str
-    called: str
-    caller: str
-    reasons: tuple[str, ...]
-    outcome: str
-    computing_s: float
-    revision: int
-
-
-class RecordShown(Frozen):
-    """One CDR as Asterisk reported it; its times are text in its own zone."""
-
-    uniqueid: str
-    linkedid: str
-    channel: str
-    other_channel: str
-    source: str
-    destination: str
-    disposition: str
-    started_at: str
-    duration_s: int
-    talk_s: int
-    last_application: str
-
-
-class StoryShown(Frozen):
-    """A call as it was decided, and what became of it."""
-
-    uniqueid: str
-    decisions: tuple[DecisionShown, ...]
-    records: tuple[RecordShown, ...]
-
-
-def show_call(call: PlacedCall) -> dict[str, Any]:
-    """A call in plain values."""
-    return {name: getattr(call, name) for name in CallShown.model_fields}
-
-
-async def _list(services: Services, _: Exchange) -> Reply:
-    items = [show_call(call) for call in services.calls.list_open()]
-    return Reply({"items": items, "total": len(items), "offset": 0, "limit": len(items)})
+async def _list(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(services.calls.list_open(), exchange.query, "call_id"))
 
 
 async def _get(services: Services, exchange: Exchange) -> Reply:
-    return Reply(show_call(await _find(services, exchange)))
+    return Reply(await _find(services, exchange))
 
 
 async def _find(services: Services, exchange: Exchange) -> PlacedCall:
@@ -125,11 +59,6 @@ async def _find(services: Services, exchange: Exchange) -> PlacedCall:
     if call is None:
         raise Refused(HTTPStatus.NOT_FOUND, "there is no such call")
     return call
-
-
-@cache
-def _permissions() -> tuple[Permission, ...]:
-    return get_args(Permission)
 
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
@@ -142,7 +71,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
         presented_number=wanted.presented_number,
         variables=tuple(wanted.variables.items()),
         ring_timeout_s=wanted.ring_timeout_s,
-        permissions=tuple(one for one in _permissions() if exchange.who.may(f"calls/{one}")),
+        permissions=exchange.who.reach,
         account=wanted.account,
     )
     try:
@@ -157,7 +86,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
 
         def work(db: Any) -> tuple[None, Reply]:
             record_placed(db, call)
-            return None, Reply(show_call(call), HTTPStatus.ACCEPTED, location)
+            return None, Reply(call, HTTPStatus.ACCEPTED, location)
 
         await exchange.write(work, f"calls/{call_id}")
 
@@ -173,7 +102,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
                 target=f"calls/{call_id}",
             )
         )  # fmt: skip
-    return Reply(show_call(call), HTTPStatus.ACCEPTED, location)
+    return Reply(call, HTTPStatus.ACCEPTED, location)
 
 
 async def _delete(services: Services, exchange: Exchange) -> Reply:
@@ -185,28 +114,22 @@ async def _delete(services: Services, exchange: Exchange) -> Reply:
 
 
 async def _list_decisions(services: Services, exchange: Exchange) -> Reply:
-    return Reply({"items": services.list_decisions(exchange.query.limit)})
-
-
-class StoryList(Frozen):
-    """The last calls, newest first."""
-
-    items: tuple[StoryShown, ...]
+    return Reply(Whole(tuple(services.list_decisions(exchange.query.limit))))
 
 
 ROUTES: Final = (
     Route(
         method="GET", path=_PATH, permission="calls/read", summary="Calls of ours that are up, newest first.", handler=_list,
-        tag="calls", operation="list_calls", answer=Shown(Page[CallShown], name="CallPage"),
+        tag="calls", operation="list_calls", query=list_query(PlacedCall, "call_id", sort="-placed_at", more={"state": str}), answer=Shown(Page[PlacedCall], name="CallPage"),
     ),
     Route(
         method="POST", path=_PATH, permission="calls/create", summary="Place a call.", handler=_create, tag="calls",
-        operation="create_call", body=model_body(NewCall), answer=Shown(CallShown), status=HTTPStatus.ACCEPTED, max_body=64 * 1024,
+        operation="create_call", body=model_body(NewCall), answer=Shown(PlacedCall), status=HTTPStatus.ACCEPTED, max_body=64 * 1024,
         raises=(HTTPStatus.BAD_GATEWAY,),
     ),
     Route(
         method="GET", path=_ONE, permission="calls/read", summary="A call and what became of it.", handler=_get, tag="calls",
-        operation="get_call", answer=Shown(CallShown), raises=(HTTPStatus.NOT_FOUND,),
+        operation="get_call", answer=Shown(PlacedCall), raises=(HTTPStatus.NOT_FOUND,),
     ),
     Route(
         method="DELETE", path=_ONE, permission="calls/delete", summary="Hang a call up, with all its legs.", handler=_delete,
@@ -214,6 +137,6 @@ ROUTES: Final = (
     ),
     Route(
         method="GET", path=f"{PREFIX}/decisions", permission="decisions/read", summary="What was decided for the last calls, newest first.",
-        handler=_list_decisions, tag="calls", operation="list_decisions", query=DecisionsQuery, answer=Shown(StoryList),
+        handler=_list_decisions, tag="calls", operation="list_decisions", query=DecisionsQuery, answer=Shown(Whole[Story], name="StoryList"),
     ),
 )  # fmt: skip

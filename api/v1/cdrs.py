@@ -1,6 +1,6 @@
 """CDRs: every call of the PBX, joined; only read here."""
 
-from datetime import datetime
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from api.declare import PREFIX, Frozen, Reply, Route, Shown
 from api.errors import Refused
 from api.exchange import Exchange, Services
-from tandem.domain.cdr import Cdr, Direction, Leg
+from tandem.domain.cdr import Cdr, Direction
 from tandem.domain.disposition import Disposition
 from tandem.store.cdrs import CdrQuery, count_cdrs, load_cdr, load_cdrs
 
@@ -30,58 +30,13 @@ class CdrsQuery(Frozen):
     newest_first: bool = True
 
 
-class LegShown(Frozen):
-    """One channel of a call."""
-
-    uniqueid: str
-    channel: str
-    started_at: datetime | None
-    answered_at: datetime | None
-    ended_at: datetime | None
-    cause: int
-
-
-class CdrShown(Frozen):
-    """One call; ring_s, hold_s and talk_s add up to duration_s; ended_at is null where Asterisk died meanwhile."""
-
-    call_id: str
-    direction: Direction
-    is_placed: bool
-    caller: str
-    called: str
-    trunk: str
-    endpoint: str
-    queue: str
-    route: str
-    account: str
-    started_at: datetime
-    answered_at: datetime | None
-    ended_at: datetime | None
-    ring_s: float
-    hold_s: float
-    talk_s: float
-    duration_s: float
-    disposition: Disposition
-    cause: int
-    legs: tuple[LegShown, ...]
-
-
-class CdrPage(Frozen):
+@dataclass(frozen=True, slots=True)
+class CdrPage:
     """Some of the CDRs; the next page begins after the last call_id of this one. `total` is how many there are in all."""
 
-    items: tuple[CdrShown, ...]
+    items: tuple[Cdr, ...]
     total: int
     limit: int
-
-
-def show_cdr(cdr: Cdr) -> dict[str, Any]:
-    """A CDR in plain values."""
-    shown = {name: getattr(cdr, name) for name in CdrShown.model_fields if name != "legs"}
-    return {**shown, "legs": [_show_leg(leg) for leg in cdr.legs]}
-
-
-def _show_leg(leg: Leg) -> dict[str, Any]:
-    return {name: getattr(leg, name) for name in LegShown.model_fields}
 
 
 async def _list(services: Services, exchange: Exchange) -> Reply:
@@ -91,14 +46,14 @@ async def _list(services: Services, exchange: Exchange) -> Reply:
         return count_cdrs(db, query), load_cdrs(db, query)
 
     total, found = await services.store.read(read)
-    return Reply({"items": [show_cdr(cdr) for cdr in found], "total": total, "limit": query.limit})
+    return Reply(CdrPage(tuple(found), total, query.limit))
 
 
 async def _get(services: Services, exchange: Exchange) -> Reply:
     cdr = await services.store.read(load_cdr, exchange.path["call_id"])
     if cdr is None:
         raise Refused(HTTPStatus.NOT_FOUND, "there is no such call")
-    return Reply(show_cdr(cdr))
+    return Reply(cdr)
 
 
 ROUTES: Final = (
@@ -108,6 +63,6 @@ ROUTES: Final = (
     ),
     Route(
         method="GET", path=f"{PREFIX}/cdrs/{{call_id}}", permission="cdrs/read", summary="A call with its legs.", handler=_get,
-        tag="cdrs", operation="get_cdr", answer=Shown(CdrShown), raises=(HTTPStatus.NOT_FOUND,),
+        tag="cdrs", operation="get_cdr", answer=Shown(Cdr), raises=(HTTPStatus.NOT_FOUND,),
     ),
 )  # fmt: skip

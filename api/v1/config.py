@@ -1,15 +1,16 @@
 """The configuration as a whole: import, plan, apply, history, rollback, hand edits; the use-cases are those of the command line."""
 
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
-from api.declare import PREFIX, Body, Frozen, Reply, Route, Shown, model_body
+from api.declare import PREFIX, Body, Frozen, Reply, Route, Shown, Whole, model_body
 from api.errors import Refused
 from api.exchange import Exchange, Services
+from tandem.domain.changes import AppliedView, FileDiff, PlanView, RevisionDetail, RevisionView
+from tandem.store.objects import Saved
 
 _PATH: Final = f"{PREFIX}/config"
 _MAX_DOCUMENT: Final = 64 * 1024 * 1024
@@ -18,112 +19,21 @@ _FAILURES: Final = (
     HTTPStatus.PRECONDITION_FAILED,
     HTTPStatus.INSUFFICIENT_STORAGE,
 )
-Change = Literal["added", "changed", "removed"]
 
 
-class FieldChange(Frozen):
-    """A field that differs; secrets are masked."""
-
-    name: str
-    before: str | None
-    after: str | None
-
-
-class ObjectChange(Frozen):
-    """An object that differs."""
-
-    collection: str
-    key: str
-    change: Change
-    fields: tuple[FieldChange, ...]
-
-
-class FileDiff(Frozen):
-    """A file that differs, as a unified diff with secrets masked."""
-
-    name: str
-    change: Change
-    diff: str
-
-
-class PlanShown(Frozen):
-    """What an apply would do. hand_edits: what somebody changed in generated files, which stops it."""
-
-    head: int
-    live: int | None
-    objects: tuple[ObjectChange, ...]
-    files: tuple[FileDiff, ...]
-    modules: tuple[str, ...]
-    hand_edits: tuple[FileDiff, ...]
-
-
-class AppliedShown(Frozen):
-    """What an apply did. check: `passed`, `nothing to check`, or why it was skipped; verified: objects asked of the live Asterisk."""
-
-    revision: int
-    live: bool
-    generation: str | None
-    changed: tuple[str, ...]
-    reloaded: tuple[str, ...]
-    check: str
-    verified: int
-    took_s: float
-    plan: PlanShown | None
-
-
-class RevisionShown(Frozen):
-    """A state of the PBX."""
-
-    number: int
-    created_at: datetime
-    author: str
-    note: str
-    added: int
-    changed: int
-    removed: int
-    is_head: bool
-    live_since: datetime | None
-
-
-class RevisionDetail(Frozen):
-    """A revision and what it changed."""
-
-    revision: RevisionShown
-    objects: tuple[ObjectChange, ...]
-
-
-class History(Frozen):
-    """Revisions, newest first."""
-
-    items: tuple[RevisionShown, ...]
-
-
-class HandEdits(Frozen):
-    """What somebody changed in generated files."""
-
-    items: tuple[FileDiff, ...]
-
-
-class Discarded(Frozen):
+@dataclass(frozen=True, slots=True)
+class Discarded:
     """Files that are as they were generated again."""
 
     files: tuple[str, ...]
 
 
-class Saved(Frozen):
-    """What saving did."""
-
-    revision: int
-    added: int
-    changed: int
-    removed: int
-
-
-class Imported(Frozen):
+@dataclass(frozen=True, slots=True)
+class Imported:
     """What an import saved, and what applying it did."""
 
     saved: Saved
-    applied: AppliedShown
+    applied: AppliedView
 
 
 class ApplyOrder(Frozen):
@@ -153,7 +63,7 @@ class ImportQuery(Frozen):
 
 
 async def _plan(services: Services, _: Exchange) -> Reply:
-    return Reply(_plain(await services.applying.plan_head(), PlanShown))
+    return Reply(await services.applying.plan_head())
 
 
 async def _apply(services: Services, exchange: Exchange) -> Reply:
@@ -161,7 +71,7 @@ async def _apply(services: Services, exchange: Exchange) -> Reply:
     applied = await services.applying.apply_head(
         full=order.full, dry_run=order.dry_run, expected_revision=order.expected_revision
     )
-    reply = Reply(_plain(applied, AppliedShown))
+    reply = Reply(applied)
     return reply if order.dry_run else await _note(exchange, reply, applied.revision)
 
 
@@ -172,7 +82,7 @@ async def _roll_back(services: Services, exchange: Exchange) -> Reply:
         raise Refused(HTTPStatus.NOT_FOUND, f"there is no revision {exchange.body.revision}") from None
     finally:
         services.head.forget()
-    return await _note(exchange, Reply(_plain(applied, AppliedShown)), applied.revision)
+    return await _note(exchange, Reply(applied), applied.revision)
 
 
 async def _note(exchange: Exchange, reply: Reply, revision: int | None = None) -> Reply:
@@ -186,14 +96,12 @@ async def _import(services: Services, exchange: Exchange) -> Reply:
         saved, applied = await services.import_document(exchange.body, exchange.query.note, author=exchange.who.name)
     finally:
         services.head.forget()
-    return await _note(
-        exchange, Reply({"saved": _plain(saved, Saved), "applied": _plain(applied, AppliedShown)}), saved.revision
-    )
+    return await _note(exchange, Reply(Imported(saved, applied)), saved.revision)
 
 
 async def _list_history(services: Services, exchange: Exchange) -> Reply:
     rows = await services.applying.list_history(exchange.query.limit)
-    return Reply({"items": [_plain(row, RevisionShown) for row in rows]})
+    return Reply(Whole(tuple(rows)))
 
 
 async def _show_revision(services: Services, exchange: Exchange) -> Reply:
@@ -201,18 +109,17 @@ async def _show_revision(services: Services, exchange: Exchange) -> Reply:
     try:
         if not number.isascii() or not number.isdecimal() or len(number) > 12:
             raise KeyError(number)
-        return Reply(_plain(await services.applying.show_revision(int(number)), RevisionDetail))
+        return Reply(await services.applying.show_revision(int(number)))
     except KeyError:
         raise Refused(HTTPStatus.NOT_FOUND, f"there is no revision {number[:12]}") from None
 
 
 async def _read_hand_edits(services: Services, _: Exchange) -> Reply:
-    edits = await services.applying.read_hand_edits()
-    return Reply({"items": [asdict(edit) for edit in edits]})
+    return Reply(Whole(tuple(await services.applying.read_hand_edits())))
 
 
 async def _discard_hand_edits(services: Services, exchange: Exchange) -> Reply:
-    return await _note(exchange, Reply({"files": await services.applying.discard_hand_edits()}))
+    return await _note(exchange, Reply(Discarded(tuple(await services.applying.discard_hand_edits()))))
 
 
 async def _adopt_hand_edits(services: Services, exchange: Exchange) -> Reply:
@@ -220,12 +127,7 @@ async def _adopt_hand_edits(services: Services, exchange: Exchange) -> Reply:
         applied = await services.applying.adopt_hand_edits(author=exchange.who.name)
     finally:
         services.head.forget()
-    return await _note(exchange, Reply(_plain(applied, AppliedShown)), applied.revision)
-
-
-def _plain(value: Any, model: type[Frozen]) -> dict[str, Any]:
-    """A dataclass with exactly the fields of its model: what is added to one is not answered before it is declared."""
-    return model.model_validate(asdict(value), extra="ignore").model_dump(mode="json")
+    return await _note(exchange, Reply(applied), applied.revision)
 
 
 def _read_text(raw: Any) -> str:
@@ -235,12 +137,12 @@ def _read_text(raw: Any) -> str:
         raise Refused(HTTPStatus.BAD_REQUEST, f"the document is not UTF-8: {error}") from None
 
 
-_APPLIED: Final = Shown(AppliedShown)
+_APPLIED: Final = Shown(AppliedView)
 
 ROUTES: Final = (
     Route(
         method="GET", path=f"{_PATH}/plan", permission="config/read", summary="What an apply would do.", handler=_plan,
-        tag="config", operation="plan_config", answer=Shown(PlanShown),
+        tag="config", operation="plan_config", answer=Shown(PlanView),
     ),
     Route(
         method="POST", path=f"{_PATH}/apply", permission="config/apply", tag="config", operation="apply_config", handler=_apply,
@@ -259,7 +161,7 @@ ROUTES: Final = (
     ),
     Route(
         method="GET", path=f"{_PATH}/history", permission="config/read", summary="Revisions, newest first.", handler=_list_history,
-        tag="config", operation="list_revisions", query=HistoryQuery, answer=Shown(History),
+        tag="config", operation="list_revisions", query=HistoryQuery, answer=Shown(Whole[RevisionView], name="History"),
     ),
     Route(
         method="GET", path=f"{_PATH}/history/{{number}}", permission="config/read", summary="A revision and what it changed.",
@@ -267,7 +169,7 @@ ROUTES: Final = (
     ),
     Route(
         method="GET", path=f"{_PATH}/hand-edits", permission="config/read", summary="What was changed by hand in generated files.",
-        handler=_read_hand_edits, tag="config", operation="list_hand_edits", answer=Shown(HandEdits),
+        handler=_read_hand_edits, tag="config", operation="list_hand_edits", answer=Shown(Whole[FileDiff], name="HandEdits"),
     ),
     Route(
         method="POST", path=f"{_PATH}/hand-edits/adopt", permission="config/apply", summary="Keep what was changed by hand.",

@@ -1,24 +1,29 @@
 """How the PBX is now: status, channels, queues, agents; `/health` and `/metrics`. Only read here."""
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
-from api.declare import PREFIX, Frozen, Reply, Route, Shown
+from api.declare import PREFIX, Page, Reply, Route, Shown
 from api.exchange import Exchange, Services
+from api.listing import list_query, make_page
+from tandem.facts import Overview
+from tandem.monitoring import AgentNow, ChannelNow, QueueNow
 from tandem.store.errors import StoreError
 
 _PATH: Final = f"{PREFIX}/monitoring"
 
 
-class Lag(Frozen):
+@dataclass(frozen=True, slots=True)
+class Lag:
     """How late the reactor was in the last minute, in seconds."""
 
     p99: float
     max: float
 
 
-class Health(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
     """live: it answers; ready: calls are decided as they should be; reasons: why not, for those who may read it."""
 
     live: bool
@@ -26,16 +31,7 @@ class Health(Frozen):
     reasons: tuple[str, ...]
 
 
-class Overview(Frozen):
-    """How the PBX is doing, at most a minute ago."""
-
-    channels: int
-    callers_waiting: int
-    members_paused: int
-    phones: int
-    phones_reachable: int
-
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status(Health):
     """The same and more; head: null while there is no database; overview: null while AMI is away; fastagi: its counters."""
 
@@ -48,76 +44,10 @@ class Status(Health):
     event_clients: int
 
 
-class ChannelShown(Frozen):
-    """A channel that is up."""
-
-    uniqueid: str
-    linkedid: str
-    channel: str
-    state: str
-    caller_number: str
-    caller_name: str
-    connected_number: str
-    connected_name: str
-    context: str
-    exten: str
-    application: str
-    account: str
-    bridge: str
-    duration_s: int
-
-
-class QueueStateShown(Frozen):
-    """A queue now."""
-
-    queue: str
-    strategy: str
-    callers: int
-    completed: int
-    abandoned: int
-    hold_s: int
-    talk_s: int
-    service_level_percent: float
-    longest_wait_s: int
-
-
-class AgentShown(Frozen):
-    """A member of a queue now; last_call_at in seconds since 1970."""
-
-    queue: str
-    interface: str
-    name: str
-    penalty: int
-    calls_taken: int
-    last_call_at: int
-    is_in_call: bool
-    is_paused: bool
-    pause_reason: str
-    status: str
-
-
-class Channels(Frozen):
-    """Every channel."""
-
-    items: tuple[ChannelShown, ...]
-
-
-class QueueStates(Frozen):
-    """Every queue."""
-
-    items: tuple[QueueStateShown, ...]
-
-
-class Agents(Frozen):
-    """Every member of every queue."""
-
-    items: tuple[AgentShown, ...]
-
-
 async def _health(services: Services, exchange: Exchange) -> Reply:
     health = services.read_health()
     may = exchange.principal is not None and exchange.principal.may("monitoring/read")
-    return Reply({"live": health["live"], "ready": health["ready"], "reasons": health["reasons"] if may else []})
+    return Reply(Health(live=health["live"], ready=health["ready"], reasons=tuple(health["reasons"]) if may else ()))
 
 
 async def _status(services: Services, _: Exchange) -> Reply:
@@ -126,20 +56,32 @@ async def _status(services: Services, _: Exchange) -> Reply:
         head = (await services.head.read()).revision
     except StoreError:
         head = None  # the reasons say it already
-    known: dict[str, Any] = {name: health[name] for name in Status.model_fields if name in health}
-    return Reply({**known, "head": head, "event_clients": services.events.clients})
+    return Reply(
+        Status(
+            live=health["live"],
+            ready=health["ready"],
+            reasons=tuple(health["reasons"]),
+            revision=health["revision"],
+            head=head,
+            dids=health["dids"],
+            overview=health["overview"],
+            reactor_lag_s=Lag(**health["reactor_lag_s"]),
+            fastagi=health["fastagi"],
+            event_clients=services.events.clients,
+        )
+    )
 
 
-async def _channels(services: Services, _: Exchange) -> Reply:
-    return Reply({"items": [asdict(row) for row in await services.monitor.list_channels()]})
+async def _channels(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(await services.monitor.list_channels(), exchange.query, "uniqueid"))
 
 
-async def _queues(services: Services, _: Exchange) -> Reply:
-    return Reply({"items": [asdict(row) for row in await services.monitor.list_queues()]})
+async def _queues(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(await services.monitor.list_queues(), exchange.query, "queue"))
 
 
-async def _agents(services: Services, _: Exchange) -> Reply:
-    return Reply({"items": [asdict(row) for row in await services.monitor.list_agents()]})
+async def _agents(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(await services.monitor.list_agents(), exchange.query, "interface"))
 
 
 async def _metrics(services: Services, _: Exchange) -> Reply:
@@ -163,14 +105,14 @@ ROUTES: Final = (
     ),
     Route(
         method="GET", path=f"{_PATH}/channels", permission="monitoring/read", summary="Channels that are up.", handler=_channels,
-        tag="monitoring", operation="list_channels", answer=Shown(Channels), raises=_AWAY,
+        tag="monitoring", operation="list_channels", query=list_query(ChannelNow, "uniqueid"), answer=Shown(Page[ChannelNow], name="Channels"), raises=_AWAY,
     ),
     Route(
         method="GET", path=f"{_PATH}/queues", permission="monitoring/read", summary="Queues and who waits.", handler=_queues,
-        tag="monitoring", operation="list_queue_states", answer=Shown(QueueStates), raises=_AWAY,
+        tag="monitoring", operation="list_queue_states", query=list_query(QueueNow, "queue"), answer=Shown(Page[QueueNow], name="QueueStates"), raises=_AWAY,
     ),
     Route(
         method="GET", path=f"{_PATH}/agents", permission="monitoring/read", summary="Members of queues.", handler=_agents,
-        tag="monitoring", operation="list_agents", answer=Shown(Agents), raises=_AWAY,
+        tag="monitoring", operation="list_agents", query=list_query(AgentNow, "interface"), answer=Shown(Page[AgentNow], name="Agents"), raises=_AWAY,
     ),
 )  # fmt: skip

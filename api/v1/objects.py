@@ -6,15 +6,16 @@ A secret (of an endpoint or trunk, a voicemail box's PIN) is written and never s
 from collections.abc import Callable
 from dataclasses import fields
 from http import HTTPStatus
-from typing import Annotated, Any, Final, get_args, get_origin
+from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
-from pydantic import Field, TypeAdapter, create_model
+from pydantic import TypeAdapter
 
-from api.declare import PREFIX, Body, Frozen, Page, Reply, Route, Shown, validate
+from api.declare import PREFIX, Body, Page, Reply, Route, Shown, all_optional, read_object, validate
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
+from api.listing import list_query, make_page
 from tandem.domain.entities import COLLECTIONS, Entity, General
 from tandem.domain.problems import SECRET_FIELDS
 from tandem.domain.snapshot import Snapshot, name_of
@@ -25,8 +26,6 @@ _FIND_FAILURES: Final = (HTTPStatus.NOT_FOUND,)
 _EDIT_FAILURES: Final = (HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED)
 # Saves within a transaction.
 Work = Callable[[Any], Saved]
-# A filter is a field with one plain value.
-_PLAIN: Final = (str, int, float, bool)
 
 
 def show(entity: Entity | General) -> dict[str, Any]:
@@ -35,16 +34,6 @@ def show(entity: Entity | General) -> dict[str, Any]:
     for name in SECRET_FIELDS:
         value.pop(name, None)
     return value
-
-
-class _ListQuery(Frozen):
-    """What every list takes."""
-
-    limit: Annotated[int, Field(ge=1, le=1000, description="How many at most.")] = 100
-    offset: Annotated[int, Field(ge=0, le=10**9, description="How many to pass over.")] = 0
-    q: Annotated[
-        str, Field(max_length=100, description="Only those with this text in name, number or description.")
-    ] = ""
 
 
 class Resource:
@@ -62,7 +51,8 @@ class Resource:
     async def list_all(self, services: Services, exchange: Exchange) -> Reply:
         """Some of them, in the order wanted."""
         snapshot = await services.head.read()
-        return Reply(_list_page(list_objects(snapshot, self.collection), exchange.query, self.key))
+        page = make_page(list_objects(snapshot, self.collection), exchange.query, self.key, show)
+        return Reply(orjson.dumps(page))
 
     async def get(self, services: Services, exchange: Exchange) -> Reply:
         """One of them, unless the client has it already."""
@@ -175,15 +165,16 @@ class Resource:
         path = f"{PREFIX}/{self.path}"
         one = f"{path}/{{{self.key}}}"
         group, snake, name = self.path, self.word.lower().replace(" ", "_"), self.kind.__name__
+        # Plain values: what is shown has no secrets, and the kind has.
         shown = Shown(self.kind, schema=_without_secrets, name=f"{name}Shown")
         listed = Shown(Page[Any], schema=lambda schema: _with_items(schema, f"{name}Shown"), name=f"{name}Page")
         whole = Body(self.kind, self.check, name=name)
-        loose = Body(self.kind, _read_object, schema=_optional_secrets, name=f"{name}Replacement")
-        part = Body(self.kind, _read_object, schema=_all_optional, name=f"{name}Change")
+        loose = Body(self.kind, read_object, schema=_optional_secrets, name=f"{name}Replacement")
+        part = Body(self.kind, read_object, schema=all_optional, name=f"{name}Change")
         return (
             Route(
                 method="GET", path=path, permission=f"{group}/read", summary=f"List {self.path}.", handler=self.list_all,
-                tag=group, operation=f"list_{group}", query=_query_model(self), answer=listed,
+                tag=group, operation=f"list_{group}", query=list_query(self.kind, self.key), answer=listed,
             ),
             Route(
                 method="POST", path=path, permission=f"{group}/create", summary=f"Make a {self.word}.", handler=self.create,
@@ -219,83 +210,6 @@ def _with_revision(reply: Reply, saved: Saved) -> Reply:
     return Reply(reply.value, reply.status, (*reply.headers, ("tandem-revision", str(saved.revision))))
 
 
-def _read_object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise refuse_fields([("", "must be an object")])
-    return value
-
-
-def _list_page(entities: list[Any], query: Any, key: str) -> dict[str, Any]:
-    filters = {
-        name: value for name, value in query.model_dump().items() if name not in {*_ListQuery.model_fields, "sort"}
-    }
-    wanted = {name: value for name, value in filters.items() if value is not None}
-    if query.q:
-        text = query.q.casefold()
-        entities = [
-            entity
-            for entity in entities
-            if any(text in str(getattr(entity, name, "") or "").casefold() for name in (key, "name", "description"))
-        ]
-    for name, value in wanted.items():
-        entities = [entity for entity in entities if getattr(entity, name) == value]
-    field = query.sort.removeprefix("-")
-    # None sorts before everything; equal ones by key.
-    entities = sorted(entities, key=lambda entity: getattr(entity, key))
-    entities.sort(
-        key=lambda entity: ((value := getattr(entity, field)) is not None, value if value is not None else 0),
-        reverse=query.sort.startswith("-"),
-    )
-    page = entities[query.offset : query.offset + query.limit]
-    return {
-        "items": [show(entity) for entity in page],
-        "total": len(entities),
-        "offset": query.offset,
-        "limit": query.limit,
-    }
-
-
-def _plain_fields(kind: type[Any]) -> dict[str, Any]:
-    """Fields that hold one plain value and are no secret: name -> type."""
-    found: dict[str, Any] = {}
-    for field in fields(kind):
-        if field.name in SECRET_FIELDS:
-            continue
-        if (plain := _plain_type(field.type)) is not None:
-            found[field.name] = plain
-    return found
-
-
-def _plain_type(annotation: Any) -> Any:
-    """str, int, float or bool behind Annotated, Literal and `| None`; None for anything else."""
-    if get_origin(annotation) is Annotated:
-        return _plain_type(get_args(annotation)[0])
-    if annotation in _PLAIN:
-        return annotation
-    arguments = [argument for argument in get_args(annotation) if argument is not type(None)]
-    if arguments and all(isinstance(argument, str) for argument in arguments):
-        return str
-    if len(arguments) == 1 and get_origin(annotation) not in (tuple, dict, list):
-        return _plain_type(arguments[0])
-    return None
-
-
-def _query_model(resource: Resource) -> type[Any]:
-    plain = _plain_fields(resource.kind)
-    sorts = "|".join(plain)
-    filters: dict[str, Any] = {
-        name: (Annotated[kind | None, Field(description=f"Only those whose {name} is this.", **_limit(kind))], None)
-        for name, kind in plain.items()
-    }
-    sort = Annotated[str, Field(pattern=f"^-?({sorts})$", description="The field to sort by; with - backwards.")]
-    filters["sort"] = (sort, resource.key)
-    return create_model(f"{resource.kind.__name__}Query", __base__=_ListQuery, **filters)
-
-
-def _limit(kind: type) -> dict[str, Any]:
-    return {"max_length": 100} if kind is str else {}
-
-
 # ------------------------------------------------------------------------------------------------------ schemas
 
 
@@ -313,15 +227,6 @@ def _without_secrets(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _optional_secrets(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "required": [name for name in schema.get("required", ()) if name not in SECRET_FIELDS]}
-
-
-def _all_optional(schema: dict[str, Any]) -> dict[str, Any]:
-    """What is changed: nothing is required, and nothing has a default, which would look like a change."""
-    properties = {
-        name: {part: value for part, value in field.items() if part != "default"}
-        for name, field in schema["properties"].items()
-    }
-    return {key: value for key, value in {**schema, "properties": properties}.items() if key != "required"}
 
 
 # ------------------------------------------------------------------------------------------------------ general
@@ -370,7 +275,7 @@ _GENERAL_ROUTES: Final = (
     Route(
         method="PATCH", path=_GENERAL_PATH, permission="general/update", summary="Change what holds for the whole PBX.",
         handler=_change_general, tag="general", operation="change_general", etag=True,
-        body=Body(General, _read_object, schema=_all_optional, name="GeneralChange"),
+        body=Body(General, read_object, schema=all_optional, name="GeneralChange"),
         answer=Shown(General, schema=_without_secrets, name="GeneralShown"), raises=_EDIT_FAILURES,
     ),
 )  # fmt: skip

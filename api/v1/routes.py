@@ -1,5 +1,6 @@
 """`/routes/explain`: where a call would go, and why; never touches a call."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -25,7 +26,8 @@ class ExplainQuery(Frozen):
     head: Annotated[bool, Field(description="By the newest revision instead of the live one.")] = False
 
 
-class Explained(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
     """Where it would go. reasons: step by step; destination: null where no DID matches; jump: what the dialplan is told."""
 
     called: str
@@ -55,19 +57,19 @@ async def _explain(services: Services, exchange: Exchange) -> Reply:
             reasons.append(f"queue {destination.queue} is closed, so {describe_destination(other)}")
     jump = "" if destination is None else encode_jump(jump_to(snapshot, destination, priority=found.priority))
     return Reply(
-        {
-            "called": query.did,
-            "caller": query.caller,
-            "at": at,
-            "revision": snapshot.revision,
-            "did": found.did.number if found.did else None,
-            "reasons": reasons,
-            "destination": describe_destination(destination) if destination is not None else None,
-            "jump": jump,
-            "language": found.language,
-            "recording": found.recording,
-            "caller_id": found.caller,
-        }
+        Explained(
+            called=query.did,
+            caller=query.caller,
+            at=at,
+            revision=snapshot.revision,
+            did=found.did.number if found.did else None,
+            reasons=tuple(reasons),
+            destination=describe_destination(destination) if destination is not None else None,
+            jump=jump,
+            language=found.language,
+            recording=found.recording,
+            caller_id=found.caller,
+        )
     )
 
 

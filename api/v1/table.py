@@ -4,11 +4,12 @@ from typing import Final
 
 from api.declare import Route
 from api.docs import declare_docs
-from api.v1 import audit, calls, cdrs, config, events, monitoring, objects, routes, tokens, users
+from api.v1 import audit, calls, campaigns, cdrs, config, events, monitoring, objects, routes, tokens, users
 
 _DECLARED: Final = (
     *objects.ROUTES,
     *calls.ROUTES,
+    *campaigns.ROUTES,
     *cdrs.ROUTES,
     *config.ROUTES,
     *routes.ROUTES,

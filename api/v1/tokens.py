@@ -1,8 +1,8 @@
 """API tokens: list, create, delete; a new one's secret is answered once and kept nowhere."""
 
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
@@ -10,6 +10,7 @@ from api.auth import covers
 from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
+from api.listing import list_query, make_page
 from tandem.store.tokens import Token, create_token, delete_token, load_tokens
 
 _PATH: Final = f"{PREFIX}/tokens"
@@ -26,33 +27,20 @@ class NewToken(Frozen):
     expires_at: AwareDatetime | None = None
 
 
-class TokenShown(Frozen):
-    """What is known of a token. user: whose login made it."""
-
-    id: int
-    name: str
-    permissions: tuple[str, ...]
-    created_at: datetime
-    last_used_at: datetime | None
-    expires_at: datetime | None
-    user: str | None
-
-
-class TokenMade(TokenShown):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenMade(Token):
     """A token just made. secret: null when the answer is a repeated one."""
 
-    secret: str | None
+    secret: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, token: Token, secret: str | None) -> Self:
+        """With its secret, or without."""
+        return cls(**asdict(token), secret=secret)
 
 
-def show_token(token: Token) -> dict[str, Any]:
-    """A token in plain values."""
-    return {name: getattr(token, name) for name in TokenShown.model_fields}
-
-
-async def _list(services: Services, _: Exchange) -> Reply:
-    tokens = await services.store.read(load_tokens)
-    items = [show_token(token) for token in tokens]
-    return Reply({"items": items, "total": len(items), "offset": 0, "limit": len(items)})
+async def _list(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(await services.store.read(load_tokens), exchange.query, "id"))
 
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
@@ -68,11 +56,8 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
 
     def work(db: Any) -> tuple[None, Reply]:
         made = create_token(db, name=wanted.name, permissions=wanted.permissions, at=now, expires_at=wanted.expires_at)
-        shown = show_token(made.token)
-        location = (("location", f"{_PATH}/{made.token.id}"),)
-        return None, Reply(
-            {**shown, "secret": made.secret}, HTTPStatus.CREATED, location, kept={**shown, "secret": None}
-        )
+        shown, kept = TokenMade.of(made.token, made.secret), TokenMade.of(made.token, None)
+        return None, Reply(shown, HTTPStatus.CREATED, (("location", f"{_PATH}/{made.token.id}"),), kept=kept)
 
     _, reply = await exchange.write(work, f"tokens ({wanted.name})")
     await services.authority.load()
@@ -98,7 +83,7 @@ async def _delete(services: Services, exchange: Exchange) -> Reply:
 ROUTES: Final = (
     Route(
         method="GET", path=_PATH, permission="tokens/read", summary="List tokens, without their secrets.", handler=_list,
-        tag="tokens", operation="list_tokens", answer=Shown(Page[TokenShown], name="TokenPage"),
+        tag="tokens", operation="list_tokens", query=list_query(Token, "id"), answer=Shown(Page[Token], name="TokenPage"),
     ),
     Route(
         method="POST", path=_PATH, permission="tokens/create", summary="Make a token; its secret is shown only now.",

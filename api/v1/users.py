@@ -1,6 +1,6 @@
 """People and their logins: a login answers a token of 12 hours with the permissions of the role; never answers or logs a password."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -10,7 +10,8 @@ from api.auth import EVERYTHING, MAX_PASSWORD, ROLES
 from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
-from api.v1.tokens import TokenMade, show_token
+from api.listing import list_query, make_page
+from api.v1.tokens import TokenMade
 from tandem.store.tokens import create_token, delete_token
 from tandem.store.users import User, create_user, delete_user, load_user, load_users, update_user
 
@@ -41,24 +42,11 @@ class UserChange(Frozen):
     role: RoleName | None = None
 
 
-class UserShown(Frozen):
-    """Someone who may log in."""
-
-    name: str
-    role: RoleName
-    created_at: datetime
-    last_login_at: datetime | None
-
-
 class Login(Frozen):
     """Who wants to log in."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=60)]
     password: Annotated[str, StringConstraints(min_length=1, max_length=MAX_PASSWORD)]
-
-
-def _show(user: User) -> dict[str, Any]:
-    return {name: getattr(user, name) for name in UserShown.model_fields}
 
 
 def _missing(name: str) -> Refused:
@@ -71,16 +59,15 @@ def _check_role(exchange: Exchange, role: str | None) -> None:
         raise Refused(HTTPStatus.FORBIDDEN, "an admin may do more than you")
 
 
-async def _list(services: Services, _: Exchange) -> Reply:
-    items = [_show(user) for user in await services.store.read(load_users)]
-    return Reply({"items": items, "total": len(items), "offset": 0, "limit": len(items)})
+async def _list(services: Services, exchange: Exchange) -> Reply:
+    return Reply(make_page(await services.store.read(load_users), exchange.query, "name"))
 
 
 async def _get(services: Services, exchange: Exchange) -> Reply:
     user = await services.store.read(load_user, exchange.path["name"])
     if user is None:
         raise _missing(exchange.path["name"])
-    return Reply(_show(user))
+    return Reply(user)
 
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
@@ -93,7 +80,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
             user = create_user(db, wanted.name, hashed, wanted.role, services.now())
         except KeyError:
             raise Refused(HTTPStatus.CONFLICT, f"user {wanted.name} is there already") from None
-        return None, Reply(_show(user), HTTPStatus.CREATED, (("location", f"{_PATH}/{wanted.name}"),))
+        return None, Reply(user, HTTPStatus.CREATED, (("location", f"{_PATH}/{wanted.name}"),))
 
     _, reply = await exchange.write(work, f"users/{wanted.name}")
     return reply
@@ -114,7 +101,7 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
 
     def work(db: Any) -> tuple[None, Reply]:
         try:
-            return None, Reply(_show(update_user(db, name, password_hash=hashed, role=wanted.role)))
+            return None, Reply(update_user(db, name, password_hash=hashed, role=wanted.role))
         except KeyError:
             raise _missing(name) from None
 
@@ -150,7 +137,7 @@ async def _log_in(services: Services, exchange: Exchange) -> Reply:
         made = create_token(
             db, name="login", permissions=ROLES[user.role], at=now, expires_at=now + SESSION, user=user.name
         )
-        return None, Reply({**show_token(made.token), "secret": made.secret}, HTTPStatus.CREATED)
+        return None, Reply(TokenMade.of(made.token, made.secret), HTTPStatus.CREATED)
 
     _, reply = await exchange.write(work, f"users/{user.name}", who=f"user {user.name}")
     await services.authority.load()
@@ -174,20 +161,20 @@ async def _log_out(services: Services, exchange: Exchange) -> Reply:
 ROUTES: Final = (
     Route(
         method="GET", path=_PATH, permission="users/read", summary="List users.", handler=_list, tag="users",
-        operation="list_users", answer=Shown(Page[UserShown], name="UserPage"),
+        operation="list_users", query=list_query(User, "name"), answer=Shown(Page[User], name="UserPage"),
     ),
     Route(
         method="POST", path=_PATH, permission="users/create", summary="Make a user.", handler=_create, tag="users",
-        operation="create_user", body=model_body(NewUser), answer=Shown(UserShown), status=HTTPStatus.CREATED,
+        operation="create_user", body=model_body(NewUser), answer=Shown(User), status=HTTPStatus.CREATED,
         raises=(HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
     ),
     Route(
         method="GET", path=_ONE, permission="users/read", summary="Read a user.", handler=_get, tag="users",
-        operation="get_user", answer=Shown(UserShown), raises=(HTTPStatus.NOT_FOUND,),
+        operation="get_user", answer=Shown(User), raises=(HTTPStatus.NOT_FOUND,),
     ),
     Route(
         method="PATCH", path=_ONE, permission="users/update", summary="Change a user's password or role; all logins end.",
-        handler=_change, tag="users", operation="change_user", body=model_body(UserChange), answer=Shown(UserShown),
+        handler=_change, tag="users", operation="change_user", body=model_body(UserChange), answer=Shown(User),
         raises=(*_FAILURES, HTTPStatus.TOO_MANY_REQUESTS),
     ),
     Route(

@@ -266,31 +266,6 @@ class QueueEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueSummary:
-    """One queue in the answer to QueueSummary."""
-
-    EVENT = "QueueSummary"
-    queue: str
-    logged_in: int
-    available: int
-    callers: int
-    hold_time_s: int
-    longest_hold_time_s: int
-
-    @classmethod
-    def read(cls, message: Message) -> Self:
-        """Read a `QueueSummary`."""
-        return cls(
-            queue=message.get("Queue"),
-            logged_in=read_int(message, "LoggedIn"),
-            available=read_int(message, "Available"),
-            callers=read_int(message, "Callers"),
-            hold_time_s=read_int(message, "HoldTime"),
-            longest_hold_time_s=read_int(message, "LongestHoldTime"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class TrunkRegistration:
     """One outbound registration: `status` is `Registered`, `Unregistered`, `Rejected` and so on."""
 

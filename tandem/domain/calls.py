@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
+from pydantic import computed_field
+
 from tandem.domain.disposition import Disposition, Evidence, classify
 from tandem.domain.originate import OriginateOrder
 
@@ -26,7 +28,10 @@ def is_call_id(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedCall:
-    """One originate and what became of it. cause: Q.850, tech_cause: SIP code, 0 where there is none."""
+    """One originate and what became of it.
+
+    cause: Q.850, tech_cause: SIP code, 0 where there is none. is_unsent: no byte of it reached Asterisk, so nobody was called.
+    """
 
     call_id: str
     channel: str
@@ -44,7 +49,9 @@ class PlacedCall:
     disposition: Disposition | None = None
     cause: int = 0
     tech_cause: int = 0
+    is_unsent: bool = False
 
+    @computed_field  # type: ignore[prop-decorator]  # told with the fields, wherever a call is told
     @property
     def state(self) -> CallState:
         """Where it is on its way."""
@@ -105,4 +112,5 @@ def end_call(call: PlacedCall, evidence: Evidence, at: datetime) -> PlacedCall:
         disposition=classify(evidence),
         cause=evidence.cause,
         tech_cause=evidence.tech_cause,
+        is_unsent=evidence.is_unsent,
     )

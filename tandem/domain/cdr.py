@@ -7,13 +7,23 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+from pydantic import PlainSerializer
 
 from tandem.domain.calls import PlacedCall
 from tandem.domain.disposition import Disposition, Evidence, classify
 
 Direction = Literal["inbound", "outbound", "internal"]
 MAX_TEXT: Final = 80
+
+
+def _utc(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
+
+
+# Seconds since 1970 for us, told to others as a time.
+EpochTime = Annotated[float, PlainSerializer(_utc, return_type=datetime, when_used="json")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +37,9 @@ class Leg:
     exten: str = ""
     account: str = ""
     application: str = ""
-    started_at: float | None = None
-    answered_at: float | None = None
-    ended_at: float | None = None
+    started_at: EpochTime | None = None
+    answered_at: EpochTime | None = None
+    ended_at: EpochTime | None = None
     cause: int = 0
     is_far_hangup: bool = False
     is_lost: bool = False
@@ -375,7 +385,3 @@ def _last_word(words: str) -> str:
 def _known_start(leg: Leg) -> float:
     known = [at for at in (leg.started_at, leg.answered_at, leg.ended_at) if at is not None]
     return min(known, default=float("inf"))
-
-
-def _utc(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC)

@@ -1,10 +1,11 @@
 """What was decided for a call and why, as one value and one readable line; never decides anything."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 
-class Decision(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Decision:
     """One FastAGI session of a call.
 
     uniqueid names the channel. called and caller are as the carrier sent them, cleaned. reasons are the steps in order.

@@ -14,6 +14,7 @@ CONTEXT_RECORD: Final = "tandem-record"
 CONTEXT_FALLBACK: Final = "tandem-fallback"
 CONTEXT_ORIGINATED: Final = "tandem-originated"
 CONTEXT_QUEUE_FIRST: Final = "tandem-queue-first"
+CONTEXT_CAMPAIGN: Final = "tandem-campaign"
 VOICEMAIL_CONTEXT: Final = "tandem"
 
 # Globals, written by confgen into extensions.conf; all but the first two may be empty.
@@ -34,6 +35,11 @@ VARIABLE_PERMISSIONS: Final = "TANDEM_PERMISSIONS"  # set_var of an endpoint: in
 VARIABLE_RECORDING: Final = "TANDEM_RECORDING"  # no | yes | until-queue, once recording was decided
 VARIABLE_TRUNK: Final = "TANDEM_TRUNK"  # the trunk that a call came from
 VARIABLE_QUEUE_FIRST: Final = "TANDEM_QUEUE_FIRST"  # the queue whose members are called first
+VARIABLE_RECORDING_LEGS: Final = "TANDEM_RECORDING_LEGS"  # yes: each side of the call in a file of its own, too
+VARIABLE_DIAL_OPTIONS: Final = (
+    "TANDEM_DIAL_OPTIONS"  # for Dial() of an endpoint: r, where silence would be heard otherwise
+)
+VARIABLE_SORRY: Final = "TANDEM_SORRY"  # of an answered person: sounds (a&b) for when nobody can be reached
 VARIABLE_JUMP: Final = "TANDEM_JUMP"  # where a call that we placed goes once it is answered
 
 # AstDB: family/key = value, made by tandem.domain.last_known. Keys of numbers are tandem.domain.numbers.normalise_number's; `/` inside

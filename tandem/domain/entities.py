@@ -20,7 +20,7 @@ WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _STRICT: Final = ConfigDict(extra="forbid")
 
 
-def _check_line(value: str) -> str:
+def check_line(value: str) -> str:
     """AMI, AGI and .conf files are line based and have no escape for a line's end, so such a value is refused."""
     if not value.isprintable():
         raise ValueError("must not hold control characters or line breaks")
@@ -102,11 +102,11 @@ def _spread_days(value: object) -> object:
     return tuple(days)
 
 
-# What each pattern below means in words, for error messages; filled by `_matches` while this module loads, constant then.
+# What each pattern below means in words, for error messages; filled by `matches` while this module loads, constant then.
 RULE_BY_PATTERN: Final[dict[str, str]] = {}
 
 
-def _matches(pattern: str, rule: str) -> StringConstraints:
+def matches(pattern: str, rule: str) -> StringConstraints:
     """A pattern for a whole string, and its rule in words."""
     anchored = rf"\A({pattern})\z"
     RULE_BY_PATTERN[anchored] = rule
@@ -116,31 +116,29 @@ def _matches(pattern: str, rule: str) -> StringConstraints:
 # Names go into section headers, dialplan arguments and AstDB keys, so they hold nothing that any of these would read.
 Name = Annotated[
     str,
-    _matches(
-        "[A-Za-z][A-Za-z0-9_-]{0,39}", "must be a letter and then up to 39 letters, digits, dashes or underscores"
-    ),
+    matches("[A-Za-z][A-Za-z0-9_-]{0,39}", "must be a letter and then up to 39 letters, digits, dashes or underscores"),
 ]
-Extension = Annotated[str, _matches("[0-9]{2,8}", "must be 2 to 8 digits")]
-Mailbox = Annotated[str, _matches("[0-9]{2,10}", "must be 2 to 10 digits")]
-Text = Annotated[str, StringConstraints(max_length=79), AfterValidator(_check_line)]
-Secret = Annotated[str, StringConstraints(min_length=8, max_length=80), AfterValidator(_check_line)]
+Extension = Annotated[str, matches("[0-9]{2,8}", "must be 2 to 8 digits")]
+Mailbox = Annotated[str, matches("[0-9]{2,10}", "must be 2 to 10 digits")]
+Text = Annotated[str, StringConstraints(max_length=79), AfterValidator(check_line)]
+Secret = Annotated[str, StringConstraints(min_length=8, max_length=80), AfterValidator(check_line)]
 Prompt = Annotated[
     str,
-    _matches(
+    matches(
         "[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}",
         "must be a sound's name below the sounds folder, such as custom/welcome, without extension",
     ),
     AfterValidator(_refuse_parent),
 ]
-Keys = Annotated[str, _matches("[0-9*#]{1,8}", "must be 1 to 8 keys of a telephone (0-9 * #)")]
-Language = Annotated[str, _matches("[a-z]{2,3}(_[A-Z]{2})?", "must be a language such as en or pt_BR")]
+Keys = Annotated[str, matches("[0-9*#]{1,8}", "must be 1 to 8 keys of a telephone (0-9 * #)")]
+Language = Annotated[str, matches("[a-z]{2,3}(_[A-Z]{2})?", "must be a language such as en or pt_BR")]
 PhoneNumber = Annotated[
-    str, _matches(r"\+?[0-9*#]{1,24}", "must be 1 to 24 digits (also * and #), with or without a leading +")
+    str, matches(r"\+?[0-9*#]{1,24}", "must be 1 to 24 digits (also * and #), with or without a leading +")
 ]
 # A caller to block: a whole number, or the beginning of one and a star.
 CallerPattern = Annotated[
     str,
-    _matches(
+    matches(
         r"\+?[0-9]{1,20}\*?",
         "must be up to 20 digits, with or without a leading +, and a star for any number that begins so",
     ),
@@ -148,68 +146,68 @@ CallerPattern = Annotated[
 # +493012345 exact, +493012* prefix, _49301[2-5]XX Asterisk pattern, or the word default.
 DidNumber = Annotated[
     str,
-    _matches(
+    matches(
         r"\+?[0-9]{1,20}\*?|\+?[A-Za-z][0-9A-Za-z]{1,19}|_[0-9XZN\[\]+.!-]{1,40}",
         "must be a number (+493012345), the beginning of numbers and a star (+493012*), a pattern (_49301[2-5]XX) or default",
     ),
 ]
 TimeOfDay = Annotated[
-    str, _matches("([01][0-9]|2[0-3]):[0-5][0-9]|24:00", "must be a time from 00:00 to 24:00, such as 09:30")
+    str, matches("([01][0-9]|2[0-3]):[0-5][0-9]|24:00", "must be a time from 00:00 to 24:00, such as 09:30")
 ]
 HolidayDate = Annotated[
     str,
-    _matches(
+    matches(
         "([0-9]{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])",
         "must be a date such as 2026-12-24, or 12-24 for every year",
     ),
     AfterValidator(_check_date),
 ]
 TimeZone = Annotated[
-    str, _matches("[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}", "must be a time zone such as Europe/Berlin")
+    str, matches("[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}", "must be a time zone such as Europe/Berlin")
 ]
-Country = Annotated[str, _matches("[A-Z]{2}", "must be a country's two letters (ISO 3166-1), such as DE")]
+Country = Annotated[str, matches("[A-Z]{2}", "must be a country's two letters (ISO 3166-1), such as DE")]
 HostPort = Annotated[
     str,
-    _matches("[A-Za-z0-9.-]{1,100}(:[0-9]{1,5})?", "must be a host name or address, with or without :port"),
+    matches("[A-Za-z0-9.-]{1,100}(:[0-9]{1,5})?", "must be a host name or address, with or without :port"),
     AfterValidator(_check_port),
 ]
 AddressMatch = Annotated[
     str,
-    _matches(
+    matches(
         "[A-Za-z0-9.:-]{1,100}(/[0-9]{1,3})?", "must be an address, a network such as 192.0.2.0/24, or a host name"
     ),
     AfterValidator(_check_network),
 ]
 ContextExten = Annotated[
     str,
-    _matches(
+    matches(
         "[A-Za-z0-9_-]{1,79},[0-9A-Za-z*#+_-]{1,40}",
         "must be a context and an extension of the dialplan, such as lobby,100",
     ),
 ]
 ContextName = Annotated[
-    str, _matches("[A-Za-z0-9_-]{1,79}", "must be a context's name: letters, digits, dashes and underscores")
+    str, matches("[A-Za-z0-9_-]{1,79}", "must be a context's name: letters, digits, dashes and underscores")
 ]
 VariableName = Annotated[
     str,
-    _matches("[A-Z][A-Z0-9_]{2,39}", "must be 3 to 40 capitals, digits or underscores and begin with a letter"),
+    matches("[A-Z][A-Z0-9_]{2,39}", "must be 3 to 40 capitals, digits or underscores and begin with a letter"),
     AfterValidator(_refuse_ours),
 ]
-SipUser = Annotated[str, _matches("[A-Za-z0-9_.+-]{1,60}", "must be 1 to 60 letters, digits or the signs _ . + -")]
+SipUser = Annotated[str, matches("[A-Za-z0-9_.+-]{1,60}", "must be 1 to 60 letters, digits or the signs _ . + -")]
 CallerIdCleanup = Annotated[
     str,
-    _matches(
+    matches(
         "(R[0-9]{1,2})?( ?L[0-9]{1,10})?",
         "must be such as R10 (keep the right-most 10 digits), L1 (take a leading 1 off) or R10 L1",
     ),
 ]
-Pin = Annotated[str, _matches("[0-9]{4,12}", "must be 4 to 12 digits")]
+Pin = Annotated[str, matches("[0-9]{4,12}", "must be 4 to 12 digits")]
 Email = Annotated[
     str,
-    _matches(r"[^\s@,|;<>\"\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,100}", "must be an e-mail address"),
-    AfterValidator(_check_line),
+    matches(r"[^\s@,|;<>\"\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,100}", "must be an e-mail address"),
+    AfterValidator(check_line),
 ]
-Subdivision = Annotated[str, _matches("[A-Z0-9]{1,3}", "must be a subdivision of the country (ISO 3166-2), such as BE")]
+Subdivision = Annotated[str, matches("[A-Z0-9]{1,3}", "must be a subdivision of the country (ISO 3166-2), such as BE")]
 Codec = Literal["alaw", "ulaw", "g722", "gsm", "opus"]
 Permission = Literal["internal", "national", "international"]
 Recording = Literal["no", "yes", "until-queue"]
@@ -378,6 +376,9 @@ class Trunk:
     # How the carrier writes numbers: as-sent keeps them; national turns 030… and 0049… into 49…, by `country`.
     numbers: Literal["as-sent", "national"] = "as-sent"
     country: Country | None = None
+    # How many calls campaigns may have over it at once, and place in a second; 0 means no limit of its own.
+    max_calls: Annotated[int, Field(ge=0, le=10_000)] = 0
+    max_cps: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

@@ -5,6 +5,7 @@ queue is called first there is one, for app_queue needs a caller: its outcome is
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,13 +96,20 @@ class OriginateOrder:
 def plan_call(snapshot: Snapshot, request: CallRequest) -> OriginateOrder:
     """The order for a request; CallRefused naming field and rule."""
     permissions = _permissions(snapshot, request)
-    channel, number, ring_timeout_s = _plan_origin(snapshot, request.origin, permissions)
-    _check_destination(snapshot, request.destination, permissions)
+    return complete_order(snapshot, request, *_plan_origin(snapshot, request.origin, permissions))
+
+
+def complete_order(
+    snapshot: Snapshot, request: CallRequest, channel: str, number: str, ring_timeout_s: float
+) -> OriginateOrder:
+    """The order for a first leg that was checked: `channel`, its number, and how long it rings by default."""
+    permissions = _permissions(snapshot, request)
+    check_destination(snapshot, request.destination, permissions)
     presented = request.presented_number or number
     for field, value in (("caller_number", request.caller_number), ("presented_number", presented)):
         if not _CALLER.fullmatch(value):
             raise CallRefused(field, "must be up to 24 digits (also * and #), with or without a leading +")
-    _check_name(request.caller_name)
+    check_caller_name(request.caller_name)
     if not _ACCOUNT.fullmatch(request.account):
         raise CallRefused("account", "must be up to 20 letters, digits or the signs _ . -")
     jump = encode_jump(jump_to(snapshot, request.destination, caller=presented))
@@ -169,7 +177,7 @@ def _permissions(snapshot: Snapshot, request: CallRequest) -> frozenset[str]:
 
 
 def _check_outside(
-    snapshot: Snapshot, field: str, destination: ExternalDestination, permissions: frozenset[str]
+    snapshot: Snapshot, field: str, destination: ExternalDestination, permissions: Collection[str]
 ) -> str:
     """The trunk of a call outside that is allowed."""
     general, number = snapshot.general, destination.external
@@ -182,10 +190,15 @@ def _check_outside(
         raise CallRefused(f"{field}.trunk", "is missing, and general.outbound_trunk is not set")
     if trunk not in snapshot.trunks:
         raise CallRefused(f"{field}.trunk", f"there is no trunk {trunk}")
+    check_reach(general, f"{field}.external", number, permissions)
+    return trunk
+
+
+def check_reach(general: General, field: str, number: str, permissions: Collection[str]) -> None:
+    """CallRefused unless `permissions` reach as far as the number is."""
     needed = classify_number(number, general)
     if needed not in permissions and not (needed == "national" and "international" in permissions):
-        raise CallRefused(f"{field}.external", f"needs the permission {needed}")
-    return trunk
+        raise CallRefused(field, f"needs the permission {needed}")
 
 
 def classify_number(number: str, general: General) -> Permission:
@@ -205,7 +218,8 @@ def classify_number(number: str, general: General) -> Permission:
 # ----------------------------------------------------------------------------------------------------- second leg
 
 
-def _check_destination(snapshot: Snapshot, destination: Destination, permissions: frozenset[str]) -> None:
+def check_destination(snapshot: Snapshot, destination: Destination, permissions: Collection[str]) -> None:
+    """CallRefused unless a call can be connected with it."""
     match destination:
         case EndpointDestination(endpoint=name):
             known, kind = name in snapshot.endpoints, "endpoint"
@@ -243,7 +257,8 @@ def _number_of(destination: Destination) -> str:
 # ------------------------------------------------------------------------------------------------------- the rest
 
 
-def _check_name(name: str) -> None:
+def check_caller_name(name: str) -> None:
+    """CallRefused for a name that a phone cannot be shown."""
     if len(name.encode()) > MAX_NAME_BYTES or not name.isprintable() or re.search(r'["<>\\]', name):
         rule = f'must be at most {MAX_NAME_BYTES} bytes, without control characters and without " < > \\'
         raise CallRefused("caller_name", rule)

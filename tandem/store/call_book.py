@@ -2,13 +2,22 @@
 
 from collections.abc import Sequence
 
+import peewee
 from twisted.internet.defer import Deferred
 
 from tandem.domain.calls import PlacedCall
 from tandem.domain.disposition import Evidence
+from tandem.store.attempts import follow_attempts
 from tandem.store.calls import load_call, load_open_calls, record_calls, record_placed_calls
 from tandem.store.cdrs import load_leg_evidence
 from tandem.store.database import Store
+
+
+def record_progress(db: peewee.SqliteDatabase, calls: Sequence[PlacedCall]) -> frozenset[str]:
+    """What became of calls, and of the attempts that they are; the ids of those that this ends."""
+    ended = record_calls(db, calls)
+    follow_attempts(db, calls)
+    return ended
 
 
 class CallBook:
@@ -23,7 +32,7 @@ class CallBook:
 
     def save_changes(self, calls: Sequence[PlacedCall]) -> "Deferred[frozenset[str]]":
         """Keeps what became of calls; the ids of those that this ends."""
-        return self._store.run(record_calls, calls)
+        return self._store.run(record_progress, calls)
 
     def load(self, call_id: str) -> "Deferred[PlacedCall | None]":
         """One call."""

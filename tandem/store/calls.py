@@ -85,5 +85,5 @@ def _select(
 
 def _read(body: dict[str, Any]) -> PlacedCall:
     times = {name: datetime.fromisoformat(body[name]) for name in _TIMES if body[name] is not None}
-    call = PlacedCall(**{**body, **times, "is_trunk": bool(body["is_trunk"])})
+    call = PlacedCall(**{**body, **times, "is_trunk": bool(body["is_trunk"]), "is_unsent": bool(body["is_unsent"])})
     return call if call.disposition is None else replace(call, disposition=Disposition(call.disposition))

@@ -177,10 +177,6 @@ def test_the_other_views() -> None:
         ("Event", "QueueCallerJoin"), ("Queue", "sales"), ("Position", "1"), ("Uniqueid", "c"), ("Channel", "PJSIP/x-1")
     )
     assert events.QueueEntry.read(joined) == events.QueueEntry("sales", 1, "c", "PJSIP/x-1", 0)
-    summary = events.QueueSummary.read(
-        message(("Event", "QueueSummary"), ("Queue", "sales"), ("LoggedIn", "3"), ("Available", "2"), ("Callers", "1"))
-    )
-    assert (summary.logged_in, summary.available, summary.callers) == (3, 2, 1)
     trunk = events.TrunkRegistration.read(
         message(
             ("Event", "OutboundRegistrationDetail"),

@@ -1,0 +1,253 @@
+"""Changes campaigns, their numbers and the lists of numbers that must not be called: checked against the live PBX, committed by whoever asks, then told to the dialer.
+
+Every API and the command line come through here: one validation, one store. Never opens a transaction of its own: `commit` does, with
+whatever else belongs into it (an audit entry, a kept answer).
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from tandem.domain.campaign_checks import check_campaign_within
+from tandem.domain.campaigns import Campaign, NewNumber, SavedCampaign, SavedNumber
+from tandem.domain.numbers import normalise_number, number_plan
+from tandem.domain.snapshot import Snapshot
+from tandem.store import dnc
+from tandem.store.campaigns import create_campaign, delete_campaign, load_campaign, update_campaign
+from tandem.store.numbers import Added, add_numbers, delete_number
+
+T = TypeVar("T")
+# Does work within a transaction of the caller's choice, and fires with what it returned.
+Commit = Callable[[Callable[[Any], T]], Awaitable[T]]
+# Numbers that go into the database with one statement: json holds the interpreter for about so many milliseconds per thousand.
+BATCH = 2000
+
+
+class CampaignRefused(ValueError):
+    """The campaign does not fit itself or the live PBX; each problem is (field, rule)."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{field} {rule}" for field, rule in problems))
+        self.problems = tuple(problems)
+
+
+class Dialling(Protocol):
+    """What is needed of the dialer (`tandem.dialer`)."""
+
+    async def start(
+        self, campaign_id: int, permissions: tuple[str, ...], *, resume: bool = False, commit: Commit[Any] | None = None
+    ) -> SavedCampaign:
+        """Dials from now on."""
+
+    async def pause(self, campaign_id: int, *, commit: Commit[Any] | None = None) -> SavedCampaign:
+        """Dials no more; calls go on."""
+
+    async def stop(self, campaign_id: int, *, commit: Commit[Any] | None = None) -> SavedCampaign:
+        """Dials no more, hangs up."""
+
+    async def reset(self, campaign_id: int, *, commit: Commit[Any] | None = None) -> int:
+        """Everything is pending again."""
+
+    def note_change(self, saved: SavedCampaign) -> None:
+        """A campaign was changed."""
+
+    def forget(self, campaign_id: int) -> None:
+        """A campaign was deleted."""
+
+    def wake(self, campaign_id: int) -> None:
+        """There may be something due."""
+
+
+class Campaigns:
+    """The use-cases. All raise what `tandem.store` raises (CampaignMissing, StateConflict, NumberMissing, ListMissing …) and StoreError."""
+
+    def __init__(
+        self, snapshot: Callable[[], Snapshot], dialer: Dialling, now: Callable[[], float] = time.time
+    ) -> None:
+        self._snapshot = snapshot
+        self._dialer = dialer
+        self._now = now
+        self._watchers: tuple[Callable[[str, int], None], ...] = ()
+
+    def watch(self, callback: Callable[[str, int], None]) -> None:
+        """Calls back with what happened (`created`, `changed`, `deleted`, `started`, …, `numbers-added`) and the campaign's id."""
+        self._watchers = (*self._watchers, callback)
+
+    def _tell(self, what: str, campaign_id: int) -> None:
+        for callback in self._watchers:
+            callback(what, campaign_id)
+
+    # -------------------------------------------------------------------------------------------------- campaigns
+
+    async def create(
+        self,
+        campaign: Campaign,
+        *,
+        author: str,
+        commit: Commit[SavedCampaign],
+        permissions: Sequence[str] = (),
+        words: Mapping[str, Any] | None = None,
+    ) -> SavedCampaign:
+        """A new one, stopped; CampaignRefused. words: another system's own words for it."""
+        snapshot, at = self._snapshot(), self._now()
+
+        def work(db: Any) -> SavedCampaign:
+            _check(db, snapshot, campaign)
+            return create_campaign(db, campaign, author=author, permissions=permissions, at=at, words=words)
+
+        saved = await commit(work)
+        self._dialer.note_change(saved)
+        self._tell("created", saved.campaign_id)
+        return saved
+
+    async def change(
+        self,
+        campaign_id: int,
+        decide: Callable[[SavedCampaign], Campaign],
+        *,
+        commit: Commit[SavedCampaign],
+        words: Mapping[str, Any] | None = None,
+    ) -> SavedCampaign:
+        """What `decide` makes of it (within the transaction, so nothing comes between), or what it raises; not while it is running."""
+        snapshot, at = self._snapshot(), self._now()
+
+        def work(db: Any) -> SavedCampaign:
+            before = load_campaign(db, campaign_id)
+            campaign = decide(before)
+            _check(db, snapshot, campaign)
+            return update_campaign(db, campaign_id, campaign, at, version=before.version, words=words)
+
+        saved = await commit(work)
+        self._dialer.note_change(saved)
+        self._tell("changed", campaign_id)
+        return saved
+
+    async def delete(
+        self, campaign_id: int, *, commit: Commit[None], check: Callable[[SavedCampaign], object] = lambda _: None
+    ) -> None:
+        """Takes it and its numbers away, not while it is running or calls are up; its attempts stay. `check` may raise."""
+
+        def work(db: Any) -> None:
+            check(load_campaign(db, campaign_id))
+            delete_campaign(db, campaign_id)
+
+        await commit(work)
+        self._dialer.forget(campaign_id)
+        self._tell("deleted", campaign_id)
+
+    async def start(
+        self, campaign_id: int, permissions: tuple[str, ...], *, commit: Commit[SavedCampaign]
+    ) -> SavedCampaign:
+        """Dials from now on, as far as `permissions` reach; CampaignRefused where what it needs is not live any more."""
+        saved = await self._dialer.start(campaign_id, permissions, commit=self._checked(campaign_id, commit))
+        self._tell("started", campaign_id)
+        return saved
+
+    async def resume(self, campaign_id: int, *, commit: Commit[SavedCampaign]) -> SavedCampaign:
+        """Goes on after a pause, with the permissions that it was started with."""
+        saved = await self._dialer.start(campaign_id, (), resume=True, commit=self._checked(campaign_id, commit))
+        self._tell("resumed", campaign_id)
+        return saved
+
+    def _checked(self, campaign_id: int, commit: Commit[SavedCampaign]) -> Commit[SavedCampaign]:
+        """`commit`, of work that follows on a check against what is live now."""
+        snapshot = self._snapshot()
+
+        def check_first(work: Callable[[Any], SavedCampaign]) -> Awaitable[SavedCampaign]:
+            def checked(db: Any) -> SavedCampaign:
+                saved = work(db)
+                _check(db, snapshot, load_campaign(db, campaign_id).campaign)
+                return saved
+
+            return commit(checked)
+
+        return check_first
+
+    async def pause(self, campaign_id: int, *, commit: Commit[SavedCampaign]) -> SavedCampaign:
+        """Dials no more; calls go on."""
+        saved = await self._dialer.pause(campaign_id, commit=commit)
+        self._tell("paused", campaign_id)
+        return saved
+
+    async def stop(self, campaign_id: int, *, commit: Commit[SavedCampaign]) -> SavedCampaign:
+        """Dials no more, hangs up all calls, and puts what was not reached back to the beginning."""
+        saved = await self._dialer.stop(campaign_id, commit=commit)
+        self._tell("stopped", campaign_id)
+        return saved
+
+    async def reset(self, campaign_id: int, *, commit: Commit[int]) -> int:
+        """Every number is pending again, those that were reached too; how many."""
+        moved = await self._dialer.reset(campaign_id, commit=commit)
+        self._tell("reset", campaign_id)
+        return moved
+
+    # ---------------------------------------------------------------------------------------------------- numbers
+
+    async def add_numbers(
+        self, campaign_id: int, numbers: Sequence[NewNumber], *, commit: Commit[Added], dedupe: bool = False
+    ) -> Added:
+        """Adds numbers at the list's end, all in one transaction. dedupe: those that are on the list are left out."""
+        at = self._now()
+
+        def work(db: Any) -> Added:
+            load_campaign(db, campaign_id)
+            number_ids: list[int] = []
+            duplicates = 0
+            for start in range(0, len(numbers), BATCH):
+                added = add_numbers(db, campaign_id, numbers[start : start + BATCH], at, dedupe=dedupe)
+                number_ids += added.number_ids
+                duplicates += added.duplicates
+            return Added(tuple(number_ids), duplicates)
+
+        added = await commit(work)
+        if added.number_ids:
+            self.note_numbers(campaign_id)
+        return added
+
+    def note_numbers(self, campaign_id: int) -> None:
+        """Numbers were added."""
+        self._dialer.wake(campaign_id)
+        self._tell("numbers-added", campaign_id)
+
+    async def delete_number(self, number_id: int, *, commit: Commit[SavedNumber]) -> SavedNumber:
+        """Takes one off its list; NumberMissing, NumberInFlight."""
+        number = await commit(lambda db: delete_number(db, number_id))
+        self._tell("number-deleted", number.campaign_id)
+        return number
+
+    # ------------------------------------------------------------------------------------- numbers not to be called
+
+    def make_key(self) -> Callable[[str], str]:
+        """A phone number as the lists have it, by the country of the live PBX."""
+        country = self._snapshot().general.country
+        plan = number_plan(country) if country else None
+        return lambda phone_number: normalise_number(phone_number, plan)
+
+    async def create_list(self, name: str, *, commit: Commit[dnc.DncList]) -> dnc.DncList:
+        """A new, empty list; ListExists."""
+        at = self._now()
+        return await commit(lambda db: dnc.create_dnc_list(db, name, at))
+
+    async def delete_list(self, name: str, *, commit: Commit[None]) -> None:
+        """Takes a list away; ListMissing, ListUsed."""
+        await commit(lambda db: dnc.delete_dnc_list(db, name))
+
+    async def block_numbers(self, name: str, numbers: Iterable[str], *, author: str, commit: Commit[int]) -> int:
+        """Puts numbers on a list; how many were not on it. They are not dialled from the next claim on."""
+        keys, at = list(map(self.make_key(), numbers)), self._now()
+        return await commit(lambda db: dnc.add_dnc_numbers(db, name, keys, at, author))
+
+    async def unblock_numbers(self, name: str, numbers: Iterable[str], *, commit: Commit[int]) -> int:
+        """Takes numbers off a list; how many were on it. Those that were refused meanwhile stay so until a reset."""
+        keys, at = list(map(self.make_key(), numbers)), self._now()
+        return await commit(lambda db: dnc.delete_dnc_numbers(db, name, keys, at))
+
+
+def _check(db: Any, snapshot: Snapshot, campaign: Campaign) -> None:
+    problems = list(check_campaign_within(snapshot, campaign))
+    try:
+        dnc.check_dnc_lists(db, campaign.dnc_lists)
+    except dnc.ListMissing as missing:
+        problems.append(("dnc_lists", f"there is no list {missing.name}"))
+    if problems:
+        raise CampaignRefused(problems)

@@ -1,0 +1,99 @@
+"""The dialer's view of its calls that are up, and what they teach; never the truth about an attempt, which the database is."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tandem.domain.campaigns import Campaign
+from tandem.domain.entities import QueueDestination
+from tandem.domain.experience import Tally
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """One attempt under way. Times are seconds of the reactor's clock, None where it has not happened.
+
+    trunk: '' where it goes another way. queue: whose agents it needs, '' for none. served_at: when FastAGI said where to.
+    """
+
+    call_id: str
+    campaign_id: int
+    trunk: str
+    queue: str
+    call_timeout_s: int
+    dialled_at: float
+    answered_at: float | None = None
+    served_at: float | None = None
+    connected_at: float | None = None
+    is_unserved: bool = False
+    is_hung_up: bool = False
+
+
+def queue_of(campaign: Campaign) -> str:
+    """The queue whose agents a campaign needs; '' for none."""
+    return campaign.destination.queue if isinstance(campaign.destination, QueueDestination) else ""
+
+
+@dataclass(slots=True)
+class Board:
+    """All open calls, by id, with what is counted of them."""
+
+    calls: dict[str, OpenCall] = field(default_factory=dict)
+    tallies: dict[int, Tally] = field(default_factory=dict)
+    # Queue -> when each of its agents who had a call of ours is free again.
+    wrap_ends: dict[str, deque[float]] = field(default_factory=dict)
+
+    def of_campaign(self, campaign_id: int) -> Iterator[OpenCall]:
+        """Those of one campaign."""
+        return (call for call in self.calls.values() if call.campaign_id == campaign_id)
+
+    def tally(self, campaign_id: int) -> Tally:
+        """What that campaign has learnt."""
+        return self.tallies.setdefault(campaign_id, Tally())
+
+    def count_trunks(self) -> dict[str, int]:
+        """Trunk -> calls over it."""
+        counts: dict[str, int] = {}
+        for call in self.calls.values():
+            counts[call.trunk] = counts.get(call.trunk, 0) + 1
+        return counts
+
+    def count_waiting(self, queue: str, *, besides: str = "") -> int:
+        """People who have answered, go to that queue and have nobody yet."""
+        return sum(
+            call.queue == queue
+            and call.answered_at is not None
+            and call.connected_at is None
+            and not call.is_unserved
+            and call.call_id != besides
+            for call in self.calls.values()
+        )
+
+    def answer(self, call_id: str, now: float) -> None:
+        """Somebody answered; the first report counts."""
+        call = self.calls.get(call_id)
+        if call is not None and call.answered_at is None:
+            call.answered_at = now
+            self.tally(call.campaign_id).add_attempt(is_answered=True, time_s=now - call.dialled_at)
+
+    def end(self, call_id: str, now: float, wrap_up_s: float) -> OpenCall | None:
+        """The call is over; what it was, None for a call that is not here."""
+        call = self.calls.pop(call_id, None)
+        if call is None:
+            return None
+        tally = self.tally(call.campaign_id)
+        if call.answered_at is None:
+            tally.add_attempt(is_answered=False, time_s=now - call.dialled_at)
+        elif call.connected_at is not None and call.queue:
+            tally.add_talk(now - call.connected_at)
+            tally.add_wrap(wrap_up_s)
+            if wrap_up_s:
+                self.wrap_ends.setdefault(call.queue, deque()).append(now + wrap_up_s)
+        return call
+
+    def list_wrap_ends(self, queue: str, now: float) -> tuple[float, ...]:
+        """When the agents of that queue who rest after a call of ours are free again."""
+        ends = self.wrap_ends.get(queue)
+        while ends and ends[0] <= now:
+            ends.popleft()
+        return tuple(ends or ())

@@ -1,0 +1,646 @@
+"""Runs campaigns: claims numbers as fast as limits, agents and the PBX allow, places their calls, and serves those who answer; never sends what is not committed.
+
+One tick at a time: `pace` says how many each campaign may dial, `share` divides what there is, one transaction claims them, then
+they are sent. A tick follows whatever frees a slot at once. Limits are counted again in the claim's transaction, so that nothing that
+is late (Asterisk, the database, a pause) can pass them. What a crash left open is `tandem.calls`' to follow up; here it only counts.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, cast
+
+from twisted.application.service import Service
+from twisted.internet.base import DelayedCall
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from tandem.ami.connection import Clock
+from tandem.ami.errors import AmiError
+from tandem.ami.events import Dial
+from tandem.ami.wire import Message
+from tandem.calls import Calls
+from tandem.dialer.board import Board, OpenCall, queue_of
+from tandem.domain.breaker import CLOSED, Breaker, allow, note_end, note_lost, note_sent
+from tandem.domain.calls import CallEnded, CallEvent
+from tandem.domain.campaign_calls import Served, choose_destination, plan_campaign_call
+from tandem.domain.campaigns import CampaignState, SavedCampaign, SavedNumber
+from tandem.domain.disposition import Disposition
+from tandem.domain.numbers import normalise_number, number_plan
+from tandem.domain.originate import OriginateOrder
+from tandem.domain.overload import adjust_speed, read_pressure, read_task_queues
+from tandem.domain.pacing import Live as PacingFacts
+from tandem.domain.pacing import Policy, pace
+from tandem.domain.routing import QueueFacts
+from tandem.domain.shares import Bucket, Demand, headroom, share
+from tandem.domain.snapshot import Snapshot
+from tandem.domain.windows import opens_at
+from tandem.store.attempts import (
+    Claim,
+    Claimed,
+    Held,
+    claim_numbers,
+    load_open_attempts,
+    note_abandoned,
+    note_connected,
+)
+from tandem.store.campaigns import (
+    DAY_S,
+    CampaignDay,
+    change_state,
+    load_campaign,
+    load_campaigns,
+    load_days,
+    reset_numbers,
+)
+from tandem.store.database import Store
+from tandem.store.errors import StoreError
+
+_log = Logger()
+
+TICK_EVERY_S: Final = 0.25
+WATCH_EVERY_S: Final = 1.0
+# A campaign without a due number is asked again so much later, unless somebody adds one meanwhile.
+IDLE_S: Final = 1.0
+ABANDON_DAYS: Final = 30
+NEVER_S: Final = 7 * 86_400.0
+# Does work within a transaction, and fires with what it returned.
+Commit = Callable[[Callable[[Any], Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What holds for all campaigns together: calls at once, calls per second."""
+
+    max_calls: int = 200
+    max_cps: float = 50.0
+
+
+class QueueReader(Protocol):
+    """Facts about queues."""
+
+    def __call__(self, name: str) -> QueueFacts | None:
+        """None when unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What the dialer asks of others. ask_pbx: the lines that Asterisk's console prints for a command."""
+
+    snapshot: Callable[[], Snapshot]
+    queue_facts: QueueReader
+    is_ready: Callable[[], bool]
+    lag_s: Callable[[], float]
+    ask_pbx: Callable[[str], Awaitable[Iterable[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignView:
+    """How a running campaign is doing. is_drained: nothing of it is due now."""
+
+    campaign_id: int
+    calls: int
+    ringing: int
+    waiting: int
+    connected: int
+    is_drained: bool
+
+
+class Dialer(Service):
+    """Campaigns that are running, and their calls."""
+
+    name = "dialer"
+
+    def __init__(
+        self,
+        store: Store,
+        calls: Calls,
+        around: Around,
+        clock: Clock,
+        *,
+        limits: Limits = Limits(),
+        node: str = "tandem",
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._calls = calls
+        self._around = around
+        self._clock = clock
+        self._limits = limits
+        self._node = node
+        self._now = now
+        self.board = Board()
+        self.breakers: dict[str, Breaker] = {}
+        self.speed = 1.0
+        self.pressure = 0.0
+        self.problem: str | None = None
+        self._running: dict[int, SavedCampaign] = {}
+        self._resting: dict[int, SavedCampaign] = {}
+        self._days: dict[int, list[CampaignDay]] = {}
+        self._buckets: dict[str, Bucket] = {}
+        self._served: dict[int, int] = {}
+        self._idle: dict[int, float] = {}
+        self._is_loaded = False
+        self._is_ticking = False
+        self._again = False
+        self._due: DelayedCall | None = None
+        self._notes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._noting = DeferredLock()
+        self._loops = (
+            LoopingCall(self.kick),
+            LoopingCall(lambda: Deferred.fromCoroutine(self._watch_pbx())),
+            LoopingCall(lambda: Deferred.fromCoroutine(self.refresh())),
+        )
+        calls.watch(self._take_step)
+        calls.watch_ends(self._take_end)
+
+    def follow(self, ami: Any) -> None:
+        """Hears from Asterisk who took a call."""
+        ami.on("AgentConnect", self._take_agent)
+        ami.on("DialEnd", self._take_dial_end)
+        ami.on_lost(self._forget_probes)
+
+    def startService(self) -> None:
+        """Goes on with the campaigns that were running."""
+        super().startService()  # type: ignore[no-untyped-call]
+        for loop, every_s in zip(self._loops, (TICK_EVERY_S, WATCH_EVERY_S, WATCH_EVERY_S), strict=True):
+            loop.clock = cast("Any", self._clock)
+            loop.start(every_s)
+
+    async def stopService(self) -> None:
+        """Dials no more; calls go on, and are taken up at the next start."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        if self._due is not None and self._due.active():
+            self._due.cancel()
+        await self._flush_notes()
+
+    # --------------------------------------------------------------------------------------------------- use-cases
+
+    # Each of these is one transaction; `commit` is whose, where it is not the dialer's own.
+
+    async def start(
+        self, campaign_id: int, permissions: tuple[str, ...], *, resume: bool = False, commit: Commit | None = None
+    ) -> SavedCampaign:
+        """Dials from now on. CampaignMissing, StateConflict."""
+        allowed, refusal = ({"paused"}, "Can only resume a paused campaign") if resume else (
+            {"stopped", "paused"}, "Campaign is already running",
+        )  # fmt: skip
+        return await self._change(campaign_id, "running", allowed, refusal, None if resume else permissions, commit)
+
+    async def pause(self, campaign_id: int, *, commit: Commit | None = None) -> SavedCampaign:
+        """Dials no more; calls go on."""
+        return await self._change(
+            campaign_id, "paused", {"running"}, "Can only pause a running campaign", commit=commit
+        )
+
+    async def stop(self, campaign_id: int, *, commit: Commit | None = None) -> SavedCampaign:
+        """Dials no more, hangs up all calls, and puts what was not reached back to the beginning."""
+        saved = await self._change(
+            campaign_id, "stopped", {"running", "paused"}, "Campaign is already stopped", commit=commit
+        )
+        await self.hang_up(campaign_id)
+        return saved
+
+    async def reset(self, campaign_id: int, *, commit: Commit | None = None) -> int:
+        """Every number is pending again, those that were reached too; how many. CampaignMissing."""
+
+        def work(db: Any) -> int:
+            load_campaign(db, campaign_id)
+            return reset_numbers(db, campaign_id, self._now())
+
+        moved: int = await (commit or self._store.run)(work)
+        self.wake(campaign_id)
+        return moved
+
+    async def hang_up(self, campaign_id: int) -> None:
+        """Ends all calls of a campaign."""
+        try:
+            await self._calls.hang_up_all([call.call_id for call in self.board.of_campaign(campaign_id)])
+        except AmiError as error:
+            # They are marked as cancelled: whoever compares them with Asterisk's channels hangs them up then.
+            _log.warn("calls of campaign {campaign} not hung up yet: {error}", campaign=campaign_id, error=error)
+
+    async def _change(
+        self,
+        campaign_id: int,
+        state: CampaignState,
+        allowed: set[str],
+        refusal: str,
+        permissions: tuple[str, ...] | None = None,
+        commit: Commit | None = None,
+    ) -> SavedCampaign:
+        def work(db: Any) -> SavedCampaign:
+            return change_state(db, campaign_id, state, allowed, refusal, self._now(), permissions)
+
+        saved: SavedCampaign = await (commit or self._store.run)(work)
+        self.note_change(saved)
+        return saved
+
+    def note_change(self, saved: SavedCampaign) -> None:
+        """A campaign was changed by whoever edits it."""
+        if saved.state == "running":
+            self._running[saved.campaign_id] = saved
+            self._resting.pop(saved.campaign_id, None)
+        else:
+            self._running.pop(saved.campaign_id, None)
+            self._resting[saved.campaign_id] = saved
+        self.wake(saved.campaign_id)
+
+    def forget(self, campaign_id: int) -> None:
+        """A campaign was deleted; it had no calls."""
+        self._running.pop(campaign_id, None)
+        self._resting.pop(campaign_id, None)
+
+    def wake(self, campaign_id: int) -> None:
+        """There may be something due."""
+        self._idle.pop(campaign_id, None)
+        self.kick()
+
+    def describe(self) -> list[CampaignView]:
+        """How the running campaigns are doing."""
+        views = []
+        for campaign_id in sorted({*self._running, *(call.campaign_id for call in self.board.calls.values())}):
+            calls = list(self.board.of_campaign(campaign_id))
+            views.append(
+                CampaignView(
+                    campaign_id,
+                    len(calls),
+                    sum(call.answered_at is None for call in calls),
+                    sum(call.answered_at is not None and call.connected_at is None for call in calls),
+                    sum(call.connected_at is not None for call in calls),
+                    campaign_id in self._idle and not calls,
+                )
+            )
+        return views
+
+    # ------------------------------------------------------------------------------------------------------ ticking
+
+    def kick(self) -> None:
+        """A tick, as soon as the reactor has a turn; many at once are one."""
+        if self._is_ticking:
+            self._again = True
+        elif self._due is None and self.running and self._is_loaded:
+            self._due = self._clock.callLater(0, self._tick)
+
+    def _tick(self) -> None:
+        self._due = None
+        self._is_ticking = True
+        Deferred.fromCoroutine(self._tick_once()).addBoth(lambda _: self._after_tick())
+
+    def _after_tick(self) -> None:
+        self._is_ticking = False
+        again, self._again = self._again, False
+        if again and self.running:
+            self.kick()
+
+    async def _tick_once(self) -> None:
+        try:
+            await self._dial()
+        except StoreError as error:
+            self.problem = f"campaigns do not dial: {error}"
+            _log.warn("{problem}", problem=self.problem)
+        except Exception:  # noqa: BLE001 - the next tick may do better
+            self.problem = "campaigns do not dial: see the log"
+            _log.failure("a tick of the dialer failed")
+
+    async def _dial(self) -> None:
+        if not self._running or not self._around.is_ready():
+            return
+        wanted = self._divide()
+        if not wanted:
+            return
+        claimed: Claimed = await self._store.run(
+            claim_numbers, wanted, self._make_plan(), self._make_key(), self._now(), self._node
+        )
+        now = self._clock.seconds()
+        for campaign_id in claimed.drained:
+            self._idle[campaign_id] = now + IDLE_S
+        if claimed.held or claimed.refused:
+            self._again = True
+        for claim in claimed.claims:
+            self._note_claim(claim, now)
+        for claim in claimed.claims:
+            Deferred.fromCoroutine(self._send(claim))
+
+    def _divide(self) -> dict[int, int]:
+        """How many each campaign may claim now."""
+        now = self._clock.seconds()
+        trunk_calls = self.board.count_trunks()
+        trunks: dict[str, int] = {}
+        demands = []
+        spoken_for: dict[str, int] = {}
+        for saved in sorted(self._running.values(), key=lambda one: (-one.campaign.priority, one.campaign_id)):
+            if self._idle.get(saved.campaign_id, 0.0) > now:
+                continue
+            trunk = _trunk_of(saved)
+            if trunk not in trunks:
+                trunks[trunk] = self._room_of(trunk, trunk_calls.get(trunk, 0), now)
+            want = self._pace(saved, now, spoken_for)
+            if want:
+                demands.append(
+                    Demand(
+                        campaign=saved.campaign_id,
+                        trunk=trunk,
+                        want=want,
+                        weight=saved.campaign.priority,
+                        held=sum(1 for _ in self.board.of_campaign(saved.campaign_id)),
+                        served=self._served.get(saved.campaign_id, 0),
+                    )
+                )
+        capacity = headroom(
+            self._limits.max_calls, len(self.board.calls), self._bucket("all", self._limits.max_cps * self.speed), now
+        )
+        if self.speed <= 0:
+            return {}
+        return {campaign: amount for campaign, amount in share(demands, capacity, trunks).items() if amount}
+
+    def _pace(self, saved: SavedCampaign, now: float, spoken_for: dict[str, int]) -> int:
+        """What one campaign may dial by its own rules. spoken_for: queue -> agents that campaigns before it count on."""
+        campaign = saved.campaign
+        calls = list(self.board.of_campaign(saved.campaign_id))
+        in_flight = [call for call in calls if call.answered_at is None]
+        waiting = sum(call.answered_at is not None and call.connected_at is None for call in calls)
+        queue = queue_of(campaign)
+        facts = self._around.queue_facts(queue) if queue else None
+        free = max(0, facts.members_available - spoken_for.get(queue, 0)) if facts is not None else None
+        wrap_ends = self.board.list_wrap_ends(queue, now)
+        days = self._days.get(saved.campaign_id, ())
+        live = PacingFacts(
+            in_flight=len(in_flight),
+            dialled=tuple(call.dialled_at for call in in_flight),
+            connected=len(calls) - len(in_flight),
+            waiting=waiting,
+            agents_free=free,
+            agents_busy=sum(call.connected_at is not None for call in calls),
+            agents_wrapping=len(wrap_ends),
+            wrap_ends=wrap_ends,
+            answered_live=sum(day.answered for day in days),
+            abandoned=sum(day.abandoned for day in days),
+            experience=self.board.tally(saved.campaign_id).experience(),
+        )
+        policy = Policy(
+            mode=campaign.dial_mode,
+            limit=campaign.concurrent_calls,
+            lines_per_agent=campaign.lines_per_agent,
+            abandon_cap=campaign.abandon_cap,
+        )
+        want = pace(policy, live, now)
+        if campaign.max_cps:
+            want = min(want, self._bucket(f"campaign {saved.campaign_id}", campaign.max_cps).available(now))
+        spoken_for[queue] = spoken_for.get(queue, 0) + want + len(in_flight) + waiting
+        return want
+
+    def _room_of(self, trunk: str, used: int, now: float) -> int:
+        """How many calls may go over a trunk now."""
+        known = self._around.snapshot().trunks.get(trunk)
+        limit = known.max_calls if known is not None and known.max_calls else self._limits.max_calls
+        bucket = self._bucket(f"trunk {trunk}", known.max_cps) if known is not None and known.max_cps else None
+        room = headroom(limit, used, bucket, now)
+        allowed = allow(self.breakers.get(trunk, CLOSED), self._now())
+        return room if allowed is None else min(room, allowed)
+
+    def _bucket(self, name: str, rate: float) -> Bucket:
+        """The bucket of that name, at that rate; a new rate keeps what it held."""
+        rate = max(rate, 0.01)
+        # A tenth of a second's worth at once: what a tick is late is made up for, and no more.
+        burst = max(1, round(rate / 10))
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = Bucket(rate=rate, burst=burst)
+        elif bucket.rate != rate:
+            now = self._clock.seconds()
+            bucket = Bucket(rate=rate, burst=burst, tokens=min(float(burst), bucket.level(now)), at=now)
+        self._buckets[name] = bucket
+        return bucket
+
+    def _note_claim(self, claim: Claim, now: float) -> None:
+        saved, trunk = claim.campaign, _trunk_of(claim.campaign)
+        self.board.calls[claim.call.call_id] = OpenCall(
+            claim.call.call_id, saved.campaign_id, trunk, queue_of(saved.campaign), saved.campaign.call_timeout_s, now
+        )
+        self._served[saved.campaign_id] = self._served.get(saved.campaign_id, 0) + 1
+        for name in ("all", f"trunk {trunk}", f"campaign {saved.campaign_id}"):
+            bucket = self._buckets.get(name)
+            if bucket is not None:
+                self._buckets[name] = replace(bucket, tokens=bucket.level(now) - 1.0, at=max(now, bucket.at))
+        if trunk in self.breakers:
+            self.breakers[trunk] = note_sent(self.breakers[trunk], self._now())
+
+    async def _send(self, claim: Claim) -> None:
+        try:
+            await self._calls.place(claim.order, call_id=claim.call.call_id, record=_is_recorded)
+        except AmiError as error:
+            # The call is over for `Calls`, and its end comes back to us from there.
+            _log.info(
+                "{call} to {number}: {error}", call=claim.call.call_id, number=claim.number.phone_number, error=error
+            )
+        except Exception:  # noqa: BLE001 - one number must not stop the others
+            _log.failure("{call} was not placed", call=claim.call.call_id)
+
+    # ------------------------------------------------------------------------------------------------------- gates
+
+    def _make_plan(self) -> Callable[[SavedCampaign, SavedNumber], OriginateOrder | Held]:
+        """What the claim asks for each number; it runs in the store's thread, so it holds values only."""
+        snapshot, now_s = self._around.snapshot(), self._now()
+        general, now = snapshot.general, datetime.fromtimestamp(now_s, UTC)
+
+        def plan(saved: SavedCampaign, number: SavedNumber) -> OriginateOrder | Held:
+            window = saved.campaign.call_window
+            if window is not None:
+                opening = opens_at(window, number.phone_number, general.country, general.time_zone, now)
+                if opening is None:
+                    return Held(now_s + NEVER_S, "window")
+                if opening > now:
+                    return Held(opening.timestamp(), "window")
+            return plan_campaign_call(snapshot, saved, number)
+
+        return plan
+
+    def _make_key(self) -> Callable[[str], str]:
+        general = self._around.snapshot().general
+        plan = number_plan(general.country) if general.country else None
+        return lambda phone_number: normalise_number(phone_number, plan)
+
+    # ------------------------------------------------------------------------------------------------------ events
+
+    def _take_step(self, event: CallEvent) -> None:
+        if event.kind == "answered":
+            self.board.answer(event.call.call_id, self._clock.seconds())
+
+    def _take_end(self, end: CallEnded) -> None:
+        known = self.board.calls.get(end.call.call_id)
+        if known is None:
+            return
+        queue = self._around.snapshot().queues.get(known.queue)
+        call = self.board.end(
+            known.call_id, self._clock.seconds(), float(queue.wrap_up_s) if queue is not None else 0.0
+        )
+        if call is None:
+            return
+        if call.trunk:
+            breaker = self.breakers.get(call.trunk, CLOSED)
+            is_dead = end.call.disposition is Disposition.TRUNK_DEAD
+            after = note_end(breaker, is_dead=is_dead, now=self._now())
+            if after.state != breaker.state:
+                _log.warn(
+                    "trunk {trunk}: {before} -> {after}", trunk=call.trunk, before=breaker.state, after=after.state
+                )
+            self.breakers[call.trunk] = after
+        self.wake(call.campaign_id)
+
+    def _take_agent(self, message: Message) -> None:
+        self._connect(message.get("Uniqueid"), message.get("Interface") or message.get("MemberName"))
+
+    def _take_dial_end(self, message: Message) -> None:
+        dial = Dial.read(message)
+        if dial.dialstatus == "ANSWER":
+            self._connect(dial.uniqueid, dial.dest_channel.rpartition("-")[0])
+
+    def _connect(self, call_id: str, agent: str) -> None:
+        call = self.board.calls.get(call_id)
+        if call is None or call.connected_at is not None:
+            return
+        now = self._clock.seconds()
+        self.board.answer(call_id, now)
+        call.connected_at = now
+        self._note(note_connected, (call_id, self._now(), agent.partition("/")[2] or agent))
+
+    def serve_answered(self, call_id: str) -> Served | None:
+        """Where somebody goes who has answered; None for a call that is none of ours."""
+        call = self.board.calls.get(call_id)
+        if call is None:
+            return None
+        # Paused or stopped meanwhile: whoever answers is served all the same.
+        saved = self._running.get(call.campaign_id) or self._resting.get(call.campaign_id)
+        if saved is None:
+            return None
+        now = self._clock.seconds()
+        self.board.answer(call_id, now)
+        call.served_at = now
+        facts = self._around.queue_facts(call.queue) if call.queue else None
+        served = choose_destination(saved.campaign, facts, self.board.count_waiting(call.queue, besides=call_id))
+        if served.is_unserved:
+            call.is_unserved = True
+            self._note(note_abandoned, (call_id, self._now()))
+        elif not call.queue and not hasattr(served.destination, "endpoint"):
+            self._connect(call_id, "")
+        return served
+
+    def _forget_probes(self) -> None:
+        self.breakers = {trunk: note_lost(breaker, self._now()) for trunk, breaker in self.breakers.items()}
+
+    # ------------------------------------------------------------------------------------------------------- notes
+
+    def _note(self, work: Callable[..., None], note: tuple[Any, ...]) -> None:
+        self._notes.append((work, note))
+        Deferred.fromCoroutine(self._flush_notes())
+
+    async def _flush_notes(self) -> None:
+        """Writes what was noted, in order, together; kept until the database takes it."""
+        async with self._noting:
+            if not self._notes:
+                return
+            notes = self._notes[:]
+            try:
+                await self._store.run(_record_notes, notes)
+                del self._notes[: len(notes)]
+            except StoreError as error:
+                _log.warn("who took which call is not written yet: {error}", error=error)
+
+    # ---------------------------------------------------------------------------------------------------- watching
+
+    async def refresh(self) -> None:
+        """Reads the campaigns again: another process may have changed them; and the days that the abandoned share is made of."""
+        try:
+            if not self._is_loaded:
+                await self._load()
+            rows = await self._store.read(load_campaigns)
+            self._running = {saved.campaign_id: saved for saved in rows if saved.state == "running"}
+            self._resting = {saved.campaign_id: saved for saved in rows if saved.state != "running"}
+            paced = [one.campaign_id for one in self._running.values() if one.campaign.dial_mode != "fixed"]
+            if paced:
+                since = int(self._now() // DAY_S) - ABANDON_DAYS + 1
+                self._days = await self._store.read(load_days, paced, since)
+            await self._flush_notes()
+            await self._end_long_calls()
+            self.problem = None
+            self.kick()
+        except StoreError as error:
+            self.problem = f"campaigns cannot be read: {error}"
+        except AmiError as error:
+            _log.debug("long calls not hung up: {error}", error=error)
+
+    async def _load(self) -> None:
+        """The attempts that a last run left open count from the start."""
+        now, wall = self._clock.seconds(), self._now()
+        timeouts = {saved.campaign_id: saved.campaign.call_timeout_s for saved in await self._store.read(load_campaigns)}
+        for attempt in await self._store.read(load_open_attempts):
+            if attempt.campaign_id is None or attempt.call_id in self.board.calls:
+                continue
+            ago = max(0.0, wall - attempt.started_at)
+            self.board.calls[attempt.call_id] = OpenCall(
+                attempt.call_id,
+                attempt.campaign_id,
+                attempt.trunk,
+                attempt.destination.removeprefix("queue ") if attempt.destination.startswith("queue ") else "",
+                timeouts.get(attempt.campaign_id, 0),
+                now - ago,
+                answered_at=now if attempt.answered_at is not None else None,
+                connected_at=now if attempt.connected_at is not None else None,
+            )
+        self._is_loaded = True
+
+    async def _end_long_calls(self) -> None:
+        now = self._clock.seconds()
+        long = [
+            call
+            for call in self.board.calls.values()
+            if call.call_timeout_s
+            and call.answered_at is not None
+            and now - call.answered_at > call.call_timeout_s
+            and not call.is_hung_up
+        ]
+        for call in long:
+            call.is_hung_up = True
+        if long:
+            await self._calls.hang_up_all([call.call_id for call in long])
+
+    async def _watch_pbx(self) -> None:
+        """Slows down before Asterisk refuses calls, ours or others'."""
+        lag_s = self._around.lag_s()
+        queues: tuple[Any, ...] = ()
+        if self._running and self._around.is_ready():
+            try:
+                queues = read_task_queues(await self._around.ask_pbx("core show taskprocessors"))
+            except AmiError as error:
+                _log.debug("task processors unknown: {error}", error=error)
+        before = self.pressure
+        self.pressure = read_pressure(queues, lag_s)
+        self.speed = adjust_speed(self.speed, self.pressure)
+        if self.pressure >= 0.5 > before:
+            worst = max(queues, key=lambda queue: queue.waiting / max(queue.high_water, 1), default=None)
+            _log.warn(
+                "the PBX is busy ({worst}, reactor {lag:.3f} s late): campaigns slow down", worst=worst, lag=lag_s
+            )
+
+
+def _trunk_of(saved: SavedCampaign) -> str:
+    """The trunk that a campaign's calls go over; '' for another way."""
+    campaign = saved.campaign
+    if campaign.dial_string is not None and campaign.dial_string.startswith("PJSIP/"):
+        return campaign.dial_string.partition("@")[2]
+    return campaign.trunk or ""
+
+
+async def _is_recorded(_call: object) -> None:
+    """The claim has kept the call already."""
+
+
+def _record_notes(db: Any, notes: list[tuple[Callable[..., None], tuple[Any, ...]]]) -> None:
+    for work, note in notes:
+        work(db, [note])

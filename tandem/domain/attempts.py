@@ -1,0 +1,62 @@
+"""What happens to a number after an attempt: another one, when, or the end; pure, and never retries inside the time in which a lost call may still ring.
+
+Sources: `retry_times` counts *further* attempts and `retry_delay` runs from the end of the attempt (the ARI Dialer's manual).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tandem.domain.campaigns import STATUS_BY_DISPOSITION, Campaign, Hold, NumberStatus
+from tandem.domain.disposition import Disposition
+
+# An attempt of which nothing is known may still ring so long after its own time-out, at an Asterisk that was frozen.
+DOUBT_S: Final = 60.0
+# A dead trunk is no answer of the callee's: the number waits for the trunk, not for its own delay.
+TRUNK_DELAY_S: Final = 15.0
+# Nobody has that number, whatever the general rule says; a rule of its own may say otherwise.
+_NEVER: Final = frozenset({Disposition.INVALID_NUMBER})
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Once more, not before `at` (seconds since 1970). is_spent: the attempt counts."""
+
+    at: float
+    hold: Hold = "retry"
+    is_spent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """No more attempts; the number's status from now on."""
+
+    status: NumberStatus
+
+
+def after_attempt(
+    campaign: Campaign,
+    attempts: int,
+    disposition: Disposition,
+    started_at: float,
+    ended_at: float,
+    *,
+    is_unsent: bool = False,
+) -> Retry | Finished:
+    """What follows on an attempt that is over. attempts: how many there were, this one included.
+
+    is_unsent: no byte of it reached Asterisk, so nobody was called. A dead trunk spends no attempt either.
+    """
+    if disposition is Disposition.ANSWERED:
+        return Finished(NumberStatus.COMPLETED)
+    if is_unsent or disposition is Disposition.TRUNK_DEAD:
+        return Retry(ended_at + TRUNK_DELAY_S, "trunk", is_spent=False)
+    rule = campaign.retry_rules.get(disposition.value)  # type: ignore[call-overload]
+    times = rule.times if rule is not None else 0 if disposition in _NEVER else campaign.retry_times
+    delay_s = rule.delay_s if rule is not None else campaign.retry_delay_s
+    if attempts > times:
+        return Finished(STATUS_BY_DISPOSITION.get(disposition, NumberStatus.FAILED))
+    at = ended_at + delay_s
+    if disposition is Disposition.UNCONFIRMED:
+        ring_window = started_at + campaign.dial_timeout_s + DOUBT_S
+        return Retry(max(at, ring_window), "doubt" if ring_window > at else "retry")
+    return Retry(at)

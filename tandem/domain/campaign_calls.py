@@ -1,0 +1,109 @@
+"""One number of a campaign -> one order to originate, and where the person goes who answers; pure, and never through a channel that hides the cause, but for a dial string of the admin's own."""
+
+from dataclasses import dataclass, replace
+from typing import Final, cast
+
+from tandem.domain.campaigns import Campaign, SavedCampaign, SavedNumber
+from tandem.domain.dialplan import (
+    CONTEXT_CAMPAIGN,
+    VARIABLE_DIAL_OPTIONS,
+    VARIABLE_RECORDING,
+    VARIABLE_RECORDING_LEGS,
+    VARIABLE_SORRY,
+)
+from tandem.domain.entities import (
+    AnnouncementDestination,
+    Destination,
+    ExternalDestination,
+    Permission,
+    QueueDestination,
+)
+from tandem.domain.originate import (
+    RING_TIMEOUT_S,
+    CallRefused,
+    CallRequest,
+    OriginateOrder,
+    check_reach,
+    complete_order,
+    plan_call,
+)
+from tandem.domain.routing import QueueFacts
+from tandem.domain.snapshot import Snapshot
+
+# What a person hears who cannot be served, where the campaign names no announcement of its own.
+SORRY_PROMPTS: Final = "sorry&vm-goodbye"
+
+
+def plan_campaign_call(snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber) -> OriginateOrder:
+    """The order for a number; CallRefused naming the field and the rule: such a number is never dialled."""
+    campaign = saved.campaign
+    technology, _, place = (campaign.dial_string or "").partition("/")
+    trunk = place.partition("@")[2] if technology == "PJSIP" else campaign.trunk
+    request = CallRequest(
+        origin=ExternalDestination(external=number.phone_number, trunk=trunk),
+        destination=campaign.destination,
+        variables=tuple(number.variables.items()),
+        ring_timeout_s=float(campaign.dial_timeout_s),
+        permissions=cast("tuple[Permission, ...]", saved.permissions),
+        caller_number=campaign.caller_number,
+        caller_name=campaign.caller_name,
+        account=f"c{saved.campaign_id}",
+    )
+    order = _plan_local(snapshot, request, place) if technology == "Local" else plan_call(snapshot, request)
+    variables = (*order.variables, *_own(snapshot, campaign))
+    return replace(order, context=CONTEXT_CAMPAIGN, caller_number=campaign.caller_number, variables=variables)
+
+
+def _plan_local(snapshot: Snapshot, request: CallRequest, place: str) -> OriginateOrder:
+    """By way of the admin's own dialplan, which sees the number as an extension; its permissions hold all the same."""
+    assert isinstance(request.origin, ExternalDestination)
+    number, general = request.origin.external, snapshot.general
+    context = place.partition("@")[2].removesuffix("/n")
+    if context not in general.allowed_contexts:
+        raise CallRefused("dial_string", f"context {context} is not in general.allowed_contexts")
+    if number in general.emergency_numbers:
+        raise CallRefused("phone_number", "must not be an emergency number: those are dialled at a phone")
+    check_reach(general, "phone_number", number, request.permissions)
+    # /n: the Local channel stays, and with it the id that we chose.
+    return complete_order(snapshot, request, f"Local/{number}@{context}/n", number, RING_TIMEOUT_S)
+
+
+def _own(snapshot: Snapshot, campaign: Campaign) -> tuple[tuple[str, str], ...]:
+    """Variables of ours: ringing for whoever waits for a phone to be picked up, recording, and what is heard when nobody does."""
+    chosen = snapshot.announcements.get(campaign.unserved_announcement or "")
+    variables = [
+        (VARIABLE_DIAL_OPTIONS, "r"),
+        (VARIABLE_SORRY, "&".join(chosen.prompts) if chosen is not None else SORRY_PROMPTS),
+    ]
+    if campaign.recording:
+        variables += [(VARIABLE_RECORDING, "yes"), (VARIABLE_RECORDING_LEGS, "yes")]
+    return tuple(variables)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where an answered person goes. is_unserved: nobody is free, and they are told so."""
+
+    destination: Destination
+    reason: str
+    is_unserved: bool = False
+
+
+def choose_destination(campaign: Campaign, facts: QueueFacts | None, waiting: int) -> Served:
+    """Where somebody goes who has just answered. waiting: others of ours that go to the same queue and have nobody yet.
+
+    Unknown facts fail open: the queue may well serve them, and its own limits hold.
+    """
+    destination = campaign.destination
+    if (
+        campaign.unserved == "wait"
+        or campaign.unserved_announcement is None
+        or not isinstance(destination, QueueDestination)
+    ):
+        return Served(destination, "campaign")
+    if facts is None:
+        return Served(destination, f"queue {destination.queue} unknown")
+    if facts.members_available > max(waiting, facts.callers):
+        return Served(destination, f"queue {destination.queue} has {facts.members_available} free")
+    message = AnnouncementDestination(announcement=campaign.unserved_announcement)
+    return Served(message, f"nobody free in queue {destination.queue}", is_unserved=True)

@@ -1,0 +1,243 @@
+"""The ONE definition of a campaign and of a number on its list, with their limits and messages; never knows where they are stored or who dials.
+
+A campaign is not part of the PBX's revisions: it changes by the minute, and no apply waits for it. What it names (trunk, destination,
+schedule) is looked up in the live snapshot when it is saved, started and dialled.
+"""
+
+from dataclasses import field
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.dataclasses import dataclass
+
+from tandem.domain.disposition import Disposition
+from tandem.domain.entities import (
+    Destination,
+    Name,
+    OpenHours,
+    PhoneNumber,
+    Text,
+    TimeZone,
+    VariableName,
+    check_line,
+    matches,
+)
+
+_STRICT: Final = ConfigDict(extra="forbid")
+
+CampaignState = Literal["stopped", "running", "paused"]
+DialMode = Literal["fixed", "progressive", "ratio", "predictive"]
+# What becomes of an answered call for which nobody is free: it waits in the queue, or hears the message and is let go.
+Unserved = Literal["wait", "message"]
+
+
+class NumberStatus(StrEnum):
+    """Where a number is. answered: the call is up; completed: it was answered and is over."""
+
+    PENDING = "pending"
+    CALLING = "calling"
+    ANSWERED = "answered"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    NO_ANSWER = "no_answer"
+    BUSY = "busy"
+
+
+# Why a pending number is not dialled right now; '' when nothing keeps it.
+Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt"]
+
+MAX_DATA_BYTES: Final = 4096
+# The placeholder in a dial string of the admin's own, as Asterisk writes it.
+NUMBER_PLACEHOLDER: Final = "${EXTEN}"
+
+
+def _check_label(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not hold control characters or line breaks")
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+def _check_prose(value: str) -> str:
+    if not all(char.isprintable() or char in "\r\n\t" for char in value):
+        raise ValueError("must not hold control characters")
+    return value
+
+
+CampaignName = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_check_label)]
+Description = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_check_prose)]
+# Through the dialplan only: a Local channel into a context that general.allowed_contexts names, or an endpoint's own technology.
+DialString = Annotated[
+    str,
+    matches(
+        r"Local/\$\{EXTEN\}@[A-Za-z0-9_-]{1,79}(/n)?|PJSIP/\$\{EXTEN\}@[A-Za-z][A-Za-z0-9_-]{0,39}",
+        "must be Local/${EXTEN}@context or PJSIP/${EXTEN}@trunk",
+    ),
+]
+ListName = Name
+
+
+def _list_to_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class RetryRule:
+    """For one disposition: how many further attempts, and how long after the end of the attempt."""
+
+    times: Annotated[int, Field(ge=0, le=20)]
+    delay_s: Annotated[int, Field(ge=1, le=30 * 86400)]
+
+
+# An outcome that may be tried again; answered calls are over, and what never reached the trunk spends no attempt.
+RetryDisposition = Literal[
+    "busy", "no-answer", "invalid-number", "congestion", "rejected", "cancelled", "failed", "unconfirmed"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class CallWindow:
+    """When people of this campaign may be called, by the clock on *their* wall.
+
+    time_zone: for numbers whose place is unknown (no country, a mobile of several zones takes all of its zones: each must be open).
+    """
+
+    hours: Annotated[tuple[OpenHours, ...], BeforeValidator(_list_to_tuple), Field(min_length=1, max_length=50)]
+    time_zone: TimeZone | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Campaign:
+    """A list of numbers to call, how, and whom to connect with those who answer.
+
+    trunk: calls go straight to PJSIP/number@trunk; dial_string: the admin's own way instead (then `trunk` is None). destination: an
+    endpoint, queue, menu, announcement or place of the dialplan. concurrent_calls: calls at the same time, ringing or up. max_cps:
+    calls per second, 0 for no limit of its own. retry_times: *further* attempts after the first; retry_delay_s: after the end of the
+    attempt; retry_rules: other numbers for single outcomes. dial_timeout_s: how long it rings; call_timeout_s: how long an answered
+    call may last, 0 for ever. unserved: what happens to an answered person when no agent is free. priority: 1 to 10, the share of
+    lines when there are not enough for all. abandon_cap: share of answered people who may be left without an agent.
+    """
+
+    name: CampaignName
+    description: Description = ""
+    trunk: Name | None = None
+    dial_string: DialString | None = None
+    caller_number: Annotated[
+        str, matches(r"\+?[0-9]{0,24}", "must be up to 24 digits, with or without a leading +")
+    ] = ""
+    caller_name: Text = ""
+    destination: Destination
+    recording: bool = False
+    concurrent_calls: Annotated[int, Field(ge=1, le=1000)] = 1
+    max_cps: Annotated[float, Field(ge=0, le=500, allow_inf_nan=False)] = 0.0
+    dial_mode: DialMode = "fixed"
+    lines_per_agent: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] = 1.5
+    abandon_cap: Annotated[float, Field(ge=0, le=0.1, allow_inf_nan=False)] = 0.03
+    retry_times: Annotated[int, Field(ge=0, le=20)] = 0
+    retry_delay_s: Annotated[int, Field(ge=1, le=30 * 86400)] = 300
+    retry_rules: dict[RetryDisposition, RetryRule] = field(default_factory=dict)
+    dial_timeout_s: Annotated[int, Field(ge=5, le=180)] = 30
+    call_timeout_s: Annotated[int, Field(ge=0, le=86400)] = 3600
+    call_window: CallWindow | None = None
+    dnc_lists: Annotated[tuple[ListName, ...], BeforeValidator(_list_to_tuple), Field(max_length=20)] = ()
+    unserved: Unserved = "wait"
+    unserved_announcement: Name | None = None
+    priority: Annotated[int, Field(ge=1, le=10)] = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class NewNumber:
+    """A number to call, and what is known of it. variables: set on the channel; not_before: seconds since 1970."""
+
+    phone_number: PhoneNumber
+    data: Any = None
+    variables: dict[VariableName, Annotated[str, AfterValidator(check_line)]] = field(default_factory=dict)
+    not_before: Annotated[float, Field(ge=0, le=253402300799, allow_inf_nan=False)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedCampaign:
+    """A campaign as it is stored.
+
+    epoch: counts resets, so that a call from before one does not undo it. permissions: how far whoever started it may call. version:
+    counts changes. Times are seconds since 1970.
+    """
+
+    campaign_id: int
+    campaign: Campaign
+    state: CampaignState
+    epoch: int
+    permissions: tuple[str, ...]
+    author: str
+    created_at: float
+    updated_at: float | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedNumber:
+    """A number on a list.
+
+    attempts: since the last reset; dials: ever. due_at: not dialled before, None for now; hold: why. call_id: the attempt that is under way, '' for none. disposition: of the last attempt. Times are seconds since 1970.
+    """
+
+    number_id: int
+    campaign_id: int
+    phone_number: str
+    status: NumberStatus
+    attempts: int
+    dials: int
+    due_at: float | None
+    hold: Hold
+    call_id: str
+    disposition: str
+    last_attempt_at: float | None
+    data: Any
+    variables: dict[str, str]
+    created_at: float
+    updated_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignCounts:
+    """How many numbers are where, and how many attempts there were; `connected` of the answered ones reached whom they were meant to."""
+
+    pending: int = 0
+    calling: int = 0
+    answered: int = 0
+    completed: int = 0
+    failed: int = 0
+    no_answer: int = 0
+    busy: int = 0
+    total_calls: int = 0
+    answered_calls: int = 0
+    connected_calls: int = 0
+    abandoned_calls: int = 0
+
+    @property
+    def total(self) -> int:
+        """All numbers of the campaign."""
+        return self.pending + self.calling + self.answered + self.completed + self.failed + self.no_answer + self.busy
+
+
+STATUS_BY_DISPOSITION: Final[dict[Disposition, NumberStatus]] = {
+    Disposition.ANSWERED: NumberStatus.COMPLETED,
+    Disposition.BUSY: NumberStatus.BUSY,
+    Disposition.NO_ANSWER: NumberStatus.NO_ANSWER,
+}
+
+
+def check_campaign(campaign: Campaign) -> tuple[tuple[str, str], ...]:
+    """What does not fit within the campaign itself: (field, rule)."""
+    problems: list[tuple[str, str]] = []
+    if (campaign.trunk is None) == (campaign.dial_string is None):
+        problems.append(("trunk", "exactly one of trunk and dial_string must be given"))
+    if campaign.dial_mode != "fixed" and not hasattr(campaign.destination, "queue"):
+        problems.append(
+            ("dial_mode", "only fixed goes with a destination that is no queue: there are no agents to count")
+        )
+    if campaign.unserved == "message" and campaign.unserved_announcement is None:
+        problems.append(("unserved_announcement", "is missing: people who cannot be served are told so"))
+    return tuple(problems)

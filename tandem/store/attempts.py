@@ -1,0 +1,522 @@
+# mypy: disallow-untyped-calls=False
+# (types-peewee leaves some of what we call untyped)
+"""Attempts: claimed in one transaction before anything is sent, closed once in the transaction that keeps the call's end. Every function is work for a Store.
+
+A number has at most one attempt under way (`numbers.call_id`), and each attempt its own (number, dial): two who claim at the same time
+cannot both have it, and what a crash left open is closed by what becomes of its call (`tandem.calls`), never claimed again before.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import peewee
+
+from tandem.domain.attempts import Finished, after_attempt
+from tandem.domain.calls import PlacedCall, new_call_id, start_call
+from tandem.domain.campaigns import Hold, NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.disposition import Disposition
+from tandem.domain.originate import CallRefused, OriginateOrder
+from tandem.store.calls import record_placed_calls
+from tandem.store.campaigns import DAY_S, CampaignDay, bump_counts, bump_days, load_campaigns
+from tandem.store.numbers import NUMBER_COLUMNS, read_number
+from tandem.store.rows import LISTED, insert_rows, listed, load_rows, update_rows
+
+# How many numbers a claim looks at, at most, for a campaign: those that are held go to the end of the line, and the next claim goes on.
+MAX_LOOK: Final = 500
+AGENT_KINDS: Final = ("queue ", "endpoint ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One originate for one number, and what became of it. Times are seconds since 1970."""
+
+    attempt_id: int
+    call_id: str
+    campaign_id: int | None
+    number_id: int | None
+    dial: int
+    epoch: int
+    node: str
+    phone_number: str
+    caller_number: str
+    trunk: str
+    destination: str
+    agent: str
+    started_at: float
+    answered_at: float | None
+    connected_at: float | None
+    abandoned_at: float | None
+    ended_at: float | None
+    disposition: str | None
+    cause: int
+    tech_cause: int
+    recording_file: str | None
+    recording_leg1: str | None
+    recording_leg2: str | None
+
+
+ATTEMPT_COLUMNS: Final = tuple(field.name for field in fields(Attempt))
+_CLAIMED: Final = (
+    "call_id", "campaign_id", "number_id", "dial", "epoch", "node", "phone_number", "caller_number", "trunk", "destination",
+    "agent", "started_at", "cause", "tech_cause",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A number is not dialled now: until when, and why."""
+
+    until: float
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A number whose attempt is committed: the call may be sent, once."""
+
+    campaign: SavedCampaign
+    number: SavedNumber
+    order: OriginateOrder
+    call: PlacedCall
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim did. drained: campaigns that have nothing due right now."""
+
+    claims: tuple[Claim, ...]
+    drained: frozenset[int]
+    refused: int = 0
+    held: int = 0
+
+
+# (campaign, number, numbers of its lists) -> an order, why not now, or CallRefused: never.
+Plan = Callable[[SavedCampaign, SavedNumber], OriginateOrder | Held]
+
+
+# --------------------------------------------------------------------------------------------------------- claiming
+
+
+def claim_numbers(
+    db: peewee.SqliteDatabase,
+    wanted: Mapping[int, int],
+    plan: Plan,
+    make_key: Callable[[str], str],
+    now: float,
+    node: str,
+) -> Claimed:
+    """Claims up to `wanted` numbers of each campaign (id -> how many) and keeps their calls, all in this transaction.
+
+    The campaign must still be running, and its open attempts plus the new ones never pass its limit, whatever the caller believed.
+    make_key: a phone number as DNC lists have it.
+    """
+    running = {saved.campaign_id: saved for saved in load_campaigns(db, "running")}
+    open_calls = count_open(db)
+    taken: list[Claim] = []
+    drained: set[int] = set()
+    refused = held = 0
+    at = datetime.fromtimestamp(now, UTC)
+    for campaign_id, amount in wanted.items():
+        saved = running.get(campaign_id)
+        if saved is None:
+            continue
+        room = min(amount, saved.campaign.concurrent_calls - open_calls.get(campaign_id, 0))
+        looked = 0
+        while room > 0 and looked < MAX_LOOK:
+            candidates = _load_due(db, campaign_id, now, room)
+            if not candidates:
+                drained.add(campaign_id)
+                break
+            looked += len(candidates)
+            sorted_out = _sort_out(db, saved, candidates, plan, make_key)
+            for number, order in sorted_out.orders:
+                taken.append(Claim(saved, number, order, start_call(order, new_call_id(), at)))
+            room -= len(sorted_out.orders)
+            refused += len(sorted_out.refused)
+            held += len(sorted_out.held)
+            _take(db, list(taken[len(taken) - len(sorted_out.orders) :]), now, node)
+            _refuse(db, campaign_id, sorted_out.refused, now)
+            _hold(db, sorted_out.held)
+    return Claimed(tuple(taken), frozenset(drained), refused, held)
+
+
+def count_open(db: peewee.SqliteDatabase) -> dict[int, int]:
+    """Campaign -> its attempts that are under way."""
+    rows = load_rows(
+        db,
+        ("campaign_id", "amount"),
+        "(SELECT campaign_id, count(*) AS amount FROM attempts WHERE ended_at IS NULL AND campaign_id IS NOT NULL GROUP BY campaign_id)",
+    )
+    return {row["campaign_id"]: row["amount"] for row in rows}
+
+
+def _load_due(db: peewee.SqliteDatabase, campaign_id: int, now: float, limit: int) -> list[SavedNumber]:
+    """What is next: retries and what was held, in the order of their time; then fresh numbers, in the order of the list."""
+    due = load_rows(
+        db,
+        NUMBER_COLUMNS,
+        "numbers WHERE campaign_id = ? AND status = 'pending' AND due_at IS NOT NULL AND due_at <= ? AND call_id IS NULL"
+        " ORDER BY due_at, number_id LIMIT ?",
+        [campaign_id, now, limit],
+    )
+    if len(due) < limit:
+        due += load_rows(
+            db,
+            NUMBER_COLUMNS,
+            "numbers WHERE campaign_id = ? AND status = 'pending' AND due_at IS NULL AND call_id IS NULL ORDER BY number_id LIMIT ?",
+            [campaign_id, limit - len(due)],
+        )
+    return [read_number(row) for row in due]
+
+
+@dataclass(frozen=True, slots=True)
+class _SortedOut:
+    orders: tuple[tuple[SavedNumber, OriginateOrder], ...]
+    refused: tuple[tuple[SavedNumber, str], ...]
+    held: tuple[tuple[SavedNumber, Held], ...]
+
+
+def _sort_out(
+    db: peewee.SqliteDatabase,
+    saved: SavedCampaign,
+    candidates: Sequence[SavedNumber],
+    plan: Plan,
+    make_key: Callable[[str], str],
+) -> _SortedOut:
+    keys = {number.number_id: make_key(number.phone_number) for number in candidates}
+    blocked = load_blocked(db, ("global", *saved.campaign.dnc_lists), keys.values())
+    orders, refused, held = [], [], []
+    for number in candidates:
+        if (list_name := blocked.get(keys[number.number_id])) is not None:
+            refused.append((number, f"dnc {list_name}"))
+            continue
+        try:
+            planned = plan(saved, number)
+        except CallRefused as refusal:
+            refused.append((number, str(refusal)))
+        else:
+            if isinstance(planned, Held):
+                held.append((number, planned))
+            else:
+                orders.append((number, planned))
+    return _SortedOut(tuple(orders), tuple(refused), tuple(held))
+
+
+def load_blocked(db: peewee.SqliteDatabase, lists: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
+    """Those of `keys` that are on one of the lists, and on which."""
+    source = f"dnc_numbers WHERE number_key IN {LISTED} AND list IN {LISTED}"
+    rows = load_rows(db, ("number_key", "list"), source, [listed(set(keys)), listed(set(lists))])
+    return {row["number_key"]: row["list"] for row in rows}
+
+
+def _take(db: peewee.SqliteDatabase, claims: Sequence[Claim], now: float, node: str) -> None:
+    if not claims:
+        return
+    insert_rows(
+        db,
+        "attempts",
+        _CLAIMED,
+        [
+            {
+                "call_id": claim.call.call_id,
+                "campaign_id": claim.campaign.campaign_id,
+                "number_id": claim.number.number_id,
+                "dial": claim.number.dials + 1,
+                "epoch": claim.campaign.epoch,
+                "node": node,
+                "phone_number": claim.number.phone_number,
+                "caller_number": claim.order.caller_number,
+                "trunk": claim.campaign.campaign.trunk or "",
+                "destination": claim.order.destination,
+                "agent": "",
+                "started_at": now,
+                "cause": 0,
+                "tech_cause": 0,
+            }
+            for claim in claims
+        ],
+    )
+    record_placed_calls(db, [claim.call for claim in claims])
+    update_rows(
+        db,
+        "numbers",
+        "number_id",
+        ("status", "attempts", "dials", "due_at", "hold", "call_id", "last_attempt_at", "updated_at"),
+        [
+            {
+                "number_id": claim.number.number_id,
+                "status": "calling",
+                "attempts": claim.number.attempts + 1,
+                "dials": claim.number.dials + 1,
+                "due_at": None,
+                "hold": "",
+                "call_id": claim.call.call_id,
+                "last_attempt_at": now,
+                "updated_at": now,
+            }
+            for claim in claims
+        ],
+    )
+    counts: dict[tuple[int, str], int] = {}
+    for claim in claims:
+        _move(counts, claim.campaign.campaign_id, "pending", "calling")
+        _add(counts, claim.campaign.campaign_id, "total_calls", 1)
+    bump_counts(db, counts)
+
+
+def _refuse(
+    db: peewee.SqliteDatabase, campaign_id: int, refused: Sequence[tuple[SavedNumber, str]], now: float
+) -> None:
+    """These are never dialled: the number says why."""
+    if not refused:
+        return
+    update_rows(
+        db,
+        "numbers",
+        "number_id",
+        ("status", "disposition", "due_at", "hold", "updated_at"),
+        [
+            {
+                "number_id": number.number_id, "status": "failed", "disposition": why[:200], "due_at": None, "hold": "",
+                "updated_at": now,
+            }
+            for number, why in refused
+        ],
+    )  # fmt: skip
+    bump_counts(db, {(campaign_id, "pending"): -len(refused), (campaign_id, "failed"): len(refused)})
+
+
+def _hold(db: peewee.SqliteDatabase, held: Sequence[tuple[SavedNumber, Held]]) -> None:
+    update_rows(
+        db,
+        "numbers",
+        "number_id",
+        ("due_at", "hold"),
+        [{"number_id": number.number_id, "due_at": why.until, "hold": why.hold} for number, why in held],
+    )
+
+
+# --------------------------------------------------------------------------------------------------- on their way
+
+
+def follow_attempts(db: peewee.SqliteDatabase, calls: Sequence[PlacedCall]) -> None:
+    """Takes what became of placed calls into their attempts and numbers; calls that are no attempt's are passed over.
+
+    In the transaction that keeps the calls themselves, so that neither is ever ahead of the other. An attempt is closed once.
+    """
+    seen = {call.call_id: call for call in calls if call.answered_at is not None or call.ended_at is not None}
+    if not seen:
+        return
+    rows = _load_open(db, seen)
+    if not rows:
+        return
+    campaigns = {saved.campaign_id: saved for saved in load_campaigns(db)}
+    book = _Book({}, {}, [], [])
+    for row in rows:
+        attempt, number = row
+        call = seen[attempt.call_id]
+        saved = campaigns.get(attempt.campaign_id) if attempt.campaign_id is not None else None
+        if call.ended_at is not None:
+            _close(book, saved, attempt, number, call)
+        elif attempt.answered_at is None:
+            _answer(book, attempt, number, call)
+    update_rows(
+        db,
+        "attempts",
+        "call_id",
+        ("answered_at", "connected_at", "abandoned_at", "ended_at", "disposition", "cause", "tech_cause"),
+        book.attempts,
+    )
+    update_rows(
+        db,
+        "numbers",
+        "number_id",
+        ("status", "attempts", "due_at", "hold", "call_id", "disposition", "updated_at"),
+        book.numbers,
+    )
+    bump_counts(db, book.counts)
+    bump_days(db, book.days)
+
+
+@dataclass(slots=True)
+class _Book:
+    counts: dict[tuple[int, str], int]
+    days: dict[tuple[int, int], CampaignDay]
+    attempts: list[dict[str, Any]]
+    numbers: list[dict[str, Any]]
+
+
+def _load_open(db: peewee.SqliteDatabase, call_ids: Iterable[str]) -> list[tuple[Attempt, SavedNumber | None]]:
+    attempts = [
+        Attempt(**row)
+        for row in load_rows(
+            db, ATTEMPT_COLUMNS, f"attempts WHERE ended_at IS NULL AND call_id IN {LISTED}", [listed(call_ids)]
+        )
+    ]
+    numbers = {
+        row["number_id"]: read_number(row)
+        for row in load_rows(
+            db,
+            NUMBER_COLUMNS,
+            f"numbers WHERE number_id IN {LISTED}",
+            [listed(attempt.number_id for attempt in attempts if attempt.number_id is not None)],
+        )
+    } if attempts else {}  # fmt: skip
+    return [(attempt, numbers.get(attempt.number_id or 0)) for attempt in attempts]
+
+
+def _answer(book: _Book, attempt: Attempt, number: SavedNumber | None, call: PlacedCall) -> None:
+    assert call.answered_at is not None
+    at = call.answered_at.timestamp()
+    book.attempts.append(_attempt_row(replace(attempt, answered_at=at)))
+    if attempt.campaign_id is None:
+        return
+    _add(book.counts, attempt.campaign_id, "answered_calls", 1)
+    # One that a reset has made pending meanwhile is answered all the same: somebody is talking.
+    if number is not None and number.call_id == attempt.call_id and number.status is not NumberStatus.ANSWERED:
+        _move(book.counts, attempt.campaign_id, number.status.value, "answered")
+        book.numbers.append(_number_row(number, status="answered", updated_at=at))
+
+
+def _close(
+    book: _Book, saved: SavedCampaign | None, attempt: Attempt, number: SavedNumber | None, call: PlacedCall
+) -> None:
+    assert call.ended_at is not None
+    assert call.disposition is not None
+    ended_at = call.ended_at.timestamp()
+    answered_at = call.answered_at.timestamp() if call.answered_at is not None else None
+    is_answered = call.disposition is Disposition.ANSWERED
+    connected_at, abandoned_at = attempt.connected_at, attempt.abandoned_at
+    if is_answered and connected_at is None and abandoned_at is None:
+        # With agents, somebody must have come; a menu or an announcement is there at once.
+        if attempt.destination.startswith(AGENT_KINDS):
+            abandoned_at = ended_at
+        else:
+            connected_at = answered_at
+    closed = replace(
+        attempt,
+        answered_at=answered_at,
+        connected_at=connected_at,
+        abandoned_at=abandoned_at,
+        ended_at=ended_at,
+        disposition=call.disposition.value,
+        cause=call.cause,
+        tech_cause=call.tech_cause,
+    )
+    book.attempts.append(_attempt_row(closed))
+    if attempt.campaign_id is None:
+        return
+    _count_closed(book, attempt, closed)
+    if number is not None and number.call_id == attempt.call_id:
+        after = _after(saved, attempt, number, call, ended_at)
+        _move(book.counts, attempt.campaign_id, number.status.value, after["status"])
+        book.numbers.append(after)
+
+
+def _count_closed(book: _Book, before: Attempt, closed: Attempt) -> None:
+    campaign_id = closed.campaign_id
+    assert campaign_id is not None
+    assert closed.ended_at is not None
+    is_answered = closed.disposition == Disposition.ANSWERED.value
+    if is_answered and before.answered_at is None:
+        _add(book.counts, campaign_id, "answered_calls", 1)
+    connected = is_answered and closed.connected_at is not None
+    abandoned = is_answered and closed.abandoned_at is not None and not connected
+    _add(book.counts, campaign_id, "connected_calls", int(connected))
+    _add(book.counts, campaign_id, "abandoned_calls", int(abandoned))
+    key = (campaign_id, int(closed.ended_at // DAY_S))
+    day = book.days.get(key) or CampaignDay(key[1], 0, 0, 0, 0, 0.0, 0.0)
+    ring_s = max(0.0, (closed.answered_at or closed.started_at) - closed.started_at) if is_answered else 0.0
+    talk_s = max(0.0, closed.ended_at - (closed.connected_at or closed.ended_at)) if connected else 0.0
+    book.days[key] = CampaignDay(
+        day.day,
+        day.attempts + 1,
+        day.answered + is_answered,
+        day.connected + connected,
+        day.abandoned + abandoned,
+        day.ring_s + ring_s,
+        day.talk_s + talk_s,
+    )
+
+
+def _after(
+    saved: SavedCampaign | None, attempt: Attempt, number: SavedNumber, call: PlacedCall, ended_at: float
+) -> dict[str, Any]:
+    """The number's row after its attempt."""
+    assert call.disposition is not None
+    disposition = "" if call.disposition is Disposition.ANSWERED else call.disposition.value
+    common = {"call_id": None, "disposition": call.disposition.value, "updated_at": ended_at}
+    if saved is None or attempt.epoch != saved.epoch:
+        # Reset meanwhile: it is pending with no attempts, or it was answered, which no reset takes back.
+        status = "completed" if not disposition else number.status.value
+        return _number_row(number, status="pending" if status == "calling" else status, **common)
+    outcome = after_attempt(
+        saved.campaign, number.attempts, call.disposition, attempt.started_at, ended_at, is_unsent=call.is_unsent
+    )
+    if isinstance(outcome, Finished):
+        return _number_row(number, status=outcome.status.value, due_at=None, hold="", **common)
+    spent = number.attempts if outcome.is_spent else max(0, number.attempts - 1)
+    return _number_row(number, status="pending", attempts=spent, due_at=outcome.at, hold=outcome.hold, **common)
+
+
+def _number_row(number: SavedNumber, **changes: Any) -> dict[str, Any]:
+    row = {
+        "number_id": number.number_id,
+        "status": number.status.value,
+        "attempts": number.attempts,
+        "due_at": number.due_at,
+        "hold": number.hold,
+        "call_id": number.call_id or None,
+        "disposition": number.disposition,
+        "updated_at": number.updated_at,
+    }
+    return row | changes
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    return {name: getattr(attempt, name) for name in ATTEMPT_COLUMNS}
+
+
+def note_connected(db: peewee.SqliteDatabase, notes: Sequence[tuple[str, float, str]]) -> None:
+    """(call id, when, who): an agent, or what was to be heard, was there. The first one counts."""
+    for call_id, at, agent in notes:
+        db.execute_sql(
+            "UPDATE attempts SET connected_at = ?, agent = ? WHERE call_id = ? AND connected_at IS NULL",
+            (at, agent[:80], call_id),
+        )
+
+
+def note_abandoned(db: peewee.SqliteDatabase, notes: Sequence[tuple[str, float]]) -> None:
+    """(call id, when): an answered person was told that nobody is free."""
+    for call_id, at in notes:
+        db.execute_sql(
+            "UPDATE attempts SET abandoned_at = ? WHERE call_id = ? AND connected_at IS NULL AND abandoned_at IS NULL",
+            (at, call_id),
+        )
+
+
+def _move(counts: dict[tuple[int, str], int], campaign_id: int, before: str, after: str) -> None:
+    _add(counts, campaign_id, before, -1)
+    _add(counts, campaign_id, after, 1)
+
+
+def _add(counts: dict[tuple[int, str], int], campaign_id: int, kind: str, amount: int) -> None:
+    counts[campaign_id, kind] = counts.get((campaign_id, kind), 0) + amount
+
+
+# ---------------------------------------------------------------------------------------------------------- loading
+
+
+def load_open_attempts(db: peewee.SqliteDatabase, campaign_id: int | None = None) -> list[Attempt]:
+    """Those that are under way, of one campaign or of all."""
+    where, given = ("AND campaign_id = ?", [campaign_id]) if campaign_id is not None else ("", [])
+    rows = load_rows(db, ATTEMPT_COLUMNS, f"attempts WHERE ended_at IS NULL {where} ORDER BY attempt_id", given)
+    return [Attempt(**row) for row in rows]
+
+
+def load_attempts_named(db: peewee.SqliteDatabase, call_ids: Iterable[str]) -> list[Attempt]:
+    """Those of these calls that are attempts."""
+    rows = load_rows(db, ATTEMPT_COLUMNS, f"attempts WHERE call_id IN {LISTED}", [listed(call_ids)])
+    return [Attempt(**row) for row in rows]

@@ -1,0 +1,196 @@
+"""Campaigns in a real Asterisk, the dialer in this process: every outcome by a real call, limits, pause and stop, restarts in the middle."""
+
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from lab.sipp import AwaitBye, HangUp, Wait, register_phones, run_phone
+from tandem.ami import actions
+from tandem.ami.client import AmiClient
+from tandem.calls import Calls
+from tandem.dialer.service import Around, Dialer, Limits
+from tandem.domain.campaigns import Campaign, CampaignCounts, NewNumber
+from tandem.domain.entities import Pbx
+from tandem.domain.snapshot import Snapshot, build_snapshot
+from tandem.store.call_book import CallBook
+from tandem.store.campaigns import create_campaign, load_counts
+from tandem.store.database import open_store
+from tandem.store.numbers import NumberQuery, add_numbers, load_numbers
+from tandem.store.rows import load_rows
+from tests.asterisk.test_calls import DIALPLAN, InstanceEndpoint
+
+pytestmark = pytest.mark.asterisk
+
+FAR_HOST, PHONE_HOST, PHONE_PORT = "127.0.0.4", "127.0.0.3", 5070
+FAR_ENDS = {
+    "ok": {"steps": [Wait(0.5), HangUp()]},
+    "busy": {"refuse": 486},
+    "talker": {"ring_s": 0.05, "steps": [AwaitBye(3600)]},
+    "dead": None,
+}
+PORTS = {name: 6000 + 10 * number for number, name in enumerate(FAR_ENDS)}
+DOCUMENT = {
+    "general": {"country": "DE", "outbound_trunk": "ok", "allowed_contexts": ["own"], "allowed_variables": ["NOTE"]},
+    "trunks": [
+        {"name": name, "hosts": [f"{FAR_HOST}:{port}"], "match": [f"127.1.0.{number}"]}
+        for number, (name, port) in enumerate(PORTS.items(), 1)
+    ],
+    "endpoints": [{"extension": "1001", "secret": "swordfish1"}, {"extension": "1002", "secret": "swordfish2"}],
+}
+OWN = """
+[own]
+exten => 500,1,Wait(20)
+exten => _X!,1,Answer(,i)
+ same => n,Wait(0.2)
+ same => n,Hangup(16)
+"""
+
+
+def snapshot() -> Snapshot:
+    return build_snapshot(1, TypeAdapter(Pbx).validate_python(DOCUMENT))
+
+
+@pytest.fixture(scope="module")
+def asterisk(asterisk_factory):
+    from confgen.render import RenderTarget, render
+
+    target = RenderTarget(
+        agi_url="agi://127.0.0.1:4573", recordings_dir="/nowhere", dialplan_dir=str(DIALPLAN), qualify_s=0
+    )
+    files = render(snapshot(), target)
+    transport = "[udp]\ntype = transport\nprotocol = udp\nbind = 127.0.0.1:5060\n"
+    static = "".join(path.read_text() for path in sorted(DIALPLAN.glob("*.conf")))
+    instance = asterisk_factory(
+        config={
+            "pjsip.conf": transport + files["pjsip.conf"],
+            "extensions.conf": "[globals]\n" + files["extensions.conf"].partition("#include")[0] + static + OWN,
+        }
+    )
+    register_phones(instance, [("1001", "swordfish1")], port=PHONE_PORT, host=PHONE_HOST)
+    runs = {
+        name: run_phone(instance, host=FAR_HOST, port=PORTS[name], **{"ring_s": 0.1, **options})
+        for name, options in FAR_ENDS.items()
+        if options is not None
+    }
+    runs["1001"] = run_phone(instance, host=PHONE_HOST, port=PHONE_PORT, ring_s=0.1)
+    instance.far_ends = runs
+    yield instance
+    for run in runs.values():
+        run.__exit__()
+
+
+class Side:
+    """Our side, as tandem.app puts it together, but for FastAGI: the dialplan's own fallback serves who answers."""
+
+    def __init__(self, case: TestCase, asterisk, folder: Path, **limits) -> None:
+        self.asterisk = asterisk
+        self.store = open_store(folder / "tandem.db")
+        self.ami = AmiClient(InstanceEndpoint(asterisk), "tandem-dialer", asterisk.ami_secrets["tandem-dialer"])
+        self.config_ami = AmiClient(InstanceEndpoint(asterisk), "tandem-config", asterisk.ami_secrets["tandem-config"])
+        self.calls = Calls(self.ami, CallBook(self.store), reactor, grace_s=2.0)
+        self.dialer = Dialer(
+            self.store,
+            self.calls,
+            Around(
+                snapshot=snapshot, queue_facts=lambda _: None, is_ready=lambda: self.ami.is_ready, lag_s=lambda: 0.0,
+                ask_pbx=self._ask,
+            ),
+            reactor,
+            limits=Limits(**limits),
+        )  # fmt: skip
+        self.dialer.follow(self.ami)
+        self.services = (self.ami, self.config_ami, self.calls, self.dialer)
+        for service in self.services:
+            service.startService()
+        case.addCleanup(self.stop)
+
+    async def _ask(self, line):
+        return (await self.config_ami.send(actions.command(line))).all("Output")
+
+    async def stop(self) -> None:
+        for service in reversed(self.services):
+            if service.running:
+                stopped = service.stopService()
+                if stopped is not None:
+                    await stopped
+        await self.store.stop()
+
+    async def make(self, numbers, **fields) -> int:
+        fields = {"name": "one", "destination": {"endpoint": "1001"}, "trunk": "ok"} | fields
+        campaign = TypeAdapter(Campaign).validate_python(fields)
+        saved = await self.store.run(
+            create_campaign, campaign, author="test", permissions=("national",), at=time.time()
+        )
+        await self.store.run(
+            add_numbers, saved.campaign_id, [NewNumber(phone_number=number) for number in numbers], time.time()
+        )
+        return saved.campaign_id
+
+    async def counts(self, campaign_id) -> CampaignCounts:
+        return (await self.store.read(load_counts)).get(campaign_id, CampaignCounts())
+
+    async def numbers(self, campaign_id):
+        return (await self.store.read(load_numbers, NumberQuery(campaign_id=campaign_id)))[0]
+
+    async def attempts(self, campaign_id):
+        columns = ("call_id", "number_id", "dial", "ended_at", "disposition", "connected_at", "agent", "abandoned_at")
+        return await self.store.read(load_rows, columns, "attempts WHERE campaign_id = ?", [campaign_id])
+
+    async def describe(self):
+        rows = await self.store.read(load_rows, ("status", "hold", "disposition", "due_at"), "numbers")
+        return (
+            self.dialer.problem,
+            self.dialer.speed,
+            self.dialer.pressure,
+            self.dialer._buckets,
+            self.dialer.describe(),
+            self.dialer.breakers,
+            rows,
+        )
+
+    async def until(self, holds, what, timeout_s=20.0):
+        deadline = reactor.seconds() + timeout_s
+        while not (seen := await holds()):
+            assert reactor.seconds() < deadline, f"{what}: {await self.describe()}"
+            await deferLater(reactor, 0.05, lambda: None)
+        return seen
+
+
+class DialerTest(TestCase):
+    @pytest.fixture(autouse=True)
+    def _fixtures(self, asterisk, tmp_path):
+        self.asterisk, self.folder = asterisk, tmp_path
+
+    def side(self, **limits) -> Side:
+        return Side(self, self.asterisk, self.folder, **limits)
+
+    async def test_a_campaign_reaches_everybody_once(self):
+        side = self.side()
+        await side.ami.when_ready()
+        numbers = [f"030100{number:02}" for number in range(12)]
+        campaign_id = await side.make(numbers, concurrent_calls=4)
+        await side.dialer.refresh()
+        await side.dialer.start(campaign_id, ("national",))
+
+        async def done():
+            counts = await side.counts(campaign_id)
+            assert counts.calling + counts.answered <= 4
+            return counts.completed == 12 and counts
+
+        counts = await side.until(done, "twelve calls")
+        self.assertEqual((counts.total_calls, counts.answered_calls, counts.connected_calls), (12, 12, 12))
+        attempts = await side.attempts(campaign_id)
+        self.assertEqual({attempt["agent"] for attempt in attempts}, {"1001"})
+        self.assertEqual(sorted(attempt["dial"] for attempt in attempts), [1] * 12)
+        called = [leg for leg in self.asterisk.far_ends["ok"].read_legs() if leg.is_answered]
+        self.assertEqual(len(called), 12)
+
+
+def _wait(seconds: float) -> Deferred:
+    return deferLater(reactor, seconds, lambda: None)
