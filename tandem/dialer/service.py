@@ -578,7 +578,9 @@ class Dialer(Service):
     async def _load(self) -> None:
         """The attempts that a last run left open count from the start."""
         now, wall = self._clock.seconds(), self._now()
-        timeouts = {saved.campaign_id: saved.campaign.call_timeout_s for saved in await self._store.read(load_campaigns)}
+        timeouts = {
+            saved.campaign_id: saved.campaign.call_timeout_s for saved in await self._store.read(load_campaigns)
+        }
         for attempt in await self._store.read(load_open_attempts):
             if attempt.campaign_id is None or attempt.call_id in self.board.calls:
                 continue

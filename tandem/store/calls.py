@@ -12,7 +12,8 @@ import peewee
 
 from tandem.domain.calls import PlacedCall
 from tandem.domain.disposition import Disposition
-from tandem.store.dialect import insert_rows, replacing, select_rows
+from tandem.store.dialect import replacing
+from tandem.store.rows import insert_rows, load_rows
 from tandem.store.tables import format_time
 
 _COLUMNS: Final = tuple(field.name for field in fields(PlacedCall))
@@ -34,7 +35,7 @@ def record_calls(db: peewee.Database, calls: Sequence[PlacedCall]) -> frozenset[
     """Keeps what became of calls; the ids of those that this ends. A call that is over stays as it is, so that each ends once."""
     ending = [call.call_id for call in calls if call.ended_at is not None]
     known = "placed_calls WHERE ended_at IS NOT NULL AND call_id IN (SELECT value FROM json_each(?))"
-    over = {row["call_id"] for row in select_rows(db, ["call_id"], known, (json.dumps(ending),))}
+    over = {row["call_id"] for row in load_rows(db, ["call_id"], known, (json.dumps(ending),))}
     _insert(db, calls, _UPDATE)
     ended = frozenset(ending) - over
     if ended:
@@ -80,7 +81,7 @@ def _insert(db: peewee.Database, calls: Sequence[PlacedCall], conflict: str) -> 
 def _select(
     db: peewee.Database, where: str, given: tuple[object, ...], source: str = "placed_calls"
 ) -> list[PlacedCall]:
-    return [_read(row) for row in select_rows(db, _COLUMNS, f"{source} {where}", given)]
+    return [_read(row) for row in load_rows(db, _COLUMNS, f"{source} {where}", given)]
 
 
 def _read(body: dict[str, Any]) -> PlacedCall:

@@ -13,7 +13,8 @@ import peewee
 from tandem.domain.cdr import Cdr, Direction, Joined, Leg, apply_records, compose_cdr
 from tandem.domain.disposition import Disposition, Evidence
 from tandem.store.calls import load_named_calls
-from tandem.store.dialect import insert_rows, replacing, select_rows
+from tandem.store.dialect import replacing
+from tandem.store.rows import insert_rows, load_rows
 from tandem.store.tables import format_time
 
 _LEG_COLUMNS: Final = tuple(field.name for field in fields(Leg))
@@ -116,7 +117,7 @@ def _load_book(db: peewee.Database, changes: Sequence[Leg]) -> Joined:
     uniqueids = json.dumps(sorted({change.uniqueid for change in changes}))
     linkedids = {change.call_id for change in changes}
     joined = "joined_calls WHERE linkedid IN (SELECT value FROM json_each(?))"
-    rows = select_rows(db, ("linkedid", "call_id"), joined, (json.dumps(sorted(linkedids)),))
+    rows = load_rows(db, ("linkedid", "call_id"), joined, (json.dumps(sorted(linkedids)),))
     aliases: dict[str, str] = {row["linkedid"]: row["call_id"] for row in rows}
     calls = json.dumps(sorted({aliases.get(linkedid, linkedid) for linkedid in linkedids}))
     legs = _select_legs(
@@ -157,7 +158,7 @@ def load_position(db: peewee.Database, name: str) -> FilePosition | None:
 
 def load_open_legs(db: peewee.Database) -> list[str]:
     """The uniqueids of legs whose end no record has told."""
-    rows = select_rows(db, ("uniqueid",), "legs WHERE ended_at IS NULL AND is_lost = 0")
+    rows = load_rows(db, ("uniqueid",), "legs WHERE ended_at IS NULL AND is_lost = 0")
     return [row["uniqueid"] for row in rows]
 
 
@@ -228,7 +229,7 @@ def _where(conditions: Sequence[str]) -> str:
 
 
 def _select_cdrs(db: peewee.Database, sql: str, given: Sequence[object]) -> list[Cdr]:
-    return [_read_cdr(row) for row in select_rows(db, _CDR_COLUMNS, f"({sql}) AS page", given)]
+    return [_read_cdr(row) for row in load_rows(db, _CDR_COLUMNS, f"({sql}) AS page", given)]
 
 
 def _read_cdr(body: dict[str, Any]) -> Cdr:
@@ -242,7 +243,7 @@ def _load_legs_named(db: peewee.Database, uniqueids: Iterable[str]) -> list[Leg]
 
 
 def _select_legs(db: peewee.Database, where: str, given: tuple[object, ...]) -> list[Leg]:
-    return [_read_leg(row) for row in select_rows(db, _LEG_COLUMNS, f"legs WHERE {where}", given)]
+    return [_read_leg(row) for row in load_rows(db, _LEG_COLUMNS, f"legs WHERE {where}", given)]
 
 
 def _read_leg(body: dict[str, Any]) -> Leg:

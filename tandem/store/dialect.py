@@ -5,16 +5,15 @@
 Rules for whoever writes SQL in this package, which make one text enough:
 
 - keywords in capitals, our names in small letters: a name that PostgreSQL reserves (`user`, `offset`) is quoted by that;
-- `?` or `:name` for a value, never a value in the text; a list of texts is `IN (SELECT value FROM json_each(?))` with its JSON;
-- `ON CONFLICT (…) DO UPDATE`, never OR REPLACE; many rows by `insert_rows` and `select_rows`; no PRAGMA;
+- `?` or `:name` for a value, never a value in the text; many rows and lists of values by `tandem.store.rows`;
+- `ON CONFLICT (…) DO UPDATE` (`replacing`), never OR REPLACE; a name for every subquery after FROM; no PRAGMA;
 - migrations use INTEGER, REAL, TEXT and BLOB, `INTEGER PRIMARY KEY [AUTOINCREMENT]`, WITHOUT ROWID, partial indexes and json_valid.
 """
 
 import functools
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
 
 import peewee
 
@@ -152,37 +151,6 @@ def replacing(columns: Iterable[str], *key: str, where: str = "") -> str:
     """The end of an INSERT that takes the place of the row with the same key; `where`: only if that holds for the row as it was."""
     updates = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
     return f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {updates}{f' WHERE {where}' if where else ''}"
-
-
-def insert_rows(
-    db: peewee.Database, table: str, columns: Sequence[str], bodies: Sequence[Mapping[str, Any]], conflict: str = ""
-) -> None:
-    """Many rows in one statement, as one JSON text; no bytes, and no key twice where `conflict` (`replacing`) says what then.
-
-    On SQLite this is one step of sqlite3, which lets go of the interpreter's lock at every row and gets it back late from a
-    busy reactor; on PostgreSQL one round trip.
-    """
-    names = ", ".join(columns)
-    if is_postgres(db):
-        bodies = [{name: int(it) if isinstance(it, bool) else it for name, it in body.items()} for body in bodies]
-        source = f"SELECT {names} FROM json_populate_recordset(NULL::{table}, ?::json)"  # noqa: S608 - our own text
-    else:
-        values = ", ".join(f"json_extract(value, '$.{column}')" for column in columns)
-        source = f"SELECT {values} FROM json_each(?)"  # noqa: S608 - our own text
-    db.execute_sql(f"INSERT INTO {table} ({names}) {source} WHERE true {conflict}", (json.dumps(bodies),))
-
-
-def select_rows(
-    db: peewee.Database, columns: Sequence[str], source: str, given: Sequence[object] = ()
-) -> list[dict[str, Any]]:
-    """Many rows, by column, in the order of `source` (`cdrs WHERE …`, `(SELECT …) AS page`); for SQLite as `insert_rows`."""
-    names = ", ".join(columns)
-    if is_postgres(db):
-        rows = db.execute_sql(f"SELECT {names} FROM {source}", tuple(given)).fetchall()  # noqa: S608 - our own text
-    else:
-        sql = f"SELECT json_group_array(json_array({names})) FROM {source}"  # noqa: S608 - our own text
-        rows = json.loads(db.execute_sql(sql, tuple(given)).fetchone()[0])
-    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def execute_many(db: peewee.Database, sql: str, rows: Iterable[Sequence[object]]) -> None:

@@ -56,7 +56,7 @@ class NumberQuery:
 
 
 def add_numbers(
-    db: peewee.SqliteDatabase, campaign_id: int, numbers: Sequence[NewNumber], at: float, *, dedupe: bool = False
+    db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber], at: float, *, dedupe: bool = False
 ) -> Added:
     """Adds numbers at the list's end; CampaignMissing. dedupe: those that the campaign has already are left out."""
     load_campaign(db, campaign_id)
@@ -85,7 +85,7 @@ def add_numbers(
     return Added(tuple(row["number_id"] for row in added), len(numbers) - len(wanted))
 
 
-def load_numbers(db: peewee.SqliteDatabase, query: NumberQuery) -> tuple[list[SavedNumber], int]:
+def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNumber], int]:
     """A page in the list's order, and how many there are in all."""
     where, given = ["campaign_id = ?"], [query.campaign_id]
     if query.status is not None:
@@ -102,7 +102,7 @@ def load_numbers(db: peewee.SqliteDatabase, query: NumberQuery) -> tuple[list[Sa
     return [read_number(row) for row in rows], _count(db, query, condition, given)
 
 
-def _count(db: peewee.SqliteDatabase, query: NumberQuery, condition: str, given: Sequence[object]) -> int:
+def _count(db: peewee.Database, query: NumberQuery, condition: str, given: Sequence[object]) -> int:
     if query.phone_number:
         return int(db.execute_sql(f"SELECT count(*) FROM numbers WHERE {condition}", tuple(given)).fetchone()[0])  # noqa: S608 - our own text
     counts = load_counts(db, [query.campaign_id]).get(query.campaign_id)
@@ -113,7 +113,7 @@ def _count(db: peewee.SqliteDatabase, query: NumberQuery, condition: str, given:
     return int(getattr(counts, query.status)) if query.status in tuple(NumberStatus) else 0
 
 
-def load_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
+def load_number(db: peewee.Database, number_id: int) -> SavedNumber:
     """One; NumberMissing."""
     rows = load_rows(db, NUMBER_COLUMNS, "numbers WHERE number_id = ?", [number_id])
     if not rows:
@@ -121,7 +121,7 @@ def load_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
     return read_number(rows[0])
 
 
-def delete_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
+def delete_number(db: peewee.Database, number_id: int) -> SavedNumber:
     """Takes one off the list; NumberMissing, NumberInFlight."""
     number = load_number(db, number_id)
     if number.call_id or number.status is NumberStatus.CALLING:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import peewee
 import psycopg
 from psycopg.abc import Buffer
-from psycopg.adapt import Dumper
+from psycopg.adapt import Dumper, Loader
 
 from tandem.store.dialect import translate, translate_migration
 from tandem.store.errors import StoreBusy, StoreError, explain_postgres
@@ -56,6 +56,14 @@ class _FlagDumper(Dumper):
 
     def dump(self, obj: Any) -> Buffer:
         return b"1" if obj else b"0"
+
+
+class _NumericLoader(Loader):
+    """The sum of an INTEGER is one; PostgreSQL gives it as an exact number of any size."""
+
+    def load(self, data: Buffer) -> int | float:
+        text = bytes(data)
+        return int(text) if text.lstrip(b"-").isdigit() else float(text)
 
 
 class PostgresLock:
@@ -239,6 +247,7 @@ def _connect(place: PostgresPlace, name: str) -> psycopg.Connection[Any]:
         tcp_user_timeout=30_000,
     )
     connection.adapters.register_dumper(bool, _FlagDumper)
+    connection.adapters.register_loader("numeric", _NumericLoader)
     connection.execute(f"SELECT {', '.join(['set_config(%s, %s, false)'] * len(_SESSION))}", [*sum(_SESSION, ())])
     return connection
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from tandem.store import dialect
 from tandem.store.database import Store, open_store
-from tandem.store.dialect import insert_rows, replacing, select_rows, translate, translate_migration
+from tandem.store.dialect import replacing, translate, translate_migration
 from tandem.store.place import PostgresPlace
+from tandem.store.rows import LISTED, LISTED_IDS, insert_rows, listed, load_rows, update_rows
 from tests.postgres import PostgresServer
 
 
@@ -102,17 +103,32 @@ class TestRows:
             {"key": "b", "user": "", "count": True, "size": None},
         ]
         table.run_now(insert_rows, "things", columns, rows)
-        found = table.run_now(select_rows, columns, "(SELECT * FROM things ORDER BY count DESC) AS page")
+        found = table.run_now(load_rows, columns, "(SELECT * FROM things ORDER BY count DESC) AS page")
         assert found == [rows[0], {**rows[1], "count": 1}]
         table.run_now(insert_rows, "things", columns, [{**rows[1], "count": 7}], replacing(columns, "key"))
         table.run_now(insert_rows, "things", columns, [{**rows[1], "count": 9}],
                       replacing(columns, "key", where="things.count < 7"))  # fmt: skip
-        assert table.run_now(select_rows, ("count",), "things WHERE key = ?", ("b",)) == [{"count": 7}]
+        assert table.run_now(load_rows, ("count",), "things WHERE key = ?", ("b",)) == [{"count": 7}]
+
+    def test_are_changed_and_found_by_lists_of_values(self, table: Store) -> None:
+        columns = ("key", "user", "count", "size")
+        rows = [{"key": str(n), "user": "a", "count": n, "size": n / 4} for n in range(5)]
+        table.run_now(insert_rows, "things", columns, rows)
+        table.run_now(
+            update_rows, "things", "key", ("user", "size"), [{"key": "3", "user": "b"}, {"key": "9", "user": "c"}]
+        )
+        by_ids = f"things WHERE count IN {LISTED_IDS} AND things.user IN {LISTED} ORDER BY count DESC"
+        found = table.run_now(load_rows, ("things.key", "size"), by_ids, (listed([4, 3, 2**40]), listed(["a", "b"])))
+        assert found == [{"key": "4", "size": 1.0}, {"key": "3", "size": None}]
+        assert table.run_now(lambda db: db.execute_sql("SELECT sum(count), sum(size) FROM things").fetchone()) == (
+            10,
+            1.75,
+        )
 
     def test_texts_are_ordered_by_their_bytes(self, table: Store) -> None:
         keys = ["a", "B", "é", "_", "10", "9", "Z", "z", "-"]
         table.run_now(insert_rows, "things", ("key",), [{"key": key} for key in keys])
-        found = table.run_now(select_rows, ("key",), "(SELECT key FROM things ORDER BY key) AS page")
+        found = table.run_now(load_rows, ("key",), "(SELECT key FROM things ORDER BY key) AS page")
         assert [row["key"] for row in found] == sorted(keys)
 
     def test_a_nul_is_refused_by_name(self, postgres_place: PostgresPlace) -> None:
