@@ -12,7 +12,7 @@ Rules for whoever writes SQL in this package, which make one text enough:
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, TypeVar
 
 import peewee
@@ -151,8 +151,3 @@ def replacing(columns: Iterable[str], *key: str, where: str = "") -> str:
     """The end of an INSERT that takes the place of the row with the same key; `where`: only if that holds for the row as it was."""
     updates = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
     return f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {updates}{f' WHERE {where}' if where else ''}"
-
-
-def execute_many(db: peewee.Database, sql: str, rows: Iterable[Sequence[object]]) -> None:
-    """One statement for each row of values, without waiting for the answer to each."""
-    db.connection().cursor().executemany(translate(sql) if is_postgres(db) else sql, rows)

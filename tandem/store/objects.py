@@ -15,8 +15,8 @@ import peewee
 
 from tandem.domain.entities import COLLECTIONS, Entity, General, Pbx
 from tandem.store.bodies import GENERAL, decode_body, encode_body
-from tandem.store.dialect import execute_many
 from tandem.store.revisions import load_head
+from tandem.store.rows import LISTED, insert_rows, listed
 from tandem.store.tables import RevisionRow
 
 _AT_REVISION = "since <= :revision AND (until IS NULL OR until > :revision)"
@@ -91,15 +91,22 @@ def save_pbx(db: peewee.Database, pbx: Pbx, *, author: str, note: str, at: datet
         changed=saved.changed,
         removed=saved.removed,
     ).execute(db)
-    execute_many(
+    gone: dict[str, list[str]] = {}
+    for collection, key in (*changed, *removed):
+        gone.setdefault(collection, []).append(key)
+    for collection, keys in gone.items():
+        db.execute_sql(
+            f"UPDATE objects SET until = ? WHERE collection = ? AND key IN {LISTED} AND until IS NULL",  # noqa: S608 - our constant
+            (revision, collection, listed(keys)),
+        )
+    insert_rows(
         db,
-        "UPDATE objects SET until = ? WHERE collection = ? AND key = ? AND until IS NULL",
-        ((revision, *name) for name in (*changed, *removed)),
-    )
-    execute_many(
-        db,
-        "INSERT INTO objects (collection, key, since, body) VALUES (?, ?, ?, ?)",
-        ((*name, revision, body) for name, body in (bodies | left).items()),
+        "objects",
+        ("collection", "key", "since", "body"),
+        [
+            {"collection": collection, "key": key, "since": revision, "body": body}
+            for (collection, key), body in (bodies | left).items()
+        ],
     )
     return Saved(revision, saved.added, saved.changed, saved.removed)
 

@@ -153,11 +153,13 @@ class _Database(peewee.PostgresqlDatabase):
         """Runs SQL that is written as SQLite takes it. ValueError for a text with NUL, which no PostgreSQL keeps."""
         try:
             return super().execute_sql(translate(sql), params or ())
-        except peewee.DataError as error:
+        except (peewee.DataError, peewee.IntegrityError) as error:
             cause = error.__cause__ or error.__context__
-            if getattr(cause, "sqlstate", None) == "22P05" or "NUL (0x00)" in str(error):
-                raise ValueError("a text must not hold the character NUL") from error
-            raise
+            diagnosis = cause.diag if isinstance(cause, psycopg.Error) else None
+            if (diagnosis is not None and diagnosis.sqlstate == "22P05") or "NUL (0x00)" in str(error):
+                raise ValueError("a text must not hold the character NUL") from None
+            # The server's details quote the row, and that can hold a secret: they must reach no log.
+            raise type(error)((diagnosis and diagnosis.message_primary) or "refused by the database") from None
 
 
 class PostgresDatabase:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -267,6 +268,18 @@ class TestSharing:
 
 
 class TestTrouble:
+    def test_what_the_server_refuses_is_told_without_the_row(self, postgres_place: PostgresPlace) -> None:
+        store = Store(postgres_place)
+        sql = "INSERT INTO objects (collection, key, since, body) VALUES (?, ?, ?, ?)"
+        for values, problem in (
+            (("endpoints", "1", 1, '{"secret": "hunter2"'), "invalid input syntax for type json"),
+            (("endpoints", "1", 1, '{"secret": "hunter2"}'), "violates foreign key constraint"),
+            ((None, "hunter2", 1, "{}"), "violates not-null constraint"),
+        ):
+            with pytest.raises(peewee.PeeweeException, match=problem) as caught:
+                store.run_now(lambda db, values=values: db.execute_sql(sql, values) and None)
+            assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
     def test_a_lost_connection_is_told_and_the_next_transaction_has_another(
         self, postgres_server: PostgresServer, postgres_place: PostgresPlace
     ) -> None:
