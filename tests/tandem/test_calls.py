@@ -192,6 +192,8 @@ def test_events_of_others_are_not_believed(store: Store) -> None:
     side.close()
 
 
+# What it does with the connection to Asterisk does not depend on the database.
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("what", ["received", "sent"])
 @pytest.mark.parametrize("start", range(5))
 def test_a_connection_lost_at_any_byte_leads_to_one_originate_at_most(store: Store, what: str, start: int) -> None:
