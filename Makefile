@@ -59,6 +59,11 @@ bench: setup ## speed, side by side with others, in one run
 		then apt-get install -q -y --no-install-recommends gcc libc6-dev; else echo "Please install: gcc" >&2; exit 1; fi; }
 	$(BIN)/python -m bench
 
+.PHONY: pacing
+pacing: setup ## simulated campaigns over a grid of teams: docs/pacing.csv, the table in docs/pacing.md, docs/pacing.svg
+	@$(BIN)/pip install -q -c constraints.txt -e '.[plot]'
+	$(BIN)/python -m bench.pacing
+
 .PHONY: clean
 clean: ## removes what make made in this checkout (the cached Asterisk stays)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* var

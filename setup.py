@@ -85,6 +85,8 @@ setup(
         ],
         # Peers that `make bench` measures beside us; never imported by Tandem.
         "bench": ["panoramisk>=1.4", "psutil>=6.0", "pystrix>=1.3"],
+        # Draws docs/pacing.svg.
+        "plot": ["matplotlib>=3.9"],
     },
     entry_points={"console_scripts": ["tandem = tandem.cli:main"]},
     classifiers=[

@@ -13,7 +13,10 @@ from tandem.ami.errors import AmiError
 from tandem.campaigning import CampaignRefused
 from tandem.document import DocumentError
 from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
+from tandem.domain.number_files import FileRefused
+from tandem.domain.number_rows import NotJson
 from tandem.editing import EditRefused, StillUsed
+from tandem.importing import ImportsBusy
 from tandem.live import LiveError
 from tandem.store.answers import OtherBody
 from tandem.store.campaigns import CampaignMissing, StateConflict, VersionConflict
@@ -56,7 +59,9 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return error
         case MethodNotAllowed():
             allowed = ", ".join(sorted(error.valid_methods or ()))
-            return Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"only {allowed}", headers=(("allow", allowed),))
+            return Refused(
+                HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes only {allowed}", headers=(("allow", allowed),)
+            )
         case HTTPException():
             return _explain_routing(error)
         case EditRefused(problems=problems):
@@ -90,7 +95,9 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.CONFLICT, f"this number is being called: it is {status}")
         case VersionConflict():
             return Refused(HTTPStatus.PRECONDITION_FAILED, "it was changed meanwhile: read it again")
-        case ListExists() | ListUsed():
+        case FileRefused() | NotJson():
+            return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), ({"field": "", "rule": str(error)},))
+        case ListExists() | ListUsed() | ImportsBusy():
             return Refused(HTTPStatus.CONFLICT, str(error))
         case HeadMoved():
             return Refused(HTTPStatus.CONFLICT, f"{error}; try again")
@@ -98,7 +105,9 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.CONFLICT, "this Idempotency-Key was used before, for another body")
         case LastAdmin():
             return Refused(HTTPStatus.CONFLICT, str(error))
-        case StoreError() | AmiError() | LiveError():
+        case AmiError():
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"Asterisk cannot be asked now: {error}")
+        case StoreError() | LiveError():
             return Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case _:
             log.error("a request failed", exc_info=error)
@@ -109,7 +118,7 @@ def _explain_routing(error: HTTPException) -> Refused:
     # A redirect of werkzeug's (slashes, say) leads nowhere that the path itself did not.
     status = HTTPStatus(error.code or 500)
     status = HTTPStatus.NOT_FOUND if status < HTTPStatus.BAD_REQUEST else status
-    return Refused(status, status.phrase)
+    return Refused(status, "there is nothing at this path" if status == HTTPStatus.NOT_FOUND else status.phrase)
 
 
 def encode_refusal(refused: Refused) -> bytes:

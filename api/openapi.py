@@ -14,6 +14,22 @@ _REF: Final = "#/components/schemas/{model}"
 _ERRORS: Final = "Error"
 # What any route may answer besides its own.
 _ALWAYS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR)
+_MEANINGS: Final = {
+    HTTPStatus.BAD_REQUEST: "The address, a header or the JSON cannot be read.",
+    HTTPStatus.UNAUTHORIZED: "No token, a wrong one, or one that has ended.",
+    HTTPStatus.FORBIDDEN: "The token does not have the permission.",
+    HTTPStatus.NOT_FOUND: "There is none of this name.",
+    HTTPStatus.CONFLICT: "It does not go with what there is: it exists already, something leads to it, the Idempotency-Key was used for another body.",
+    HTTPStatus.PRECONDITION_FAILED: "It was changed meanwhile: read it again.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is of another Content-Type.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "A field or a parameter is not as it must be; `problems` names each with its rule.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many at once or in a minute; the header Retry-After says when to come back, in seconds.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of Tandem's; its log says which.",
+    HTTPStatus.BAD_GATEWAY: "Asterisk refused it.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The database or Asterisk cannot be asked now.",
+    HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full; what was live is live.",
+}
 _ERROR_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "title": "Error",
@@ -72,16 +88,17 @@ def _describe_route(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     if route.permission is None:
         described["security"] = [{}, {"token": []}]
     if route.body is not None:
-        described["requestBody"] = {
-            "required": not route.body.optional,
-            "content": {route.body.media_type: {"schema": _schema_of(route.body, schemas, "validation")}},
-        }
+        content: dict[str, Any] = {"schema": _schema_of(route.body, schemas, "validation")}
+        if route.body.example is not None:
+            content["example"] = route.body.example
+        described["requestBody"] = {"required": not route.body.optional, "content": {route.body.media_type: content}}
     return described
 
 
 def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for name in route.path_names:
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        words = route.parameters.get(name, f"The {name.replace('_', ' ')}.")
+        yield {"name": name, "in": "path", "required": True, "description": words, "schema": {"type": "string"}}
 
 
 def _query_parameters(route: Route, schemas: dict[str, Any]) -> Iterable[dict[str, Any]]:
@@ -144,7 +161,7 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
             responses[str(int(error))] = {"description": error.phrase}
         else:
             content = {JSON: {"schema": {"$ref": _REF.format(model=_ERRORS)}}}
-            responses[str(int(error))] = {"description": error.phrase, "content": content}
+            responses[str(int(error))] = {"description": _MEANINGS.get(error, error.phrase), "content": content}
     return responses
 
 

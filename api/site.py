@@ -2,16 +2,19 @@
 # (twisted.web is mostly untyped)
 """The HTTP site: one Klein application made of the declared routes, on TCP and on the command line's unix socket; holds no rule of a resource."""
 
-import secrets
+import hashlib
+import io
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import parse_qsl
 
 from klein import Klein
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.web.server import Request, Site
 
@@ -38,7 +41,6 @@ class Api:
         self._app = Klein()
         self._app.url_map.strict_slashes = True
         self._app.url_map.merge_slashes = False
-        self._etag_key = secrets.token_bytes(32)
         self._under_way: set[Once] = set()
         for route in routes:
             self._declare(route)
@@ -98,9 +100,11 @@ class Api:
         )
         query = _read_query(route, request)
         value, body = _read_body(route, request)
+        if route.body is not None and route.body.is_file and request.getHeader("idempotency-key") is not None:
+            value = await deferToThread(_digest_file, body)
         source = "unix" if site.trusted else getattr(request.getClientAddress(), "host", "unknown")
         once = _read_key(route, request, principal, path, value)
-        exchange = Exchange(request, route, principal, source, path, query, body, once, self.services, self._etag_key)
+        exchange = Exchange(request, route, principal, source, path, query, body, once, self.services)
         if once is None:
             return await route.handler(self.services, exchange)
         return await self._handle_once(once, exchange)
@@ -155,7 +159,7 @@ class ApiSite(Site):
         if self.connections > self._max_connections:
             oldest = next(iter(self._idle))
             del self._idle[oldest]
-            oldest.close_idle()
+            oldest.abort()
 
     def add_busy(self, channel: ApiChannel) -> None:
         """Its request is being answered."""
@@ -225,6 +229,8 @@ def _read_body(route: Route, request: ApiRequest) -> tuple[Any, Any]:
     if route.body is None:
         return None, None
     content: Any = request.content
+    if route.body.is_file:
+        return None, _detach(content)
     raw = content.read()
     if not raw:
         if not route.body.optional:
@@ -235,6 +241,26 @@ def _read_body(route: Route, request: ApiRequest) -> tuple[Any, Any]:
     else:
         value = raw
     return (None if isinstance(value, bytes) else value), route.body.read(value)
+
+
+def _detach(content: Any) -> BinaryIO:
+    """The body as a file that stays when the request goes."""
+    try:
+        found: BinaryIO = os.fdopen(os.dup(content.fileno()), "rb")
+    except (OSError, ValueError):  # a short one is in memory
+        found = io.BytesIO(content.read())
+    found.seek(0, io.SEEK_END)
+    if not found.tell():
+        found.close()
+        raise Refused(HTTPStatus.BAD_REQUEST, "a body is needed")
+    found.seek(0)
+    return found
+
+
+def _digest_file(content: BinaryIO) -> str:
+    digest = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+    content.seek(0)
+    return digest
 
 
 def _read_key(

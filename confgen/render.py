@@ -22,6 +22,7 @@ from tandem.domain.dialplan import (
 )
 from tandem.domain.entities import Trunk
 from tandem.domain.numbers import NumberPlan, number_plan
+from tandem.domain.records import CDR_FIELDS, CEL_EVENTS, CEL_FIELDS
 from tandem.domain.snapshot import Snapshot
 
 Item = TypeVar("Item")
@@ -115,6 +116,9 @@ def _render_file(name: str, snapshot: Snapshot, target: RenderTarget) -> str:
             context_from_endpoint=CONTEXT_FROM_ENDPOINT,
             variable_permissions=VARIABLE_PERMISSIONS,
             voicemail_context=VOICEMAIL_CONTEXT,
+            cel_events=",".join(CEL_EVENTS),
+            cel_fields=CEL_FIELDS,
+            cdr_fields=CDR_FIELDS,
         )
     except ValueUnrepresentable as error:
         path, entity = walk.at or _holder(error.value, {"general": general, "target": target})

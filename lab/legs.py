@@ -20,7 +20,7 @@ class Leg:
     """What one SIPp call lived through, in order.
 
     Words: ringing, progress, invited (detail: From), answered, refused (detail: the SIP code), cancelled, hangup (we sent BYE), bye
-    (they did), gave-up, registered.
+    (they did), gave-up, registered, consulted, referred.
     """
 
     call_id: str

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ exten => 100,1,Answer(1)
     "queues.conf": "[general]\nautofill = yes\npersistentmembers = yes\n#tryinclude tandem/current/queues.conf\n",
     "voicemail.conf": "[general]\nformat = wav\n[zonemessages]\n#tryinclude tandem/current/voicemail.conf\n",
 }
-START_S = 20.0
+START_S = 60.0
 
 
 class TandemFailed(RuntimeError):
@@ -47,7 +48,7 @@ class TandemFailed(RuntimeError):
 class LabPbx:
     """Context manager: Asterisk runs, and Tandem is set up with `document` in its database; `serve` starts it.
 
-    settings: more settings by dotted key. admin_dialplan: more lines of the admin's context `from-admin`.
+    settings: more settings by dotted key. token: of the HTTP API's admin. admin_dialplan: more lines of the admin's context `from-admin`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class LabPbx:
         self._document = document
         self._settings = dict(settings or {})
         self.process: subprocess.Popen[Any] | None = None
+        self.token = ""
 
     def __enter__(self) -> Self:
         self.asterisk.__enter__()
@@ -107,7 +109,8 @@ class LabPbx:
             "asterisk.cel_file": self.asterisk.log / "cel-custom/cel.json",
             "asterisk.cdr_file": self.asterisk.log / "cdr-custom/cdr.json",
         } | self._settings
-        self.tandem("init", *(f"--set={key}={value}" for key, value in values.items()))
+        said = self.tandem("init", *(f"--set={key}={value}" for key, value in values.items())).stdout
+        self.token = re.findall(r"tandem_1_[0-9a-f]{64}", said)[0]
         self.import_document(self._document)
 
     def tandem(self, *arguments: str, check: bool = True, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
@@ -130,11 +133,13 @@ class LabPbx:
         path.chmod(0o600)
         self.tandem("import", str(path))
 
-    def serve(self, is_up: Callable[[subprocess.CompletedProcess[str]], bool] | None = None) -> None:
+    def serve(
+        self, is_up: Callable[[subprocess.CompletedProcess[str]], bool] | None = None, *, timeout_s: float = START_S
+    ) -> None:
         """Starts `tandem serve` and waits until `tandem check --json` says that all is well, or until `is_up` is content with it."""
         with self.log_path.open("ab") as log:
             self.process = self.asterisk.popen(self._argv("serve"), stdout=log, stderr=log, env=self._environ())
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + timeout_s
         while True:
             if self.process.poll() is not None:
                 raise TandemFailed(f"tandem serve ended with {self.process.returncode}:\n{self.read_log()}")
@@ -144,7 +149,7 @@ class LabPbx:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.1)
-        raise TandemFailed(f"tandem serve is not ready after {START_S} s:\n{checked.stdout}\n{self.read_log()}")
+        raise TandemFailed(f"tandem serve is not ready after {timeout_s:g} s:\n{checked.stdout}\n{self.read_log()}")
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         """Ends the running Tandem and waits for its end; nothing where none runs."""

@@ -45,10 +45,12 @@ from tandem.editing import Head
 from tandem.facts import Facts
 from tandem.fallback import Fallback
 from tandem.http import HttpService, UseCases
+from tandem.importing import Imports
 from tandem.lag import LagGauge
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.members import sync_members
+from tandem.retention import Kept, Retention
 from tandem.settings import Settings
 from tandem.store.bodies import BodyError
 from tandem.store.call_book import CallBook
@@ -57,6 +59,7 @@ from tandem.store.errors import StoreError
 from tandem.store.objects import Saved, save_pbx
 from tandem.store.place import place_of
 from tandem.store.revisions import load_head, load_live
+from tandem.store.routes import record_routes
 from tandem.stories import Stories, Story
 from tandem.target import describe_target, read_dialplan
 from tandem.watchdog import Watchdog
@@ -82,7 +85,9 @@ class Tandem(MultiService):
         self.store, _ = attach_store(place_of(settings), "tandem serve")
         self.live = Live(reactor, self.store, settings.snapshot_path)
         self.stories = Stories(settings.calls_kept)
-        self.decisions = DecisionLog(self.stories, reactor)
+        self.decisions = DecisionLog(
+            self.stories, reactor, keep=lambda decisions: self.store.run(record_routes, decisions)
+        )
         self.lag = LagGauge(reactor)
         self.ami = self._make_ami(settings.ami.username, settings.ami.secret)
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
@@ -95,7 +100,17 @@ class Tandem(MultiService):
             reactor,
             list_channels=self._list_channels,
             list_trunks=lambda: self.live.current.trunks if self.live.is_loaded else (),
-            find_route=self._find_route,
+            save_routes=self.decisions.save,
+            max_bytes=settings.retention.record_file_mb * 1024 * 1024,
+        )
+        self.retention = Retention(
+            self.store,
+            Kept.in_days(
+                cdrs=settings.retention.cdrs_days,
+                placed_calls=settings.retention.placed_calls_days,
+                audit=settings.retention.audit_days,
+            ),
+            reactor,
         )
         self.dialer = Dialer(
             self.store,
@@ -103,6 +118,7 @@ class Tandem(MultiService):
             Around(
                 snapshot=lambda: self.live.current,
                 queue_facts=self.facts.read_queue,
+                facts_at=self.facts.read_at,
                 is_ready=lambda: settings.dialer.enabled and self.ami.is_ready and self.live.is_loaded,
                 lag_s=self.lag.read_recent,
                 ask_pbx=self._ask_pbx,
@@ -112,6 +128,7 @@ class Tandem(MultiService):
             node=settings.dialer.node,
         )
         self.campaigns = Campaigns(lambda: self.live.current, self.dialer)
+        self.imports = Imports(self.store, self.campaigns)
         self.head = Head(self.store, self.live)
         self.applying = Applying(
             self.store,
@@ -132,6 +149,8 @@ class Tandem(MultiService):
                 applying=self.applying,
                 calls=self.calls,
                 campaigns=self.campaigns,
+                imports=self.imports,
+                dialer=self.dialer,
                 ledger=self.ledger,
                 ask_list=cast(Any, self.ami.send_list),
                 read_health=self.read_health,
@@ -182,6 +201,7 @@ class Tandem(MultiService):
             self.calls,
             self.ledger,
             self.dialer,
+            self.retention,
             self.http,
             # Last: systemd hears of it when everything listens.
             Watchdog(os.environ, reactor),
@@ -210,10 +230,6 @@ class Tandem(MultiService):
     def _take_cdr(self, event: Message) -> None:
         self.decisions.flush()
         self.stories.record_cdr(event.items())
-
-    def _find_route(self, uniqueid: str) -> str:
-        self.decisions.flush()
-        return self.stories.find_route(uniqueid)
 
     async def _list_channels(self) -> frozenset[str]:
         rows = await self.ami.send_list(actions.core_show_channels())

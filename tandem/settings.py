@@ -239,6 +239,21 @@ class DialerSettings(_Section):
     )
 
 
+Days = Annotated[int, Field(ge=0, le=36_500)]
+
+
+class RetentionSettings(_Section):
+    """How long what happened is kept; 0 is for ever. What is too old goes a little at a time, and no call waits for it."""
+
+    cdrs_days: Days = Field(365, description="CDRs, with the legs that they were made from.")
+    placed_calls_days: Days = Field(365, description="Calls that Tandem placed, after their end.")
+    audit_days: Days = Field(730, description="The audit log: who changed what.")
+    record_file_mb: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        64,
+        description="Asterisk's CEL and CDR files are set aside (.1) when they are so long and read to the end; 0 leaves them to you.",
+    )
+
+
 class LogSettings(_Section):
     """What is written to the journal."""
 
@@ -249,7 +264,8 @@ class Settings(_Section):
     """All settings, frozen; `load_settings` makes it."""
 
     state_dir: AbsolutePath = Field(
-        Path("/var/lib/tandem"), description="Folder of the last live snapshot, for a start without database."
+        Path("/var/lib/tandem"),
+        description="Folder of the last live snapshot, for a start without database, and of the key of ETags.",
     )
     run_dir: AbsolutePath = Field(Path("/run/tandem"), description="Folder of the control socket.")
     calls_kept: Annotated[int, Field(ge=0, le=100_000)] = Field(
@@ -261,6 +277,7 @@ class Settings(_Section):
     asterisk: AsteriskSettings = AsteriskSettings()
     http: HttpSettings = HttpSettings()
     dialer: DialerSettings = DialerSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -272,6 +289,11 @@ class Settings(_Section):
     def snapshot_path(self) -> Path:
         """The file of the last live snapshot."""
         return self.state_dir / "live.snapshot"
+
+    @property
+    def etag_key(self) -> Path:
+        """The file of the key that ETags are made with."""
+        return self.state_dir / "etag.key"
 
     @property
     def agi_url(self) -> str:

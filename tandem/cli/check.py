@@ -1,4 +1,4 @@
-"""`tandem check`: settings, database, Asterisk's manager, FastAGI: each with its remedy; never changes anything."""
+"""`tandem check`: settings, database, Asterisk's manager and its records, FastAGI: each with its remedy; never changes anything."""
 
 import socket
 from collections.abc import Iterator
@@ -63,6 +63,7 @@ def list_findings(settings: "Settings") -> Iterator[Finding]:
         (settings.ami.config_username, settings.ami.config_secret, "system,config,command,reporting,agent"),
     ):
         yield check_ami(settings, username, secret.get_secret_value() if secret is not None else None, privilege)
+    yield from list_record_findings(settings)
     yield check_fastagi(settings)
     yield check_process(settings)
 
@@ -86,7 +87,7 @@ def check_ami(settings: "Settings", username: str, secret: str | None, privilege
         )
     place = f"{settings.ami.host} port {settings.ami.port}"
     try:
-        version = probe_login(settings.ami.host, settings.ami.port, username, secret, timeout_s=TIMEOUT_S)
+        version, _ = probe_login(settings.ami.host, settings.ami.port, username, secret, timeout_s=TIMEOUT_S)
     except ConnectionError as error:
         return Finding(what, False, f"{place}: {error}", "is Asterisk running, and enabled=yes in manager.conf?")
     except AmiProbeFailed as error:
@@ -95,6 +96,38 @@ def check_ami(settings: "Settings", username: str, secret: str | None, privilege
         )
         return Finding(what, False, f"{place}: {error}", remedy)
     return Finding(what, well=True, found=f"{place}, {version}")
+
+
+def list_record_findings(settings: "Settings") -> Iterator[Finding]:
+    """Whether Asterisk records what CDRs are made from, and where Tandem can read it; nothing where it cannot be asked."""
+    from tandem.ami import actions
+    from tandem.ami.probe import AmiProbeFailed, probe_login
+    from tandem.cli.records import INIT, check_record, describe_folder
+
+    ami, asterisk = settings.ami, settings.asterisk
+    if ami.config_secret is None:
+        return
+    for kind, file in (("cel", asterisk.cel_file), ("cdr", asterisk.cdr_file)):
+        what = f"{kind.upper()} record"
+        found, remedy = describe_folder(file, must_rotate=settings.retention.record_file_mb > 0)
+        if not remedy:
+            questions = [
+                actions.command(f"{kind} show status"),
+                actions.module_check(f"{kind}_custom"),
+                actions.get_config(f"{kind}_custom.conf"),
+            ]
+            try:
+                _, answers = probe_login(
+                    *(ami.host, ami.port, ami.config_username, ami.config_secret.get_secret_value()),
+                    timeout_s=TIMEOUT_S,
+                    questions=questions,
+                )
+            except (ConnectionError, AmiProbeFailed):
+                return  # the login's own finding says why
+            found, remedy = check_record(kind, file, *answers)
+        if remedy == INIT:
+            remedy = f"`tandem init --asterisk {asterisk.mode}` (as root) adds what is missing; then restart Asterisk"
+        yield Finding(what, not remedy, found, remedy)
 
 
 def check_fastagi(settings: "Settings") -> Finding:

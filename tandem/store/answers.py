@@ -60,8 +60,10 @@ def load_answer(db: peewee.Database, once: Once, at: datetime) -> Answer | None:
 
 
 def record_answer(db: peewee.Database, once: Once, answer: Answer, at: datetime) -> None:
-    """Keeps an answer, in the transaction of its effect; forgets those that are too old."""
-    AnswerRow.delete().where(AnswerRow.created_at < at - KEPT).execute(db)
+    """Keeps an answer, in the transaction of its effect, in the place of one that is too old."""
+    AnswerRow.delete().where(
+        AnswerRow.scope == once.scope, AnswerRow.route == once.route, AnswerRow.key == once.key
+    ).execute(db)
     AnswerRow.insert(
         scope=once.scope,
         route=once.route,

@@ -15,7 +15,8 @@ import peewee
 
 from tandem.domain.attempts import Finished, after_attempt
 from tandem.domain.calls import PlacedCall, new_call_id, start_call
-from tandem.domain.campaigns import Hold, NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.campaign_calls import Held
+from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
 from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.store.calls import record_placed_calls
@@ -62,14 +63,6 @@ _CLAIMED: Final = (
     "call_id", "campaign_id", "number_id", "dial", "epoch", "node", "phone_number", "caller_number", "trunk", "destination",
     "agent", "started_at", "cause", "tech_cause",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A number is not dialled now: until when, and why."""
-
-    until: float
-    hold: Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,6 +505,12 @@ def load_open_attempts(db: peewee.Database, campaign_id: int | None = None) -> l
     where, given = ("AND campaign_id = ?", [campaign_id]) if campaign_id is not None else ("", [])
     rows = load_rows(db, ATTEMPT_COLUMNS, f"attempts WHERE ended_at IS NULL {where} ORDER BY attempt_id", given)
     return [Attempt(**row) for row in rows]
+
+
+def load_recent_attempts(db: peewee.Database, campaign_id: int, limit: int) -> list[Attempt]:
+    """The last attempts of a campaign, oldest first."""
+    source = "attempts WHERE campaign_id = ? ORDER BY started_at DESC, attempt_id DESC LIMIT ?"
+    return [Attempt(**row) for row in reversed(load_rows(db, ATTEMPT_COLUMNS, source, [campaign_id, limit]))]
 
 
 def load_attempts_named(db: peewee.Database, call_ids: Iterable[str]) -> list[Attempt]:

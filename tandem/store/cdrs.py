@@ -14,6 +14,7 @@ from tandem.domain.cdr import Cdr, Direction, Joined, Leg, apply_records, compos
 from tandem.domain.disposition import Disposition, Evidence
 from tandem.store.calls import load_named_calls
 from tandem.store.dialect import replacing
+from tandem.store.routes import load_routes
 from tandem.store.rows import insert_rows, load_rows
 from tandem.store.tables import format_time
 
@@ -58,14 +59,13 @@ def record_legs(
     db: peewee.Database,
     changes: Sequence[Leg],
     trunks: Collection[str],
-    routes: Mapping[str, str],
     position: FilePosition | None = None,
 ) -> list[Cdr]:
     """Takes what records say and how far they were read; the CDRs that are complete now, new or corrected.
 
-    trunks: names of trunks. routes: uniqueid -> what was decided for it. The same again changes nothing.
+    trunks: names of trunks. The same again changes nothing.
     """
-    written = _take(db, changes, trunks, routes) if changes else []
+    written = _take(db, changes, trunks) if changes else []
     if position is not None:
         sql = f"INSERT INTO record_files (name, inode, offset, head) VALUES (?, ?, ?, ?) {_MOVE}"  # noqa: S608 - our own text
         db.execute_sql(
@@ -75,15 +75,13 @@ def record_legs(
     return written
 
 
-def record_lost(
-    db: peewee.Database, uniqueids: Iterable[str], trunks: Collection[str], routes: Mapping[str, str]
-) -> list[Cdr]:
+def record_lost(db: peewee.Database, uniqueids: Iterable[str], trunks: Collection[str]) -> list[Cdr]:
     """Notes that these legs are gone and no record says how; their CDRs, *unconfirmed*. One whose end is known stays as it is."""
     open_legs = [leg for leg in _load_legs_named(db, uniqueids) if not leg.is_over]
-    return record_legs(db, [replace(leg, is_lost=True) for leg in open_legs], trunks, routes)
+    return record_legs(db, [replace(leg, is_lost=True) for leg in open_legs], trunks)
 
 
-def _take(db: peewee.Database, changes: Sequence[Leg], trunks: Collection[str], routes: Mapping[str, str]) -> list[Cdr]:
+def _take(db: peewee.Database, changes: Sequence[Leg], trunks: Collection[str]) -> list[Cdr]:
     book = _load_book(db, changes)
     before = set(book.legs)
     apply_records(book, changes)
@@ -95,6 +93,7 @@ def _take(db: peewee.Database, changes: Sequence[Leg], trunks: Collection[str], 
     placed = {
         call.call_id: call for call in load_named_calls(db, touched | {leg.uniqueid for leg in book.legs.values()})
     }
+    routes = load_routes(db, book.legs)
     cdrs, unfinished = [], []
     for call_id in sorted(touched):
         legs = book.legs_of(call_id)

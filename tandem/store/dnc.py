@@ -16,6 +16,8 @@ from tandem.store.rows import LISTED, insert_rows, listed, load_rows
 
 GLOBAL: Final = "global"
 MAX_PAGE: Final = 1000
+# json keeps the interpreter for as long as one text takes.
+_BATCH: Final = 5000
 
 
 class ListMissing(KeyError):
@@ -126,6 +128,14 @@ def find_dnc_numbers(db: peewee.Database, name: str, keys: Iterable[str]) -> set
         db, ("number_key",), f"dnc_numbers WHERE list = ? AND number_key IN {LISTED}", [name, listed(set(keys))]
     )
     return {row["number_key"] for row in rows}
+
+
+def load_dnc_number(db: peewee.Database, name: str, key: str) -> DncNumber | None:
+    """One number of a list; ListMissing."""
+    check_dnc_lists(db, [name])
+    source = "dnc_numbers WHERE list = ? AND number_key = ?"
+    rows = load_rows(db, ("number_key", "added_at", "author"), source, [name, key])
+    return DncNumber(key, rows[0]["added_at"], rows[0]["author"]) if rows else None
 
 
 def load_dnc_numbers(db: peewee.Database, name: str, after: str = "", limit: int = 100) -> list[DncNumber]:

@@ -139,4 +139,15 @@ class AnswerRow(Model):
         primary_key = CompositeKey("scope", "route", "key")
 
 
-TABLES = (RevisionRow, ObjectRow, LiveRow, TokenRow, UserRow, LoginFailureRow, AuditRow, AnswerRow)
+class RouteRow(Model):
+    """What was decided for a channel."""
+
+    uniqueid = TextField(primary_key=True)
+    route = TextField()
+    decided_at = UtcField()
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "routes"
+
+
+TABLES = (RevisionRow, ObjectRow, LiveRow, TokenRow, UserRow, LoginFailureRow, AuditRow, AnswerRow, RouteRow)

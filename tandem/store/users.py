@@ -60,8 +60,15 @@ def load_password_hash(db: peewee.Database, name: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def update_user(db: peewee.Database, name: str, *, password_hash: str | None, role: Role | None) -> User:
-    """Another password, another role, or both; ends the user's logins. KeyError for nobody, LastAdmin if none would be left."""
+def update_user(
+    db: peewee.Database,
+    name: str,
+    *,
+    password_hash: str | None = None,
+    role: Role | None = None,
+    kept_token: int | None = None,
+) -> User:
+    """Another password, another role, or both; ends the user's logins but `kept_token`. KeyError for nobody, LastAdmin if none would be left."""
     user = load_user(db, name)
     if user is None:
         raise KeyError(name)
@@ -70,7 +77,7 @@ def update_user(db: peewee.Database, name: str, *, password_hash: str | None, ro
         UserRow.update(role=role).where(UserRow.name == name).execute(db)
     if password_hash is not None:
         UserRow.update(password=password_hash).where(UserRow.name == name).execute(db)
-    TokenRow.delete().where(TokenRow.user == name).execute(db)
+    TokenRow.delete().where(TokenRow.user == name, TokenRow.id != (kept_token or 0)).execute(db)
     return User(user.name, role or user.role, user.created_at, user.last_login_at)
 
 

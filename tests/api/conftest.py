@@ -66,8 +66,13 @@ class Api:
 
 
 class Client:
-    def __init__(self, port, token, api=None):
-        self.port, self.token, self.api = port, token, api
+    """`source`: the address that it comes from; logins are limited by it."""
+
+    def __init__(self, port, token, api=None, source="127.0.0.1"):
+        self.port, self.token, self.api, self.source = port, token, api, source
+
+    def with_secret(self, secret):
+        return Client(self.port, secret, self.api, self.source)
 
     def ask(self, method, path, body=None, status=200, *, headers=None, raw=None, token=...):
         given = {} if headers is None else dict(headers)
@@ -78,7 +83,7 @@ class Client:
         if body is not None:
             content = json.dumps(body).encode()
             given.setdefault("Content-Type", "application/json")
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30, source_address=(self.source, 0))
         try:
             connection.request(method, path, content, given)
             response = connection.getresponse()
@@ -96,7 +101,7 @@ class Client:
 
     def with_token(self, *permissions):
         made = self.ask("POST", "/api/v1/tokens", {"name": "test", "permissions": list(permissions)}, 201)
-        return Client(self.port, made["secret"], self.api)
+        return self.with_secret(made["secret"])
 
 
 class Server:
@@ -108,10 +113,13 @@ class Server:
         self.settings = folder / "tandem.yaml"
         (folder / "secret").write_text("a-secret-of-the-lab")
         (folder / "secret").chmod(0o600)
+        self.cel = folder / "records"
+        self.cel.mkdir()
         values = {
             "state_dir": folder / "state", "run_dir": folder / "run", "database.path": folder / "db" / "tandem.db",
             "http.port": self.port, "fastagi.port": self.fastagi_port, "ami.port": free_port(), "asterisk.check": "off",
-            "asterisk.config_dir": folder / "asterisk", "ami.secret_file": folder / "secret",
+            "asterisk.config_dir": folder / "asterisk", "asterisk.cel_file": self.cel / "cel.json",
+            "asterisk.cdr_file": self.cel / "cdr.json", "ami.secret_file": folder / "secret",
             "ami.config_secret_file": folder / "secret",
         }  # fmt: skip
         if url is not None:
@@ -200,6 +208,10 @@ def api(server):
     return Api(Client(server.port, None).ask("GET", "/api/v1/openapi.json"))
 
 
+SOURCES = (f"127.0.{high}.{low}" for high in range(1, 255) for low in range(1, 255))
+
+
 @pytest.fixture
 def client(server, api):
-    return Client(server.port, server.token, api)
+    """From an address of its own, so that no test meets the limits of another."""
+    return Client(server.port, server.token, api, next(SOURCES))

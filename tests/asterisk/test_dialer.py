@@ -98,7 +98,7 @@ class Side:
             self.store,
             self.calls,
             Around(
-                snapshot=snapshot, queue_facts=lambda _: None, is_ready=lambda: self.ami.is_ready, lag_s=lambda: 0.0,
+                snapshot=snapshot, queue_facts=lambda _: None, facts_at=lambda: 0.0, is_ready=lambda: self.ami.is_ready, lag_s=lambda: 0.0,
                 ask_pbx=self._ask,
             ),
             reactor,

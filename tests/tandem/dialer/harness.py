@@ -204,6 +204,7 @@ class House:
     clock: Clock = field(default_factory=Clock)
     pbx: Pbx = PBX
     facts: QueueFacts | None = None
+    facts_at: float = float("inf")  # always fresh
     far: FarEnd = field(init=False)
     store: StoreNow = field(init=False)
     ami: AmiClient = field(init=False)
@@ -231,7 +232,7 @@ class House:
             self.store,
             self.calls,
             Around(
-                snapshot=lambda: snapshot, queue_facts=lambda _: self.facts, is_ready=lambda: self.ami.is_ready,
+                snapshot=lambda: snapshot, queue_facts=lambda _: self.facts, facts_at=lambda: self.facts_at, is_ready=lambda: self.ami.is_ready,
                 lag_s=lambda: self.lag_s, ask_pbx=self._ask,
             ),
             self.clock,

@@ -345,6 +345,37 @@ def test_progressive_reserves_an_agent_for_each_call(tmp_path: Path) -> None:
     assert len(house.far.legs) == 3
 
 
+def test_an_agent_who_was_reached_since_the_last_report_is_not_counted_on(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.far.script = lambda _: Outcome(ring_s=0.2, talk_s=0.5)
+    house.facts = QueueFacts(callers=0, members_available=1, members_logged_in=1)
+    house.facts_at = house.clock.seconds()
+    house.go(house.make(numbers(9), concurrent_calls=9, destination={"queue": "sales"}, dial_mode="progressive"))
+    house.advance(0.4)
+    (leg,) = house.far.legs
+    house.far.tell("AgentConnect", Uniqueid=leg.call_id, Interface="PJSIP/1001", MemberName="anna")
+    house.advance(1.5)
+    assert leg.is_over
+    assert len(house.far.legs) == 1
+    house.facts_at = house.clock.seconds()
+    house.advance(0.5)
+    assert len(house.far.legs) == 2
+
+
+def test_what_a_last_run_has_learnt_is_known_to_the_next(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.facts = QueueFacts(callers=0, members_available=5, members_logged_in=5)
+    campaign_id = house.make(numbers(60), concurrent_calls=5, destination={"queue": "sales"}, dial_mode="predictive")
+    house.go(campaign_id)
+    house.advance(90)
+    before = house.dialer.board.tally(campaign_id).experience()
+    house.restart()
+    house.advance(2)
+    after = house.dialer.board.tally(campaign_id).experience()
+    assert before.attempts >= 40
+    assert (after.attempts >= before.attempts, after.answered >= before.answered) == (True, True)
+
+
 def test_a_call_that_lasts_too_long_is_ended(tmp_path: Path) -> None:
     house = House(tmp_path)
     house.far.script = lambda _: Outcome(talk_s=10_000)
