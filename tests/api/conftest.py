@@ -176,7 +176,7 @@ class Server:
 
 
 # What is kept and what comes out of it is asked of both databases; the rest does not touch one, or not by itself.
-ON_BOTH = {"test_objects.py", "test_events.py", "test_campaigns.py", "test_listing.py"}
+ON_BOTH = {"test_objects.py", "test_events.py", "test_campaigns.py", "test_numbers.py", "test_listing.py"}
 
 
 def pytest_generate_tests(metafunc):

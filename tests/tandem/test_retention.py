@@ -20,6 +20,7 @@ from tandem.store.audit import AuditEntry, count_audit, record_audit
 from tandem.store.calls import load_calls, record_placed_calls
 from tandem.store.cdrs import CdrQuery, count_cdrs, load_cdr, load_cdrs, load_open_legs, record_legs, record_lost
 from tandem.store.database import Store, open_store
+from tandem.store.place import PostgresPlace
 from tandem.store.routes import load_routes, record_routes
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -142,3 +143,10 @@ class RetentionTests(TestCase):
         self.clock.advance(EVERY_S)
         await self.finish(retention)
         assert await self.store.read(load_calls) == []
+
+
+class RetentionOnPostgresTests(RetentionTests):
+    @pytest.fixture(autouse=True)
+    def _take(self, postgres_place: PostgresPlace) -> None:
+        self.store = open_store(postgres_place)
+        self.clock = Clock()
