@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from tandem.domain.records import RecordFiles
 BACKUP_SUFFIX: Final = ".before-tandem"
 BEGIN: Final = "; >>> added by `tandem init`, taken back by `tandem uninstall`"
 END: Final = "; <<< tandem"
-# In a folder that was made for Asterisk's records.
+# In a folder for Asterisk's records that was made, or opened to its group: then with the mode that it had.
 FOLDER_MARK: Final = ".made-by-tandem"
 OWNED: Final = "; Written whole by `tandem init` (owner mode); `tandem uninstall` puts back what was here."
 NEW_MODE: Final = 0o640
@@ -68,10 +69,11 @@ def plan_install(
     users: AmiUsers,
     records: RecordFiles,
     modules: tuple[str, ...],
+    sip_bind: str,
 ) -> tuple[HostFile, ...]:
     """What `init` makes of Asterisk's files in `etc`; `folder` is that of our files. The same again is no change.
 
-    HostConflict where the admin's files exclude what is needed; then nothing is planned.
+    sip_bind: where a guest's PJSIP listens, if its admin has no transport yet. HostConflict where the admin's files exclude what is needed; then nothing is planned.
     """
     if mode == "owner":
         names = (*(name for name in OWNER_FILES if name != "pjsip_transport.conf"), "manager.conf", "modules.conf")
@@ -83,7 +85,7 @@ def plan_install(
         before = _read(etc / name)
         rest = _without_block(before or "")
         if name not in RECORD_CONFS:
-            lines = list(_block_lines(name, rest, etc, folder, users))
+            lines = list(_block_lines(name, rest, etc, folder, users, sip_bind))
         elif name == "modules.conf" and not rest:
             continue  # Asterisk's default loads everything
         else:
@@ -132,28 +134,35 @@ def write_host_file(file: HostFile) -> None:
 
 
 def make_record_folders(records: RecordFiles) -> list[Path]:
-    """Makes what is missing of the folders that Asterisk writes its records to, for whoever owns the log folder; which they were. OSError."""
-    made = []
+    """Makes the folders of Asterisk's records, for whoever owns the log folder, or opens them to their group; which ones it did. OSError."""
+    done = []
     for folder in records.folders:
-        if not folder.is_dir():
-            folder.mkdir(parents=True)
-            folder.chmod(FOLDER_MODE)
+        had = stat.S_IMODE(folder.stat().st_mode) if folder.is_dir() else None
+        if had is not None and had & stat.S_IWGRP:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(FOLDER_MODE if had is None else had | stat.S_IWGRP | stat.S_ISGID)
+        if had is None:
             _keep_owner(folder.parent, folder)
-            (folder / FOLDER_MARK).touch()
-            made.append(folder)
-    return made
+        (folder / FOLDER_MARK).write_text("" if had is None else f"{had:o}")
+        done.append(folder)
+    return done
 
 
 def remove_record_folders(records: RecordFiles) -> list[Path]:
-    """Takes the folders back that were made, where nothing is in them; those that stay because of their records. OSError."""
+    """Takes the folders back that were made, where nothing is in them, and the modes of others; those that stay because of their records. OSError."""
     kept = []
     for folder in records.folders:
-        if (folder / FOLDER_MARK).exists():
-            (folder / FOLDER_MARK).unlink()
-            if any(folder.iterdir()):
-                kept.append(folder)
-            else:
-                folder.rmdir()
+        had = _read(folder / FOLDER_MARK)
+        if had is None:
+            continue
+        (folder / FOLDER_MARK).unlink()
+        if had:
+            folder.chmod(int(had, 8))
+        elif any(folder.iterdir()):
+            kept.append(folder)
+        else:
+            folder.rmdir()
     return kept
 
 
@@ -183,7 +192,7 @@ def _without_block(text: str) -> str:
     return _BLOCK.sub(rejoin, text)
 
 
-def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers) -> Iterator[str]:
+def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers, sip_bind: str) -> Iterator[str]:
     sections = _sections_of(text, etc, name)
     if name == "manager.conf":
         if "yes" not in sections.get("general", {}).get("enabled", "no").lower():
@@ -194,6 +203,11 @@ def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers)
         return
     if f"tandem/current/{name}" in text or f"{folder}/current/{name}" in text:
         return  # the admin has included it already, at a place of his choice
+    if name == "pjsip.conf" and not any(options.get("type") == "transport" for options in sections.values()):
+        yield "[tandem-udp]"
+        yield "type = transport"
+        yield "protocol = udp"
+        yield f"bind = {sip_bind}"
     if name == "queues.conf" and sections.get("general", {}).get("persistentmembers", "no") != "yes":
         yield "[general](+)" if "general" in sections else "[general]"
         yield "persistentmembers = yes"

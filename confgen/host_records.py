@@ -19,6 +19,9 @@ RECORD_CONFS: Final = (
 )
 # (section, option, value), in the order of the file and of what it includes; a section alone has two empty texts.
 Options = Iterable[tuple[str, str, str]]
+# Debian's package has one of these too and loads both: it declines without a database, and takes the applications and manager actions of
+# app_voicemail, which have the same names, with it.
+VOICEMAIL_RIVALS: Final = ("app_voicemail_imap", "app_voicemail_odbc")
 _LOADS: Final = ("load", "preload", "require", "preload-require")
 
 
@@ -110,9 +113,13 @@ def _list_modules(given: Options) -> Iterator[str]:
             )
     autoload = _values(given, "modules", "autoload")
     missing = [module for module in RECORD_MODULES if listed.get(module, set()).isdisjoint(_LOADS)]
-    if autoload and not _is_yes(autoload[-1]) and missing:
-        yield "[modules](+)"
-        yield from (f"load = {module}.so" for module in missing)
+    if autoload and _is_yes(autoload[-1]):
+        lines = [f"noload = {module}.so" for module in VOICEMAIL_RIVALS if module not in listed]
+    else:
+        lines = [f"load = {module}.so" for module in missing] if autoload else []
+    if lines:
+        yield _head("modules", {section for section, _, _ in given})
+        yield from lines
 
 
 def _values(given: Options, section: str, option: str) -> list[str]:

@@ -175,7 +175,7 @@ class AsteriskSettings(_Section):
     )
     etc_dir: AbsolutePath = Field(Path("/etc/asterisk"), description="Folder of Asterisk's own files.")
     sip_bind: Annotated[str, StringConstraints(pattern=r"\A[0-9.]{7,15}:[0-9]{1,5}\z")] = Field(
-        "0.0.0.0:5060", description="Where PJSIP listens (UDP); owner mode only."
+        "0.0.0.0:5060", description="Where PJSIP listens (UDP); of a guest only where its admin has no transport."
     )
     trunk_transport: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{0,40}\z")] = Field(
         "", description="Name of the transport for trunks in the admin's pjsip.conf; empty lets PJSIP choose."

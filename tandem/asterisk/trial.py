@@ -85,7 +85,9 @@ def run_trial(candidate: Candidate) -> Trial:
     said = done.stderr.strip()
     if done.returncode == FAILED:
         raise TrialFailed(said)
-    if done.returncode != 0:
+    if done.returncode == UNAVAILABLE:
+        raise TrialUnavailable(" ".join(said.split()))
+    if done.returncode != 0:  # unshare itself, or a traceback: what matters is in the last line
         raise TrialUnavailable(said.splitlines()[-1] if said else f"it ended with status {done.returncode}")
     answer = json.loads(done.stdout)
     return Trial(

@@ -1,6 +1,7 @@
 """`tandem check`: settings, database, Asterisk's manager and its records, FastAGI: each with its remedy; never changes anything."""
 
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tandem.settings import Settings
 
 TIMEOUT_S = 5.0
+LOOK_AGAIN_S = 0.2
 # What Asterisk sends first when it asks for the script `health`.
 AGI_ENVIRONMENT = (
     "agi_network: yes\nagi_network_script: health\nagi_request: agi://health\nagi_channel: Check/1\nagi_language: en\n"
@@ -35,14 +37,26 @@ class Finding:
 
 
 @click.command()
+@click.option(
+    "--wait",
+    "wait_s",
+    default=0.0,
+    type=click.FloatRange(0, 3600),
+    metavar="SECONDS",
+    help="Look again for so long, until all is well: a Tandem that has just started brings Asterisk in step first.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_obj
-def check(screen: Screen, as_json: bool) -> None:
+def check(screen: Screen, wait_s: float, as_json: bool) -> None:
     """Look at everything that Tandem needs; exit code 1 when something is not well."""
     settings = screen.load_settings()
-    findings = [Finding("settings", well=True, found="valid")]
+    ends_at = time.monotonic() + wait_s
     with screen.err.status("looking"):  # up to TIMEOUT_S for each that does not answer
-        findings += list_findings(settings)
+        while True:
+            findings = [Finding("settings", well=True, found="valid"), *list_findings(settings)]
+            if all(finding.well for finding in findings) or time.monotonic() >= ends_at:
+                break
+            time.sleep(LOOK_AGAIN_S)
     if as_json:
         screen.write_json([asdict(finding) for finding in findings])
     else:

@@ -48,9 +48,11 @@ def install_host_files(screen: Screen, settings: "Settings") -> None:
         ami.username, ami.secret.get_secret_value(), ami.config_username, ami.config_secret.get_secret_value()
     )
     try:
-        files = plan_install(asterisk.mode, asterisk.etc_dir, asterisk.config_dir, users, records, MODULES)
+        files = plan_install(
+            asterisk.mode, asterisk.etc_dir, asterisk.config_dir, users, records, MODULES, asterisk.sip_bind
+        )
         for folder in make_record_folders(records):
-            screen.say(f"Asterisk: {folder} (made)")
+            screen.say(f"Asterisk: {folder} (its group may write: Tandem sets long files aside)")
         for file in files:
             if file.is_changed:
                 write_host_file(file)

@@ -48,7 +48,13 @@ def etc(tmp_path):
 
 def install(etc, mode="guest"):
     files = plan_install(
-        mode, etc, etc / "tandem", USERS, RecordFiles.in_log_folder(Path("/var/log/asterisk")), ("pbx_config",)
+        mode,
+        etc,
+        etc / "tandem",
+        USERS,
+        RecordFiles.in_log_folder(Path("/var/log/asterisk")),
+        ("pbx_config",),
+        "0.0.0.0:5060",
     )
     for file in files:
         if file.is_changed:
@@ -94,12 +100,28 @@ def test_guest_adds_only_what_is_missing(etc):
 
 def test_an_empty_machine(tmp_path):
     install(tmp_path)
+    assert "type = transport\nprotocol = udp\nbind = 0.0.0.0:5060\n#tryinclude" in (tmp_path / "pjsip.conf").read_text()
     assert "[globals]\n#tryinclude" in (tmp_path / "extensions.conf").read_text()
     assert "[zonemessages]\n#tryinclude" in (tmp_path / "voicemail.conf").read_text()
     assert "enabled = yes\nbindaddr = 127.0.0.1\n" in (tmp_path / "manager.conf").read_text()
     assert stat.S_IMODE((tmp_path / "manager.conf").stat().st_mode) == 0o640
     uninstall(tmp_path)
     assert read_all(tmp_path) == {}
+
+
+def test_of_two_voicemails_one_is_loaded(etc):
+    """Debian's app_voicemail_odbc declines without its database, and takes what app_voicemail has registered with it."""
+    (etc / "modules.conf").write_text("[modules]\nautoload = yes\n[global]\n")
+    install(etc)
+    assert (
+        "\n[modules](+)\nnoload = app_voicemail_imap.so\nnoload = app_voicemail_odbc.so\n"
+        in (etc / "modules.conf").read_text()
+    )
+
+
+def test_a_transport_of_the_admins_is_enough(etc):
+    install(etc)
+    assert (etc / "pjsip.conf").read_text().count("type = transport") == 1
 
 
 def test_an_include_of_the_admins_own_is_not_doubled(etc):
@@ -144,7 +166,7 @@ def test_what_records_enough_stays_as_it_is(etc):
     own = {
         "cel.conf": "[general]\nenable = yes\nevents = ALL\n",
         "cel_custom.conf": f"[cel.json]\nformat = json\nfields = {CEL_FIELDS.replace(' ', '')}\n",
-        "modules.conf": "[modules]\nautoload = yes\n",
+        "modules.conf": "[modules]\nautoload = yes\nnoload = app_voicemail_imap.so\nload = app_voicemail_odbc.so\n",
         "cdr.conf": "[general]\nenable = yes\n",
     }
     for name, text in own.items():
@@ -185,14 +207,17 @@ def test_other_line_ends_and_a_last_line_without_one(etc):
 
 def test_folders_of_records(tmp_path):
     records = RecordFiles.in_log_folder(tmp_path / "log")
-    records.cdr.parent.mkdir(parents=True)
-    assert make_record_folders(records) == [records.cel.parent]
+    made, opened = records.cel.parent, records.cdr.parent
+    opened.mkdir(parents=True)
+    opened.chmod(0o755)  # as Debian's package has it
+    assert make_record_folders(records) == [made, opened]
     assert make_record_folders(records) == []
-    assert stat.S_IMODE(records.cel.parent.stat().st_mode) == 0o2770
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (made, opened)] == [0o2770, 0o2775]
     records.cel.write_text("{}")
-    assert remove_record_folders(records) == [records.cel.parent]  # records are never taken away
+    assert remove_record_folders(records) == [made]  # records are never taken away
     records.cel.unlink()
-    (records.cel.parent / FOLDER_MARK).touch()
+    (made / FOLDER_MARK).touch()
     assert remove_record_folders(records) == []
-    assert not records.cel.parent.exists()
-    assert records.cdr.parent.exists()  # it was there before
+    assert not made.exists()
+    assert list(opened.iterdir()) == []  # it was there before
+    assert stat.S_IMODE(opened.stat().st_mode) == 0o755
