@@ -57,6 +57,7 @@ from tandem.store.call_book import CallBook
 from tandem.store.database import attach_store
 from tandem.store.errors import StoreError
 from tandem.store.objects import Saved, save_pbx
+from tandem.store.place import place_of
 from tandem.store.revisions import load_head, load_live
 from tandem.store.routes import record_routes
 from tandem.stories import Stories, Story
@@ -81,7 +82,7 @@ class Tandem(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self.settings = settings
         # With a database in trouble it still starts: calls are routed by the snapshot file, and /health says why.
-        self.store, _ = attach_store(settings.database.path, "tandem serve")
+        self.store, _ = attach_store(place_of(settings), "tandem serve")
         self.live = Live(reactor, self.store, settings.snapshot_path)
         self.stories = Stories(settings.calls_kept)
         self.decisions = DecisionLog(
@@ -305,6 +306,7 @@ class Tandem(MultiService):
             log.warning("still routing without database: %s", error)
         else:
             log.info("the database is back")
+            await self.http.authority.flush()
             if self.config_ami.is_ready:
                 await self._bring_in_step()
 

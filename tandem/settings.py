@@ -7,11 +7,13 @@ converted by the field, so `0123` and `no` arrive as written. Everything listens
 import difflib
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 from pydantic import (
@@ -31,7 +33,7 @@ DEFAULT_PATH: Final = Path("/etc/tandem/tandem.yaml")
 PATH_VARIABLE: Final = "TANDEM_SETTINGS"
 # Read by the lab and by tests, not settings of a Tandem.
 OTHER_VARIABLES: Final = frozenset({PATH_VARIABLE, "TANDEM_CACHE"})
-SECRETS: Final = ("ami.secret", "ami.config_secret")
+SECRETS: Final = ("ami.secret", "ami.config_secret", "database.password")
 MAX_SECRET_BYTES: Final = 1024
 
 
@@ -57,6 +59,24 @@ def _split_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _check_database_url(value: str) -> str:
+    """A libpq URL; over a network it must say whether it is encrypted, and no password is in it: it stands in logs and messages."""
+    parts = urlsplit(value)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    user, _, places = parts.netloc.rpartition("@")
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/") or not value.isprintable():
+        raise ValueError("must be postgresql://user@host:port/name")
+    if ":" in user or "password" in query or "passfile" in query:
+        raise ValueError("must not hold a password: that is database.password_file")
+    hosts = [re.sub(r":[0-9]*\Z", "", place) for place in places.split(",")] + query.get("host", "").split(",")
+    near = all(not host or host.startswith(("/", "%2F", "%2f")) or is_loopback(host.strip("[]")) for host in hosts)
+    if not ((near and not query.get("hostaddr")) or "sslmode" in query):
+        raise ValueError(
+            "the server is reached over a network: the URL must say ?sslmode=verify-full (or another mode)"
+        )
+    return value.replace("postgres://", "postgresql://", 1)
+
+
 def is_loopback(host: str) -> bool:
     """True for `localhost` and for addresses that only this machine reaches."""
     if host == "localhost":
@@ -69,6 +89,7 @@ def is_loopback(host: str) -> bool:
 
 AbsolutePath = Annotated[Path, AfterValidator(_check_absolute)]
 Host = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_check_host)]
+DatabaseUrl = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_check_database_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 AmiUser = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{1,40}\z")]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], BeforeValidator(_split_list), Field(min_length=1)]
@@ -82,6 +103,12 @@ class DatabaseSettings(_Section):
     """Where everything is kept."""
 
     path: AbsolutePath = Field(Path("/var/lib/tandem/tandem.db"), description="The SQLite database.")
+    url: DatabaseUrl | None = Field(
+        None,
+        description="A PostgreSQL database in its place: postgresql://user@host:5432/name, without the password.",
+    )
+    password: SecretStr | None = Field(None, description="Its password; better in a file of its own.")
+    password_file: AbsolutePath | None = Field(None, description="File with the password, not readable by others.")
 
 
 class FastagiSettings(_Section):
@@ -358,24 +385,27 @@ def _rule_of(kind: str, message: str, key: str) -> str:
 def _with_secrets(settings: Settings, sources: Mapping[str, str]) -> Settings:
     """The settings with the contents of secret files in their places."""
     problems: list[SettingsProblem] = []
-    found: dict[str, SecretStr] = {}
+    found: dict[str, dict[str, SecretStr]] = {}
     for key in SECRETS:
-        field = key.removeprefix("ami.")
-        file: Path | None = getattr(settings.ami, f"{field}_file")
+        section, _, field = key.partition(".")
+        given = getattr(settings, section)
+        file: Path | None = getattr(given, f"{field}_file")
         if file is None:
             continue
         source = sources[f"{key}_file"]
-        if getattr(settings.ami, field) is not None:
+        if getattr(given, field) is not None:
             problems.append(SettingsProblem(source, key, f"must not be set together with {key}_file"))
             continue
         secret = _read_secret(file, source, f"{key}_file")
         if isinstance(secret, SecretStr):
-            found[field] = secret
+            found.setdefault(section, {})[field] = secret
         else:
             problems += secret
     if problems:
         raise SettingsError(problems)
-    return settings.model_copy(update={"ami": settings.ami.model_copy(update=found)})
+    return settings.model_copy(
+        update={section: getattr(settings, section).model_copy(update=secrets) for section, secrets in found.items()}
+    )
 
 
 def _read_secret(file: Path, source: str, key: str) -> SecretStr | list[SettingsProblem]:
