@@ -129,7 +129,7 @@ class RecordingsCase(TestCase):
     async def end(self, call_id: str) -> None:
         leg = Leg(uniqueid=call_id, call_id=call_id, channel="PJSIP/x-1", caller="1", exten="2", account="", application="",
                   started_at=1.0, answered_at=2.0, ended_at=3.0, cause=16, is_far_hangup=False, is_lost=False)  # fmt: skip
-        await self.store.run(record_legs, [leg], (), {})
+        await self.store.run(record_legs, [leg], ())
 
     async def load(self) -> Any:
         return await self.store.read(load_recordings, RecordingQuery())
