@@ -57,6 +57,7 @@ class Whole(Generic[T]):
 class Body:
     """What a request brings. `read` turns the parsed JSON into the value.
 
+    takes_files: a file may come instead, as a form with `fields` or as the bytes alone; `read` gets an `Upload` then.
     optional: none at all means the defaults. example: for the document, where the schema does not speak for itself.
     is_file: too long to be read at once: the handler gets a file, which it closes, and reads it in a thread.
     """
@@ -67,6 +68,8 @@ class Body:
     optional: bool = False
     name: str = ""
     media_type: str = JSON
+    takes_files: bool = False
+    fields: tuple[str, ...] = ()
     example: Any = None
     is_file: bool = False
 

@@ -108,6 +108,8 @@ class LabPbx:
             "ami.config_secret_file": self.folder / "tandem-config.secret",
             "asterisk.config_dir": self.asterisk.etc / "tandem",
             "asterisk.recordings_dir": self.asterisk.spool / "monitor",
+            "recordings.dir": self.folder / "recordings",
+            "sounds.dir": self.asterisk.folder / "sounds",
             "asterisk.cel_file": self.asterisk.log / "cel-custom/cel.json",
             "asterisk.cdr_file": self.asterisk.log / "cdr-custom/cdr.json",
         } | self._settings

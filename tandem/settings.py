@@ -43,6 +43,19 @@ def _check_absolute(value: Path) -> Path:
     return value
 
 
+def _check_plain(value: Path) -> Path:
+    """It stands among the arguments of dialplan applications, which would read a comma, a bracket or an `&`."""
+    if not all(sign.isascii() and (sign.isalnum() or sign in "/._-") for sign in str(value)):
+        raise ValueError("must be an absolute path of letters, digits and the signs / . _ -")
+    return value
+
+
+def _check_command(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value or not value[0] or not any("{output}" in word for word in value):
+        raise ValueError("must be a program and its words, one of them with {output}")
+    return value
+
+
 def _check_host(value: str) -> str:
     if is_loopback(value):
         return value
@@ -88,6 +101,7 @@ def is_loopback(host: str) -> bool:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_check_absolute)]
+PlainPath = Annotated[AbsolutePath, AfterValidator(_check_plain)]
 Host = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_check_host)]
 DatabaseUrl = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_check_database_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -183,8 +197,9 @@ class AsteriskSettings(_Section):
     config_dir: AbsolutePath = Field(
         Path("/etc/asterisk/tandem"), description="Folder of our generated files, which Asterisk's own files include."
     )
-    recordings_dir: AbsolutePath = Field(
-        Path("/var/spool/asterisk/monitor"), description="Where Asterisk writes recordings, as Asterisk sees it."
+    recordings_dir: PlainPath = Field(
+        Path("/var/spool/tandem-recordings"),
+        description="Where Asterisk writes recordings, as both of us see it; from there they go to recordings.dir.",
     )
     cel_file: AbsolutePath = Field(
         Path("/var/log/asterisk/cel-custom/cel.json"),
@@ -224,6 +239,53 @@ class HttpSettings(_Section):
                 f"host {self.host} is reached from outside: http.allow_remote must be yes, or give it http.tls_certificate"
             )
         return self
+
+
+class SoundsSettings(_Section):
+    """Sounds that are uploaded or spoken."""
+
+    dir: PlainPath = Field(
+        Path("/var/lib/tandem-sounds"), description="Their folder; Asterisk must be able to read it."
+    )
+    converter: Literal["auto", "ffmpeg", "sox"] = Field(
+        "auto", description="What audio is converted with; auto takes ffmpeg where it is installed, else sox."
+    )
+    max_s: Annotated[float, Field(ge=1, le=3600)] = Field(600.0, description="How long a sound may be.")
+
+
+class SpeechSettings(_Section):
+    """What speaks texts."""
+
+    engine: Literal["command", "http"] = Field("command", description="A program, or a server that is asked over HTTP.")
+    command: Annotated[tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_check_command)] = Field(
+        ("espeak-ng", "-v", "{voice}", "-w", "{output}", "--stdin"),
+        description="The program's words, with {voice}, {language}, {text} and {output} (a file) in them; the text is also on its standard input.",
+    )
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[!-~]{1,500}\z")] | None = Field(
+        None, description='Of the server: it gets {"text", "voice", "language"} in a POST and answers with audio.'
+    )
+    timeout_s: Annotated[float, Field(ge=1, le=300)] = Field(30.0, description="How long the engine may take.")
+    cache_mb: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        200, description="What was spoken is kept in state_dir up to this size, so that nothing is spoken twice."
+    )
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        if self.engine == "http" and self.url is None:
+            raise ValueError("engine http needs speech.url")
+        return self
+
+
+class RecordingsSettings(_Section):
+    """Recordings of calls."""
+
+    dir: AbsolutePath = Field(Path("/var/lib/tandem/recordings"), description="Where they are kept.")
+    format: Literal["wav", "mp3", "ogg", "opus", "flac"] = Field(
+        "mp3", description="What they are converted to when nobody needs the machine; opus takes ffmpeg."
+    )
+    keep_days: Annotated[int, Field(ge=0, le=36500)] = Field(
+        0, description="Older ones are deleted; 0 keeps them for ever."
+    )
 
 
 class DialerSettings(_Section):
@@ -276,6 +338,9 @@ class Settings(_Section):
     ami: AmiSettings = AmiSettings()
     asterisk: AsteriskSettings = AsteriskSettings()
     http: HttpSettings = HttpSettings()
+    sounds: SoundsSettings = SoundsSettings()
+    speech: SpeechSettings = SpeechSettings()
+    recordings: RecordingsSettings = RecordingsSettings()
     dialer: DialerSettings = DialerSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
