@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 MISSING_TOOLS = $(shell command -v sipp >/dev/null 2>&1 || echo sip-tester; command -v ip >/dev/null 2>&1 || echo iproute2; \
 	command -v asterisk >/dev/null 2>&1 || command -v debootstrap >/dev/null 2>&1 || echo debootstrap; \
 	command -v cc >/dev/null 2>&1 || echo gcc libc6-dev; command -v systemd-analyze >/dev/null 2>&1 || echo systemd; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null 2>&1 || echo postgresql; \
+	command -v sox >/dev/null 2>&1 || echo sox libsox-fmt-mp3; command -v ffmpeg >/dev/null 2>&1 || echo ffmpeg; \
+	command -v espeak-ng >/dev/null 2>&1 || echo espeak-ng; \
 	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv)
 
 .PHONY: help
@@ -57,6 +60,11 @@ bench: setup ## speed, side by side with others, in one run
 	@command -v cc >/dev/null 2>&1 || { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
 		then apt-get install -q -y --no-install-recommends gcc libc6-dev; else echo "Please install: gcc" >&2; exit 1; fi; }
 	$(BIN)/python -m bench
+
+.PHONY: pacing
+pacing: setup ## simulated campaigns over a grid of teams: docs/pacing.csv, the table in docs/pacing.md, docs/pacing.svg
+	@$(BIN)/pip install -q -c constraints.txt -e '.[plot]'
+	$(BIN)/python -m bench.pacing
 
 .PHONY: clean
 clean: ## removes what make made in this checkout (the cached Asterisk stays)

@@ -53,6 +53,7 @@ setup(
         "peewee>=3.17",
         "phonenumbers>=8.13",
         "prometheus-client>=0.21",
+        "psycopg[binary]>=3.2",
         "pydantic>=2.10",
         "pyyaml>=6.0.2",
         "pyopenssl>=24.2",
@@ -84,6 +85,8 @@ setup(
         ],
         # Peers that `make bench` measures beside us; never imported by Tandem.
         "bench": ["panoramisk>=1.4", "psutil>=6.0", "pystrix>=1.3"],
+        # Draws docs/pacing.svg.
+        "plot": ["matplotlib>=3.9"],
     },
     entry_points={"console_scripts": ["tandem = tandem.cli:main"]},
     classifiers=[

@@ -22,7 +22,7 @@ from api.errors import Refused
 from tandem.domain.entities import Permission
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
-from tandem.store.tokens import TokenKey, load_token_keys, record_token_uses, split_secret
+from tandem.store.tokens import Token, TokenKey, load_token_keys, record_token_uses, split_secret
 from tandem.store.users import Role, User, load_lock, load_password_hash, record_failure, record_login
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ EVERYTHING: Final = "*"
 ROLES: Final[dict[Role, tuple[str, ...]]] = {
     "admin": (EVERYTHING,),
     "user": (
+        "session/update",
         "session/delete",
         "calls/read",
         "calls/create",
@@ -60,13 +61,14 @@ MAX_PASSWORD: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket."""
+    """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket; expires_at: of the token."""
 
     name: str
     scope: str
     permissions: tuple[str, ...]
     token_id: int | None = None
     user: str | None = None
+    expires_at: datetime | None = None
 
     def may(self, permission: str) -> bool:
         """Whether one of the permissions covers this one, which may itself be `group/*` or `*`."""
@@ -95,10 +97,13 @@ class Authority:
         self._now = now
         self._keys: dict[int, TokenKey] | None = None
         self._uses: dict[int, datetime] = {}
+        # Told when tokens may have gone: what was opened with one ends with it.
+        self.watch: Callable[[], object] = lambda: None
 
     async def load(self) -> None:
         """Reads the tokens; StoreError leaves those known before."""
         self._keys = {key.token.id: key for key in await self._store.read(load_token_keys)}
+        self.watch()
 
     async def flush(self) -> None:
         """Notes the uses since the last time, and tries again to read tokens that could not be read."""
@@ -124,13 +129,22 @@ class Authority:
         key = self._keys.get(token_id)
         # An unknown id takes the same way, so that time does not tell which ids there are.
         matches = hmac.compare_digest(digest, key.digest if key is not None else bytes(32))
-        now = self._now()
-        if key is None or not matches or (key.token.expires_at is not None and key.token.expires_at <= now):
+        if key is None or not matches or self._is_over(key.token):
             raise refuse_unknown("this token is unknown, deleted or expired")
-        self._uses[token_id] = now
+        self._uses[token_id] = self._now()
         token = key.token
         name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
-        return Principal(name, f"token {token.id}", token.permissions, token.id, token.user)
+        return Principal(name, f"token {token.id}", token.permissions, token.id, token.user, token.expires_at)
+
+    def may_still(self, principal: Principal, permission: str) -> bool:
+        """Whether someone who was admitted would be now: the token is there, has not expired and covers the permission."""
+        if principal.token_id is None:
+            return True
+        key = (self._keys or {}).get(principal.token_id)
+        return key is not None and not self._is_over(key.token) and covers(key.token.permissions, permission)
+
+    def _is_over(self, token: Token) -> bool:
+        return token.expires_at is not None and token.expires_at <= self._now()
 
 
 def refuse_unknown(message: str) -> Refused:
@@ -167,6 +181,14 @@ class Logins:
 
     async def log_in(self, name: str, password: str, source: str) -> User:
         """Who has this name and password. Refused 401 (which of the two was wrong is not told), 429 while locked or too fast."""
+        if await self.verify(name, password, source):
+            user = await self._store.run(record_login, name, self._now())
+            if user is not None:
+                return user
+        raise refuse_unknown("name or password is wrong")
+
+    async def verify(self, name: str, password: str, source: str) -> bool:
+        """Whether this is the password of that name; a wrong one counts towards its lock. Refused 429 while locked or too fast."""
         self._limit(source)
         now = self._now()
         locked_until = await self._store.read(load_lock, name, now)
@@ -175,12 +197,10 @@ class Logins:
         hashed = await self._store.read(load_password_hash, name)
         matches = await self._in_thread(self._verify, hashed or self._nobody, password)
         if hashed is not None and matches:
-            user = await self._store.run(record_login, name, self._now())
-            if user is not None:
-                return user
+            return True
         await self._store.run(record_failure, name, self._now())
-        log.warning("failed login from %s", source)
-        raise refuse_unknown("name or password is wrong")
+        log.warning("wrong name or password from %s", source)
+        return False
 
     def _verify(self, hashed: str, password: str) -> bool:
         try:

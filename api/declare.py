@@ -16,7 +16,6 @@ import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from api.errors import Refused, refuse_fields
-from tandem.domain.entities import DESTINATION_TAG
 from tandem.domain.problems import describe_errors
 
 PREFIX: Final = "/api/v1"
@@ -56,8 +55,10 @@ class Whole(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a request brings. `optional`: none at all means the defaults. `read` turns the parsed JSON into the value.
+    """What a request brings. `read` turns the parsed JSON into the value.
 
+    takes_files: a file may come instead, as a form with `fields` or as the bytes alone; `read` gets an `Upload` then.
+    optional: none at all means the defaults. example: for the document, where the schema does not speak for itself.
     is_file: too long to be read at once: the handler gets a file, which it closes, and reads it in a thread.
     """
 
@@ -67,6 +68,9 @@ class Body:
     optional: bool = False
     name: str = ""
     media_type: str = JSON
+    takes_files: bool = False
+    fields: tuple[str, ...] = ()
+    example: Any = None
     is_file: bool = False
 
 
@@ -114,7 +118,10 @@ Handler = Callable[[Any, Any], Awaitable[Reply | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route. path: below the root, with `{name}` for what varies; permission: None for everybody, without a token."""
+    """One route. path: below the root, with `{name}` for what varies; permission: None for everybody, without a token.
+
+    parameters: what varies in the path, in words. raises: what it may answer besides the errors that all of its kind have.
+    """
 
     method: str
     path: str
@@ -160,10 +167,10 @@ class Route:
         return self.answer.encode(value)
 
 
-def model_body(kind: Any, *, optional: bool = False) -> Body:
+def model_body(kind: Any, *, optional: bool = False, example: Any = None) -> Body:
     """A body of our own model, strict: JSON has types."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    return Body(kind=kind, read=lambda value: validate(adapter, kind, value), optional=optional)
+    return Body(kind=kind, read=lambda value: validate(adapter, kind, value), optional=optional, example=example)
 
 
 def read_object(value: Any) -> dict[str, Any]:
@@ -199,28 +206,23 @@ def read_query(kind: type[BaseModel], given: Mapping[str, str]) -> Any:
 
 
 def _tell_errors(error: ValidationError, kind: type) -> tuple[tuple[str, str], ...]:
-    if not issubclass(kind, BaseModel):
-        return tuple((problem.path, problem.message) for problem in describe_errors(error, root=kind))
-    return tuple(
-        (
-            ".".join(step for step in map(str, found["loc"]) if not step.startswith(DESTINATION_TAG)),
-            _RULES.get(found["type"], found["msg"].removeprefix("Value error, ")),
-        )
-        for found in error.errors(include_url=False, include_input=False, include_context=False)
-    )
+    return tuple((problem.path, problem.message) for problem in describe_errors(error, root=kind))
 
 
-_RULES: Final = {"extra_forbidden": "is not known here", "missing": "is missing"}
+# JSON can only write it so; after an odd number of backslashes it is a text about it.
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def parse_json(raw: bytes) -> Any:
-    """The JSON of a body; Refused 400 if it is none, or too deep for anybody to mean it."""
+    """The JSON of a body; Refused 400 if it is none, or too deep for anybody to mean it; 422 for the character NUL, which PostgreSQL keeps nowhere."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
     if _is_deeper(value, MAX_DEPTH):
         raise Refused(HTTPStatus.BAD_REQUEST, f"the body is nested more than {MAX_DEPTH} deep")
+    if _NUL.search(raw):
+        raise refuse_fields([("", "must not hold the character NUL")])
     return value
 
 

@@ -40,7 +40,9 @@ def check_target(uri: bytes) -> str:
     except UnicodeDecodeError:
         raise Refused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
     if "//" in text:
-        raise Refused(HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND.phrase)  # twisted.web would pass over the empty part
+        raise Refused(
+            HTTPStatus.NOT_FOUND, "there is nothing at this path"
+        )  # twisted.web would pass over the empty part
     if not whole.isprintable():
         raise Refused(HTTPStatus.BAD_REQUEST, "the address holds control characters")
     return text
@@ -208,8 +210,8 @@ class ApiChannel(HTTPChannel):
         self._stop_deadline()
         self.transport.abortConnection()
 
-    def close_idle(self) -> None:
-        """Makes room for another."""
+    def abort(self) -> None:
+        """Ends it at once, whatever the client still had to read."""
         self._stop_deadline()
         self.transport.abortConnection()
 

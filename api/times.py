@@ -1,9 +1,10 @@
 """Stored values with seconds since 1970 -> the same with times, as every answer has them; writes no kind down twice."""
 
+from collections.abc import Hashable
 from dataclasses import fields, make_dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final, TypeVar, get_args, get_type_hints
+from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 T = TypeVar("T")
 
@@ -28,8 +29,8 @@ def _type_of(name: str, annotation: Any) -> Any:
 
 
 @cache
-def _names(shown: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(shown))
+def _names(shown: Hashable) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cast(Any, shown)))
 
 
 def show_times(shown: type[T], value: Any) -> T:
@@ -37,7 +38,7 @@ def show_times(shown: type[T], value: Any) -> T:
     return shown(
         **{
             name: time_of(getattr(value, name)) if name.endswith(_SUFFIX) else getattr(value, name)
-            for name in _names(shown)
+            for name in _names(cast(Any, shown))
         }
     )
 

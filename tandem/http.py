@@ -19,7 +19,8 @@ from api.events import EventHub
 from api.exchange import Services
 from api.metrics import Metrics
 from api.site import Api, ApiSite
-from api.v1.table import ROUTES
+from api.tags import load_tag_key
+from api.v1.table import PERMISSIONS, ROUTES
 from confgen.apply import HandEdited
 from confgen.values import ValueUnrepresentable
 from tandem.ami.wire import Message
@@ -37,7 +38,9 @@ from tandem.importing import Imports
 from tandem.ledger import Ledger
 from tandem.live import Live
 from tandem.monitoring import Monitor
+from tandem.recordings import Recordings
 from tandem.settings import Settings
+from tandem.sounds import Sounds
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
@@ -96,6 +99,8 @@ class UseCases:
     imports: Imports
     dialer: Dialer
     ledger: Ledger
+    sounds: Sounds
+    recordings: Recordings
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
     list_decisions: Callable[[int], list[Story]]
@@ -117,6 +122,7 @@ class HttpService(Service):
         self.events = EventHub(reactor)
         self.metrics = Metrics(self._read_gauges)
         self.authority = Authority(use.store)
+        self.authority.watch = self.events.review
         services = Services(
             store=use.store,
             live=use.live,
@@ -132,6 +138,10 @@ class HttpService(Service):
             applying=use.applying,
             monitor=Monitor(use.ask_list),
             calls=use.calls,
+            sounds=use.sounds,
+            recordings=use.recordings,
+            tag_key=load_tag_key(settings.etag_key),
+            permissions=PERMISSIONS,
             campaigns=use.campaigns,
             imports=use.imports,
             dialer=use.dialer,

@@ -43,7 +43,7 @@ class Status(Health):
     dids: int
     overview: Overview | None
     reactor_lag_s: Lag
-    fastagi: dict[str, int]
+    fastagi: dict[str, float]
     event_clients: int
 
 

@@ -1,6 +1,6 @@
 """All routes of the native API, gathered from the files of their resources; declares none itself."""
 
-from typing import Final
+from typing import Final, get_args
 
 from api.declare import Route
 from api.docs import declare_docs
@@ -17,10 +17,13 @@ from api.v1 import (
     monitoring,
     numbers,
     objects,
+    recordings,
     routes,
+    sounds,
     tokens,
     users,
 )
+from tandem.domain.entities import Permission
 
 _DECLARED: Final = (
     *objects.ROUTES,
@@ -32,12 +35,20 @@ _DECLARED: Final = (
     *dnc.ROUTES,
     *cdrs.ROUTES,
     *config.ROUTES,
+    *sounds.ROUTES,
+    *recordings.ROUTES,
     *routes.ROUTES,
     *monitoring.ROUTES,
     *events.ROUTES,
     *tokens.ROUTES,
     *users.ROUTES,
     *audit.ROUTES,
+)
+
+# Where a call may go is asked of the caller's permissions by `tandem.domain.originate`, not by a route.
+PERMISSIONS: Final = frozenset(
+    {route.permission for route in _DECLARED if route.permission is not None}
+    | {f"calls/{reach}" for reach in get_args(Permission)}
 )
 
 ROUTES: Final[tuple[Route, ...]] = (*_DECLARED, *declare_docs(_DECLARED))

@@ -44,8 +44,8 @@ def ask(
             headers["Content-Length"] = str(os.fstat(body.fileno()).st_size)
         connection.request(method, path, body, headers)
         response = connection.getresponse()
-        raw = response.read()
-        answer = json.loads(raw) if raw else None
+        content = response.read()
+        answer = json.loads(content) if content else None
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning(f"no Tandem is running here (nothing answers at {socket_path})") from error
     except PermissionError as error:

@@ -77,7 +77,20 @@ def main(context: click.Context, settings_path: Path | None) -> None:
 
 def register() -> None:
     """Adds the commands; one module each group of them."""
-    from tandem.cli import calls, campaigns, check, config, document, host, init, numbers, route, serve
+    from tandem.cli import (
+        calls,
+        campaigns,
+        check,
+        config,
+        document,
+        host,
+        init,
+        numbers,
+        route,
+        serve,
+        simulate,
+        sounds,
+    )
 
     for command in (
         serve.serve,
@@ -91,6 +104,8 @@ def register() -> None:
         calls.calls,
         campaigns.campaigns,
         numbers.numbers,
+        sounds.sounds,
+        simulate.simulate_,
     ):
         main.add_command(command)
 

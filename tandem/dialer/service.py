@@ -27,11 +27,12 @@ from tandem.domain.calls import CallEnded, CallEvent
 from tandem.domain.campaign_calls import Held, Served, choose_destination, plan_number
 from tandem.domain.campaigns import CampaignState, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
+from tandem.domain.experience import Tally
 from tandem.domain.numbers import normalise_number, number_plan
 from tandem.domain.originate import OriginateOrder
 from tandem.domain.overload import adjust_speed, read_pressure, read_task_queues
 from tandem.domain.pacing import Live as PacingFacts
-from tandem.domain.pacing import Policy, pace
+from tandem.domain.pacing import Policy, count_free, pace
 from tandem.domain.routing import QueueFacts
 from tandem.domain.shares import Bucket, Demand, headroom, share
 from tandem.domain.snapshot import Snapshot
@@ -41,6 +42,7 @@ from tandem.store.attempts import (
     Claimed,
     claim_numbers,
     load_open_attempts,
+    load_recent_attempts,
     note_abandoned,
     note_connected,
 )
@@ -63,6 +65,7 @@ WATCH_EVERY_S: Final = 1.0
 # A campaign without a due number is asked again so much later, unless somebody adds one meanwhile.
 IDLE_S: Final = 1.0
 ABANDON_DAYS: Final = 30
+TURNS_S: Final = 60.0
 # Does work within a transaction, and fires with what it returned.
 Commit = Callable[[Callable[[Any], Any]], Awaitable[Any]]
 
@@ -84,10 +87,11 @@ class QueueReader(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What the dialer asks of others. ask_pbx: the lines that Asterisk's console prints for a command."""
+    """What the dialer asks of others. facts_at: when queue_facts were true, by the reactor's clock. ask_pbx: the lines that Asterisk's console prints for a command."""
 
     snapshot: Callable[[], Snapshot]
     queue_facts: QueueReader
+    facts_at: Callable[[], float]
     is_ready: Callable[[], bool]
     lag_s: Callable[[], float]
     ask_pbx: Callable[[str], Awaitable[Iterable[str]]]
@@ -138,6 +142,7 @@ class Dialer(Service):
         self._days: dict[int, list[CampaignDay]] = {}
         self._buckets: dict[str, Bucket] = {}
         self._served: dict[int, int] = {}
+        self._served_since = clock.seconds()
         self._idle: dict[int, float] = {}
         self._is_loaded = False
         self._is_ticking = False
@@ -335,7 +340,6 @@ class Dialer(Service):
     async def _tick_once(self) -> None:
         try:
             await self._dial()
-            self.problem = None
         except StoreError as error:
             self.problem = f"campaigns do not dial: {error}"
             _log.warn("{problem}", problem=self.problem)
@@ -414,7 +418,11 @@ class Dialer(Service):
         waiting = sum(call.answered_at is not None and call.connected_at is None for call in calls)
         queue = queue_of(campaign)
         facts = self._around.queue_facts(queue) if queue else None
-        free = max(0, facts.members_available - spoken_for.get(queue, 0)) if facts is not None else None
+        free = None
+        if facts is not None:
+            # An agent whom a call of ours has reached since the report is free no more.
+            left = count_free(facts.members_available, self._around.facts_at(), self.board.reached.get(queue, ()))
+            free = max(0, left - spoken_for.get(queue, 0))
         wrap_ends = self.board.list_wrap_ends(queue, now)
         days = self._days.get(saved.campaign_id, ())
         live = PacingFacts(
@@ -540,9 +548,7 @@ class Dialer(Service):
         call = self.board.calls.get(call_id)
         if call is None or call.connected_at is not None:
             return
-        now = self._clock.seconds()
-        self.board.answer(call_id, now)
-        call.connected_at = now
+        self.board.connect(call, self._clock.seconds())
         self._note(note_connected, (call_id, self._now(), agent.partition("/")[2] or agent))
         self._tell(AttemptStep("connected", call.campaign_id, call_id))
 
@@ -602,17 +608,38 @@ class Dialer(Service):
             if paced:
                 since = int(self._now() // DAY_S) - ABANDON_DAYS + 1
                 self._days = await self._store.read(load_days, paced, since)
+                await self._learn(paced)
+            self._forget_turns()
             await self._flush_notes()
             await self._end_long_calls()
+            self.problem = None
             self.kick()
         except StoreError as error:
             self.problem = f"campaigns cannot be read: {error}"
         except AmiError as error:
             _log.debug("long calls not hung up: {error}", error=error)
 
+    async def _learn(self, paced: Iterable[int]) -> None:
+        """What the last run has shown of campaigns that are new to this one."""
+        for campaign_id in paced:
+            if campaign_id in self.board.tallies:
+                continue
+            queue = self._around.snapshot().queues.get(queue_of(self._running[campaign_id].campaign))
+            attempts = await self._store.read(load_recent_attempts, campaign_id, Tally().attempts)
+            self.board.learn(campaign_id, attempts, float(queue.wrap_up_s) if queue is not None else 0.0)
+
+    def _forget_turns(self) -> None:
+        """Whose turn it was long ago counts no more: a new campaign would have all of them."""
+        if self._clock.seconds() - self._served_since > TURNS_S:
+            self._served.clear()
+            self._served_since = self._clock.seconds()
+
     async def _load(self) -> None:
         """The attempts that a last run left open count from the start."""
         now, wall = self._clock.seconds(), self._now()
+        timeouts = {
+            saved.campaign_id: saved.campaign.call_timeout_s for saved in await self._store.read(load_campaigns)
+        }
         for attempt in await self._store.read(load_open_attempts):
             if attempt.campaign_id is None or attempt.call_id in self.board.calls:
                 continue
@@ -622,7 +649,7 @@ class Dialer(Service):
                 attempt.campaign_id,
                 attempt.trunk,
                 attempt.destination.removeprefix("queue ") if attempt.destination.startswith("queue ") else "",
-                0,
+                timeouts.get(attempt.campaign_id, 0),
                 now - ago,
                 answered_at=now if attempt.answered_at is not None else None,
                 connected_at=now if attempt.connected_at is not None else None,

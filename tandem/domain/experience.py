@@ -21,13 +21,14 @@ class Experience:
 
     attempts: how many were resolved (answered, or ended without an answer); answered: those of them that then needed an agent, so
     neither machines that were recognised nor faxes. answer_times_s, failure_times_s: from the originate to the answer, or to the end
-    without one; sorted samples. talk_s: mean time with an agent; wrap_s: mean time from there to the agent's being free again.
+    without one; sorted samples. talks: how many have ended since it began to count; talk_s: mean time with an agent; wrap_s: mean time from there to the agent's being free again.
     """
 
     attempts: int = 0
     answered: int = 0
     answer_times_s: tuple[float, ...] = ()
     failure_times_s: tuple[float, ...] = ()
+    talks: int = 0
     talk_s: float | None = None
     wrap_s: float | None = None
 
@@ -80,6 +81,7 @@ class Tally:
     _failure_times: deque[float] = field(init=False)
     _talk_times: deque[float] = field(init=False)
     _wrap_times: deque[float] = field(init=False)
+    _talks: int = field(init=False, default=0)
     _since: int = field(init=False, default=0)
     _known: Experience = field(init=False, default_factory=Experience)
 
@@ -102,6 +104,7 @@ class Tally:
     def add_talk(self, time_s: float) -> None:
         """One person and one agent have talked for `time_s`."""
         self._talk_times.append(time_s)
+        self._talks += 1
         self._since += 1
 
     def add_wrap(self, time_s: float) -> None:
@@ -118,6 +121,7 @@ class Tally:
                 answered=self._answered,
                 answer_times_s=tuple(sorted(self._answer_times)),
                 failure_times_s=tuple(sorted(self._failure_times)),
+                talks=self._talks,
                 talk_s=_mean(self._talk_times),
                 wrap_s=_mean(self._wrap_times),
             )

@@ -5,7 +5,7 @@ The rules in words, their proof and the law behind them are in docs/pacing.md.
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -18,16 +18,22 @@ Mode = Literal["fixed", "progressive", "ratio", "predictive"]
 LEGAL_ABANDON_CAP: Final = 0.03
 # The same rules: a person must be connected within two seconds of the completed greeting.
 LEGAL_WAIT_S: Final = 2.0
-# Teams below this gain nothing within the cap: in them one agent's end of a call is luck, not a rate (docs/pacing.md, "Small teams").
-SMALLEST_PREDICTIVE_TEAM: Final = 3
+# A single agent is progressive: whoever answers beyond the one is lost unless a talk just ends, so that within the cap a day's gain
+# drowns in the day's chance, unless next to nobody answers (docs/pacing.md, "Small teams").
+SMALLEST_PREDICTIVE_TEAM: Final = 2
 # Fewer resolved attempts than this say nothing yet about who answers and when.
 ENOUGH_ATTEMPTS: Final = 50
+# The first talks to end are the short ones: only when each agent has had so many does their mean tell how long the others last.
+_ROUNDS: Final = 3
 # The share of the cap that is aimed at; the rest is for what the model does not foresee.
 _AIM: Final = 0.9
 # At no moment more than this many times the cap is risked, however much of the budget is unused.
 _BURST: Final = 2.0
-# What is in flight may cost this part of the unused budget, by expectation: several times as much can go wrong without breaking the cap.
-_STAKE: Final = 0.2
+# What is in flight may cost this part of the unused budget, by expectation: many times as much can go wrong without breaking the cap.
+# Smaller and larger ones were tried: larger ones spend the budget in bursts, which helps nobody for long.
+_STAKE: Final = 0.025
+# So many people must be left in the budget before a single one is risked, as they do not get lost one at a time.
+_LEAST_BUDGET: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +105,15 @@ def pace(policy: Policy, live: Live, now: float) -> int:
     return min(wanted, room)
 
 
+def count_free(reported: int, reported_at: float, reached_at: Iterable[float]) -> int:
+    """Of the agents who were free at `reported_at`, those who must still be: less one for each call that has reached an agent since.
+
+    Asterisk is asked for its agents every so often; in between only our own calls are known. reached_at: also of calls that are over,
+    as a call can be shorter than that. One who became free since is missed until the next report, which errs on the right side.
+    """
+    return max(0, reported - sum(at >= reported_at for at in reached_at))
+
+
 def is_over_cap(policy: Policy, live: Live) -> bool:
     """More than the allowed share was abandoned in the window: until that has passed, an agent is reserved for each call."""
     return live.abandoned > policy.abandon_cap * live.answered_live
@@ -110,13 +125,17 @@ def abandon_budget(policy: Policy, live: Live) -> float:
 
 
 def may_predict(policy: Policy, live: Live) -> bool:
-    """Whether `predictive` may do more than `progressive`: a team that is big enough, known people, and a budget for at least one."""
-    team = (live.agents_free or 0) + live.agents_busy + live.agents_wrapping
+    """Whether `predictive` may do more than `progressive`: a team that is big enough, known people, and a budget for some."""
     return (
-        team >= SMALLEST_PREDICTIVE_TEAM
+        team_size(live) >= SMALLEST_PREDICTIVE_TEAM
         and live.experience.attempts >= ENOUGH_ATTEMPTS
-        and abandon_budget(policy, live) >= 1.0
+        and abandon_budget(policy, live) >= _LEAST_BUDGET
     )
+
+
+def team_size(live: Live) -> int:
+    """The agents who work for this campaign now."""
+    return (live.agents_free or 0) + live.agents_busy + live.agents_wrapping
 
 
 def _predict(policy: Policy, live: Live, now: float, reserved: int, room: int) -> int:
@@ -124,8 +143,8 @@ def _predict(policy: Policy, live: Live, now: float, reserved: int, room: int) -
     assert live.agents_free is not None
     experience = live.experience
     chances = answer_chances(experience)
-    last = len(chances) - 1
-    answers = sum(chances[min(last, max(0, int(now - at)))] for at in live.dialled)
+    oldest = len(chances) - 1
+    answers = sum([chances[int(min(max(now - at, 0), oldest))] for at in live.dialled])
     answers += chances[0] * max(0, live.in_flight - len(live.dialled))
     # A call that is placed now is answered then; one that is answered may wait a moment.
     horizon_s = experience.answer_time_s + policy.max_wait_s
@@ -133,7 +152,10 @@ def _predict(policy: Policy, live: Live, now: float, reserved: int, room: int) -
     unsure = max(0, live.agents_wrapping - len(live.wrap_ends))
     freed = spread_freed(
         (unsure, _ended_within(horizon_s, experience.wrap_s)),
-        (live.agents_busy, _freed_within(horizon_s, experience)),
+        (
+            live.agents_busy,
+            _freed_within(horizon_s, experience) if experience.talks >= _ROUNDS * team_size(live) else 0.0,
+        ),
     )
     agents = live.agents_free - live.waiting + sure
     stake = _STAKE * abandon_budget(policy, live)

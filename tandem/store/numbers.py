@@ -19,7 +19,7 @@ NUMBER_COLUMNS: Final = (
 )  # fmt: skip
 MAX_PAGE: Final = 1000
 # Rows in a statement: SQLite takes 32,766 values.
-_AT_ONCE: Final = 1000
+_AT_ONCE: Final = 500
 
 
 class NumberMissing(KeyError):
@@ -63,7 +63,7 @@ class NumberQuery:
 
 
 def add_numbers(
-    db: peewee.SqliteDatabase, campaign_id: int, numbers: Sequence[NewNumber], at: float, *, dedupe: bool = False
+    db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber], at: float, *, dedupe: bool = False
 ) -> Added:
     """Adds numbers at the list's end; CampaignMissing. dedupe: those that the campaign has already are left out."""
     load_campaign(db, campaign_id)
@@ -78,7 +78,7 @@ def add_numbers(
 
 
 def _without_known(
-    db: peewee.SqliteDatabase, campaign_id: int, numbers: Sequence[NewNumber]
+    db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber]
 ) -> tuple[list[NewNumber], tuple[int, ...]]:
     """Those that are not on the list yet, each once; and where the others stand."""
     seen = find_phone_numbers(db, campaign_id, {number.phone_number for number in numbers})
@@ -92,7 +92,7 @@ def _without_known(
     return fresh, tuple(duplicate_at)
 
 
-def find_phone_numbers(db: peewee.SqliteDatabase, campaign_id: int, phone_numbers: Collection[str]) -> set[str]:
+def find_phone_numbers(db: peewee.Database, campaign_id: int, phone_numbers: Collection[str]) -> set[str]:
     """Those of these that are on the campaign's list."""
     source = f"numbers WHERE campaign_id = ? AND phone_number IN {LISTED}"
     return {
@@ -100,7 +100,7 @@ def find_phone_numbers(db: peewee.SqliteDatabase, campaign_id: int, phone_number
     }
 
 
-def load_numbers(db: peewee.SqliteDatabase, query: NumberQuery) -> tuple[list[SavedNumber], int]:
+def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNumber], int]:
     """A page in the list's order, and how many there are in all."""
     where, given = _conditions(query)
     counted = list(where), list(given)
@@ -111,7 +111,9 @@ def load_numbers(db: peewee.SqliteDatabase, query: NumberQuery) -> tuple[list[Sa
         where.append(f"({order}) > {after}" if query.phone_number else f"number_id > {after}")
         given.append(query.after_id)
     limit, offset = max(0, min(query.limit, MAX_PAGE)), max(0, query.offset)
-    source = f"numbers WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
+    # The index alone tells which rows a page far behind passes over.
+    page = f"SELECT number_id FROM numbers WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 - our own text
+    source = f"numbers WHERE number_id IN ({page}) ORDER BY {order}"
     rows = load_rows(db, NUMBER_COLUMNS, source, [*given, limit, offset])
     return [read_number(row) for row in rows], _count(db, query, *counted)
 
@@ -127,12 +129,12 @@ def _conditions(query: NumberQuery) -> tuple[list[str], list[object]]:
         where.append("campaign_id = ?")
         given.append(query.campaign_id)
     if query.status is not None:
-        where.append("+status = ?" if query.phone_number else "status = ?")
+        where.append("status = ?")
         given.append(query.status)
     return where, given
 
 
-def _count(db: peewee.SqliteDatabase, query: NumberQuery, where: Sequence[str], given: Sequence[object]) -> int:
+def _count(db: peewee.Database, query: NumberQuery, where: Sequence[str], given: Sequence[object]) -> int:
     if query.phone_number:
         sql = f"SELECT count(*) FROM numbers WHERE {' AND '.join(where)}"  # noqa: S608 - our own text
         return int(db.execute_sql(sql, tuple(given)).fetchone()[0])
@@ -144,7 +146,7 @@ def _count(db: peewee.SqliteDatabase, query: NumberQuery, where: Sequence[str], 
     return int(getattr(counts, query.status)) if query.status in tuple(NumberStatus) else 0
 
 
-def load_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
+def load_number(db: peewee.Database, number_id: int) -> SavedNumber:
     """One; NumberMissing."""
     rows = load_rows(db, NUMBER_COLUMNS, "numbers WHERE number_id = ?", [number_id])
     if not rows:
@@ -152,13 +154,13 @@ def load_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
     return read_number(rows[0])
 
 
-def load_numbers_called(db: peewee.SqliteDatabase, call_ids: Collection[str]) -> list[SavedNumber]:
+def load_numbers_called(db: peewee.Database, call_ids: Collection[str]) -> list[SavedNumber]:
     """The numbers that these attempts were for, as they are now."""
     source = f"numbers WHERE number_id IN (SELECT number_id FROM attempts WHERE call_id IN {LISTED}) ORDER BY number_id"  # noqa: S608 - our own text
     return [read_number(row) for row in load_rows(db, NUMBER_COLUMNS, source, [listed(call_ids)])]
 
 
-def count_waiting(db: peewee.SqliteDatabase, campaign_id: int, now: float) -> dict[str, int]:
+def count_waiting(db: peewee.Database, campaign_id: int, now: float) -> dict[str, int]:
     """Pending numbers that are not due: why they wait -> how many; `in-call` for those whose last call is not over."""
     rows = load_rows(
         db,
@@ -177,7 +179,7 @@ def count_waiting(db: peewee.SqliteDatabase, campaign_id: int, now: float) -> di
     return waiting | ({"in-call": int(in_call)} if in_call else {})
 
 
-def delete_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
+def delete_number(db: peewee.Database, number_id: int) -> SavedNumber:
     """Takes one off the list; NumberMissing, NumberInFlight."""
     number = load_number(db, number_id)
     if number.call_id or number.status is NumberStatus.CALLING:
@@ -198,7 +200,7 @@ def read_number(row: dict[str, Any]) -> SavedNumber:
     return SavedNumber(**{**row, **known})
 
 
-def _insert(db: peewee.SqliteDatabase, campaign_id: int, numbers: Sequence[NewNumber], at: float) -> None:
+def _insert(db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber], at: float) -> None:
     """Plain values instead of one JSON text: a million rows have to go in, and reading JSON costs SQLite four times what the row does."""
     for start in range(0, len(numbers), _AT_ONCE):
         batch = numbers[start : start + _AT_ONCE]
@@ -214,5 +216,7 @@ def _insert(db: peewee.SqliteDatabase, campaign_id: int, numbers: Sequence[NewNu
                 json.dumps(number.variables) if number.variables else None,
                 at,
             )
-        columns = "campaign_id, phone_number, status, attempts, dials, due_at, hold, disposition, data, variables, created_at"
+        columns = (
+            "campaign_id, phone_number, status, attempts, dials, due_at, hold, disposition, data, variables, created_at"
+        )
         db.execute_sql(f"INSERT INTO numbers ({columns}) VALUES {values}", tuple(given))  # noqa: S608 - our own text

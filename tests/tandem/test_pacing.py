@@ -11,6 +11,7 @@ from tandem.domain.pacing import (
     Live,
     Policy,
     abandon_budget,
+    count_free,
     is_over_cap,
     may_predict,
     pace,
@@ -22,6 +23,7 @@ KNOWN = Experience(
     answered=300,
     answer_times_s=tuple(4 + k / 10 for k in range(60)),
     failure_times_s=tuple(10 + k / 5 for k in range(60)),
+    talks=500,
     talk_s=60.0,
     wrap_s=5.0,
 )
@@ -38,6 +40,7 @@ def experiences(draw):
         answered=draw(st.integers(0, attempts)),
         answer_times_s=draw(times),
         failure_times_s=draw(times),
+        talks=draw(st.sampled_from([0, 1_000_000])),
         talk_s=draw(means),
         wrap_s=draw(means),
     )
@@ -223,6 +226,12 @@ def test_the_budget_is_never_more_than_the_cap_leaves(live):
     budget = abandon_budget(policy, live)
     if budget >= 1:
         assert live.abandoned + budget <= policy.abandon_cap * live.answered_live
+
+
+def test_an_agent_who_took_a_call_since_the_report_is_not_free():
+    assert count_free(3, NOW, [NOW - 1, NOW, NOW + 1]) == 1
+    assert count_free(3, NOW, []) == 3
+    assert count_free(1, NOW, [NOW + 1] * 5) == 0
 
 
 @pytest.mark.parametrize(
