@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import peewee
+from pydantic_core import to_json
 
 from tandem.domain.campaigns import NewNumber, NumberStatus, SavedNumber
 from tandem.store.campaigns import bump_counts, load_campaign, load_counts
@@ -212,8 +213,8 @@ def _insert(db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber],
                 number.phone_number,
                 number.not_before,
                 "" if number.not_before is None else "not-before",
-                json.dumps(number.data) if number.data is not None else None,
-                json.dumps(number.variables) if number.variables else None,
+                to_json(number.data).decode() if number.data is not None else None,
+                to_json(number.variables).decode() if number.variables else None,
                 at,
             )
         columns = (
