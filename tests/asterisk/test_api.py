@@ -159,7 +159,7 @@ def test_every_order_to_asterisk_is_done_once_for_a_key(site):
     revision = site.ask("GET", "/api/v1/monitoring/status")["head"]
     for path, body, other in (
         ("config/apply", {"full": False}, {"full": True}),
-        ("config/rollback", {"revision": 1}, {"revision": revision}),
+        ("config/rollback", {"revision": 1}, {"revision": revision + 1}),
         ("config/hand-edits/discard", None, None),
         ("config/import?note=again", document, document + b"menus: []\n"),
     ):
