@@ -17,7 +17,9 @@ from api.v1 import (
     monitoring,
     numbers,
     objects,
+    recordings,
     routes,
+    sounds,
     tokens,
     users,
 )
@@ -33,6 +35,8 @@ _DECLARED: Final = (
     *dnc.ROUTES,
     *cdrs.ROUTES,
     *config.ROUTES,
+    *sounds.ROUTES,
+    *recordings.ROUTES,
     *routes.ROUTES,
     *monitoring.ROUTES,
     *events.ROUTES,
