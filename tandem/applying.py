@@ -203,9 +203,10 @@ class Applying:
         if self._is_stopping:
             work.close()
             raise ApplyStopped
-        self._running = Deferred.fromCoroutine(work)
+        running: Deferred[T] = Deferred.fromCoroutine(work)
+        self._running = running
         try:
-            return await self._running
+            return await running
         except CancelledError:
             log.info("an apply was ended half-way, for Tandem stops")
             raise ApplyStopped from None
