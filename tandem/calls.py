@@ -20,7 +20,7 @@ from tandem.ami import actions
 from tandem.ami.actions import Action
 from tandem.ami.connection import Clock, new_action_id
 from tandem.ami.errors import AmiError, AmiRefused, AmiUnanswered
-from tandem.ami.events import Dial, Hangup, Newchannel, OriginateResponse
+from tandem.ami.events import Hangup, Newchannel, OriginateResponse
 from tandem.ami.wire import Message
 from tandem.domain.calls import (
     CallEnded,
@@ -236,18 +236,19 @@ class Calls(Service):
     # ---------------------------------------------------------------------------------------------------- events
 
     def _take_channel(self, message: Message) -> None:
-        channel = Newchannel.read(message)
-        followed = self._open.get(channel.uniqueid)
+        # Not the whole of it, as of the next: an event of a stranger's call is passed over after one header.
+        call_id = message.get("Uniqueid")
+        followed = self._open.get(call_id)
         if followed is None:
             return
-        self._observe(channel.uniqueid, Evidence(has_channel=True))
+        self._observe(call_id, Evidence(has_channel=True))
         if followed.evidence.is_cancelled:
-            self._supervise(self._hang_up_channel(channel.channel))
+            self._supervise(self._hang_up_channel(message.get("Channel")))
 
     def _take_dial_state(self, message: Message) -> None:
-        dial = Dial.read(message)
-        if dial.dest_uniqueid in self._open and dial.dialstatus in _SIGNS_OF_LIFE:
-            self._observe(dial.dest_uniqueid, Evidence(has_channel=True, has_rung=True))
+        call_id = message.get("DestUniqueid")
+        if call_id in self._open and message.get("DialStatus") in _SIGNS_OF_LIFE:
+            self._observe(call_id, Evidence(has_channel=True, has_rung=True))
 
     def _take_response(self, message: Message) -> None:
         # By ActionID alone: its Uniqueid may be another, living call's (asterisk-notes).
@@ -276,19 +277,19 @@ class Calls(Service):
             self._tell("answered" if followed.call.answered_at is not None else "ringing", followed.call)
             self._save(followed.call)
         if followed.evidence.is_complete:
-            self._end(call_id, Evidence())
+            self._end(call_id)
         elif followed.settling is None and (followed.evidence.is_hung_up or followed.evidence.response == "failed"):
-            followed.settling = self._clock.callLater(SETTLE_S, self._end, call_id, Evidence())
+            followed.settling = self._clock.callLater(SETTLE_S, self._end, call_id)
 
     # ---------------------------------------------------------------------------------------------- exactly once
 
-    def _end(self, call_id: str, last: Evidence) -> None:
+    def _end(self, call_id: str, last: Evidence | None = None) -> None:
         followed = self._open.pop(call_id, None)
         if followed is None:
             return
         _cancel(followed.settling)
         self._actions.pop(followed.action_id, None)
-        evidence = merge_evidence(followed.evidence, last)
+        evidence = followed.evidence if last is None else merge_evidence(followed.evidence, last)
         call = end_call(followed.call, evidence, self._now())
         self._ended[call_id] = CallEnded(call, evidence)
         self._save(call)
@@ -426,8 +427,9 @@ class Calls(Service):
         return self._ended[call_id].call if call_id in self._ended else None
 
     def _tell(self, kind: CallEventKind, call: PlacedCall) -> None:
+        event = CallEvent(kind, call, self._now())
         for callback in self._watchers:
-            self._guard(callback, CallEvent(kind, call, self._now()))
+            self._guard(callback, event)
 
     @staticmethod
     def _guard(callback: Callable[[Any], None], value: object) -> None:

@@ -8,6 +8,9 @@ import sys
 
 import uvloop
 
+# How long a thread of ours may keep the reactor from the interpreter, which it gives away whenever it reads or writes a socket: 5 ms is Python's.
+SWITCH_S = 0.001
+
 
 def install_reactor() -> None:
     """Idempotent; RuntimeError if another reactor is there already, since klein and treq install one when imported too early."""
@@ -18,6 +21,7 @@ def install_reactor() -> None:
         if isinstance(reactor, AsyncioSelectorReactor):
             return
         raise RuntimeError(f"{type(reactor).__name__} was installed before Tandem's reactor")
+    sys.setswitchinterval(SWITCH_S)
     from twisted.internet import asyncioreactor  # noqa: PLC0415
 
     loop = uvloop.new_event_loop()

@@ -194,37 +194,48 @@ def encode_action(
     Raises `AmiValueRefused` for anything Asterisk would read otherwise than given: control characters and line separators, leading
     blanks (Asterisk skips them), a header twice (it takes the first that is not empty), lines and actions that are too long.
     """
-    seen: set[str] = set()
-    lines = []
-    for header, value in (("Action", name), *headers):
-        if not _NAME.fullmatch(header):
-            raise AmiValueRefused(f"{name}: {header!r} is not a header name")
-        if header.lower() in seen:
-            raise AmiValueRefused(f"{name}: header {header} is given twice")
-        seen.add(header.lower())
-        lines.append(_encode_line(name, header, value))
-    if variables and "variable" in seen:
-        raise AmiValueRefused(f"{name}: header Variable is given twice")
-    for variable, value in variables:
-        lines.append(_encode_line(name, "Variable", _quote_variable(name, variable, value)))
+    _check_headers(name, tuple(header for header, _ in headers), with_variables=bool(variables))
+    lines = [("Action", name), *headers]
+    lines += (("Variable", _quote_variable(name, variable, value)) for variable, value in variables)
     if len(lines) > MAX_LINES_SENT:
         raise AmiValueRefused(f"{name}: {len(lines)} lines; Asterisk takes {MAX_LINES_SENT}")
-    return b"".join(lines) + LINE_END
+    # All values at once: an action has twenty, and a campaign sends a thousand actions a second.
+    if _REFUSED.search("".join([value for _, value in lines])):
+        header = next(header for header, value in lines if _REFUSED.search(value))
+        raise AmiValueRefused(
+            f"{name}: header {header} holds a control character or line separator; AMI has no escape for it"
+        )
+    text = "".join([f"{header}: {value}\r\n" for header, value in lines])
+    if ":  " in text:
+        _check_blanks(name, lines)
+    if len(payload := text.encode()) > MAX_LINE_SENT_BYTES:
+        _check_lengths(name, lines)
+    return payload + LINE_END
 
 
-def _encode_line(action: str, header: str, value: str) -> bytes:
-    if _REFUSED.search(value):
-        raise AmiValueRefused(
-            f"{action}: header {header} holds a control character or line separator; AMI has no escape for it"
-        )
-    if value.startswith(" "):
-        raise AmiValueRefused(f"{action}: header {header} begins with a blank, which Asterisk would drop")
-    line = f"{header}: {value}".encode()
-    if len(line) > MAX_LINE_SENT_BYTES:
-        raise AmiValueRefused(
-            f"{action}: header {header} makes a line of {len(line)} bytes; Asterisk takes {MAX_LINE_SENT_BYTES}"
-        )
-    return line + LINE_END
+@lru_cache(maxsize=256)
+def _check_headers(action: str, headers: tuple[str, ...], *, with_variables: bool) -> None:
+    seen = {"action", *(("variable",) if with_variables else ())}
+    for header in headers:
+        if not _NAME.fullmatch(header):
+            raise AmiValueRefused(f"{action}: {header!r} is not a header name")
+        if header.lower() in seen:
+            raise AmiValueRefused(f"{action}: header {header} is given twice")
+        seen.add(header.lower())
+
+
+def _check_blanks(action: str, lines: Sequence[tuple[str, str]]) -> None:
+    for header, value in lines:
+        if value.startswith(" "):
+            raise AmiValueRefused(f"{action}: header {header} begins with a blank, which Asterisk would drop")
+
+
+def _check_lengths(action: str, lines: Sequence[tuple[str, str]]) -> None:
+    for header, value in lines:
+        if (size := len(f"{header}: {value}".encode())) > MAX_LINE_SENT_BYTES:
+            raise AmiValueRefused(
+                f"{action}: header {header} makes a line of {size} bytes; Asterisk takes {MAX_LINE_SENT_BYTES}"
+            )
 
 
 def _quote_variable(action: str, variable: str, value: str) -> str:

@@ -6,6 +6,7 @@ is late (Asterisk, the database, a pause) can pass them. What a crash left open 
 """
 
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, cast
@@ -13,7 +14,7 @@ from typing import Any, Final, Protocol, cast
 from twisted.application.service import Service
 from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from tandem.ami.connection import Clock
@@ -66,6 +67,8 @@ WATCH_EVERY_S: Final = 1.0
 IDLE_S: Final = 1.0
 ABANDON_DAYS: Final = 30
 TURNS_S: Final = 60.0
+# Calls sent in one turn of the reactor: each takes a fifth of a millisecond.
+TURN_CALLS: Final = 20
 # Does work within a transaction, and fires with what it returned.
 Commit = Callable[[Callable[[Any], Any]], Awaitable[Any]]
 
@@ -147,6 +150,7 @@ class Dialer(Service):
         self._is_loaded = False
         self._is_ticking = False
         self._again = False
+        self._outbox: deque[Claim] = deque()
         self._due: DelayedCall | None = None
         self._notes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._noting = DeferredLock()
@@ -191,6 +195,7 @@ class Dialer(Service):
                 loop.stop()
         if self._due is not None and self._due.active():
             self._due.cancel()
+        self._send_some(len(self._outbox))
         await self._flush_notes()
 
     # --------------------------------------------------------------------------------------------------- use-cases
@@ -233,6 +238,8 @@ class Dialer(Service):
 
     async def hang_up(self, campaign_id: int) -> None:
         """Ends all calls of a campaign."""
+        # What is claimed is a call already: it must be known to be hung up.
+        self._send_some(len(self._outbox))
         try:
             await self._calls.hang_up_all([call.call_id for call in self.board.of_campaign(campaign_id)])
         except AmiError as error:
@@ -363,8 +370,12 @@ class Dialer(Service):
             self._again = True
         for claim in claimed.claims:
             self._note_claim(claim, now)
-        for claim in claimed.claims:
-            Deferred.fromCoroutine(self._send(claim))
+        self._outbox.extend(claimed.claims)
+        self._send_some(TURN_CALLS)
+        while self._outbox:
+            # The reactor has other work between them.
+            await deferLater(cast("Any", self._clock), 0)
+            self._send_some(TURN_CALLS)
 
     def _divide(self) -> dict[int, int]:
         """How many each campaign may claim now."""
@@ -482,6 +493,11 @@ class Dialer(Service):
         if trunk in self.breakers:
             self.breakers[trunk] = note_sent(self.breakers[trunk], self._now())
         self._tell(AttemptStep("claimed", saved.campaign_id, claim.call.call_id))
+
+    def _send_some(self, amount: int) -> None:
+        """The next of what is claimed and not sent yet."""
+        for _ in range(min(amount, len(self._outbox))):
+            Deferred.fromCoroutine(self._send(self._outbox.popleft()))
 
     async def _send(self, claim: Claim) -> None:
         try:

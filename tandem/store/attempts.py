@@ -63,6 +63,9 @@ _CLAIMED: Final = (
     "call_id", "campaign_id", "number_id", "dial", "epoch", "node", "phone_number", "caller_number", "trunk", "destination",
     "agent", "started_at", "cause", "tech_cause",
 )  # fmt: skip
+_FOLLOWED: Final = (
+    "call_id", "answered_at", "connected_at", "abandoned_at", "ended_at", "disposition", "cause", "tech_cause",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +306,8 @@ def follow_attempts(db: peewee.Database, calls: Sequence[PlacedCall]) -> None:
     rows = _load_open(db, seen)
     if not rows:
         return
-    campaigns = {saved.campaign_id: saved for saved in load_campaigns(db)}
+    named = {attempt.campaign_id for attempt, _ in rows if attempt.campaign_id is not None}
+    campaigns = {saved.campaign_id: saved for saved in load_campaigns(db, campaign_ids=named)}
     book = _Book({}, {}, [], [])
     for row in rows:
         attempt, number = row
@@ -317,7 +321,7 @@ def follow_attempts(db: peewee.Database, calls: Sequence[PlacedCall]) -> None:
         db,
         "attempts",
         "call_id",
-        ("answered_at", "connected_at", "abandoned_at", "ended_at", "disposition", "cause", "tech_cause"),
+        _FOLLOWED[1:],
         book.attempts,
     )
     update_rows(
@@ -467,7 +471,7 @@ def _number_row(number: SavedNumber, **changes: Any) -> dict[str, Any]:
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, Any]:
-    return {name: getattr(attempt, name) for name in ATTEMPT_COLUMNS}
+    return {name: getattr(attempt, name) for name in _FOLLOWED}
 
 
 def note_connected(db: peewee.Database, notes: Sequence[tuple[str, float, str]]) -> None:

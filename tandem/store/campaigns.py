@@ -53,9 +53,15 @@ class CampaignDay:
 # --------------------------------------------------------------------------------------------------------- loading
 
 
-def load_campaigns(db: peewee.Database, state: str | None = None) -> list[SavedCampaign]:
-    """All, newest first; of one state only where it is given."""
-    where, given = ("WHERE state = ?", [state]) if state is not None else ("", [])
+def load_campaigns(
+    db: peewee.Database, state: str | None = None, campaign_ids: Collection[int] | None = None
+) -> list[SavedCampaign]:
+    """All, newest first; those in that state, or of these, where it is given."""
+    where, given = "", []
+    if state is not None:
+        where, given = "WHERE state = ?", [state]
+    elif campaign_ids is not None:
+        where, given = f"WHERE campaign_id IN {LISTED_IDS}", [listed(campaign_ids)]
     rows = load_rows(db, _COLUMNS, f"campaigns {where} ORDER BY created_at DESC, campaign_id DESC", given)
     return [_read(row) for row in rows]
 

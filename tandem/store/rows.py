@@ -5,10 +5,10 @@
 sqlite3 lets go of the interpreter's lock at every row, and gets it back late from a busy reactor: one text costs one step.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import orjson
 import peewee
 
 from tandem.store.dialect import is_postgres
@@ -20,7 +20,7 @@ LISTED_IDS: Final = "(SELECT CAST(value AS BIGINT) FROM json_each(?))"
 
 def listed(values: Iterable[Any]) -> str:
     """What LISTED takes."""
-    return json.dumps(list(values))
+    return orjson.dumps(list(values)).decode()
 
 
 def load_rows(
@@ -33,7 +33,7 @@ def load_rows(
         rows = db.execute_sql(inner, tuple(given)).fetchall()
     else:
         sql = f"SELECT json_group_array(json_array({', '.join(names)})) FROM ({inner})"  # noqa: S608 - our own text
-        rows = json.loads(db.execute_sql(sql, tuple(given)).fetchone()[0])
+        rows = orjson.loads(db.execute_sql(sql, tuple(given)).fetchone()[0])
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
@@ -46,7 +46,7 @@ def insert_rows(
     given, values = _read_back(db, table, columns)
     db.execute_sql(
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {given} WHERE true {conflict}",  # noqa: S608 - our own text
-        (_write(columns, rows),),
+        (_write(db, columns, rows),),
     )
 
 
@@ -60,18 +60,18 @@ def update_rows(
     sets = ", ".join(f"{column} = {value}" for column, value in zip(columns, values, strict=True))
     db.execute_sql(
         f"UPDATE {table} SET {sets} FROM {given} WHERE {table}.{key} = {key_value}",  # noqa: S608 - our own text
-        (_write((key, *columns), rows),),
+        (_write(db, (key, *columns), rows),),
     )
 
 
-def _write(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    # A flag is an INTEGER in our tables.
-    return json.dumps(
-        [
+def _write(db: peewee.Database, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    if is_postgres(db):
+        # A flag is an INTEGER in our tables, for which PostgreSQL takes no `true`; SQLite reads one as 1.
+        rows = [
             {column: int(value) if isinstance(value := row.get(column), bool) else value for column in columns}
             for row in rows
         ]
-    )
+    return orjson.dumps(list(rows)).decode()
 
 
 def _read_back(db: peewee.Database, table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
