@@ -66,7 +66,10 @@ class Board:
 
     def tally(self, campaign_id: int) -> Tally:
         """What that campaign has learnt."""
-        return self.tallies.setdefault(campaign_id, Tally())
+        tally = self.tallies.get(campaign_id)
+        if tally is None:
+            tally = self.tallies[campaign_id] = Tally()
+        return tally
 
     def count_trunks(self) -> dict[str, int]:
         """Trunk -> calls over it."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import PlainSerializer
 
@@ -100,6 +100,7 @@ class Cdr:
 
 _RECORD_END: Final = b'"}\n'
 _SECONDS: Final = re.compile(r"[0-9]{1,11}(\.[0-9]{1,6})?")
+_TOLD: Final = frozenset({"CHAN_START", "ANSWER", "HANGUP"})
 _KEY: Final = re.compile(r'[,{]"([a-z]{1,20})":')
 
 
@@ -119,40 +120,39 @@ def split_records(data: bytes) -> list[bytes]:
 def read_cel(record: bytes) -> Leg | None:
     """What one of cel_custom's JSON records says of a leg; None for other events, and for what is no record."""
     row = _read_fields(record)
-    at = _read_time(row.get("eventtime", ""))
-    leg = _read_leg(row, row.get("channame", ""))
-    if leg is None or at is None:
+    event = row.get("eventtype")
+    if event not in _TOLD or (at := _read_time(row.get("eventtime", ""))) is None:
         return None
-    match row.get("eventtype"):
+    channel = _clean(row.get("channame", ""))
+    match event:
         case "CHAN_START":
             # Later events may show other numbers: those of a transfer, or what the dialplan set.
-            return replace(
-                leg,
+            return _read_leg(
+                row,
+                channel=channel,
                 started_at=at,
                 caller=_clean(row.get("num", "")),
                 exten=_clean(row.get("exten", "")),
                 account=_clean(row.get("accountcode", "")),
             )
         case "ANSWER":
-            return replace(leg, answered_at=at)
-        case "HANGUP":
-            why = _read_fields(row.get("eventextra", "").encode())
-            cause = why.get("hangupcause", "")
-            return replace(
-                leg,
-                ended_at=at,
-                cause=int(cause) if cause.isascii() and cause.isdigit() and int(cause[:4]) < 128 else 0,
-                is_far_hangup=leg.channel != "" and why.get("hangupsource") == leg.channel,
-            )
-    return None
+            return _read_leg(row, channel=channel, answered_at=at)
+    why = _read_fields(row.get("eventextra", "").encode())
+    cause = why.get("hangupcause", "")
+    return _read_leg(
+        row,
+        channel=channel,
+        ended_at=at,
+        cause=int(cause) if cause.isascii() and cause.isdigit() and int(cause[:4]) < 128 else 0,
+        is_far_hangup=channel != "" and why.get("hangupsource") == channel,
+    )
 
 
 def read_cdr(record: bytes) -> Leg | None:
     """What one of cdr_custom's JSON records says: the last application. The rest of a CDR is not the leg's: a transfer splits it, a queue multiplies it."""
     row = _read_fields(record)
-    leg = _read_leg(row, row.get("channel", ""))
     name, data = _clean(row.get("lastapp", "")), _clean(row.get("lastdata", ""))
-    return replace(leg, application=f"{name}({data})") if leg is not None and name else None
+    return _read_leg(row, channel=_clean(row.get("channel", "")), application=f"{name}({data})") if name else None
 
 
 def _read_fields(record: bytes) -> dict[str, str]:
@@ -165,12 +165,13 @@ def _read_fields(record: bytes) -> dict[str, str]:
     return fields
 
 
-def _read_leg(row: Mapping[str, str], channel: str) -> Leg | None:
+def _read_leg(row: Mapping[str, str], **said: Any) -> Leg | None:
+    """What was said of the leg that a record names; None where it names none."""
     uniqueid, linkedid = row.get("uniqueid", ""), row.get("linkedid", "")
     # 150 is AST_MAX_PUBLIC_UNIQUEID.
     if not all(0 < len(name) <= 150 and name.isprintable() for name in (uniqueid, linkedid)):
         return None
-    return Leg(uniqueid=uniqueid, call_id=linkedid, channel=_clean(channel))
+    return Leg(uniqueid=uniqueid, call_id=linkedid, **said)
 
 
 def _read_time(text: str) -> float | None:
@@ -181,7 +182,8 @@ def _read_time(text: str) -> float | None:
 
 def _clean(text: str) -> str:
     """A stranger's text, cut down to something that fits on a line."""
-    return "".join(sign for sign in text[:MAX_TEXT] if sign.isprintable())
+    text = text[:MAX_TEXT]
+    return text if text.isprintable() else "".join(sign for sign in text if sign.isprintable())
 
 
 # --------------------------------------------------------------------------------------------------- joining legs
@@ -204,6 +206,13 @@ class Joined:
         """The legs of one call."""
         return [leg for leg in self.legs.values() if leg.call_id == call_id]
 
+    def by_call(self) -> dict[str, list[Leg]]:
+        """The legs of every call."""
+        calls: dict[str, list[Leg]] = {}
+        for leg in self.legs.values():
+            calls.setdefault(leg.call_id, []).append(leg)
+        return calls
+
 
 def apply_records(book: Joined, changes: Iterable[Leg]) -> None:
     """Takes changes in. A leg whose linkedid changed (calls merged, a transfer) joins the two calls to one, the older."""
@@ -212,9 +221,11 @@ def apply_records(book: Joined, changes: Iterable[Leg]) -> None:
         known = book.legs.get(change.uniqueid)
         if known is not None and known.call_id != call_id:
             call_id = _join(book, known.call_id, call_id)
-        merged = _merge(book.legs.get(change.uniqueid), replace(change, call_id=call_id))
+            known = book.legs[change.uniqueid]
+        said = change if change.call_id == call_id else replace(change, call_id=call_id)
+        merged = said if known is None else _merge(known, said)
         book.touched.add(call_id)
-        if merged != book.legs.get(change.uniqueid):
+        if merged != known:
             book.legs[change.uniqueid] = merged
             book.changed.add(change.uniqueid)
 
@@ -239,10 +250,8 @@ def _began(book: Joined, call_id: str) -> float:
     return min((leg.started_at for leg in book.legs_of(call_id) if leg.started_at is not None), default=float("inf"))
 
 
-def _merge(known: Leg | None, change: Leg) -> Leg:
+def _merge(known: Leg, change: Leg) -> Leg:
     """What both say, whichever comes first."""
-    if known is None:
-        return change
     ends = change.ended_at is not None and known.ended_at is None
     return Leg(
         uniqueid=known.uniqueid,

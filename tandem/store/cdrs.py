@@ -4,7 +4,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -95,8 +95,9 @@ def _take(db: peewee.Database, changes: Sequence[Leg], trunks: Collection[str]) 
     }
     routes = load_routes(db, book.legs)
     cdrs, unfinished = [], []
+    calls = book.by_call()
     for call_id in sorted(touched):
-        legs = book.legs_of(call_id)
+        legs = calls[call_id]
         # A call of ours that merged with an older one is still one of ours.
         ours = placed.get(call_id)
         steps = [routes[leg.uniqueid] for leg in legs if leg.uniqueid in routes]
@@ -128,7 +129,8 @@ def _load_book(db: peewee.Database, changes: Sequence[Leg]) -> Joined:
 
 
 def _save_legs(db: peewee.Database, legs: Sequence[Leg]) -> None:
-    insert_rows(db, "legs", _LEG_COLUMNS, [asdict(leg) for leg in legs], replacing(_LEG_COLUMNS, "uniqueid"))
+    rows = [{column: getattr(leg, column) for column in _LEG_COLUMNS} for leg in legs]
+    insert_rows(db, "legs", _LEG_COLUMNS, rows, replacing(_LEG_COLUMNS, "uniqueid"))
 
 
 def _save_joins(db: peewee.Database, absorbed: Mapping[str, str]) -> None:

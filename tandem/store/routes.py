@@ -8,6 +8,7 @@ from typing import Final
 import peewee
 
 from tandem.domain.decisions import Decision
+from tandem.store.rows import LISTED, listed, load_rows
 from tandem.store.tables import RouteRow
 
 MAX_ROUTE: Final = 2000
@@ -31,8 +32,5 @@ def record_routes(db: peewee.Database, decisions: Sequence[Decision]) -> None:
 
 def load_routes(db: peewee.Database, uniqueids: Iterable[str]) -> dict[str, str]:
     """The steps by uniqueid, for those of these channels that Tandem decided anything for."""
-    found: dict[str, str] = {}
-    for batch in peewee.chunked(uniqueids, _ROWS_AT_ONCE):
-        query = RouteRow.select(RouteRow.uniqueid, RouteRow.route).where(RouteRow.uniqueid.in_(batch))
-        found.update(query.tuples().execute(db))
-    return found
+    rows = load_rows(db, ("uniqueid", "route"), f"routes WHERE uniqueid IN {LISTED}", [listed(uniqueids)])
+    return {row["uniqueid"]: row["route"] for row in rows}
