@@ -5,6 +5,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import peewee
@@ -261,10 +262,16 @@ def _write(campaign: Campaign) -> str:
     return _CAMPAIGN.dump_json(campaign).decode()
 
 
+@lru_cache(maxsize=1024)
+def _read_body(body: str) -> Campaign:
+    """Read once: it is frozen, and each claim and each end of a call asks for it."""
+    return _CAMPAIGN.validate_json(body)
+
+
 def _read(row: dict[str, Any]) -> SavedCampaign:
     return SavedCampaign(
         campaign_id=row["campaign_id"],
-        campaign=_CAMPAIGN.validate_json(row["body"]),
+        campaign=_read_body(row["body"]),
         state=row["state"],
         epoch=row["epoch"],
         permissions=tuple(json.loads(row["permissions"])),
