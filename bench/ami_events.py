@@ -27,17 +27,19 @@ RUNS = 3
 HEADERS = ("Uniqueid", "Channel", "Cause")
 
 
+def make_event(name: str, number: int) -> bytes:
+    """An event of 22 lines, as a Hangup has them, of a channel of nobody's."""
+    return (
+        f"Event: {name}\r\nPrivilege: call,all\r\nChannel: PJSIP/trunk-{number:08x}\r\nChannelState: 6\r\nChannelStateDesc: Up\r\n"
+        f"CallerIDNum: +4930{number:07}\r\nCallerIDName: Ann Lee\r\nConnectedLineNum: 1001\r\nConnectedLineName: Bob\r\nLanguage: en\r\n"
+        f"AccountCode: shop\r\nContext: tandem-answered\r\nExten: s\r\nPriority: 7\r\nUniqueid: {number:032x}\r\nLinkedid: {number:032x}\r\n"
+        f"Cause: 16\r\nCause-txt: Normal Clearing\r\nTechCause: 200\r\nChanVariable: A=1\r\nChanVariable: B=2\r\nSystemName: pbx1\r\n\r\n"
+    ).encode()
+
+
 def make_stream(events: int = EVENTS) -> list[bytes]:
-    """Chunks of `events` Hangup-like events of 22 lines each."""
-    stream = b"".join(
-        (
-            f"Event: Hangup\r\nPrivilege: call,all\r\nChannel: PJSIP/trunk-{number:08x}\r\nChannelState: 6\r\nChannelStateDesc: Up\r\n"
-            f"CallerIDNum: +4930{number:07}\r\nCallerIDName: Ann Lee\r\nConnectedLineNum: 1001\r\nConnectedLineName: Bob\r\nLanguage: en\r\n"
-            f"AccountCode: shop\r\nContext: tandem-answered\r\nExten: s\r\nPriority: 7\r\nUniqueid: {number:032x}\r\nLinkedid: {number:032x}\r\n"
-            f"Cause: 16\r\nCause-txt: Normal Clearing\r\nTechCause: 200\r\nChanVariable: A=1\r\nChanVariable: B=2\r\nSystemName: pbx1\r\n\r\n"
-        ).encode()
-        for number in range(events)
-    )
+    """Chunks of `events` Hangup events."""
+    stream = b"".join(make_event("Hangup", number) for number in range(events))
     return [stream[start : start + CHUNK] for start in range(0, len(stream), CHUNK)]
 
 

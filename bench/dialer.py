@@ -1,46 +1,58 @@
 """How many attempts a second the dialer sustains, each committed before it is sent: against FakeAsterisk in a process of its own, so that all CPU here is ours.
 
-`python -m bench.dialer [NUMBERS]`; the far end answers and hangs up at once.
+The far end answers each call and ends it at once. `python -m bench.dialer [NUMBERS]`.
 """
 
 import multiprocessing
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 SECRET = "a secret for tests"
-IN_FLIGHT = 50
+NUMBERS = 20_000
+IN_FLIGHT = 100
+BATCH = 1_000
+START_S, STUCK_S = 20.0, 30.0
+PBX = {
+    "general": {"country": "DE"},
+    "trunks": [{"name": "carrier", "hosts": ["192.0.2.1"]}],
+    "endpoints": [{"extension": "1001", "secret": "swordfish1"}],
+}
+CAMPAIGN = {"name": "bench", "trunk": "carrier", "destination": {"endpoint": "1001"}}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One run. cpu_ms: of this process, per attempt; lag_ms: how late the reactor was, 99 of 100."""
+class DialerRow:
+    """One run. attempts: with a committed end; cpu_ms: of this process, per attempt; lag_p99_ms: how late the reactor was, 99 of 100."""
 
-    way: str
-    numbers: int
-    attempts_per_s: float
-    cpu_ms: float
-    lag_ms: float
     attempts: int
+    answered: int
+    took_s: float
+    cpu_ms: float
+    lag_p99_ms: float
+
+    @property
+    def rate(self) -> float:
+        """Attempts a second, from the first to the end of the last."""
+        return self.attempts / self.took_s
 
 
-def play_asterisk(port_box: Any) -> None:
-    """The far end: a FakeAsterisk on a port, that answers each originate, and ends it."""
+def answer_originates(fake: Any) -> None:
+    """Every originate of this FakeAsterisk has a channel that rings, is answered, and hung up, in one turn of the reactor."""
     from twisted.internet import reactor
-    from twisted.internet.endpoints import TCP4ServerEndpoint
 
-    from tandem.ami.testing import FakeAsterisk, encode_message, success
+    from tandem.ami.testing import encode_message, success
 
-    fake = FakeAsterisk(secret=SECRET)
-
-    def originate(message):
+    def originate(message: Any) -> Any:
         call_id, action_id = message.get("ChannelId"), message.get("ActionID")
         channel = f"PJSIP/carrier-{call_id[:8]}"
 
-        def go():
+        def go() -> None:
             events = (
                 [("Event", "Newchannel"), ("Uniqueid", call_id), ("Linkedid", call_id), ("Channel", channel), ("ChannelState", "0")],
                 [("Event", "DialState"), ("DestUniqueid", call_id), ("DestChannel", channel), ("DialStatus", "RINGING")],
@@ -49,122 +61,169 @@ def play_asterisk(port_box: Any) -> None:
             )  # fmt: skip
             fake.send_bytes(b"".join(map(encode_message, events)))
 
-        reactor.callLater(0, go)
+        on_reactor: Any = reactor
+        on_reactor.callLater(0, go)
         return success("Originate successfully queued")
 
     fake.answers["Originate"] = originate
 
-    async def listen():
-        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(fake)
-        port_box.put(port.getHost().port)
 
-    from twisted.internet.defer import Deferred
+def play_asterisk(ports: Any) -> None:
+    """That far end, on a port of its own that it tells."""
+    from twisted.internet import reactor
 
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(listen()))
-    reactor.run()
+    from tandem.ami.testing import FakeAsterisk
+
+    fake = FakeAsterisk(secret=SECRET)
+    answer_originates(fake)
+    on_reactor: Any = reactor
+    ports.put(on_reactor.listenTCP(0, fake, interface="127.0.0.1").getHost().port)
+    on_reactor.run()
 
 
-def run_fake(numbers: int, in_flight: int = IN_FLIGHT) -> Row:
-    """A campaign of `numbers` from its start to its last call."""
+@contextmanager
+def _playing_asterisk() -> Iterator[int]:
+    context = multiprocessing.get_context("spawn")
+    ports: Any = context.Queue()
+    far = context.Process(target=play_asterisk, args=(ports,), daemon=True)
+    far.start()
+    try:
+        yield ports.get(timeout=START_S)
+    finally:
+        far.terminate()
+        far.join()
+
+
+def run(numbers: int = NUMBERS, in_flight: int = IN_FLIGHT) -> DialerRow:
+    """A campaign of `numbers` from its start to its last call, in a process of its own: a reactor runs once."""
+    context = multiprocessing.get_context("spawn")
+    rows: Any = context.Queue()
+    with _playing_asterisk() as port:
+        dialling = context.Process(target=_dial, args=(rows, port, numbers, in_flight))
+        dialling.start()
+        row = rows.get()
+        dialling.join()
+    if isinstance(row, str):
+        raise RuntimeError(row)
+    found: DialerRow = row
+    return found
+
+
+def _dial(rows: Any, port: int, numbers: int, in_flight: int) -> None:
     from tandem.reactor import install_reactor
 
     install_reactor()
-    from pydantic import TypeAdapter
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred
+
+    on_reactor: Any = reactor
+
+    def end(result: Any) -> None:
+        rows.put(result if isinstance(result, DialerRow) else result.getTraceback())
+        on_reactor.stop()
+
+    with TemporaryDirectory() as folder:
+        measuring = _measure(Path(folder), port, numbers, in_flight)
+        on_reactor.callWhenRunning(lambda: Deferred.fromCoroutine(measuring).addBoth(end))
+        on_reactor.run()
+
+
+async def _measure(folder: Path, port: int, numbers: int, in_flight: int) -> DialerRow:
+    """The dialer with its database and its AMI client, as `tandem.app` puts them together, and nothing else."""
+    from pydantic import TypeAdapter
+    from twisted.internet import reactor
     from twisted.internet.endpoints import HostnameEndpoint
-    from twisted.internet.task import deferLater
 
     from tandem.ami.client import AmiClient
     from tandem.calls import Calls
     from tandem.dialer.service import Around, Dialer, Limits
-    from tandem.domain.campaigns import Campaign, NewNumber
     from tandem.domain.entities import Pbx
     from tandem.domain.snapshot import build_snapshot
     from tandem.lag import LagGauge
     from tandem.store.call_book import CallBook
-    from tandem.store.campaigns import create_campaign, load_counts
     from tandem.store.database import open_store
-    from tandem.store.numbers import add_numbers
 
-    ports: Any = multiprocessing.get_context("spawn").Queue()
-    far = multiprocessing.get_context("spawn").Process(target=play_asterisk, args=(ports,), daemon=True)
-    far.start()
-    port = ports.get(timeout=20)
-    pbx = {
-        "general": {"country": "DE"},
-        "trunks": [{"name": "carrier", "hosts": ["192.0.2.1"]}],
-        "endpoints": [{"extension": "1001", "secret": "swordfish1"}],
-    }
-    snapshot = build_snapshot(1, TypeAdapter(Pbx).validate_python(pbx))
-    rows: list[Row] = []
+    clock: Any = reactor
+    snapshot = build_snapshot(1, TypeAdapter(Pbx).validate_python(PBX))
+    store = open_store(folder / "tandem.db")
+    ami = AmiClient(HostnameEndpoint(clock, b"127.0.0.1", port), "tandem", SECRET, clock=clock)
+    calls = Calls(ami, CallBook(store), clock)
 
-    async def main(folder: Path) -> None:
-        store = open_store(folder / "tandem.db")
-        ami = AmiClient(HostnameEndpoint(reactor, b"127.0.0.1", port), "tandem", SECRET, clock=reactor)
-        calls = Calls(ami, CallBook(store), reactor)
+    async def ask(_line: str) -> tuple[str, ...]:
+        return ()
 
-        async def ask(_line):
-            return ()
-
-        dialer = Dialer(
-            store,
-            calls,
-            Around(
-                snapshot=lambda: snapshot, queue_facts=lambda _: None, facts_at=lambda: 0.0, is_ready=lambda: ami.is_ready, lag_s=lambda: 0.0, ask_pbx=ask
-            ),
-            reactor,
-            limits=Limits(max_calls=1000, max_cps=100_000),
-        )  # fmt: skip
-        dialer.follow(ami)
-        lag = LagGauge(reactor)
-        for service in (ami, calls, dialer, lag):
-            service.startService()
-        await ami.when_ready()
-        fields = {
-            "name": "bench",
-            "trunk": "carrier",
-            "destination": {"endpoint": "1001"},
-            "concurrent_calls": in_flight,
-        }
-        saved = await store.run(
-            create_campaign,
-            TypeAdapter(Campaign).validate_python(fields),
-            author="bench",
-            permissions=("national",),
-            at=time.time(),
-        )
-        for start in range(0, numbers, 1000):
-            batch = [NewNumber(phone_number=f"030{number:07}") for number in range(start, min(start + 1000, numbers))]
-            await store.run(add_numbers, saved.campaign_id, batch, time.time())
+    around = Around(
+        snapshot=lambda: snapshot,
+        queue_facts=lambda _: None,
+        facts_at=lambda: 0.0,
+        is_ready=lambda: ami.is_ready,
+        lag_s=lambda: 0.0,
+        ask_pbx=ask,
+    )
+    dialer = Dialer(store, calls, around, clock, limits=Limits(max_calls=1000, max_cps=100_000))
+    dialer.follow(ami)
+    lag = LagGauge(clock)
+    services = ami, calls, dialer, lag
+    for service in services:
+        service.startService()
+    await ami.when_ready()
+    try:
+        campaign_id = await _make_campaign(store, numbers, in_flight)
+        began_at, before_s = time.perf_counter(), time.process_time()
         await dialer.refresh()
-        started, cpu = time.perf_counter(), time.process_time()
-        await dialer.start(saved.campaign_id, ("national",))
-        while True:
-            await deferLater(reactor, 0.1, lambda: None)
-            counts = (await store.read(load_counts))[saved.campaign_id]
-            if counts.completed + counts.failed >= numbers or time.perf_counter() - started > 120:
-                break
-        took, cpu = time.perf_counter() - started, time.process_time() - cpu
-        done = counts.completed
-        rows.append(
-            Row("FakeAsterisk", done, done / took, cpu / done * 1000, lag.read_p99() * 1000, counts.total_calls)
+        await dialer.start(campaign_id, ("national",))
+        counts = await _wait(store, campaign_id)
+        took_s, cpu_s = time.perf_counter() - began_at, time.process_time() - before_s
+        return DialerRow(
+            counts.total_calls,
+            counts.answered_calls,
+            took_s,
+            cpu_s / counts.total_calls * 1000,
+            lag.read_p99() * 1000,
         )
-        for service in (lag, dialer, calls, ami):
-            stopped = service.stopService()
+    finally:
+        for service in reversed(services):
+            stopped: Any = service.stopService()  # type: ignore[func-returns-value]
             if stopped is not None:
                 await stopped
         await store.stop()
 
-    with TemporaryDirectory() as folder:
-        Deferred.fromCoroutine(main(Path(folder))).addErrback(lambda failure: failure.printTraceback()).addBoth(
-            lambda _: reactor.stop()
-        )
-        reactor.run()
-    far.terminate()
-    far.join()
-    return rows[0]
+
+async def _make_campaign(store: Any, numbers: int, in_flight: int) -> int:
+    from pydantic import TypeAdapter
+
+    from tandem.domain.campaigns import Campaign, NewNumber
+    from tandem.store.campaigns import create_campaign
+    from tandem.store.numbers import add_numbers
+
+    campaign = TypeAdapter(Campaign).validate_python(CAMPAIGN | {"concurrent_calls": in_flight})
+    saved = await store.run(create_campaign, campaign, author="bench", permissions=("national",), at=time.time())
+    for start in range(0, numbers, BATCH):
+        batch = [NewNumber(phone_number=f"030{number:07}") for number in range(start, min(start + BATCH, numbers))]
+        await store.run(add_numbers, saved.campaign_id, batch, time.time())
+    campaign_id: int = saved.campaign_id
+    return campaign_id
+
+
+async def _wait(store: Any, campaign_id: int) -> Any:
+    """The counts, once nothing is pending or up."""
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    from tandem.store.campaigns import load_counts
+
+    seen, moved_at = 0, time.monotonic()
+    while True:
+        on_reactor: Any = reactor
+        await deferLater(on_reactor, 0.1)
+        counts = (await store.read(load_counts, [campaign_id]))[campaign_id]
+        if not counts.pending + counts.calling + counts.answered:
+            return counts
+        if counts.total_calls > seen:
+            seen, moved_at = counts.total_calls, time.monotonic()
+        if time.monotonic() - moved_at > STUCK_S:
+            raise RuntimeError(f"the campaign stands still: {counts}")
 
 
 if __name__ == "__main__":
-    print(run_fake(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))
+    print(run(int(sys.argv[1]) if len(sys.argv) > 1 else NUMBERS))

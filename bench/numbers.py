@@ -26,6 +26,7 @@ REQUESTS = 10
 """The numbers of one bulk are also sent in so many requests."""
 PAGES = 200
 PAGE_ROWS = 100
+WITH_GAP = "numbers, by offset, one deleted"
 WAIT_S = 180.0
 DOCUMENT = """
 general: {country: DE}
@@ -74,7 +75,7 @@ class _Client:
         answer = response.read()
         if response.status >= 300:
             raise RuntimeError(f"{method} {path}: {response.status} {answer[:500]!r}")
-        return json.loads(answer)
+        return json.loads(answer) if answer else None
 
     def make_campaign(self, name: str) -> str:
         """Its path."""
@@ -91,15 +92,18 @@ def run(rows: int = ROWS, bulk: int = BULK, campaigns: int = CAMPAIGNS, pages: i
         csv_s, third_wrong = _import(client, path, rows)
         _make_attempts(tandem.folder / "tandem.db", int(path.rpartition("/")[2]))
         pages_ms, page_wrong = _read_pages(client, path, rows, pages)
+        pages_ms[WITH_GAP], gap_wrong = _read_with_gap(client, path, rows, pages)
         for number in range(campaigns - 3):
             client.make_campaign(f"campaign {number}")
         list_ms, list_wrong = _measure(
             lambda: client.ask("GET", f"/api/v1/campaigns?limit={campaigns}"),
-            lambda found: len(found["items"]) == campaigns == found["total"]
-            and sum(one["total_numbers"] for one in found["items"]) == rows + 2 * bulk,
+            lambda found: (
+                len(found["items"]) == campaigns == found["total"]
+                and sum(one["total_numbers"] for one in found["items"]) == rows - 1 + 2 * bulk
+            ),
             pages // 4,
         )
-        wrong = first_wrong + second_wrong + third_wrong + page_wrong + list_wrong
+        wrong = first_wrong + second_wrong + third_wrong + page_wrong + gap_wrong + list_wrong
         return NumbersRow(bulk_s, requests_s, csv_s, pages_ms, list_ms, _read_peak_mb(tandem.process.pid), wrong)
 
 
@@ -175,6 +179,28 @@ def _read_pages(client: _Client, path: str, rows: int, pages: int) -> tuple[dict
             wrong += len(page["items"]) != PAGE_ROWS or not holds(at, page)
         medians[kind] = statistics.median(took_ms)
     return medians, wrong
+
+
+def _read_with_gap(client: _Client, path: str, rows: int, pages: int) -> tuple[float, int]:
+    """By offset, once a number in the middle is deleted: then an offset has to be counted."""
+    client.ask(
+        "DELETE",
+        f"/api/v1/numbers/{client.ask('GET', f'{path}/numbers?limit=1&offset={rows // 2}')['items'][0]['number_id']}",
+    )
+    randomness = random.Random(2)
+
+    def ask() -> tuple[int, Any]:
+        at = randomness.randrange(1, rows - 1 - PAGE_ROWS)
+        return at, client.ask("GET", f"{path}/numbers?limit={PAGE_ROWS}&offset={at}")
+
+    def holds(answer: tuple[int, Any]) -> bool:
+        at, page = answer
+        number = f"030{at + (at >= rows // 2):08}"
+        return (
+            page["total"] == rows - 1 and len(page["items"]) == PAGE_ROWS and page["items"][0]["phone_number"] == number
+        )
+
+    return _measure(ask, holds, pages)
 
 
 def _measure(ask: Callable[[], Any], holds: Callable[[Any], bool], times: int) -> tuple[float, int]:

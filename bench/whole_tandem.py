@@ -102,6 +102,16 @@ class WholeTandem:
             body: bytes = answer.read()
         return body
 
+    def post(self, path: str, body: Any = None) -> Any:
+        """The JSON of the answer to a POST."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        content = b"" if body is None else json.dumps(body).encode()
+        asked = Request(
+            f"http://127.0.0.1:{self.port}{path}", content, headers if content else dict([*headers.items()][:1])
+        )
+        with urlopen(asked, timeout=START_S) as answer:
+            return json.loads(answer.read())
+
     def begin_lag(self) -> None:
         """From now on the reactor's lag is noted."""
         self.process.send_signal(signal.SIGUSR1)

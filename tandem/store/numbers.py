@@ -104,7 +104,7 @@ def find_phone_numbers(db: peewee.Database, campaign_id: int, phone_numbers: Col
 def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNumber], int]:
     """A page in the list's order, and how many there are in all."""
     where, given = _conditions(query)
-    counted = list(where), list(given)
+    total = _count(db, query, where, given)
     # By the beginning of a phone number they come in the order of its index, so that no page has to sort a million rows.
     order = "phone_number, number_id" if query.phone_number else "number_id"
     if query.after_id:
@@ -112,11 +112,29 @@ def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNum
         where.append(f"({order}) > {after}" if query.phone_number else f"number_id > {after}")
         given.append(query.after_id)
     limit, offset = max(0, min(query.limit, MAX_PAGE)), max(0, query.offset)
+    is_backwards = False
+    if offset and not query.phone_number and not query.after_id:
+        first = _first_of_dense(db, query.campaign_id, total) if query.status is None else None
+        if first is not None:
+            where.append("number_id >= ?")
+            given.append(first + offset)
+            offset = 0
+        elif offset > total // 2:
+            # Counted from the nearer end: each row that is passed over takes its time.
+            is_backwards, ends_at = True, min(offset + limit, total)
+            limit, offset = max(0, ends_at - offset), total - ends_at
     # The index alone tells which rows a page far behind passes over.
-    page = f"SELECT number_id FROM numbers WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 - our own text
+    page = f"SELECT number_id FROM numbers WHERE {' AND '.join(where)} ORDER BY {order}{' DESC' if is_backwards else ''} LIMIT ? OFFSET ?"  # noqa: S608 - our own text
     source = f"numbers WHERE number_id IN ({page}) ORDER BY {order}"
     rows = load_rows(db, NUMBER_COLUMNS, source, [*given, limit, offset])
-    return [read_number(row) for row in rows], _count(db, query, *counted)
+    return [read_number(row) for row in rows], total
+
+
+def _first_of_dense(db: peewee.Database, campaign_id: int, total: int) -> int | None:
+    """The first number_id of a campaign whose ids have no gap, so that an offset can be added to it; None where they have one."""
+    sql = "SELECT (SELECT min(number_id) FROM numbers WHERE campaign_id = ?), (SELECT max(number_id) FROM numbers WHERE campaign_id = ?)"
+    first, last = db.execute_sql(sql, (campaign_id, campaign_id)).fetchone()
+    return first if first is not None and last - first + 1 == total else None
 
 
 def _conditions(query: NumberQuery) -> tuple[list[str], list[object]]:

@@ -336,3 +336,20 @@ def _set_window(db, campaign_id, campaign):
     from tandem.store.campaigns import _write
 
     db.execute_sql("UPDATE campaigns SET body = ? WHERE campaign_id = ?", (_write(campaign), campaign_id))
+
+
+@pytest.mark.parametrize("status", [None, "pending"])
+@pytest.mark.parametrize("gap", [False, True])
+def test_a_page_by_offset_is_that_part_of_the_list(store, gap, status):
+    story = Story(store)
+    story.add(5)
+    Story(store).add(2)  # ids of another campaign come between
+    story.add(4 if gap else 0)
+    listed = load_numbers(store.db, NumberQuery(campaign_id=story.campaign_id))[0]
+    if gap:
+        store.run_now(delete_number, listed.pop(3).number_id)
+    for offset in range(len(listed) + 2):
+        for limit in range(4):
+            query = NumberQuery(campaign_id=story.campaign_id, status=status, offset=offset, limit=limit)
+            page, total = load_numbers(store.db, query)
+            assert (page, total) == (listed[offset : offset + limit], len(listed)), (offset, limit)
