@@ -173,18 +173,20 @@ def bench_http() -> Report:
 
 
 def bench_events() -> Report:
-    """Server-sent events to many clients."""
-    from bench.event_stream import CLIENTS, RATE, run
+    """AMI events, some of them to many clients of server-sent events, while a campaign runs."""
+    from bench.event_stream import CLIENTS, RATE, TOLD_ONE_IN, run
 
     row = run()
     return Report(
-        f"Server-sent events: {RATE:,} AMI events a second to {CLIENTS} clients",
-        ("told", "events/s", "received", "lag p99 ms", "lag max ms", "CPU of a core"),
+        f"{RATE:,} AMI events a second while a campaign runs, every {TOLD_ONE_IN}th of them to {CLIENTS} clients",
+        ("AMI events", "a second", "told on", "received", "calls placed", "lag p99 ms", "lag max ms", "CPU of a core"),
         (
             (
                 f"{row.sent:,}",
                 f"{row.events_per_s:,.0f}",
+                f"{row.told:,}",
                 f"{row.received:,}",
+                f"{row.attempts:,}",
                 f"{row.lag_p99_ms:.1f}",
                 f"{row.lag_max_ms:.1f}",
                 f"{row.cpu_share:.0%}",
@@ -194,6 +196,7 @@ def bench_events() -> Report:
             Budget("reactor lag at p99", row.lag_p99_ms, 50, "ms"),
             Budget("AMI events a second", row.events_per_s, 0.99 * RATE, "", at_least=True),
             Budget("events that a client did not get", row.lost, 0, ""),
+            Budget("calls that the campaign placed meanwhile", row.attempts, 1, "", at_least=True),
         ),
         figures={name: getattr(row, name) for name in row.__slots__},
     )
@@ -230,6 +233,78 @@ def bench_originate() -> Report:
     )
 
 
+def bench_dialer() -> Report:
+    """Campaign attempts a second, each committed before it is sent."""
+    from bench.campaigns import NUMBERS
+    from bench.campaigns import run as run_real
+    from bench.dialer import run as run_fake
+
+    fake = run_fake(NUMBERS)
+    ceiling, *rows = run_real(NUMBERS, say=lambda text: print(text, file=sys.stderr))
+    return Report(
+        f"Campaigns of {NUMBERS:,} numbers: every attempt committed before it is sent, and its end",
+        ("to", "attempts", "a second", "to the ceiling", "Tandem CPU ms", "Asterisk CPU ms", "lag p99 ms"),
+        (
+            ("an Asterisk played by us", f"{fake.attempts:,}", f"{fake.rate:,.0f}", "", f"{fake.cpu_ms:.2f}", "", f"{fake.lag_p99_ms:.0f}"),
+            (ceiling.way, f"{ceiling.attempts:,}", f"{ceiling.rate:,.0f}", "1.00", "", f"{ceiling.asterisk_ms:.2f}", ""),
+            *(
+                (
+                    row.way,
+                    f"{row.attempts:,}",
+                    f"{row.rate:,.0f}",
+                    f"{row.rate / ceiling.rate:.2f}",
+                    f"{row.tandem_ms:.2f}",
+                    f"{row.asterisk_ms:.2f}",
+                    f"{row.lag_p99_ms:.0f}",
+                )
+                for row in rows
+            ),
+        ),
+        notes=(
+            "Played: the dialer alone, in one process with its database. The ceiling: calls over AMI with nothing behind them.",
+            "The others: a whole Tandem, which also decides over FastAGI what is done with each answered call, and makes its CDR.",
+        ),
+        budgets=(
+            Budget("attempts a second, Asterisk played", fake.rate, 1000, "", at_least=True),
+            *(Budget(f"attempts a second, {row.way}", row.rate, 300, "", at_least=True) for row in rows),
+            Budget("reactor lag at p99, Asterisk played", fake.lag_p99_ms, 50, "ms"),
+            Budget("numbers not dialled once and answered", sum(abs(NUMBERS - row.answered) for row in (fake, *rows)), 0, ""),
+        ),
+        figures={"played": {name: getattr(fake, name) for name in fake.__slots__}}
+        | {row.way: {name: getattr(row, name) for name in row.__slots__} for row in (ceiling, *rows)},
+    )  # fmt: skip
+
+
+def bench_numbers() -> Report:
+    """Lists of numbers in the mass, over HTTP."""
+    from bench.numbers import BULK, CAMPAIGNS, REQUESTS, ROWS, run
+
+    row = run()
+    written = {
+        f"{BULK:,} numbers added in one request": (row.bulk_s, 3.0),
+        f"{BULK:,} numbers added in {REQUESTS} requests": (row.requests_s, 3.0),
+        f"{ROWS:,} numbers from a CSV file": (row.csv_s, 40.0),
+    }
+    read = {f"a page of {ROWS:,}: {kind}": (took_ms, 20.0) for kind, took_ms in row.pages_ms.items()}
+    read[f"a list of {CAMPAIGNS} campaigns with their counts"] = (row.list_ms, 30.0)
+    return Report(
+        "Numbers over HTTP",
+        ("what", "took"),
+        (
+            *((what, f"{took:.2f} s") for what, (took, _) in written.items()),
+            *((what, f"{took:.1f} ms") for what, (took, _) in read.items()),
+            ("memory at its most", f"{row.peak_mb:.0f} MB"),
+        ),
+        budgets=(
+            *(Budget(what, took, limit, "s") for what, (took, limit) in written.items()),
+            *(Budget(what, took, limit, "ms") for what, (took, limit) in read.items()),
+            Budget("resident memory at its most", row.peak_mb, 300, "MB"),
+            Budget("answers that were not what was asked for", row.wrong, 0, ""),
+        ),
+        figures={name: getattr(row, name) for name in row.__slots__},
+    )
+
+
 BENCHES: dict[str, Callable[[], Report]] = {
     "fastagi": bench_fastagi,
     "ami": bench_ami,
@@ -237,10 +312,12 @@ BENCHES: dict[str, Callable[[], Report]] = {
     "events": bench_events,
     "calls": bench_calls,
     "originate": bench_originate,
+    "numbers": bench_numbers,
+    "dialer": bench_dialer,
     "pure": bench_pure,
     "apply": bench_apply,
 }
-NEED_ASTERISK = {"calls", "originate", "apply"}
+NEED_ASTERISK = {"calls", "originate", "dialer", "apply"}
 
 
 def run_benches(names: tuple[str, ...], console: Console) -> tuple[dict[str, object], bool]:

@@ -10,7 +10,19 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import bench.__main__ as command
-from bench import ami_events, apply, event_stream, fastagi_load, http_get, originate, pure_cost, sip_calls
+from bench import (
+    ami_events,
+    apply,
+    campaigns,
+    dialer,
+    event_stream,
+    fastagi_load,
+    http_get,
+    numbers,
+    originate,
+    pure_cost,
+    sip_calls,
+)
 from bench.decision_server import pick_extension
 from bench.report import Budget, Report, describe_machine, print_report, to_json
 
@@ -81,9 +93,33 @@ def test_an_answer_is_whole_by_its_length_or_its_last_chunk():
 
 
 def test_every_client_gets_every_event():
-    row = event_stream.run(clients=5, rate=200, seconds=0.5)
-    assert (row.sent, row.received, row.lost) == (100, 500, 0)
+    row = event_stream.run(clients=5, rate=2000, seconds=0.5)
+    assert (row.sent, row.told, row.received, row.lost) == (1000, 100, 500, 0)
+    assert row.attempts > 0
     assert row.lag_max_ms >= row.lag_p99_ms >= 0
+
+
+def test_every_number_is_dialled_once_by_the_dialer_alone():
+    row = dialer.run(numbers=120, in_flight=20)
+    assert (row.attempts, row.answered) == (120, 120)
+    assert row.cpu_ms > 0
+
+
+def test_numbers_in_the_mass_are_all_there():
+    row = numbers.run(rows=2000, bulk=100, campaigns=5, pages=8)
+    assert row.wrong == 0
+    assert len(row.pages_ms) == 4
+    assert row.peak_mb > 0
+
+
+@pytest.mark.asterisk
+def test_every_number_is_dialled_once_by_a_real_asterisk():
+    ceiling, local, trunk = campaigns.run(numbers=60, in_flight=10, warm_up=10)
+    assert ceiling.attempts == 60
+    for row in (local, trunk):
+        assert (row.attempts, row.answered) == (60, 60), row
+        assert row.tandem_ms > 0
+        assert row.asterisk_ms > 0
 
 
 @pytest.mark.asterisk
