@@ -1,8 +1,8 @@
 # mypy: disallow-untyped-calls=False
 # (types-peewee leaves some of what we call untyped)
-"""Many rows in and out of a table as one JSON text; never for a single row, and never with a name that is not our own text.
+"""Many rows in and out of a table with one statement; never with a name that is not our own text.
 
-sqlite3 lets go of the interpreter's lock at every row, and gets it back late from a busy reactor: one text costs one step.
+sqlite3 lets go of the interpreter's lock at every row that it reads, and gets it back late from a busy reactor: so they are read as one JSON text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,8 @@ from tandem.store.dialect import is_postgres
 # `WHERE name IN {LISTED}` with `listed(values)` as the parameter; LISTED_IDS for whole numbers.
 LISTED: Final = "(SELECT value FROM json_each(?))"
 LISTED_IDS: Final = "(SELECT CAST(value AS BIGINT) FROM json_each(?))"
+# Rows of one statement: 500 of 60 values are within SQLite's limit of 32,766.
+_AT_ONCE: Final = 500
 
 
 def listed(values: Iterable[Any]) -> str:
@@ -40,42 +42,49 @@ def load_rows(
 def insert_rows(
     db: peewee.Database, table: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], conflict: str = ""
 ) -> None:
-    """Inserts rows, all or none; `conflict` is an ON CONFLICT clause, and then no key may be there twice."""
-    if not rows:
-        return
-    given, values = _read_back(db, table, columns)
-    db.execute_sql(
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {given} WHERE true {conflict}",  # noqa: S608 - our own text
-        (_write(db, columns, rows),),
-    )
+    """Inserts rows; `conflict` is an ON CONFLICT clause, and then no key may be there twice."""
+    names = ", ".join(columns)
+    if is_postgres(db):
+        values = ", ".join(f"given.{column}" for column in columns)
+        given = f"SELECT {values} FROM {_POPULATED.format(table=table)} WHERE true"  # noqa: S608 - our own text
+        _execute_json(db, f"INSERT INTO {table} ({names}) {given} {conflict}", columns, rows)
+    else:
+        _execute_values(db, f"INSERT INTO {table} ({names}) VALUES {{values}} {conflict}", columns, rows)  # noqa: S608 - our own text
 
 
 def update_rows(
     db: peewee.Database, table: str, key: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
 ) -> None:
     """Sets `columns` of the rows whose `key` is that of one of `rows`."""
-    if not rows:
-        return
-    given, (key_value, *values) = _read_back(db, table, (key, *columns))
-    sets = ", ".join(f"{column} = {value}" for column, value in zip(columns, values, strict=True))
-    db.execute_sql(
-        f"UPDATE {table} SET {sets} FROM {given} WHERE {table}.{key} = {key_value}",  # noqa: S608 - our own text
-        (_write(db, (key, *columns), rows),),
-    )
-
-
-def _write(db: peewee.Database, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    sets = ", ".join(f"{column} = given.{column}" for column in columns)
+    where = f"WHERE {table}.{key} = given.{key}"
+    names = (key, *columns)
     if is_postgres(db):
-        # A flag is an INTEGER in our tables, for which PostgreSQL takes no `true`; SQLite reads one as 1.
-        rows = [
+        given = _POPULATED.format(table=table)
+        _execute_json(db, f"UPDATE {table} SET {sets} FROM {given} {where}", names, rows)  # noqa: S608 - our own text
+    else:
+        given = f"WITH given ({', '.join(names)}) AS (VALUES {{values}})"
+        _execute_values(db, f"{given} UPDATE {table} SET {sets} FROM given {where}", names, rows)  # noqa: S608 - our own text
+
+
+# PostgreSQL must know the types of what is given, which are those of the table.
+_POPULATED: Final = "json_populate_recordset(NULL::{table}, ?::json) AS given"
+
+
+def _execute_json(db: peewee.Database, sql: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """All rows as one parameter. A flag is an INTEGER in our tables, for which PostgreSQL takes no `true`."""
+    if rows:
+        given = [
             {column: int(value) if isinstance(value := row.get(column), bool) else value for column in columns}
             for row in rows
         ]
-    return orjson.dumps(list(rows)).decode()
+        db.execute_sql(sql, (orjson.dumps(given).decode(),))
 
 
-def _read_back(db: peewee.Database, table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
-    """What the parameter is as a table, and its columns; PostgreSQL must know their types, which are those of `table`."""
-    if is_postgres(db):
-        return f"json_populate_recordset(NULL::{table}, ?::json) AS given", [f"given.{column}" for column in columns]
-    return "json_each(?) AS given", [f"json_extract(given.value, '$.{column}')" for column in columns]
+def _execute_values(db: peewee.Database, sql: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """A parameter for each value: to read JSON costs SQLite three times what the row does."""
+    row_of_marks = f"({', '.join('?' * len(columns))})"
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE]
+        values = [row.get(column) for row in part for column in columns]
+        db.execute_sql(sql.format(values=", ".join([row_of_marks] * len(part))), values)
