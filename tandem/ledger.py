@@ -31,7 +31,8 @@ READ_EVERY_S: Final = 1.0
 COMPARE_EVERY_S: Final = 10.0
 # A leg must be in no list for so long, with the record read to its end, before it counts as lost.
 GRACE_S: Final = 10.0
-CHUNK_BYTES: Final = 256 * 1024
+# Claims of the dialer wait while one is taken.
+CHUNK_BYTES: Final = 64 * 1024
 HEAD_BYTES: Final = 256
 MAX_GENERATIONS: Final = 100
 _READERS: Final[Mapping[str, Callable[[bytes], Leg | None]]] = {"cel": read_cel, "cdr": read_cdr}
