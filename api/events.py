@@ -49,11 +49,11 @@ class EventClient:
             self._waiting_bytes -= len(dropped)
             self.lost += lost
 
-    def pauseProducing(self) -> None:  # noqa: N802
+    def pauseProducing(self) -> None:
         """The client reads slower than we write."""
         self._paused = True
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:
         """It reads again."""
         self._paused = False
         if self.lost > self._told_lost:
@@ -75,7 +75,7 @@ class EventClient:
         elif not self.over.called:
             self.over.callback(None)
 
-    def stopProducing(self) -> None:  # noqa: N802
+    def stopProducing(self) -> None:
         """Gone; the hub hears of it too."""
         self._paused = True
         self._waiting.clear()

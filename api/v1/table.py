@@ -20,6 +20,7 @@ from api.v1 import (
     routes,
     tokens,
     users,
+    webhooks,
 )
 from tandem.domain.entities import Permission
 
@@ -38,6 +39,7 @@ _DECLARED: Final = (
     *events.ROUTES,
     *tokens.ROUTES,
     *users.ROUTES,
+    *webhooks.ROUTES,
     *audit.ROUTES,
 )
 
