@@ -37,16 +37,16 @@ class _Writer:
             raise ClientGone
         self._request.write(chunk)
 
-    def pauseProducing(self) -> None:
+    def pauseProducing(self) -> None:  # noqa: N802
         if self._paused is None:
             self._paused = Deferred()
 
-    def resumeProducing(self) -> None:
+    def resumeProducing(self) -> None:  # noqa: N802
         paused, self._paused = self._paused, None
         if paused is not None:
             paused.callback(None)
 
-    def stopProducing(self) -> None:
+    def stopProducing(self) -> None:  # noqa: N802
         self._is_gone = True
         self.resumeProducing()
 

@@ -49,11 +49,11 @@ class EventClient:
             self._waiting_bytes -= len(dropped)
             self.lost += lost
 
-    def pauseProducing(self) -> None:
+    def pauseProducing(self) -> None:  # noqa: N802
         """The client reads slower than we write."""
         self._paused = True
 
-    def resumeProducing(self) -> None:
+    def resumeProducing(self) -> None:  # noqa: N802
         """It reads again."""
         self._paused = False
         if self.lost > self._told_lost:
@@ -75,7 +75,7 @@ class EventClient:
         elif not self.over.called:
             self.over.callback(None)
 
-    def stopProducing(self) -> None:
+    def stopProducing(self) -> None:  # noqa: N802
         """Gone; the hub hears of it too."""
         self._paused = True
         self._waiting.clear()

@@ -122,13 +122,13 @@ class ApiChannel(HTTPChannel):
         self.site.add_idle(self)
         self._start_deadline()
 
-    def connectionLost(self, reason: Failure = Failure(ConnectionLost())) -> None:  # noqa: B008
+    def connectionLost(self, reason: Failure = Failure(ConnectionLost())) -> None:  # noqa: N802, B008
         """No longer counted."""
         self._stop_deadline()
         self.site.remove(self)
         super().connectionLost(reason)
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """A new request on a connection that was kept has its time from its first byte."""
         if self._refused:
             self._throw_away(data)

@@ -151,7 +151,7 @@ class AgiProtocol(Protocol):
             table.warn("FastAGI connection refused: %s may not connect", self._peer())
             self._close()
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Takes any part of the conversation."""
         phase = self._phase
         if phase is ASTERISK or phase is ELSEWHERE:
@@ -170,7 +170,7 @@ class AgiProtocol(Protocol):
             if self._received.endswith(b"\n\n") or len(self._received) > MAX_ENVIRONMENT_BYTES:
                 self._start()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002, N802
         """Tells the script, which may still finish something else."""
         self.connected = 0
         if self._coroutine is None:

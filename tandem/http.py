@@ -38,7 +38,9 @@ from tandem.importing import Imports
 from tandem.ledger import Ledger
 from tandem.live import Live
 from tandem.monitoring import Monitor
+from tandem.recordings import Recordings
 from tandem.settings import Settings
+from tandem.sounds import Sounds
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
@@ -97,6 +99,8 @@ class UseCases:
     imports: Imports
     dialer: Dialer
     ledger: Ledger
+    sounds: Sounds
+    recordings: Recordings
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
     list_decisions: Callable[[int], list[Story]]
@@ -134,6 +138,8 @@ class HttpService(Service):
             applying=use.applying,
             monitor=Monitor(use.ask_list),
             calls=use.calls,
+            sounds=use.sounds,
+            recordings=use.recordings,
             tag_key=load_tag_key(settings.etag_key),
             permissions=PERMISSIONS,
             campaigns=use.campaigns,

@@ -239,7 +239,7 @@ class AmiConnection(Protocol):
 
     # -- what comes in
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Cut frames and hand each to whom it belongs."""
         if self._link is None:
             return
@@ -321,7 +321,7 @@ class AmiConnection(Protocol):
         except AmiForged:
             return None
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
         """Fail everything that waits; what was written is in doubt, and is not sent again."""
         self._is_over = True
         self._link = None

@@ -248,7 +248,7 @@ class FakeSession(Protocol):
         self._asterisk.sessions.append(self)
         self.write(self._asterisk.greeting)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 - Twisted's name
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002, N802 - Twisted's name
         """Forget the session."""
         self._asterisk.sessions.remove(self)
 
@@ -282,7 +282,7 @@ class FakeSession(Protocol):
         if self.transport is not None:
             self.transport.loseConnection()  # type: ignore[misc]
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Answer actions, in order."""
         if self._asterisk.is_frozen:
             self._unread += data

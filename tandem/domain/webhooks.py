@@ -29,6 +29,7 @@ EventKind = Literal[
     "campaign.drained",
     "attempt.ended",
     "number.finished",
+    "recording.ready",
 ]
 # Sent when somebody asks for it, whatever a webhook listens to.
 TEST_KIND: Final = "webhook.test"

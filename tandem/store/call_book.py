@@ -15,7 +15,7 @@ from tandem.store.events import tell_calls
 from tandem.store.outbox import load_listeners
 
 
-def record_progress(db: peewee.SqliteDatabase, calls: Sequence[PlacedCall]) -> frozenset[str]:
+def record_progress(db: peewee.Database, calls: Sequence[PlacedCall]) -> frozenset[str]:
     """What became of calls, and of the attempts that they are, and who is to be told of it; the ids of those that this ends."""
     listeners = load_listeners(db)
     before = (

@@ -20,7 +20,7 @@ _NUMBER: Final = ("number_id", "campaign_id", "phone_number", "dials", "data", "
 
 
 def tell_calls(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     listeners: Listeners,
     before: Mapping[str, PlacedCall],
     calls: Sequence[PlacedCall],
@@ -44,7 +44,7 @@ def tell_calls(
 
 
 def tell_attempts(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     listeners: Listeners,
     closed: Sequence[Mapping[str, Any]],
     numbers: Sequence[tuple[SavedNumber, Mapping[str, Any]]],
@@ -68,7 +68,7 @@ def tell_attempts(
         _tell_drained(db, listeners, touched)
 
 
-def _tell_drained(db: peewee.SqliteDatabase, listeners: Listeners, touched: Mapping[int, float]) -> None:
+def _tell_drained(db: peewee.Database, listeners: Listeners, touched: Mapping[int, float]) -> None:
     counts = load_counts(db, touched)
     drained = {
         campaign_id: at

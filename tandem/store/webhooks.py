@@ -36,12 +36,12 @@ class Target:
     keys: Keys
 
 
-def load_webhooks(db: peewee.SqliteDatabase) -> list[Webhook]:
+def load_webhooks(db: peewee.Database) -> list[Webhook]:
     """All."""
     return [_read(row) for row in load_rows(db, _COLUMNS, "webhooks ORDER BY id")]
 
 
-def load_webhook(db: peewee.SqliteDatabase, webhook_id: int) -> Webhook:
+def load_webhook(db: peewee.Database, webhook_id: int) -> Webhook:
     """One; WebhookMissing."""
     rows = load_rows(db, _COLUMNS, "webhooks WHERE id = ?", [webhook_id])
     if not rows:
@@ -49,7 +49,7 @@ def load_webhook(db: peewee.SqliteDatabase, webhook_id: int) -> Webhook:
     return _read(rows[0])
 
 
-def load_targets(db: peewee.SqliteDatabase, now: float) -> list[Target]:
+def load_targets(db: peewee.Database, now: float) -> list[Target]:
     """The active ones, to be sent to."""
     found = []
     for row in load_rows(db, (*_COLUMNS, *_KEYS), "webhooks WHERE active = 1 ORDER BY id"):
@@ -59,7 +59,7 @@ def load_targets(db: peewee.SqliteDatabase, now: float) -> list[Target]:
 
 
 def create_webhook(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     *,
     url: str,
     events: Sequence[str],
@@ -80,7 +80,7 @@ def create_webhook(
     return load_webhook(db, cursor.fetchone()[0]), secret
 
 
-def update_webhook(db: peewee.SqliteDatabase, webhook_id: int, at: float, **changes: Any) -> Webhook:
+def update_webhook(db: peewee.Database, webhook_id: int, at: float, **changes: Any) -> Webhook:
     """Other url, events, description or active. WebhookMissing."""
     after = {name: getattr(load_webhook(db, webhook_id), name) for name in ("url", "events", "description", "active")}
     after.update(changes)
@@ -92,7 +92,7 @@ def update_webhook(db: peewee.SqliteDatabase, webhook_id: int, at: float, **chan
     return load_webhook(db, webhook_id)
 
 
-def rotate_secret(db: peewee.SqliteDatabase, webhook_id: int, at: float) -> tuple[Webhook, str]:
+def rotate_secret(db: peewee.Database, webhook_id: int, at: float) -> tuple[Webhook, str]:
     """A new secret; for a day deliveries are signed with the old one, too. WebhookMissing."""
     secret = new_secret()
     db.execute_sql(
@@ -102,7 +102,7 @@ def rotate_secret(db: peewee.SqliteDatabase, webhook_id: int, at: float) -> tupl
     return load_webhook(db, webhook_id), secret
 
 
-def deactivate_webhook(db: peewee.SqliteDatabase, webhook_id: int, problem: str, at: float) -> None:
+def deactivate_webhook(db: peewee.Database, webhook_id: int, problem: str, at: float) -> None:
     """Sends no more, because of `problem`; nothing if it is inactive or gone already."""
     db.execute_sql(
         "UPDATE webhooks SET active = 0, problem = ?, updated_at = ?, version = version + 1 WHERE id = ? AND active = 1",
@@ -110,7 +110,7 @@ def deactivate_webhook(db: peewee.SqliteDatabase, webhook_id: int, problem: str,
     )
 
 
-def delete_webhook(db: peewee.SqliteDatabase, webhook_id: int) -> None:
+def delete_webhook(db: peewee.Database, webhook_id: int) -> None:
     """Takes it away, with its deliveries. WebhookMissing."""
     load_webhook(db, webhook_id)
     db.execute_sql("DELETE FROM webhooks WHERE id = ?", (webhook_id,))

@@ -117,7 +117,7 @@ def test_with_tandem_frozen_whoever_answers_is_served_all_the_same(site, pbx):
     ):
         path = site.make(["03012345"], destination={"announcement": "news"})
         site.ask("POST", f"{path}/start")
-        person.wait_for("ringing")
+        person.wait_for("invited")
         pbx.freeze()
         try:
             person.wait_for("hangup")
