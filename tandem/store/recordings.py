@@ -48,8 +48,8 @@ def record_converted(
     changed = RecordingRow.update(path=path, bytes=size, format=form, converted_at=at)
     if not changed.where(RecordingRow.id == recording_id).execute(db):
         return False
-    if listeners := load_listeners(db):
-        recording = load_recording(db, recording_id)
+    listeners = load_listeners(db)
+    if listeners and (recording := load_recording(db, recording_id)) is not None:
         told = {name: value for name, value in _RECORDING.dump_python(recording, mode="json").items() if name != "path"}
         queue_events(db, listeners, [Event("recording.ready", at.timestamp(), told)])
     return True
