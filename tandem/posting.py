@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred, TimeoutError, succeed  # noqa: A004 - Twisted's own
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IProtocolFactory, IResolutionReceiver, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
@@ -20,7 +20,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer  # type: ignore[import-untyped]
 
-from tandem.domain.webhooks import IPAddress, check_addresses
+from tandem.domain.webhooks import IPAddress, TargetRefused, check_addresses
 
 TIMEOUT_S: Final = 10.0
 # Of an answer's body so much is passed over, so that the connection can be used again; what is longer or slower ends it.
@@ -61,18 +61,18 @@ class Poster:
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Sends it once. TargetRefused: it may not be sent there; NotSent: no answer within 10 s, or none at all."""
         told = Headers({name: [value] for name, value in headers.items()})
+        asked = self._agent.request(b"POST", url.encode(), told, _Body(body))
+        timer = self._clock.callLater(TIMEOUT_S, asked.cancel)
         try:
-            asked = self._agent.request(b"POST", url.encode(), told, _Body(body))
-            response = await asked.addTimeout(TIMEOUT_S, self._clock)
-        except TimeoutError:
-            raise NotSent(f"no answer within {TIMEOUT_S:.0f} s") from None
-        except (ResponseFailed, RequestGenerationFailed) as error:
-            why = ", ".join(type(reason.value).__name__ for reason in error.reasons)
-            raise NotSent(f"the connection broke: {why}") from None
-        except DNSLookupError:
-            raise NotSent("its name has no address") from None
-        except (ConnectError, ConnectionClosed) as error:
-            raise NotSent(f"not connected: {type(error).__name__}") from None
+            response = await asked
+        except TargetRefused:
+            raise
+        except Exception as error:
+            # What a cancelled request raises depends on how far it was.
+            raise NotSent(_explain(error) if timer.active() else f"no answer within {TIMEOUT_S:.0f} s") from None
+        finally:
+            if timer.active():
+                timer.cancel()
         await self._pass_over(response)
         return Answer(response.code, _read_retry_after(response))
 
@@ -198,6 +198,17 @@ def _resolve(reactor: Any, host: str) -> "Deferred[list[IPAddress]]":
     receiver = _Addresses()
     reactor.nameResolver.resolveHostName(receiver, host)
     return receiver.done
+
+
+def _explain(error: Exception) -> str:
+    """Why there was no answer, in our own words."""
+    match error:
+        case ResponseFailed(reasons=reasons) | RequestGenerationFailed(reasons=reasons):
+            return f"the connection broke: {', '.join(type(reason.value).__name__ for reason in reasons)}"
+        case DNSLookupError():
+            return "its name has no address"
+        case _:
+            return f"not connected: {type(error).__name__}"
 
 
 def _read_retry_after(response: IResponse) -> float | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -166,8 +166,6 @@ class Webhooks(Service):
         try:
             answer = await posting
             error = "" if 200 <= answer.status < 300 else f"answered {answer.status}"
-        except CancelledError:
-            return
         except (NotSent, TargetRefused) as refused:
             error = str(refused)
         except Exception as failed:  # noqa: BLE001 - of one delivery, which says so
@@ -176,6 +174,8 @@ class Webhooks(Service):
         finally:
             self._posting.discard(posting)
             lane.sending.discard(delivery.id)
+        if error and not self.running:
+            return  # cut off by our own end: it stays pending
         lane.is_failing = bool(error)
         self._outcomes[delivery.id] = self._judge(webhook.id, delivery, answer, error)
         if answer.status == _GONE:

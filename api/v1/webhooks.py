@@ -143,7 +143,10 @@ async def _list(services: Services, exchange: Exchange) -> Reply:
 
 
 async def _get(services: Services, exchange: Exchange) -> Reply:
-    return _give(exchange, await services.store.read(load_webhook, _id_of(exchange)))
+    reply = _give(exchange, await services.store.read(load_webhook, _id_of(exchange)))
+    if exchange.is_fresh(reply.headers[0][1]):
+        return Reply(None, HTTPStatus.NOT_MODIFIED, reply.headers)
+    return reply
 
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
@@ -288,7 +291,7 @@ ROUTES: Final = (
     ),
     Route(
         method="GET", path=_ONE, parameters=_ID, permission="webhooks/read", summary="Read a webhook.", handler=_get, tag="webhooks",
-        operation="get_webhook", answer=_SHOWN, raises=_MISSING, etag=True,
+        operation="get_webhook", answer=_SHOWN, raises=(*_MISSING, HTTPStatus.NOT_MODIFIED), etag=True,
     ),
     Route(
         method="PATCH", path=_ONE, parameters=_ID, permission="webhooks/update", summary="Change fields of a webhook.", handler=_change,

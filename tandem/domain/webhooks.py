@@ -39,6 +39,7 @@ NEEDED: Final = {
     "campaign": "campaigns/read",
     "attempt": "attempts/read",
     "number": "numbers/read",
+    "recording": "recordings/read",
 }
 
 DeliveryState = Literal["pending", "delivered", "dead"]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -26,7 +26,10 @@ from tandem.domain.webhooks import (
     FIRST_DELAY_S,
     MAX_ATTEMPTS,
     MAX_DELAY_S,
+    NEEDED,
+    TEST_KIND,
     Delivery,
+    EventKind,
     Keys,
     TargetRefused,
     check_addresses,
@@ -56,6 +59,12 @@ def test_another_implementation_verifies_what_we_sign(text: str) -> None:
     assert Verifier(secret).verify(body, headers) == {"text": text}
     with pytest.raises(Exception, match="matching signature"):
         Verifier(new_secret()).verify(body, headers)
+
+
+def test_every_kind_takes_a_permission_and_the_test_takes_none() -> None:
+    kinds = get_args(EventKind)
+    assert {kind.partition(".")[0] for kind in kinds} == set(NEEDED)
+    assert TEST_KIND not in kinds
 
 
 @given(st.floats(0, 1))
@@ -140,7 +149,9 @@ class Receiver(Resource):
         self.open = self.peak = 0
 
     def render_POST(self, request: Any) -> Any:
-        headers = {key.decode().lower(): values[0].decode() for key, values in request.requestHeaders.getAllRawHeaders()}
+        headers = {
+            key.decode().lower(): values[0].decode() for key, values in request.requestHeaders.getAllRawHeaders()
+        }
         self.got.append((headers, request.content.read()))
         self.paths.append(request.path)
         step = self.script(len(self.got))
@@ -166,10 +177,16 @@ class Receiver(Resource):
         return b"whatever" if step != 204 else b""
 
 
+class QuietSite(Site):
+    """The receiver's own log is not ours."""
+
+    def log(self, request: Any) -> None:
+        pass
+
+
 class SendingTests(TestCase):
     @pytest.fixture(autouse=True)
-    def _take(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tandem.store.sqlite.PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA foreign_keys = ON"), raising=False)
+    def _take(self, tmp_path: Path) -> None:
         self.store = open_store(tmp_path / "tandem.db")
 
     def setUp(self) -> None:
@@ -186,7 +203,7 @@ class SendingTests(TestCase):
 
     def listen(self, script: Callable[[int], Any] = lambda _: 204) -> tuple[Receiver, str]:
         receiver = Receiver(script)
-        port: Any = reactor.listenTCP(0, Site(receiver), interface="127.0.0.1")  # type: ignore[attr-defined]
+        port: Any = reactor.listenTCP(0, QuietSite(receiver), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         return receiver, f"http://127.0.0.1:{port.getHost().port}/hook"
 
