@@ -67,7 +67,7 @@ class Poster:
             response = await asked
         except TargetRefused:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, it was not sent
             # What a cancelled request raises depends on how far it was.
             raise NotSent(_explain(error) if timer.active() else f"no answer within {TIMEOUT_S:.0f} s") from None
         finally:

@@ -139,7 +139,7 @@ def test_a_name_with_one_bad_address_is_refused_whole() -> None:
 class Receiver(Resource):
     """Answers with what `script` says of each request's number: a status, or `hang`, `endless` (an answer without an end), `huge`, `away`."""
 
-    isLeaf = True
+    isLeaf = True  # noqa: N815 - Twisted's name
 
     def __init__(self, script: Callable[[int], Any] = lambda _: 204) -> None:
         super().__init__()
