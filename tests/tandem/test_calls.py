@@ -13,7 +13,7 @@ from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiRefused, AmiUnanswered
 from tandem.ami.testing import FakeAsterisk, error
 from tandem.calls import Calls
-from tandem.domain.calls import CallEvent, PlacedCall, new_call_id
+from tandem.domain.calls import CallEvent, PlacedCall, new_call_id, start_call
 from tandem.domain.disposition import Disposition, Evidence
 from tandem.domain.originate import OriginateOrder
 from tandem.store.calls import (
@@ -312,6 +312,18 @@ def test_a_restart_takes_up_what_is_open(store: Store) -> None:
     side.pass_time(2)
     assert (up, Disposition.ANSWERED) in side.ends
     assert len(side.asterisk.sent("Originate")) == 3
+    side.close()
+
+
+def test_a_call_that_was_kept_and_is_not_known_is_taken_up(store: Store) -> None:
+    """As after a commit whose answer was lost: nothing was sent, and the call must not stay open for ever."""
+    side = Side(store)
+    side.pass_time(1)
+    call = start_call(ORDER, new_call_id(), NOW)
+    store.run_now(record_placed, call)
+    side.pass_time(90)
+    assert side.ends == [(call.call_id, Disposition.UNCONFIRMED)]
+    assert side.asterisk.sent("Originate") == []
     side.close()
 
 

@@ -1,6 +1,7 @@
 """The dialer on a Clock, against FakeAsterisk and a real database: limits, retries, gates, dead trunks, stop and pause, kills, slow everything."""
 
 import itertools
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -289,6 +290,31 @@ def test_a_database_that_is_locked_stops_dialling_and_nothing_else(tmp_path: Pat
     house.check()
     assert house.counts(campaign_id).completed == 20
     assert set(house.far.dialled().values()) == {1}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_ami_cut_at_random_bytes_for_a_minute(tmp_path: Path, seed: int) -> None:
+    house = House(tmp_path)
+    randomness = random.Random(seed)
+    campaign_id = house.make(numbers(60), concurrent_calls=6)
+    house.go(campaign_id)
+    for _ in range(60):
+        if randomness.random() < 0.5:
+            house.far.fake.cut_after = randomness.randrange(1, 4000)
+        else:
+            house.far.fake.cut_after_received = randomness.randrange(1, 4000)
+        if randomness.random() < 0.3:
+            house.far.fake.cut()
+        house.advance(1, 0.1)
+    house.far.fake.cut_after = house.far.fake.cut_after_received = None
+    house.advance(600, 0.5)
+    house.check()
+    counts = house.counts(campaign_id)
+    assert (counts.pending, counts.calling, counts.answered) == (0, 0, 0)
+    assert max(house.far.dialled().values()) == 1
+    assert house.far.peak <= 6
+    # One whose originate was cut in half was never carried out; whether it was sent is not known, so it is not sent again.
+    assert counts.completed + counts.failed == 60
 
 
 def test_a_jump_of_the_wall_clock_dials_nobody_twice(tmp_path: Path) -> None:
