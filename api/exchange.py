@@ -51,6 +51,8 @@ class Services:
     campaigns: Any = None
     imports: Any = None
     dialer: Any = None
+    agents: Any = None
+    states: Any = None
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
 

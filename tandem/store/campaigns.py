@@ -68,6 +68,12 @@ def load_campaign(db: peewee.SqliteDatabase, campaign_id: int) -> SavedCampaign:
     return _read(rows[0])
 
 
+def load_states(db: peewee.SqliteDatabase) -> list[tuple[int, str, str]]:
+    """(campaign id, name, state) of all, in the order in which they were made."""
+    rows = load_rows(db, ("campaign_id", "name", "state"), "campaigns ORDER BY campaign_id")
+    return [(row["campaign_id"], row["name"], row["state"]) for row in rows]
+
+
 def load_counts(db: peewee.SqliteDatabase, campaign_ids: Collection[int] | None = None) -> dict[int, CampaignCounts]:
     """Counts by campaign, of all or of these; one without any is left out."""
     where, given = (f"WHERE campaign_id IN {LISTED}", [listed(campaign_ids)]) if campaign_ids is not None else ("", [])
