@@ -6,7 +6,7 @@ Fails closed: without a jump the dialplan says that it did not work, and then no
 from typing import Final
 
 from fastagi.brain import Brain, Case, read_trunk
-from fastagi.session import Session
+from fastagi.session import ChannelGone, Session
 from tandem.domain.agents import AgentEvent, AgentMissing, AgentNotThere, AgentRefused, AgentsUnavailable, read_code
 from tandem.domain.dialplan import CONTEXT_AGENT
 
@@ -31,9 +31,11 @@ async def agent(brain: Brain, session: Session) -> None:
     try:
         # A Tandem that was frozen reads this late, when the phone has heard that it did not work.
         await session.noop()
+        if session.hung_up:
+            raise ChannelGone("before anything was changed")
         try:
             wish = read_code(snapshot, code, digits)
-            change = await brain.change_agent(endpoint, wish, lambda: waits)
+            change = await brain.change_agent(endpoint, wish, lambda: waits and not session.hung_up)
         except (AgentRefused, AgentMissing, AgentNotThere) as refused:
             case.reasons.append(f"refused: {refused}")
             heard = REFUSED

@@ -153,7 +153,12 @@ def test_over_http_a_campaign_that_is_made_is_told_and_asterisk_is_said_to_be_aw
     assert not asterisk["is_connected"]
     assert "connect" in asterisk["problem"]
     assert (state["channels"], state["queues"], state["agents"]) == ([], [], [])
-    made = client.ask("POST", "/api/v1/campaigns", {"name": "of the stream", "destination": {"queue": "sales"}}, 201)
+    made = client.ask(
+        "POST",
+        "/api/v1/campaigns",
+        {"name": "of the stream", "trunk": "carrier", "destination": {"queue": "sales"}},
+        201,
+    )
     try:
         kind, change = read_event(stream)
         assert kind == "change"

@@ -1,0 +1,168 @@
+"""Agents of a whole Tandem beside a real Asterisk: feature codes from a real phone, restarts of either side, the next call, what is heard without Tandem."""
+
+import sqlite3
+from contextlib import closing, contextmanager
+
+import pytest
+
+from lab.pbx import LabPbx
+from lab.rtp import RtpSink
+from lab.sipp import Caller, HangUp, Wait, dial_from_phone, place_calls, register_phones, run_phone
+from tests.asterisk.test_api import Site
+
+pytestmark = pytest.mark.asterisk
+
+PHONE_PORT, PHONE_HOST = 5070, "127.0.0.3"
+SECRET = "swordfish-of-the-lab"
+DOCUMENT = f"""
+general: {{country: DE, agent_pause_reasons: [lunch]}}
+trunks: [{{name: carrier, hosts: ["127.0.0.2:5060"], match: [127.0.0.2]}}]
+endpoints:
+  - {{extension: "1001", secret: {SECRET}, name: Anna}}
+  - {{extension: "1002", secret: {SECRET}}}
+queues:
+  - {{name: sales, extension: "500", members: [{{endpoint: "1001"}}], join_when_empty: yes, leave_when_empty: no, fallback: {{hangup: normal}}}}
+  - {{name: open, extension: "501", open_login: yes, join_when_empty: yes, leave_when_empty: no, fallback: {{hangup: normal}}}}
+dids:
+  - {{number: "+4930100", destination: {{queue: sales}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def pbx(asterisk_install):
+    with LabPbx(asterisk_install, DOCUMENT) as pbx:
+        pbx.serve()
+        Site(pbx).wait_for("/api/v1/config/plan", lambda plan: plan["live"] == plan["head"] and not plan["files"], 60)
+        register_phones(pbx.asterisk, [("1001", SECRET)], port=PHONE_PORT)
+        yield pbx
+
+
+class Desk(Site):
+    """Where an agent sits: a phone to dial with, and the API."""
+
+    def __init__(self, pbx):
+        super().__init__(pbx)
+        self.pbx = pbx
+
+    def dial(self, number, extension="1001", heard=0):
+        """Dials a code, and is told something: at least `heard` RTP packets."""
+        with (
+            RtpSink(self.pbx.asterisk, PHONE_HOST) as sink,
+            dial_from_phone(self.pbx.asterisk, (extension, SECRET), number, media_port=sink.port) as run,
+        ):
+            (leg,) = run.wait(timeout_s=60).legs
+            assert sum(sink.count_packets().values()) > heard
+        assert (leg.is_answered, leg.ended_by) == (True, "them")
+
+    def agent(self, extension="1001"):
+        return self.ask("GET", f"/api/v1/agents/{extension}")
+
+    def members(self, queue="sales"):
+        return [row for row in self.ask("GET", "/api/v1/monitoring/agents")["items"] if row["queue"] == queue]
+
+    def wait_until_in_step(self):
+        self.wait_for("/health", lambda health: health["ready"], 60)
+
+    @contextmanager
+    def phone(self):
+        with run_phone(self.pbx.asterisk, port=PHONE_PORT, ring_s=0.2, steps=[Wait(0.5), HangUp()]) as phone:
+            yield phone
+
+    def call(self, wait_s):
+        with place_calls(self.pbx.asterisk, [Caller("+4930100")], steps=[Wait(wait_s), HangUp()]) as run:
+            (leg,) = run.wait(timeout_s=60).legs
+        return leg
+
+    def reinstall_asterisk(self):
+        """A crash, and no memory of who was a member of what."""
+        self.pbx.asterisk.kill()
+        (path,) = self.pbx.asterisk.folder.rglob("astdb.sqlite3")
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("DELETE FROM astdb WHERE key LIKE '/Queue/PersistentMembers%'")
+            db.commit()
+        self.pbx.asterisk.start()
+        self.wait_until_in_step()
+
+
+@pytest.fixture
+def desk(pbx):
+    desk = Desk(pbx)
+    desk.wait_until_in_step()
+    yield desk
+    desk.ask("POST", "/api/v1/agents/1001/login")
+    desk.ask("POST", "/api/v1/agents/1001/unpause")
+
+
+def test_who_logs_out_by_a_code_is_not_rung_until_they_log_in_whatever_restarts(desk, pbx):
+    desk.dial("*45", heard=25)
+    assert (desk.agent()["is_logged_in"], desk.agent()["device"], desk.members()) == (False, "not-in-use", [])
+    with desk.phone() as phone:
+        assert desk.call(3).ended_by == "us"
+        pbx.kill()
+        pbx.serve()
+        desk.wait_until_in_step()
+        assert desk.members() == []
+        desk.reinstall_asterisk()
+        assert (desk.agent()["is_logged_in"], desk.members()) == (False, [])
+        assert desk.call(3).ended_by == "us"
+        assert phone.read_legs() == ()
+        desk.ask("POST", "/api/v1/agents/1001/login")
+        assert [row["interface"] for row in desk.members()] == ["PJSIP/1001"]
+        assert desk.call(20).ended_by == "them"
+        assert len(phone.read_legs()) == 1
+    agent = desk.wait_for("/api/v1/agents/1001", lambda agent: agent["calls_taken"] == 1)
+    assert (agent["is_logged_in"], agent["is_in_call"]) == (True, False)
+    assert agent["last_call_at"] >= agent["logged_in_since"]
+    audit = [(entry["who"], entry["target"]) for entry in desk.ask("GET", "/api/v1/audit?limit=20")["items"]]
+    assert ("phone 1001", "agents/1001/logout") in audit
+    assert ("control socket", "agents/1001/login") in audit
+    decided = [story for story in desk.ask("GET", "/api/v1/decisions?limit=50")["items"] if story["script"] == "agent"]
+    assert len(decided) <= 1  # that Tandem was killed since
+
+
+def test_a_pause_has_its_reason_keeps_callers_waiting_and_is_there_after_a_crash(desk):
+    desk.dial("*461", heard=25)
+    agent = desk.agent()
+    assert (agent["is_paused"], agent["pause_reason"]) == (True, "lunch")
+    assert [(row["is_paused"], row["pause_reason"]) for row in desk.members()] == [(True, "lunch")]
+    with desk.phone() as phone:
+        assert desk.call(2).ended_by == "us"
+        desk.reinstall_asterisk()
+        assert [(row["is_paused"], row["pause_reason"]) for row in desk.members()] == [(True, "lunch")]
+        assert desk.agent()["paused_since"] == agent["paused_since"]
+        assert phone.read_legs() == ()
+        desk.dial("*46")
+        assert [(row["is_paused"], row["pause_reason"]) for row in desk.members()] == [(False, "")]
+        assert desk.call(20).ended_by == "them"
+
+
+def test_an_open_queue_is_entered_by_its_number_and_nothing_else_is(desk):
+    desk.dial("*45501", "1002", heard=25)
+    assert [(row["queue"], row["is_logged_in"]) for row in desk.agent("1002")["queues"]] == [("open", True)]
+    assert [row["interface"] for row in desk.members("open")] == ["PJSIP/1002"]
+    desk.dial("*45500", "1002", heard=25)  # refused aloud
+    assert [row["interface"] for row in desk.members()] == ["PJSIP/1001"]
+    desk.ask("POST", "/api/v1/agents/1002/login", {"queues": ["sales"]}, 422)
+    desk.dial("*45", "1002")
+    assert desk.members("open") == []
+    desk.ask("GET", "/api/v1/agents/1002", status=404)
+    desk.ask("POST", "/api/v1/agents/1002/pause", {"reason": "x"}, 409)
+
+
+@pytest.mark.parametrize("how", ["frozen", "dead"])
+def test_without_tandem_the_phone_hears_so_and_nothing_changes(desk, pbx, how):
+    if how == "frozen":
+        pbx.freeze()
+    else:
+        pbx.kill()
+    try:
+        desk.dial("*45", heard=50)
+    finally:
+        if how == "frozen":
+            pbx.thaw()
+        else:
+            pbx.serve()
+    desk.wait_until_in_step()
+    assert desk.agent()["is_logged_in"]
+    assert [row["interface"] for row in desk.members()] == ["PJSIP/1001"]
+    assert "PJSIP/1001" in pbx.asterisk.cli("queue show sales")
