@@ -57,6 +57,7 @@ class Whole(Generic[T]):
 class Body:
     """What a request brings. `read` turns the parsed JSON into the value.
 
+    takes_files: a file may come instead, as a form with `fields` or as the bytes alone; `read` gets an `Upload` then.
     optional: none at all means the defaults. example: for the document, where the schema does not speak for itself.
     is_file: too long to be read at once: the handler gets a file, which it closes, and reads it in a thread.
     """
@@ -67,6 +68,8 @@ class Body:
     optional: bool = False
     name: str = ""
     media_type: str = JSON
+    takes_files: bool = False
+    fields: tuple[str, ...] = ()
     example: Any = None
     is_file: bool = False
 
@@ -206,14 +209,20 @@ def _tell_errors(error: ValidationError, kind: type) -> tuple[tuple[str, str], .
     return tuple((problem.path, problem.message) for problem in describe_errors(error, root=kind))
 
 
+# JSON can only write it so; after an odd number of backslashes it is a text about it.
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
 def parse_json(raw: bytes) -> Any:
-    """The JSON of a body; Refused 400 if it is none, or too deep for anybody to mean it."""
+    """The JSON of a body; Refused 400 if it is none, or too deep for anybody to mean it; 422 for the character NUL, which PostgreSQL keeps nowhere."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
     if _is_deeper(value, MAX_DEPTH):
         raise Refused(HTTPStatus.BAD_REQUEST, f"the body is nested more than {MAX_DEPTH} deep")
+    if _NUL.search(raw):
+        raise refuse_fields([("", "must not hold the character NUL")])
     return value
 
 

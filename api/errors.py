@@ -10,21 +10,26 @@ import orjson
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from tandem.ami.errors import AmiError
+from tandem.audio import ToolFailed, ToolMissing, ToolStopped
 from tandem.campaigning import CampaignRefused
 from tandem.document import DocumentError
 from tandem.domain.agents import AgentMissing, AgentNotThere, AgentRefused
 from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
 from tandem.domain.number_files import FileRefused
 from tandem.domain.number_rows import NotJson
+from tandem.domain.sounds import SoundRefused
 from tandem.editing import EditRefused, StillUsed
 from tandem.importing import ImportsBusy
 from tandem.live import LiveError
+from tandem.sounds import SoundsBusy
+from tandem.speech import SpeechFailed
 from tandem.store.answers import OtherBody
 from tandem.store.campaigns import CampaignMissing, StateConflict, VersionConflict
 from tandem.store.dnc import ListExists, ListMissing, ListUsed
 from tandem.store.errors import StoreError
 from tandem.store.numbers import NumberInFlight, NumberMissing
 from tandem.store.objects import HeadMoved
+from tandem.store.sounds import SoundExists, SoundMissing
 from tandem.store.users import LastAdmin
 
 log = logging.getLogger(__name__)
@@ -112,6 +117,14 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.CONFLICT, "this Idempotency-Key was used before, for another body")
         case LastAdmin():
             return Refused(HTTPStatus.CONFLICT, str(error))
+        case SoundRefused(field=field, rule=rule):
+            return refuse_fields([(field, rule)])
+        case SoundExists():
+            return Refused(HTTPStatus.CONFLICT, f"{error} is there already")
+        case SoundMissing():
+            return Refused(HTTPStatus.NOT_FOUND, f"there is no {error}")
+        case ToolMissing() | ToolFailed() | ToolStopped() | SpeechFailed() | SoundsBusy():
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case AmiError():
             return Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"Asterisk cannot be asked now: {error}")
         case StoreError() | LiveError():

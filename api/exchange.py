@@ -45,6 +45,8 @@ class Services:
     applying: Any
     monitor: Any
     calls: Any = None
+    sounds: Any = None
+    recordings: Any = None
     # All that routes ask for, so that a token for what does not exist is refused.
     permissions: frozenset[str] = frozenset()
     tag_key: bytes = field(default_factory=lambda: token_bytes(KEY_BYTES), repr=False)

@@ -9,9 +9,11 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from api.declare import JSON, Body, Route, Shown
+from api.uploads import BYTES, FILE_FIELD, MULTIPART
 
 _REF: Final = "#/components/schemas/{model}"
 _ERRORS: Final = "Error"
+_BINARY: Final[dict[str, Any]] = {"type": "string", "format": "binary"}
 # What any route may answer besides its own.
 _ALWAYS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR)
 _MEANINGS: Final = {
@@ -91,8 +93,19 @@ def _describe_route(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         content: dict[str, Any] = {"schema": _schema_of(route.body, schemas, "validation")}
         if route.body.example is not None:
             content["example"] = route.body.example
-        described["requestBody"] = {"required": not route.body.optional, "content": {route.body.media_type: content}}
+        described["requestBody"] = {
+            "required": not route.body.optional,
+            "content": {route.body.media_type: content, **_describe_files(route.body, schemas)},
+        }
     return described
+
+
+def _describe_files(body: Body, schemas: dict[str, Any]) -> dict[str, Any]:
+    if not body.takes_files:
+        return {}
+    properties = {FILE_FIELD: _BINARY, **{name: {"type": "string"} for name in body.fields}}
+    schemas["Upload"] = {"type": "object", "title": "Upload", "required": [FILE_FIELD], "properties": properties}
+    return {MULTIPART: {"schema": {"$ref": _REF.format(model="Upload")}}, BYTES: {"schema": _BINARY}}
 
 
 def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
@@ -126,6 +139,9 @@ def _header_parameters(route: Route) -> Iterable[dict[str, Any]]:
         route.method == "DELETE" and HTTPStatus.PRECONDITION_FAILED in route.raises
     ):
         yield _header("If-Match", "Only if it is still as this ETag says.", {})
+    if HTTPStatus.PARTIAL_CONTENT in route.raises:
+        yield _header("Range", "A part of the file, such as `bytes=0-1023`.", {})
+        yield _header("If-Range", "The part only if it is still as this ETag says, else the whole.", {})
     if HTTPStatus.NOT_MODIFIED in route.raises:
         yield _header("If-None-Match", "Only if it is not as this ETag says.", {})
 
@@ -157,7 +173,9 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     if not route.query:
         errors.add(HTTPStatus.UNPROCESSABLE_ENTITY)  # a query where none is known
     for error in sorted(errors):
-        if error == HTTPStatus.NOT_MODIFIED:
+        if error == HTTPStatus.PARTIAL_CONTENT:
+            responses[str(int(error))] = {**answer, "description": error.phrase}
+        elif error == HTTPStatus.NOT_MODIFIED:
             responses[str(int(error))] = {"description": error.phrase}
         else:
             content = {JSON: {"schema": {"$ref": _REF.format(model=_ERRORS)}}}
@@ -179,6 +197,8 @@ def _schema_of(shape: Body | Shown, schemas: dict[str, Any], mode: Any) -> dict[
     """A reference to the schema of a body or answer, which becomes a component."""
     if shape.kind is str:
         return {"type": "string"}
+    if shape.kind is bytes:
+        return _BINARY
     kind = shape.kind
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         schema = kind.model_json_schema(mode=mode, ref_template=_REF, schema_generator=_Schema)

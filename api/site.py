@@ -19,10 +19,11 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request, Site
 
 from api.auth import SOCKET, Principal
-from api.declare import JSON, Reply, Route, parse_json, read_query
+from api.declare import JSON, Body, Reply, Route, parse_json, read_query
 from api.errors import Refused, encode_refusal, explain
 from api.exchange import Exchange, Services, digest_body
 from api.request import ApiChannel, ApiRequest, check_target, refuse_size
+from api.uploads import is_upload, read_upload
 from tandem.store.answers import Once, load_answer
 
 MAX_CONNECTIONS: Final = 1000
@@ -180,7 +181,7 @@ class ApiSite(Site):
         if length is not None and length > route.body_limit:
             raise refuse_size(route.body_limit)
         if route.body is not None:
-            _check_type(request, route.body.media_type)
+            _check_type(request, route.body)
         return route, principal
 
     def count_refusal(self, refused: Refused) -> None:
@@ -188,10 +189,17 @@ class ApiSite(Site):
         self.api.services.metrics.observe_http("", refused.status, 0.0)
 
 
-def _check_type(request: Request, wanted: str) -> None:
-    given = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
-    if given != wanted and wanted == JSON:
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body must be {wanted}")
+def _check_type(request: Request, body: Body) -> None:
+    given = _media_type(request)
+    if body.takes_files and is_upload(given):
+        return
+    if given != body.media_type and body.media_type == JSON:
+        more = ", multipart/form-data, audio/* or application/octet-stream" if body.takes_files else ""
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body must be {body.media_type}{more}")
+
+
+def _media_type(request: Request) -> str:
+    return (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
 
 
 def _read_query(route: Route, request: Request) -> Any:
@@ -236,6 +244,9 @@ def _read_body(route: Route, request: ApiRequest) -> tuple[Any, Any]:
         if not route.body.optional:
             raise Refused(HTTPStatus.BAD_REQUEST, "a body is needed")
         value: Any = {}
+    elif route.body.takes_files and is_upload(_media_type(request)):
+        upload = read_upload(request.getHeader("content-type") or "", raw)
+        return upload.recognise(), route.body.read(upload)
     elif route.body.media_type == JSON:
         value = parse_json(raw)
     else:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 from tandem.asterisk.install import AsteriskInstall
 from tandem.asterisk.instance import AsteriskInstance
+from tandem.cli.control import _UnixConnection
 
 # Guest mode: the admin's own files, each with one line that includes ours.
 ADMIN_FILES = {
@@ -106,6 +108,8 @@ class LabPbx:
             "ami.config_secret_file": self.folder / "tandem-config.secret",
             "asterisk.config_dir": self.asterisk.etc / "tandem",
             "asterisk.recordings_dir": self.asterisk.spool / "monitor",
+            "recordings.dir": self.folder / "recordings",
+            "sounds.dir": self.asterisk.folder / "sounds",
             "asterisk.cel_file": self.asterisk.log / "cel-custom/cel.json",
             "asterisk.cdr_file": self.asterisk.log / "cdr-custom/cdr.json",
         } | self._settings
@@ -125,6 +129,17 @@ class LabPbx:
     def ask(self, *arguments: str) -> Any:
         """The JSON that one command prints with `--json`."""
         return json.loads(self.tandem(*arguments, "--json").stdout)
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """One request to the HTTP API over the control socket: the JSON of its answer. TandemFailed unless it went well."""
+        with closing(_UnixConnection(self.folder / "run" / "control.sock", 60)) as connection:
+            content = None if body is None else json.dumps(body).encode()
+            connection.request(method, path, content, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read()
+        if response.status >= 300:
+            raise TandemFailed(f"{method} {path}: {response.status} {answer[:500]!r}")
+        return json.loads(answer) if answer else None
 
     def import_document(self, text: str) -> None:
         """Writes the document and imports it."""

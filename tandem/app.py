@@ -34,6 +34,7 @@ from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiConnectionLost, AmiError
 from tandem.ami.wire import Message
 from tandem.applying import Applying, Beside
+from tandem.audio import Converter, Tools
 from tandem.calls import Calls
 from tandem.campaigning import Campaigns
 from tandem.decision_log import DecisionLog
@@ -43,6 +44,7 @@ from tandem.document import read_document
 from tandem.domain.agents import AgentChange, AgentsUnavailable, AgentWish
 from tandem.domain.changes import AppliedView, ApplyRefused, HandEdited
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.sounds import find_prompt_users
 from tandem.editing import Head
 from tandem.facts import Facts
 from tandem.fallback import Fallback
@@ -51,14 +53,18 @@ from tandem.importing import Imports
 from tandem.lag import LagGauge
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
+from tandem.recordings import Recordings
 from tandem.retention import Kept, Retention
 from tandem.settings import Settings
+from tandem.sounds import Sounds
+from tandem.speech import CommandEngine, Engine, HttpEngine, Speech
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.bodies import BodyError
 from tandem.store.call_book import CallBook
 from tandem.store.database import attach_store
 from tandem.store.errors import StoreError
 from tandem.store.objects import Saved, save_pbx
+from tandem.store.place import place_of
 from tandem.store.revisions import load_head, load_live
 from tandem.store.routes import record_routes
 from tandem.stories import Stories, Story
@@ -74,6 +80,8 @@ COLLECT_AFTER = (10_000, 20, 20)
 # Whatever kept Asterisk from being brought in step is tried again so much later.
 RETRY_AFTER_S = 10.0
 RECOVER_EVERY_S = 5.0
+# Recordings wait while the reactor is later than this.
+BUSY_LAG_S = 0.1
 
 
 class Tandem(MultiService):
@@ -83,7 +91,7 @@ class Tandem(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self.settings = settings
         # With a database in trouble it still starts: calls are routed by the snapshot file, and /health says why.
-        self.store, _ = attach_store(settings.database.path, "tandem serve")
+        self.store, _ = attach_store(place_of(settings), "tandem serve")
         self.live = Live(reactor, self.store, settings.snapshot_path)
         self.stories = Stories(settings.calls_kept)
         self.decisions = DecisionLog(
@@ -135,6 +143,27 @@ class Tandem(MultiService):
         self.campaigns = Campaigns(lambda: self.live.current, self.dialer)
         self.imports = Imports(self.store, self.campaigns)
         self.head = Head(self.store, self.live)
+        self.tools = Tools()
+        converter = Converter(self.tools, settings.sounds.converter)
+        self.sounds = Sounds(
+            self.store,
+            settings.sounds.dir,
+            converter,
+            self._make_speech(),
+            now=lambda: datetime.now(UTC),
+            find_users=self._find_prompt_users,
+            max_s=settings.sounds.max_s,
+        )
+        self.recordings = Recordings(
+            self.store,
+            converter,
+            reactor,
+            spool=settings.asterisk.recordings_dir,
+            archive=settings.recordings.dir,
+            form=settings.recordings.format,
+            keep_days=settings.recordings.keep_days,
+            is_busy=lambda: self.lag.read_recent() > BUSY_LAG_S,
+        )
         self.applying = Applying(
             self.store,
             self.live,
@@ -158,6 +187,8 @@ class Tandem(MultiService):
                 dialer=self.dialer,
                 ledger=self.ledger,
                 agents=self.agents,
+                sounds=self.sounds,
+                recordings=self.recordings,
                 ask_list=cast(Any, self.ami.send_list),
                 read_health=self.read_health,
                 list_decisions=self.list_calls,
@@ -184,6 +215,7 @@ class Tandem(MultiService):
             serve_answered=self.dialer.serve_answered,
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             record=self.decisions.record,
+            sounds_dir=str(self.settings.sounds.dir),
         )
         fastagi = self.settings.fastagi
         self.agi = AgiService(
@@ -207,6 +239,8 @@ class Tandem(MultiService):
             self.fallback,
             self.calls,
             self.ledger,
+            self.sounds,
+            self.recordings,
             self.dialer,
             self.retention,
             self.http,
@@ -235,6 +269,21 @@ class Tandem(MultiService):
         client = AmiClient(endpoint, username, secret.get_secret_value() if secret is not None else "", clock=reactor)
         client.setName(f"ami {username}")  # type: ignore[no-untyped-call]
         return client
+
+    def _make_speech(self) -> Speech:
+        settings = self.settings.speech
+        engine: Engine = (
+            HttpEngine(reactor, settings.url, settings.timeout_s)
+            if settings.engine == "http" and settings.url is not None
+            else CommandEngine(self.tools, settings.command, settings.timeout_s)
+        )
+        return Speech(engine, self.settings.state_dir / "speech", settings.cache_mb * 1024 * 1024)
+
+    async def _find_prompt_users(self, prompt: str) -> tuple[tuple[str, str], ...]:
+        """Of the newest revision and of the live one: callers hear what that says."""
+        users = find_prompt_users(await self.head.read(), prompt)
+        live = find_prompt_users(self.live.current, prompt) if self.live.is_loaded else ()
+        return tuple(dict.fromkeys((*users, *live)))
 
     def _take_cdr(self, event: Message) -> None:
         self.decisions.flush()
@@ -327,6 +376,7 @@ class Tandem(MultiService):
             log.warning("still routing without database: %s", error)
         else:
             log.info("the database is back")
+            await self.http.authority.flush()
             if self.config_ami.is_ready:
                 await self._bring_in_step()
 
@@ -411,6 +461,7 @@ def run_until_stopped(settings: Settings) -> str | None:
         reactor.stop()
 
     async def stop() -> None:
+        tandem.tools.stop()
         if tandem.running:
             await cast(Any, tandem).stopService()
         await tandem.live.stop()

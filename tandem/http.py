@@ -41,7 +41,9 @@ from tandem.importing import Imports
 from tandem.ledger import Ledger
 from tandem.live import Live
 from tandem.monitoring import Monitor
+from tandem.recordings import Recordings
 from tandem.settings import Settings
+from tandem.sounds import Sounds
 from tandem.states_now import StatesNow
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
@@ -102,6 +104,8 @@ class UseCases:
     dialer: Dialer
     ledger: Ledger
     agents: Agents
+    sounds: Sounds
+    recordings: Recordings
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
     list_decisions: Callable[[int], list[Story]]
@@ -143,6 +147,8 @@ class HttpService(Service):
             applying=use.applying,
             monitor=monitor,
             calls=use.calls,
+            sounds=use.sounds,
+            recordings=use.recordings,
             tag_key=load_tag_key(settings.etag_key),
             permissions=PERMISSIONS,
             campaigns=use.campaigns,

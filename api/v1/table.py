@@ -18,7 +18,9 @@ from api.v1 import (
     monitoring,
     numbers,
     objects,
+    recordings,
     routes,
+    sounds,
     tokens,
     users,
 )
@@ -35,6 +37,8 @@ _DECLARED: Final = (
     *agents.ROUTES,
     *cdrs.ROUTES,
     *config.ROUTES,
+    *sounds.ROUTES,
+    *recordings.ROUTES,
     *routes.ROUTES,
     *monitoring.ROUTES,
     *events.ROUTES,

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 5.0
 LOOK_AGAIN_S = 0.2
+# What Asterisk sends first when it asks for the script `health`.
+AGI_ENVIRONMENT = (
+    "agi_network: yes\nagi_network_script: health\nagi_request: agi://health\nagi_channel: Check/1\nagi_language: en\n"
+    "agi_type: Check\nagi_uniqueid: check.1\nagi_version: 22\nagi_callerid: unknown\nagi_calleridname: unknown\n"
+    "agi_callingpres: 0\nagi_callingani2: 0\nagi_callington: 0\nagi_callingtns: 0\nagi_dnid: unknown\n"
+    "agi_rdnis: unknown\nagi_context: check\nagi_extension: s\nagi_priority: 1\nagi_enhanced: 0.0\n"
+    "agi_accountcode: \nagi_threadid: 0\n\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +148,9 @@ def check_fastagi(settings: "Settings") -> Finding:
     """Runs the script `health` as Asterisk would."""
     host, port = settings.fastagi.host, settings.fastagi.port
     what, place = "FastAGI", f"{host} port {port}"
-    environment = (
-        "agi_network: yes\nagi_network_script: health\nagi_request: agi://health\nagi_channel: Check/1\nagi_language: en\n"
-        "agi_type: Check\nagi_uniqueid: check.1\nagi_version: 22\nagi_callerid: unknown\nagi_calleridname: unknown\n"
-        "agi_callingpres: 0\nagi_callingani2: 0\nagi_callington: 0\nagi_callingtns: 0\nagi_dnid: unknown\n"
-        "agi_rdnis: unknown\nagi_context: check\nagi_extension: s\nagi_priority: 1\nagi_enhanced: 0.0\n"
-        "agi_accountcode: \nagi_threadid: 0\n\n"
-    )
     try:
         with socket.create_connection((host, port), timeout=TIMEOUT_S) as connection:
-            connection.sendall(environment.encode())
+            connection.sendall(AGI_ENVIRONMENT.encode())
             line = connection.makefile("rb").readline()
     except OSError as error:
         return Finding(what, False, f"{place}: {error}", "start Tandem (`systemctl start tandem`, or `tandem serve`)")

@@ -13,7 +13,7 @@ _LOGIN = ("endpoint", "queue", "is_logged_in", "since", "author")
 _PAUSE = ("endpoint", "is_paused", "reason", "since", "author")
 
 
-def load_agent_sessions(db: peewee.SqliteDatabase) -> AgentSessions:
+def load_agent_sessions(db: peewee.Database) -> AgentSessions:
     """All of it."""
     logins = (
         AgentLogin(row["endpoint"], row["queue"], bool(row["is_logged_in"]), row["since"], row["author"])
@@ -28,7 +28,7 @@ def load_agent_sessions(db: peewee.SqliteDatabase) -> AgentSessions:
     )
 
 
-def save_agent_change(db: peewee.SqliteDatabase, change: AgentChange) -> None:
+def save_agent_change(db: peewee.Database, change: AgentChange) -> None:
     """What a wish came to."""
     for login in change.logins:
         db.execute_sql(
@@ -46,7 +46,7 @@ def save_agent_change(db: peewee.SqliteDatabase, change: AgentChange) -> None:
         )
 
 
-def forget_agents(db: peewee.SqliteDatabase, logins: Iterable[tuple[str, str]], pauses: Iterable[str]) -> None:
+def forget_agents(db: peewee.Database, logins: Iterable[tuple[str, str]], pauses: Iterable[str]) -> None:
     """Takes away what is about nobody any more."""
     for endpoint, queue in logins:
         db.execute_sql("DELETE FROM agent_logins WHERE endpoint = ? AND queue = ?", (endpoint, queue))

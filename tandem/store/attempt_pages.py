@@ -32,7 +32,7 @@ class AttemptQuery:
     newest_first: bool = True
 
 
-def load_attempts(db: peewee.SqliteDatabase, query: AttemptQuery) -> list[Attempt]:
+def load_attempts(db: peewee.Database, query: AttemptQuery) -> list[Attempt]:
     """A page in the order of their start."""
     order, sign = ("DESC", "<") if query.newest_first else ("ASC", ">")
     pairs: list[tuple[str, object]] = []
@@ -61,7 +61,7 @@ def load_attempts(db: peewee.SqliteDatabase, query: AttemptQuery) -> list[Attemp
     return [Attempt(**row) for row in rows]
 
 
-def load_attempt(db: peewee.SqliteDatabase, attempt_id: int) -> Attempt | None:
+def load_attempt(db: peewee.Database, attempt_id: int) -> Attempt | None:
     """One."""
     rows = load_rows(db, ATTEMPT_COLUMNS, "attempts WHERE attempt_id = ?", [attempt_id])
     return Attempt(**rows[0]) if rows else None

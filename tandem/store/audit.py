@@ -23,7 +23,7 @@ class AuditEntry:
     revision: int | None = None
 
 
-def record_audit(db: peewee.SqliteDatabase, entry: AuditEntry) -> None:
+def record_audit(db: peewee.Database, entry: AuditEntry) -> None:
     """Keeps an entry, in the transaction of what it tells."""
     AuditRow.insert(
         at=entry.at,
@@ -48,7 +48,7 @@ class AuditFilter:
 
 
 def load_audit(
-    db: peewee.SqliteDatabase, limit: int, offset: int = 0, wanted: AuditFilter = AuditFilter()
+    db: peewee.Database, limit: int, offset: int = 0, wanted: AuditFilter = AuditFilter()
 ) -> list[AuditEntry]:
     """The newest entries, newest first."""
     query = _select(wanted).order_by(AuditRow.id.desc()).limit(limit).offset(offset)
@@ -57,7 +57,7 @@ def load_audit(
     return [AuditEntry(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def count_audit(db: peewee.SqliteDatabase, wanted: AuditFilter = AuditFilter()) -> int:
+def count_audit(db: peewee.Database, wanted: AuditFilter = AuditFilter()) -> int:
     """How many there are."""
     return int(_select(wanted).count(db))
 

@@ -64,7 +64,7 @@ def note_rows(
     )
 
 
-def record_import(db: peewee.SqliteDatabase, report: ImportReport) -> ImportReport:
+def record_import(db: peewee.Database, report: ImportReport) -> ImportReport:
     """Keeps a report, new or newer."""
     body = _REPORT.dump_json(report).decode()
     db.execute_sql(
@@ -76,7 +76,7 @@ def record_import(db: peewee.SqliteDatabase, report: ImportReport) -> ImportRepo
 
 
 def add_batch(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     report: ImportReport,
     numbers: Sequence[NewNumber],
     bad: Sequence[BadRow],
@@ -93,13 +93,13 @@ def add_batch(
     )
 
 
-def load_imports(db: peewee.SqliteDatabase, campaign_id: int, limit: int = 100) -> list[ImportReport]:
+def load_imports(db: peewee.Database, campaign_id: int, limit: int = 100) -> list[ImportReport]:
     """Those of a campaign, newest first."""
     source = "imports WHERE campaign_id = ? ORDER BY created_at DESC, import_id LIMIT ?"
     return [_REPORT.validate_json(row["body"]) for row in load_rows(db, ("body",), source, [campaign_id, limit])]
 
 
-def load_import(db: peewee.SqliteDatabase, campaign_id: int, import_id: str) -> ImportReport | None:
+def load_import(db: peewee.Database, campaign_id: int, import_id: str) -> ImportReport | None:
     """One."""
     rows = load_rows(db, ("body",), "imports WHERE import_id = ? AND campaign_id = ?", [import_id, campaign_id])
     return _REPORT.validate_json(rows[0]["body"]) if rows else None

@@ -65,7 +65,7 @@ class NumberQuery:
 
 
 def add_numbers(
-    db: peewee.SqliteDatabase, campaign_id: int, numbers: Sequence[NewNumber], at: float, *, dedupe: bool = False
+    db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber], at: float, *, dedupe: bool = False
 ) -> Added:
     """Adds numbers at the list's end; CampaignMissing. dedupe: those that the campaign has already are left out."""
     load_campaign(db, campaign_id)
@@ -80,7 +80,7 @@ def add_numbers(
 
 
 def _without_known(
-    db: peewee.SqliteDatabase, campaign_id: int, numbers: Sequence[NewNumber]
+    db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber]
 ) -> tuple[list[NewNumber], tuple[int, ...]]:
     """Those that are not on the list yet, each once; and where the others stand."""
     seen = find_phone_numbers(db, campaign_id, {number.phone_number for number in numbers})
@@ -94,7 +94,7 @@ def _without_known(
     return fresh, tuple(duplicate_at)
 
 
-def find_phone_numbers(db: peewee.SqliteDatabase, campaign_id: int, phone_numbers: Collection[str]) -> set[str]:
+def find_phone_numbers(db: peewee.Database, campaign_id: int, phone_numbers: Collection[str]) -> set[str]:
     """Those of these that are on the campaign's list."""
     source = f"numbers WHERE campaign_id = ? AND phone_number IN {LISTED}"
     return {
@@ -102,7 +102,7 @@ def find_phone_numbers(db: peewee.SqliteDatabase, campaign_id: int, phone_number
     }
 
 
-def load_numbers(db: peewee.SqliteDatabase, query: NumberQuery) -> tuple[list[SavedNumber], int]:
+def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNumber], int]:
     """A page in the list's order, and how many there are in all."""
     where, given = _conditions(query)
     counted = list(where), list(given)
@@ -134,7 +134,7 @@ def _conditions(query: NumberQuery) -> tuple[list[str], list[object]]:
     return where, given
 
 
-def _count(db: peewee.SqliteDatabase, query: NumberQuery, where: Sequence[str], given: Sequence[object]) -> int:
+def _count(db: peewee.Database, query: NumberQuery, where: Sequence[str], given: Sequence[object]) -> int:
     if query.phone_number:
         sql = f"SELECT count(*) FROM numbers WHERE {' AND '.join(where)}"  # noqa: S608 - our own text
         return int(db.execute_sql(sql, tuple(given)).fetchone()[0])
@@ -146,7 +146,7 @@ def _count(db: peewee.SqliteDatabase, query: NumberQuery, where: Sequence[str], 
     return int(getattr(counts, query.status)) if query.status in tuple(NumberStatus) else 0
 
 
-def load_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
+def load_number(db: peewee.Database, number_id: int) -> SavedNumber:
     """One; NumberMissing."""
     rows = load_rows(db, NUMBER_COLUMNS, "numbers WHERE number_id = ?", [number_id])
     if not rows:
@@ -154,13 +154,13 @@ def load_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
     return read_number(rows[0])
 
 
-def load_numbers_called(db: peewee.SqliteDatabase, call_ids: Collection[str]) -> list[SavedNumber]:
+def load_numbers_called(db: peewee.Database, call_ids: Collection[str]) -> list[SavedNumber]:
     """The numbers that these attempts were for, as they are now."""
     source = f"numbers WHERE number_id IN (SELECT number_id FROM attempts WHERE call_id IN {LISTED}) ORDER BY number_id"  # noqa: S608 - our own text
     return [read_number(row) for row in load_rows(db, NUMBER_COLUMNS, source, [listed(call_ids)])]
 
 
-def count_waiting(db: peewee.SqliteDatabase, campaign_id: int, now: float) -> dict[str, int]:
+def count_waiting(db: peewee.Database, campaign_id: int, now: float) -> dict[str, int]:
     """Pending numbers that are not due: why they wait -> how many; `in-call` for those whose last call is not over."""
     rows = load_rows(
         db,
@@ -179,7 +179,7 @@ def count_waiting(db: peewee.SqliteDatabase, campaign_id: int, now: float) -> di
     return waiting | ({"in-call": int(in_call)} if in_call else {})
 
 
-def delete_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
+def delete_number(db: peewee.Database, number_id: int) -> SavedNumber:
     """Takes one off the list; NumberMissing, NumberInFlight."""
     number = load_number(db, number_id)
     if number.call_id or number.status is NumberStatus.CALLING:

@@ -15,7 +15,7 @@ MAX_ROUTE: Final = 2000
 _ROWS_AT_ONCE: Final = 500
 
 
-def record_routes(db: peewee.SqliteDatabase, decisions: Sequence[Decision]) -> None:
+def record_routes(db: peewee.Database, decisions: Sequence[Decision]) -> None:
     """Adds the steps of these decisions, in their order, to what is known of their channels."""
     rows: dict[str, tuple[str, str, object]] = {}
     for decision in decisions:
@@ -29,7 +29,7 @@ def record_routes(db: peewee.SqliteDatabase, decisions: Sequence[Decision]) -> N
         insert.on_conflict(conflict_target=(RouteRow.uniqueid,), update={RouteRow.route: joined}).execute(db)
 
 
-def load_routes(db: peewee.SqliteDatabase, uniqueids: Iterable[str]) -> dict[str, str]:
+def load_routes(db: peewee.Database, uniqueids: Iterable[str]) -> dict[str, str]:
     """The steps by uniqueid, for those of these channels that Tandem decided anything for."""
     found: dict[str, str] = {}
     for batch in peewee.chunked(uniqueids, _ROWS_AT_ONCE):

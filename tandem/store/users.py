@@ -35,7 +35,7 @@ class User:
     last_login_at: datetime | None
 
 
-def create_user(db: peewee.SqliteDatabase, name: str, password_hash: str, role: Role, at: datetime) -> User:
+def create_user(db: peewee.Database, name: str, password_hash: str, role: Role, at: datetime) -> User:
     """A new user; KeyError if the name is taken, whatever its capitals."""
     if UserRow.select().where(peewee.fn.LOWER(UserRow.name) == name.lower()).exists(db):
         raise KeyError(name)
@@ -43,25 +43,25 @@ def create_user(db: peewee.SqliteDatabase, name: str, password_hash: str, role: 
     return User(name, role, at, None)
 
 
-def load_users(db: peewee.SqliteDatabase) -> list[User]:
+def load_users(db: peewee.Database) -> list[User]:
     """Everybody, by name."""
     query = UserRow.select(UserRow.name, UserRow.role, UserRow.created_at, UserRow.last_login_at).order_by(UserRow.name)
     return [User(*row) for row in query.tuples().execute(db)]
 
 
-def load_user(db: peewee.SqliteDatabase, name: str) -> User | None:
+def load_user(db: peewee.Database, name: str) -> User | None:
     """One of them."""
     return next((user for user in load_users(db) if user.name == name), None)
 
 
-def load_password_hash(db: peewee.SqliteDatabase, name: str) -> str | None:
+def load_password_hash(db: peewee.Database, name: str) -> str | None:
     """What a password is verified against; None for a name that nobody has."""
     row = UserRow.select(UserRow.password).where(UserRow.name == name).tuples().first(db)
     return None if row is None else str(row[0])
 
 
 def update_user(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     name: str,
     *,
     password_hash: str | None = None,
@@ -81,7 +81,7 @@ def update_user(
     return User(user.name, role or user.role, user.created_at, user.last_login_at)
 
 
-def delete_user(db: peewee.SqliteDatabase, name: str) -> None:
+def delete_user(db: peewee.Database, name: str) -> None:
     """Takes a user and all logins away; KeyError for nobody, LastAdmin if none would be left."""
     user = load_user(db, name)
     if user is None:
@@ -91,21 +91,21 @@ def delete_user(db: peewee.SqliteDatabase, name: str) -> None:
     UserRow.delete().where(UserRow.name == name).execute(db)
 
 
-def load_lock(db: peewee.SqliteDatabase, name: str, at: datetime) -> datetime | None:
+def load_lock(db: peewee.Database, name: str, at: datetime) -> datetime | None:
     """Until when nobody can log in by this name; None when one can."""
     row = LoginFailureRow.select(LoginFailureRow.locked_until).where(LoginFailureRow.name == name).tuples().first(db)
     until: datetime | None = row[0] if row is not None else None
     return until if until is not None and until > at else None
 
 
-def record_login(db: peewee.SqliteDatabase, name: str, at: datetime) -> User | None:
+def record_login(db: peewee.Database, name: str, at: datetime) -> User | None:
     """A right password: forgets the failures. The user, None if deleted meanwhile."""
     LoginFailureRow.delete().where(LoginFailureRow.name == name).execute(db)
     UserRow.update(last_login_at=at).where(UserRow.name == name).execute(db)
     return load_user(db, name)
 
 
-def record_failure(db: peewee.SqliteDatabase, name: str, at: datetime) -> datetime | None:
+def record_failure(db: peewee.Database, name: str, at: datetime) -> datetime | None:
     """A wrong password: until when the name is locked now."""
     LoginFailureRow.delete().where(LoginFailureRow.last_at < at - FORGET_AFTER).execute(db)
     row = LoginFailureRow.select(LoginFailureRow.failures).where(LoginFailureRow.name == name).tuples().first(db)
@@ -114,10 +114,12 @@ def record_failure(db: peewee.SqliteDatabase, name: str, at: datetime) -> dateti
     failures = (row[0] if row is not None else 0) + 1
     excess = failures - FREE_FAILURES
     until = None if excess < 0 else at + min(LOCK_FIRST * 2 ** min(excess, 10), LOCK_MAX)
-    LoginFailureRow.replace(name=name, failures=failures, last_at=at, locked_until=until).execute(db)
+    row = LoginFailureRow.insert(name=name, failures=failures, last_at=at, locked_until=until)
+    kept = [LoginFailureRow.failures, LoginFailureRow.last_at, LoginFailureRow.locked_until]
+    row.on_conflict(conflict_target=[LoginFailureRow.name], preserve=kept).execute(db)
     return until
 
 
-def _keep_an_admin(db: peewee.SqliteDatabase, user: User) -> None:
+def _keep_an_admin(db: peewee.Database, user: User) -> None:
     if user.role == "admin" and not any(other.role == "admin" and other != user for other in load_users(db)):
         raise LastAdmin(f"{user.name} is the last admin")

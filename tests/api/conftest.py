@@ -11,8 +11,11 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 
+import psycopg
 import pytest
 from jsonschema import Draft202012Validator
+
+from tests.postgres import PASSWORD
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,8 +105,10 @@ class Client:
 
 
 class Server:
-    def __init__(self, folder):
-        self.folder = folder
+    """url: a PostgreSQL database in the place of an SQLite file."""
+
+    def __init__(self, folder, url=None, password=None):
+        self.folder, self.url = folder, url
         self.port, self.fastagi_port = free_port(), free_port()
         self.settings = folder / "tandem.yaml"
         (folder / "secret").write_text("a-secret-of-the-lab")
@@ -112,11 +117,16 @@ class Server:
         self.cel.mkdir()
         values = {
             "state_dir": folder / "state", "run_dir": folder / "run", "database.path": folder / "db" / "tandem.db",
+            "asterisk.recordings_dir": folder / "spool", "recordings.dir": folder / "recordings", "sounds.dir": folder / "sounds",
             "http.port": self.port, "fastagi.port": self.fastagi_port, "ami.port": free_port(), "asterisk.check": "off",
             "asterisk.config_dir": folder / "asterisk", "asterisk.cel_file": self.cel / "cel.json",
             "asterisk.cdr_file": self.cel / "cdr.json", "ami.secret_file": folder / "secret",
             "ami.config_secret_file": folder / "secret",
         }  # fmt: skip
+        if url is not None:
+            (folder / "password").write_text(password)
+            (folder / "password").chmod(0o600)
+            values |= {"database.url": url, "database.password_file": folder / "password"}
         first = self.run("init", *(f"--set={key}={value}" for key, value in values.items()))
         self.token = re.search(r"tandem_1_[0-9a-f]{64}", first)[0]
         self.run("import", str(ROOT / "examples" / "pbx.yaml"))
@@ -149,21 +159,49 @@ class Server:
         self.process.terminate()
         assert self.process.wait(30) == 0
 
+    def read_database(self):
+        """Every byte that it keeps."""
+        if self.url is None:
+            return b"".join(path.read_bytes() for path in (self.folder / "db").iterdir())
+        with psycopg.connect(self.url, password=PASSWORD) as connection:
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            found = bytearray()
+            for (table,) in tables:
+                with connection.cursor().copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
+                    found += b"".join(copy)
+        return bytes(found)
+
     def read_rss_mb(self):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
 
+# What is kept and what comes out of it is asked of both databases; the rest does not touch one, or not by itself.
+ON_BOTH = {"test_objects.py", "test_events.py", "test_campaigns.py", "test_numbers.py", "test_listing.py"}
+
+
+def pytest_generate_tests(metafunc):
+    if "server" in metafunc.fixturenames:
+        databases = ["sqlite", "postgres"] if Path(metafunc.module.__file__).name in ON_BOTH else ["sqlite"]
+        metafunc.parametrize("server", databases, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server(request, tmp_path_factory):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
-    server = Server(tmp_path_factory.mktemp("tandem"))
+    url = password = None
+    if request.param == "postgres":
+        postgres = request.getfixturevalue("postgres_server")
+        url, password = postgres.tcp_url(postgres.make_database()), PASSWORD
+    server = Server(tmp_path_factory.mktemp("tandem"), url, password)
     server.start()
     yield server
     server.stop()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert "Traceback" not in (server.folder / "log").read_text()
+    log = (server.folder / "log").read_text()
+    assert "Traceback" not in log
+    assert PASSWORD not in log
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """Campaigns of a whole Tandem beside a real Asterisk: what a person hears who answers, who takes the call, what is recorded, what the lists say."""
 
+import sqlite3
 import time
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
@@ -117,7 +119,7 @@ def test_with_tandem_frozen_whoever_answers_is_served_all_the_same(site, pbx):
     ):
         path = site.make(["03012345"], destination={"announcement": "news"})
         site.ask("POST", f"{path}/start")
-        person.wait_for("ringing")
+        person.wait_for("invited")
         pbx.freeze()
         try:
             person.wait_for("hangup")
@@ -166,6 +168,24 @@ def test_pause_and_stop_act_at_once(site, pbx):
         assert len(people.read_legs()) == 2
     found = site.wait_for(path, lambda found: not found["counts"]["answered"] + found["counts"]["calling"])
     assert (found["state"], found["counts"]["pending"], found["counts"]["completed"]) == ("stopped", 8, 2)
+
+
+def test_a_database_that_is_locked_for_ten_seconds_loses_nothing_and_dials_nobody_twice(site, pbx):
+    numbers = [f"030400{number:02}" for number in range(40)]
+    with run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.2, steps=[Wait(0.5), HangUp()]) as people:
+        path = site.make(numbers, destination={"announcement": "news"}, concurrent_calls=4)
+        site.ask("POST", f"{path}/start")
+        people.wait_for("answered", count=4)
+        with closing(sqlite3.connect(pbx.folder / "tandem.db", isolation_level=None, timeout=20)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            time.sleep(10)
+            dialled = len(people.read_legs())
+            assert dialled <= 12
+            other.execute("ROLLBACK")
+        found = site.wait_for(path, lambda found: found["counts"]["completed"] == 40, 60)
+        legs = people.read_legs()
+    assert found["counts"]["total_calls"] == 40
+    assert sorted(leg.called for leg in legs) == numbers
 
 
 def test_both_sides_are_recorded(site, pbx):

@@ -31,6 +31,7 @@ from tandem.store.cdrs import (
     record_lost,
 )
 from tandem.store.database import Store, open_store
+from tandem.store.place import PostgresPlace
 from tandem.store.routes import MAX_ROUTE, load_routes, record_routes
 
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -164,15 +165,15 @@ def test_a_line_without_end_is_passed_over(tmp_path: Path) -> None:
     assert read_all(path)[0] == ["1.1"] * 3 + ["1.2"] * 3
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr("tandem.store.database._PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
-    return open_store(tmp_path / "tandem.db")
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    # These tests ask what is written, not whether a power cut loses it.
+    monkeypatch.setattr("tandem.store.sqlite.PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
 
 
 def take(store: Store, lines: bytes, position: FilePosition | None = None) -> list[Any]:
     legs = [leg for line in lines.splitlines() if (leg := read_cel(line)) is not None]
-    return store.run_now(record_legs, legs, {"carrier"}, position)
+    return store._perform("write", record_legs, legs, {"carrier"}, position)
 
 
 def everything(store: Store) -> tuple[Any, ...]:
@@ -180,7 +181,7 @@ def everything(store: Store) -> tuple[Any, ...]:
         tables = ("legs", "joined_calls", "cdrs")
         return tuple(tuple(db.execute_sql(f"SELECT * FROM {table} ORDER BY 1").fetchall()) for table in tables)
 
-    return store.run_now(dump)
+    return store._perform("write", dump)
 
 
 def test_the_same_again_changes_nothing(store: Store) -> None:
@@ -302,8 +303,8 @@ def test_routes_join_the_cdr_whenever_its_legs_come(store: Store) -> None:
 
 class LedgerTests(TestCase):
     @pytest.fixture(autouse=True)
-    def _take(self, store: Store, tmp_path: Path) -> None:
-        self.store, self.path = store, tmp_path / "cel.json"
+    def _take(self, tmp_path: Path) -> None:
+        self.store, self.path = open_store(tmp_path / "tandem.db"), tmp_path / "cel.json"
 
     def make(self, up: Any, max_bytes: int = 0) -> Ledger:
         async def list_channels() -> Any:
@@ -398,3 +399,9 @@ class LedgerTests(TestCase):
             await ledger.read()
         assert [cdr.call_id for cdr in self.told] == ["1.1"]
         assert ledger.problem is None
+
+
+class LedgerTestsOnPostgres(LedgerTests):
+    @pytest.fixture(autouse=True)
+    def _take(self, tmp_path: Path, postgres_place: PostgresPlace) -> None:
+        self.store, self.path = open_store(postgres_place), tmp_path / "cel.json"

@@ -1,5 +1,6 @@
 """What is too old goes in small transactions with room for others between; what is not over, or not too old, stays."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,9 @@ from tandem.store.audit import AuditEntry, count_audit, record_audit
 from tandem.store.calls import load_calls, record_placed_calls
 from tandem.store.cdrs import CdrQuery, count_cdrs, load_cdr, load_cdrs, load_open_legs, record_legs, record_lost
 from tandem.store.database import Store, open_store
+from tandem.store.place import PostgresPlace
 from tandem.store.routes import load_routes, record_routes
+from tests.postgres import PostgresServer, name_of
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -53,9 +56,16 @@ def count(store: Store, table: str) -> int:
 class RetentionTests(TestCase):
     @pytest.fixture(autouse=True)
     def _take(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tandem.store.database._PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
+        monkeypatch.setattr("tandem.store.sqlite.PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
         self.store = open_store(tmp_path / "tandem.db")
         self.clock = Clock()
+
+    def take_away(self) -> Callable[[], object]:
+        """Puts the database out of reach; what is returned brings it back."""
+        path = self.store.place
+        away = path.with_name("away.db")
+        path.rename(away)
+        return lambda: away.rename(path)
 
     def start(self, **days: int) -> Retention:
         kept = Kept.in_days(**{"cdrs": 10, "placed_calls": 20, "audit": 30, **days})
@@ -133,12 +143,24 @@ class RetentionTests(TestCase):
     async def test_a_database_in_trouble_is_tried_again(self) -> None:
         await self.store.run(record_placed_calls, [placed(1, 21 * DAY)])
         await self.store.stop()
-        away = self.store.path.with_name("away.db")
-        self.store.path.rename(away)
+        bring_back = self.take_away()
         retention = self.start()
         for _ in range(50):
             await deferToThread(lambda: None)
-        away.rename(self.store.path)
+        bring_back()
         self.clock.advance(EVERY_S)
         await self.finish(retention)
         assert await self.store.read(load_calls) == []
+
+
+class RetentionOnPostgresTests(RetentionTests):
+    @pytest.fixture(autouse=True)
+    def _take(self, postgres_server: PostgresServer, postgres_place: PostgresPlace) -> None:
+        self.server, self.place = postgres_server, postgres_place
+        self.store = open_store(postgres_place)
+        self.clock = Clock()
+
+    def take_away(self) -> Callable[[], object]:
+        self.server.rename(self.place, "away")
+        away = PostgresPlace(self.server.socket_url("away"))
+        return lambda: self.server.rename(away, name_of(self.place))

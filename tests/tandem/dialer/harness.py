@@ -190,7 +190,7 @@ class StoreNow:
             return fail(self.problem)
         try:
             # As `run_now`, but the connection stays: it is opened thousands of times else.
-            return succeed(self.store._perform("IMMEDIATE", work, *args, **kwargs))
+            return succeed(self.store._perform("write", work, *args, **kwargs))
         except Exception:  # noqa: BLE001 - as a thread hands it over
             return fail()
 
@@ -326,7 +326,7 @@ class House:
         """What holds at any time: counts are those of the rows, each call was sent once, each attempt has one number's dial."""
         rows = self.store.store.run_now(
             load_rows, ("campaign_id", "status", "amount"),
-            "(SELECT campaign_id, status, count(*) AS amount FROM numbers GROUP BY campaign_id, status)",
+            "(SELECT campaign_id, status, count(*) AS amount FROM numbers GROUP BY campaign_id, status) AS counted",
         )  # fmt: skip
         for campaign_id in {row["campaign_id"] for row in rows}:
             counts = self.counts(campaign_id)

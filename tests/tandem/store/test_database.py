@@ -2,7 +2,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from tandem.store import schema
 from tandem.store.database import Store, attach_store, open_store
 from tandem.store.errors import StoreBusy, StoreError
 from tandem.store.lock import StoreLock
+from tandem.store.place import PostgresPlace
 from tandem.store.schema import latest_version
 from tandem.store.tables import TABLES, RevisionRow, UtcField, format_time
 
@@ -183,7 +183,7 @@ class TestTrouble:
             "from tandem.store.database import open_store\nfrom tandem.store.errors import StoreError\n"
             "from tandem.store.tables import RevisionRow\n"
             f"disk = Path({str(tmp_path)!r})\n"
-            "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', str(disk)], check=True)\n"
+            "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', str(disk)], check=True)\n"
             "store = open_store(disk / 'tandem.db')\n"
             "row = dict(created_at=datetime.now(UTC), author='a', note='x' * 900, added=0, changed=0, removed=0)\n"
             "def fill(db):\n    [RevisionRow.insert(**row).execute(db) for _ in range(2000)]\n"
@@ -296,10 +296,11 @@ class TestLock:
 
 
 class TestThreads(TestCase):
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path: Path) -> None:
+        self.store = open_store(tmp_path / "tandem.db")
+
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.store = open_store(Path(folder.name) / "tandem.db")
         self.addCleanup(self.store.stop)
 
     def test_work_is_one_transaction_in_a_thread_that_keeps_its_connection(self):
@@ -365,3 +366,9 @@ class TestThreads(TestCase):
             assert await self.store.run(count_rows) == 1
 
         return ensureDeferred(flow())
+
+
+class TestThreadsOnPostgres(TestThreads):
+    @pytest.fixture(autouse=True)
+    def _place(self, postgres_place: PostgresPlace) -> None:
+        self.store = open_store(postgres_place)
