@@ -1,5 +1,6 @@
 """Agents of a whole Tandem beside a real Asterisk: feature codes from a real phone, restarts of either side, the next call, what is heard without Tandem."""
 
+import json
 import sqlite3
 from contextlib import closing
 
@@ -8,6 +9,7 @@ import pytest
 from lab.pbx import LabPbx
 from lab.rtp import RtpSink
 from lab.sipp import Caller, HangUp, Wait, dial_from_phone, place_calls, register_phones, run_phone
+from tandem.cli.control import _UnixConnection
 from tests.asterisk.test_api import Site
 
 pytestmark = pytest.mark.asterisk
@@ -171,3 +173,31 @@ def test_without_tandem_the_phone_hears_so_and_nothing_changes(desk, pbx, how):
     assert desk.agent()["is_logged_in"]
     assert [row["interface"] for row in desk.members()] == ["PJSIP/1001"]
     assert "PJSIP/1001" in pbx.asterisk.cli("queue show sales")
+
+
+def test_listeners_of_events_and_of_states_are_told(desk):
+    with closing(_UnixConnection(desk.socket, 30)) as events, closing(_UnixConnection(desk.socket, 30)) as states:
+        events.request("GET", "/api/v1/events?kinds=agent")
+        states.request("GET", "/api/v1/monitoring/stream")
+        told, shown = events.getresponse(), states.getresponse()
+        (sales, _) = sorted(read_event(shown)["queues"], key=lambda queue: queue["queue"], reverse=True)
+        assert (sales["queue"], sales["callers"]) == ("sales", 0)
+        desk.ask("POST", "/api/v1/agents/1001/pause", {"reason": "coffee"})
+        assert read_event(told) == {
+            "event": "pause", "endpoint": "1001", "queues": ["sales"], "reason": "coffee", "by": "control socket",
+        }  # fmt: skip
+        with place_calls(desk.pbx.asterisk, [Caller("+4930100")], steps=[Wait(4), HangUp()]):
+            found = {}
+            while {"agents", "queues", "channels"} - set(found):
+                found |= read_event(shown)
+        (anna,) = found["agents"]["changed"]
+        assert (anna["extension"], anna["is_paused"], anna["pause_reason"]) == ("1001", True, "coffee")
+        assert found["queues"]["changed"][0]["callers"] == 1
+        assert len(found["channels"]["changed"]) == 1
+
+
+def read_event(stream):
+    for line in iter(stream.fp.readline, b""):
+        if line.startswith(b"data: "):
+            return json.loads(line[6:])
+    raise AssertionError("the stream has ended")
