@@ -80,6 +80,7 @@ setup(
             "pytest-timeout>=2.3",
             "ruff>=0.8",
             "schemathesis>=4.0",
+            "standardwebhooks>=1.0",
             "types-PyYAML",
             "types-peewee",
         ],

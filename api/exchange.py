@@ -55,6 +55,7 @@ class Services:
     dialer: Any = None
     agents: Any = None
     states: Any = None
+    allow_private_webhooks: bool = False
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
 

@@ -156,6 +156,7 @@ class HttpService(Service):
             dialer=use.dialer,
             agents=use.agents,
             states=self.states,
+            allow_private_webhooks=settings.webhooks.allow_private,
             note=self._notes.append,
             explain=explain_apply,
         )

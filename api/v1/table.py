@@ -23,6 +23,7 @@ from api.v1 import (
     sounds,
     tokens,
     users,
+    webhooks,
 )
 from tandem.domain.entities import Permission
 
@@ -44,6 +45,7 @@ _DECLARED: Final = (
     *events.ROUTES,
     *tokens.ROUTES,
     *users.ROUTES,
+    *webhooks.ROUTES,
     *audit.ROUTES,
 )
 
