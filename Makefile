@@ -48,8 +48,9 @@ demo: setup ## a real call through everything, told in plain words
 	$(BIN)/python -m lab.demo
 
 .PHONY: soak
-soak: setup ## ten minutes of calls and faults; SOAK="--seed 7 --duration 3600" for others
+soak: setup ## ten minutes of calls and faults, then a campaign under 200 kills; SOAK="--seed 7 --duration 3600", CHAOS="--kills 20" for others
 	$(BIN)/python -m lab.soak $(SOAK)
+	$(BIN)/python -m lab.chaos $(CHAOS)
 
 .PHONY: lab
 lab: setup ## a private Asterisk with a console to play with
