@@ -60,13 +60,17 @@ MAX_PASSWORD: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket."""
+    """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket.
+
+    owner_id: whose token it is, None for a login and for a token of nobody's.
+    """
 
     name: str
     scope: str
     permissions: tuple[str, ...]
     token_id: int | None = None
     user: str | None = None
+    owner_id: int | None = None
 
     def may(self, permission: str) -> bool:
         """Whether one of the permissions covers this one, which may itself be `group/*` or `*`."""
@@ -79,6 +83,12 @@ class Principal:
 
 
 SOCKET: Final = Principal("control socket", "socket", (EVERYTHING,))
+
+
+def limit_permissions(held: Iterable[str], most: Iterable[str]) -> tuple[str, ...]:
+    """What both allow: a token never gives more than its owner may do by now."""
+    held, most = tuple(held), tuple(most)
+    return (*(one for one in held if covers(most, one)), *(one for one in most if covers(held, one) and one not in held))
 
 
 def covers(held: Iterable[str], wanted: str) -> bool:
@@ -94,11 +104,14 @@ class Authority:
         self._store = store
         self._now = now
         self._keys: dict[int, TokenKey] | None = None
+        self._ids: dict[bytes, int] = {}
         self._uses: dict[int, datetime] = {}
 
     async def load(self) -> None:
         """Reads the tokens; StoreError leaves those known before."""
-        self._keys = {key.token.id: key for key in await self._store.read(load_token_keys)}
+        keys = await self._store.read(load_token_keys)
+        self._ids = {key.digest: key.token.id for key in keys}
+        self._keys = {key.token.id: key for key in keys}
 
     async def flush(self) -> None:
         """Notes the uses since the last time, and tries again to read tokens that could not be read."""
@@ -120,7 +133,8 @@ class Authority:
             raise refuse_unknown("the header Authorization holds no token of ours")
         if self._keys is None:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be read, so no token can be verified")
-        token_id, digest = found
+        # Finding a hash tells nothing by its time: nobody can choose the hash of what they guess.
+        token_id, digest = (found[0] or self._ids.get(found[1], 0)), found[1]
         key = self._keys.get(token_id)
         # An unknown id takes the same way, so that time does not tell which ids there are.
         matches = hmac.compare_digest(digest, key.digest if key is not None else bytes(32))
@@ -128,9 +142,11 @@ class Authority:
         if key is None or not matches or (key.token.expires_at is not None and key.token.expires_at <= now):
             raise refuse_unknown("this token is unknown, deleted or expired")
         self._uses[token_id] = now
-        token = key.token
+        token, held = key.token, key.token.permissions
         name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
-        return Principal(name, f"token {token.id}", token.permissions, token.id, token.user)
+        if key.role is not None:
+            held = limit_permissions(held, ROLES[key.role])
+        return Principal(name, f"token {token.id}", held, token.id, token.user, token.owner_id)
 
 
 def refuse_unknown(message: str) -> Refused:

@@ -101,7 +101,7 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
 
     def work(db: Any) -> tuple[None, Reply]:
         try:
-            return None, Reply(update_user(db, name, password_hash=hashed, role=wanted.role))
+            return None, Reply(update_user(db, name, password_hash=hashed, role=wanted.role, at=services.now()))
         except KeyError:
             raise _missing(name) from None
 
