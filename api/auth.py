@@ -18,7 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThread
 
-from api.errors import Refused
+from api.errors import Refused, TokenMissing
 from tandem.domain.entities import Permission
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
@@ -47,9 +47,19 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
         "events/read",
         "routes/explain",
         *(f"{group}/read" for group in ("dids", "queues", "menus", "schedules", "announcements", "endpoints")),
+        # In the words of the ARI Dialer's API, where everybody runs campaigns and only users are for admins. Changing menus is left out:
+        # that changes the PBX.
+        *(f"campaigns/{action}" for action in ("list", "view", "stats", "create", "update", "delete")),
+        *(f"numbers/{action}" for action in ("list", "view", "add", "bulk_add", "delete")),
+        *(f"cdr/{action}" for action in ("list", "view", "stats")),
+        *(f"monitoring/{action}" for action in ("status", "channels", "realtime")),
+        *(f"tokens/{action}" for action in ("list", "create", "revoke")),
+        "ivr/list",
+        "ivr/view",
     ),
 }
 
+_CHALLENGE: Final = (("www-authenticate", 'Bearer realm="tandem"'),)
 LOGINS_PER_MINUTE: Final = 10
 MAX_SOURCES: Final = 10_000
 # Each takes 64 MiB and a core for 50 ms.
@@ -88,7 +98,10 @@ SOCKET: Final = Principal("control socket", "socket", (EVERYTHING,))
 def limit_permissions(held: Iterable[str], most: Iterable[str]) -> tuple[str, ...]:
     """What both allow: a token never gives more than its owner may do by now."""
     held, most = tuple(held), tuple(most)
-    return (*(one for one in held if covers(most, one)), *(one for one in most if covers(held, one) and one not in held))
+    return (
+        *(one for one in held if covers(most, one)),
+        *(one for one in most if covers(held, one) and one not in held),
+    )
 
 
 def covers(held: Iterable[str], wanted: str) -> bool:
@@ -127,7 +140,9 @@ class Authority:
     def identify(self, authorization: bytes | None) -> Principal:
         """Whose token the header `Authorization` has. Refused 401 for none or a wrong one, 503 while they could not be read."""
         if authorization is None:
-            raise refuse_unknown("a token is needed: `Authorization: Bearer tandem_…`")
+            raise TokenMissing(
+                HTTPStatus.UNAUTHORIZED, "a token is needed: `Authorization: Bearer tandem_…`", headers=_CHALLENGE
+            )
         scheme, _, secret = authorization.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer" or (found := split_secret(secret.strip())) is None:
             raise refuse_unknown("the header Authorization holds no token of ours")
@@ -151,7 +166,7 @@ class Authority:
 
 def refuse_unknown(message: str) -> Refused:
     """401, with what would help."""
-    return Refused(HTTPStatus.UNAUTHORIZED, message, headers=(("www-authenticate", 'Bearer realm="tandem"'),))
+    return Refused(HTTPStatus.UNAUTHORIZED, message, headers=_CHALLENGE)
 
 
 def refuse_busy(message: str, retry_s: int) -> Refused:

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from api.errors import Refused, refuse_fields
+from api.errors import BodyUnreadable, refuse_fields
 from tandem.domain.entities import DESTINATION_TAG
 from tandem.domain.problems import describe_errors
 
@@ -108,7 +108,10 @@ Handler = Callable[[Any, Any], Awaitable[Reply | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route. path: below the root, with `{name}` for what varies; permission: None for everybody, without a token."""
+    """One route. path: below the root, with `{name}` for what varies; permission: None for everybody, without a token.
+
+    aliases: other paths of the same.
+    """
 
     method: str
     path: str
@@ -124,6 +127,7 @@ class Route:
     raises: tuple[HTTPStatus, ...] = ()
     max_body: int = MAX_BODY
     etag: bool = False
+    aliases: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -132,9 +136,9 @@ class Route:
         return tuple(re.findall(r"\{(\w+)\}", self.path))
 
     @property
-    def rule(self) -> str:
-        """The path as werkzeug writes it."""
-        return self.path.replace("{", "<").replace("}", ">")
+    def rules(self) -> tuple[str, ...]:
+        """The paths as werkzeug writes them."""
+        return tuple(path.replace("{", "<").replace("}", ">") for path in (self.path, *self.aliases))
 
     @property
     def body_limit(self) -> int:
@@ -207,13 +211,13 @@ _RULES: Final = {"extra_forbidden": "is not known here", "missing": "is missing"
 
 
 def parse_json(raw: bytes) -> Any:
-    """The JSON of a body; Refused 400 if it is none, or too deep for anybody to mean it."""
+    """The JSON of a body; BodyUnreadable if it is none, or too deep for anybody to mean it."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
+        raise BodyUnreadable(f"the body is no JSON: {error}") from None
     if _is_deeper(value, MAX_DEPTH):
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is nested more than {MAX_DEPTH} deep")
+        raise BodyUnreadable(f"the body is nested more than {MAX_DEPTH} deep")
     return value
 
 

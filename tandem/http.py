@@ -13,6 +13,8 @@ from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.task import LoopingCall
 
 from api.auth import Authority, Logins
+from api.compat.ari.speech import DIALECT as ARI
+from api.compat.ari.table import ROUTES as ARI_ROUTES
 from api.declare import Shown
 from api.errors import MAX_PROBLEMS, Refused
 from api.events import EventHub
@@ -131,7 +133,8 @@ class HttpService(Service):
             note=self._notes.append,
             explain=explain_apply,
         )
-        self.api = Api(services, ROUTES)
+        compat = (ARI_ROUTES, (ARI,)) if settings.http.speaks_ari_dialer else ((), ())
+        self.api = Api(services, (*ROUTES, *compat[0]), compat[1])
         self._loops = (LoopingCall(self._flush_notes), LoopingCall(self._flush_tokens))
 
     def startService(self) -> None:

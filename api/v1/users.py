@@ -23,7 +23,8 @@ _FAILURES: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,59}$")]
 # Long ones cost nothing; what people choose below twelve characters is guessed.
-NewPassword = Annotated[str, StringConstraints(min_length=12, max_length=MAX_PASSWORD)]
+MIN_PASSWORD: Final = 12
+NewPassword = Annotated[str, StringConstraints(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
 RoleName = Literal["admin", "user"]
 
 

@@ -35,7 +35,9 @@ def lacks_numbers(db: peewee.SqliteDatabase, menus: Mapping[str, Iterable[str]])
     """Whether a menu (name -> its keys) or a key of one has no number yet."""
     known = load_menu_ids(db)
     given = {(row["menu_id"], row["digits"]) for row in load_rows(db, ("menu_id", "digits"), "menu_action_ids")}
-    return any(name not in known or any((known[name], key) not in given for key in keys) for name, keys in menus.items())
+    return any(
+        name not in known or any((known[name], key) not in given for key in keys) for name, keys in menus.items()
+    )
 
 
 def number_menus(db: peewee.SqliteDatabase, menus: Mapping[str, Iterable[str]]) -> None:

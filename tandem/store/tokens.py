@@ -185,7 +185,9 @@ def _digest(random: str) -> bytes:
 
 
 def _read_token(row: tuple[Any, ...]) -> Token:
-    row_id, name, _, permissions, created_at, last_used_at, expires_at, user, owner_id, hint, is_active, updated_at = row
+    row_id, name, _, permissions, created_at, last_used_at, expires_at, user, owner_id, hint, is_active, updated_at = (
+        row
+    )
     held = tuple(json.loads(permissions))
     return Token(
         row_id, name, held, created_at, last_used_at, expires_at, user, owner_id, hint, bool(is_active), updated_at

@@ -2,7 +2,7 @@
 # (types-peewee leaves some of what we call untyped)
 """People who may log in: a name, an argon2id hash and a role; never sees a password. Every function is work for a Store."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -179,5 +179,5 @@ def _keep_names_apart(db: peewee.SqliteDatabase, name: str) -> None:
 
 
 def _read(row: tuple[Any, ...]) -> User:
-    *plain, is_active, api_access = row
-    return User(*plain, bool(is_active), bool(api_access))
+    user = User(*row)
+    return replace(user, is_active=bool(user.is_active), api_access=bool(user.api_access))
