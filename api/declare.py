@@ -79,11 +79,11 @@ class Shown:
 
     def encode(self, value: Any) -> bytes:
         """A value of `kind` as JSON."""
-        return _adapt(self.kind).dump_json(value)
+        return _adapt(self.kind).dump_json(value, by_alias=True)
 
     def plain(self, value: Any) -> Any:
         """The same in dicts, lists and plain values, for events."""
-        return _adapt(self.kind).dump_python(value, mode="json")
+        return _adapt(self.kind).dump_python(value, mode="json", by_alias=True)
 
 
 @cache

@@ -100,6 +100,7 @@ def load_password_hash(db: peewee.SqliteDatabase, name: str) -> str | None:
 def update_user(
     db: peewee.SqliteDatabase,
     name: str,
+    /,
     *,
     password_hash: str | None,
     role: Role | None = None,

@@ -97,7 +97,7 @@ class Client:
 
 
 class Server:
-    def __init__(self, folder):
+    def __init__(self, folder, document=ROOT / "examples" / "pbx.yaml", **more):
         self.folder = folder
         self.port = free_port()
         self.settings = folder / "tandem.yaml"
@@ -108,10 +108,11 @@ class Server:
             "http.port": self.port, "fastagi.port": free_port(), "ami.port": free_port(), "asterisk.check": "off",
             "asterisk.config_dir": folder / "asterisk", "ami.secret_file": folder / "secret",
             "ami.config_secret_file": folder / "secret",
+            **more,
         }  # fmt: skip
         first = self.run("init", *(f"--set={key}={value}" for key, value in values.items()))
         self.token = re.search(r"tandem_1_[0-9a-f]{64}", first)[0]
-        self.run("import", str(ROOT / "examples" / "pbx.yaml"))
+        self.run("import", str(document))
         self.log = (folder / "log").open("wb")
         self.process = None
 
@@ -166,3 +167,22 @@ def api(server):
 @pytest.fixture
 def client(server, api):
     return Client(server.port, server.token, api)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A server of its own for each module, with the PBX of which the ARI Dialer's document talks."""
+    server = Server(tmp_path_factory.mktemp("ari"), ROOT / "tests" / "api" / "ari.yaml")
+    server.start()
+    yield server
+    server.stop()
+    assert "Traceback" not in (server.folder / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def ari(site):
+    """The ARI Dialer's API there; every answer is held against its own OpenAPI document."""
+    from tests.api.ari_site import Ari
+
+    document = Client(site.port, None).ask("GET", "/adial/api/openapi.json")
+    return Ari(Client(site.port, site.token, Api(document)))
