@@ -131,11 +131,12 @@ class TestWhoMay:
         child.deny("Invalid or expired token", "GET", "/campaigns", None, 401)
 
 
-class TestUsers:
-    USER = {"username": "anna", "password": "secure_password", "email": "anna@example.com"}
+USER = {"username": "anna", "password": "secure_password", "email": "anna@example.com"}
 
+
+class TestUsers:
     def make(self, ari, name, **more):
-        return ari.data("POST", "/users", self.USER | {"username": name} | more, 201)
+        return ari.data("POST", "/users", USER | {"username": name} | more, 201)
 
     def log_in(self, ari, name, password="secure_password", status=201):
         login = Client(ari.client.port, None)
@@ -163,10 +164,8 @@ class TestUsers:
         found = ari.deny("Missing required fields", "POST", "/users", {"username": "x", "password": ""})
         assert found["errors"] == {"missing_fields": ["password", "email"]}
         made = self.make(ari, "berta")
-        ari.deny("Username already exists", "POST", "/users", self.USER | {"username": "BERTA"})
-        ari.deny(
-            "Invalid role. Must be: admin or user", "POST", "/users", self.USER | {"username": "c", "role": "boss"}
-        )
+        ari.deny("Username already exists", "POST", "/users", USER | {"username": "BERTA"})
+        ari.deny("Invalid role. Must be: admin or user", "POST", "/users", USER | {"username": "c", "role": "boss"})
         for wrong in (
             {"password": "short"},
             {"email": "x"},
@@ -174,7 +173,7 @@ class TestUsers:
             {"api_access": 2},
             {"full_name": "a\nb"},
         ):
-            found = ari.ask("POST", "/users", self.USER | {"username": "carl"} | wrong, 400)
+            found = ari.ask("POST", "/users", USER | {"username": "carl"} | wrong, 400)
             assert found["errors"].keys() == wrong.keys()
             ari.ask("PUT", f"/users/{made['id']}", wrong, 400)
         ari.deny("No valid fields to update", "PUT", f"/users/{made['id']}", {"nonsense": 1, "email": None})
@@ -196,7 +195,7 @@ class TestUsers:
         ari.ask("DELETE", f"/users/{second['id']}")
         some = ari.token("users/*")
         some.deny("Admin access required", "PUT", one, {"password": "stolen_password"}, 403)
-        some.deny("Admin access required", "POST", "/users", self.USER | {"username": "evil", "role": "admin"}, 403)
+        some.deny("Admin access required", "POST", "/users", USER | {"username": "evil", "role": "admin"}, 403)
 
     def test_own_tokens_and_what_ends_them(self, ari):
         made = self.make(ari, "dora")

@@ -41,7 +41,7 @@ _NUMBERS: Final = {
     "call_timeout": "call_timeout_s",
 }
 _CALLERID: Final = re.compile(r'\s*(?:"(?P<quoted>[^"<>\\]*)"|(?P<plain>[^"<>\\]*?))\s*<(?P<number>\+?[0-9]{0,24})>\s*')
-_NUMBER: Final = re.compile(r"\+?[0-9]{1,24}")
+_NUMBER: Final = re.compile(r"\+?[0-9]{0,24}")
 _DEVICE: Final = re.compile(r"(?:PJSIP|SIP)/([0-9]{2,8})", re.IGNORECASE)
 _LOCAL: Final = re.compile(r"Local/([0-9A-Za-z*#+_-]{1,40})@([A-Za-z0-9_-]{1,79})(?:/[nj]+)?", re.IGNORECASE)
 # The context in which a FreePBX's phones dial: whatever is dialled there is a number inside.
@@ -194,7 +194,7 @@ def _read_trunk(kind: str, value: str) -> tuple[str | None, str | None]:
 
 def _read_callerid(text: str) -> tuple[str, str]:
     """(number, name) of `1234567890`, `Bob <100>` or `"Bob" <100>`."""
-    if not text.strip() or _NUMBER.fullmatch(text.strip()):
+    if _NUMBER.fullmatch(text.strip()):
         return text.strip(), ""
     found = _CALLERID.fullmatch(text)
     if found is None:
