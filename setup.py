@@ -55,6 +55,7 @@ setup(
         "peewee>=3.17",
         "phonenumbers>=8.13",
         "prometheus-client>=0.21",
+        "psycopg[binary]>=3.2",
         "pydantic>=2.10",
         "pyyaml>=6.0.2",
         "pyopenssl>=24.2",

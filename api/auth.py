@@ -22,7 +22,7 @@ from api.errors import Refused, TokenMissing
 from tandem.domain.entities import Permission
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
-from tandem.store.tokens import TokenKey, load_token_keys, record_token_uses, split_secret
+from tandem.store.tokens import Token, TokenKey, load_token_keys, record_token_uses, split_secret
 from tandem.store.users import Role, User, load_lock, load_password_hash, record_failure, record_login
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ EVERYTHING: Final = "*"
 ROLES: Final[dict[Role, tuple[str, ...]]] = {
     "admin": (EVERYTHING,),
     "user": (
+        "session/update",
         "session/delete",
         "calls/read",
         "calls/create",
@@ -72,7 +73,7 @@ MAX_PASSWORD: Final = 256
 class Principal:
     """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket.
 
-    owner_id: whose token it is, None for a login and for a token of nobody's.
+    expires_at: of the token; owner_id: whose it is, None for a login and for a token of nobody's.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Principal:
     permissions: tuple[str, ...]
     token_id: int | None = None
     user: str | None = None
+    expires_at: datetime | None = None
     owner_id: int | None = None
 
     def may(self, permission: str) -> bool:
@@ -119,12 +121,15 @@ class Authority:
         self._keys: dict[int, TokenKey] | None = None
         self._ids: dict[bytes, int] = {}
         self._uses: dict[int, datetime] = {}
+        # Told when tokens may have gone: what was opened with one ends with it.
+        self.watch: Callable[[], object] = lambda: None
 
     async def load(self) -> None:
         """Reads the tokens; StoreError leaves those known before."""
         keys = await self._store.read(load_token_keys)
         self._ids = {key.digest: key.token.id for key in keys}
         self._keys = {key.token.id: key for key in keys}
+        self.watch()
 
     async def flush(self) -> None:
         """Notes the uses since the last time, and tries again to read tokens that could not be read."""
@@ -153,15 +158,28 @@ class Authority:
         key = self._keys.get(token_id)
         # An unknown id takes the same way, so that time does not tell which ids there are.
         matches = hmac.compare_digest(digest, key.digest if key is not None else bytes(32))
-        now = self._now()
-        if key is None or not matches or (key.token.expires_at is not None and key.token.expires_at <= now):
+        if key is None or not matches or self._is_over(key.token):
             raise refuse_unknown("this token is unknown, deleted or expired")
-        self._uses[token_id] = now
-        token, held = key.token, key.token.permissions
+        self._uses[token_id] = self._now()
+        token = key.token
         name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
-        if key.role is not None:
-            held = limit_permissions(held, ROLES[key.role])
-        return Principal(name, f"token {token.id}", held, token.id, token.user, token.owner_id)
+        return Principal(name, f"token {token.id}", _hold(key), token.id, token.user, token.expires_at, token.owner_id)
+
+    def may_still(self, principal: Principal, permission: str) -> bool:
+        """Whether someone who was admitted would be now: the token is there, has not expired and covers the permission."""
+        if principal.token_id is None:
+            return True
+        key = (self._keys or {}).get(principal.token_id)
+        return key is not None and not self._is_over(key.token) and covers(_hold(key), permission)
+
+    def _is_over(self, token: Token) -> bool:
+        return token.expires_at is not None and token.expires_at <= self._now()
+
+
+def _hold(key: TokenKey) -> tuple[str, ...]:
+    """What a token allows by now: never more than its owner may."""
+    held = key.token.permissions
+    return held if key.role is None else limit_permissions(held, ROLES[key.role])
 
 
 def refuse_unknown(message: str) -> Refused:
@@ -198,6 +216,14 @@ class Logins:
 
     async def log_in(self, name: str, password: str, source: str) -> User:
         """Who has this name and password. Refused 401 (which of the two was wrong is not told), 429 while locked or too fast."""
+        if await self.verify(name, password, source):
+            user = await self._store.run(record_login, name, self._now())
+            if user is not None:
+                return user
+        raise refuse_unknown("name or password is wrong")
+
+    async def verify(self, name: str, password: str, source: str) -> bool:
+        """Whether this is the password of that name; a wrong one counts towards its lock. Refused 429 while locked or too fast."""
         self._limit(source)
         now = self._now()
         locked_until = await self._store.read(load_lock, name, now)
@@ -206,12 +232,10 @@ class Logins:
         hashed = await self._store.read(load_password_hash, name)
         matches = await self._in_thread(self._verify, hashed or self._nobody, password)
         if hashed is not None and matches:
-            user = await self._store.run(record_login, name, self._now())
-            if user is not None:
-                return user
+            return True
         await self._store.run(record_failure, name, self._now())
-        log.warning("failed login from %s", source)
-        raise refuse_unknown("name or password is wrong")
+        log.warning("wrong name or password from %s", source)
+        return False
 
     def _verify(self, hashed: str, password: str) -> bool:
         try:

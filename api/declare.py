@@ -16,7 +16,6 @@ import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from api.errors import BodyUnreadable, refuse_fields
-from tandem.domain.entities import DESTINATION_TAG
 from tandem.domain.problems import describe_errors
 
 PREFIX: Final = "/api/v1"
@@ -24,6 +23,8 @@ MAX_BODY: Final = 1024 * 1024
 # What a request that needs no body may still send.
 MAX_IDLE_BODY: Final = 64 * 1024
 MAX_DEPTH: Final = 30
+# From the first byte of a request to its last; one who sends slower is cut off.
+ARRIVAL_S: Final = 20.0
 JSON: Final = "application/json"
 
 T = TypeVar("T")
@@ -54,7 +55,12 @@ class Whole(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a request brings. `optional`: none at all means the defaults. `read` turns the parsed JSON into the value."""
+    """What a request brings. `read` turns the parsed JSON into the value.
+
+    takes_files: a file may come instead, as a form with `fields` or as the bytes alone; `read` gets an `Upload` then.
+    optional: none at all means the defaults. example: for the document, where the schema does not speak for itself.
+    is_file: too long to be read at once: the handler gets a file, which it closes, and reads it in a thread.
+    """
 
     kind: Any
     read: Callable[[Any], Any]
@@ -62,6 +68,10 @@ class Body:
     optional: bool = False
     name: str = ""
     media_type: str = JSON
+    takes_files: bool = False
+    fields: tuple[str, ...] = ()
+    example: Any = None
+    is_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,7 @@ class Route:
     """One route. path: below the root, with `{name}` for what varies; permission: None for everybody, without a token.
 
     aliases: other paths of the same.
+    parameters: what varies in the path, in words. raises: what it may answer besides the errors that all of its kind have.
     """
 
     method: str
@@ -126,6 +137,7 @@ class Route:
     status: int = HTTPStatus.OK
     raises: tuple[HTTPStatus, ...] = ()
     max_body: int = MAX_BODY
+    arrival_s: float = ARRIVAL_S
     etag: bool = False
     aliases: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -157,10 +169,10 @@ class Route:
         return self.answer.encode(value)
 
 
-def model_body(kind: Any, *, optional: bool = False) -> Body:
+def model_body(kind: Any, *, optional: bool = False, example: Any = None) -> Body:
     """A body of our own model, strict: JSON has types."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    return Body(kind=kind, read=lambda value: validate(adapter, kind, value), optional=optional)
+    return Body(kind=kind, read=lambda value: validate(adapter, kind, value), optional=optional, example=example)
 
 
 def read_object(value: Any) -> dict[str, Any]:
@@ -196,28 +208,23 @@ def read_query(kind: type[BaseModel], given: Mapping[str, str]) -> Any:
 
 
 def _tell_errors(error: ValidationError, kind: type) -> tuple[tuple[str, str], ...]:
-    if not issubclass(kind, BaseModel):
-        return tuple((problem.path, problem.message) for problem in describe_errors(error, root=kind))
-    return tuple(
-        (
-            ".".join(step for step in map(str, found["loc"]) if not step.startswith(DESTINATION_TAG)),
-            _RULES.get(found["type"], found["msg"].removeprefix("Value error, ")),
-        )
-        for found in error.errors(include_url=False, include_input=False, include_context=False)
-    )
+    return tuple((problem.path, problem.message) for problem in describe_errors(error, root=kind))
 
 
-_RULES: Final = {"extra_forbidden": "is not known here", "missing": "is missing"}
+# JSON can only write it so; after an odd number of backslashes it is a text about it.
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def parse_json(raw: bytes) -> Any:
-    """The JSON of a body; BodyUnreadable if it is none, or too deep for anybody to mean it."""
+    """The JSON of a body; BodyUnreadable if it is none, or too deep for anybody to mean it; 422 for the character NUL, which PostgreSQL keeps nowhere."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise BodyUnreadable(f"the body is no JSON: {error}") from None
     if _is_deeper(value, MAX_DEPTH):
         raise BodyUnreadable(f"the body is nested more than {MAX_DEPTH} deep")
+    if _NUL.search(raw):
+        raise refuse_fields([("", "must not hold the character NUL")])
     return value
 
 

@@ -85,7 +85,7 @@ def declare_docs(routes: Sequence[Route]) -> tuple[Route, ...]:
         operation="read_docs", answer=Shown(str, media_type="text/html"),
     )  # fmt: skip
     asset = Route(
-        method="GET", path=f"{_DOCS}/{{name}}", permission=None, summary="Its parts.", handler=_asset, tag="documentation",
+        method="GET", path=f"{_DOCS}/{{name}}", parameters={"name": "Of a file."}, permission=None, summary="Its parts.", handler=_asset, tag="documentation",
         operation="read_docs_part", answer=Shown(str, media_type="*/*"),
     )  # fmt: skip
     return openapi, page, asset

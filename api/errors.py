@@ -10,17 +10,25 @@ import orjson
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from tandem.ami.errors import AmiError
+from tandem.audio import ToolFailed, ToolMissing, ToolStopped
 from tandem.campaigning import CampaignRefused
 from tandem.document import DocumentError
 from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
+from tandem.domain.number_files import FileRefused
+from tandem.domain.number_rows import NotJson
+from tandem.domain.sounds import SoundRefused
 from tandem.editing import EditRefused, StillUsed
+from tandem.importing import ImportsBusy
 from tandem.live import LiveError
+from tandem.sounds import SoundsBusy
+from tandem.speech import SpeechFailed
 from tandem.store.answers import OtherBody
 from tandem.store.campaigns import CampaignMissing, StateConflict, VersionConflict
 from tandem.store.dnc import ListExists, ListMissing, ListUsed
 from tandem.store.errors import StoreError
 from tandem.store.numbers import NumberInFlight, NumberMissing
 from tandem.store.objects import HeadMoved
+from tandem.store.sounds import SoundExists, SoundMissing
 from tandem.store.users import LastAdmin
 
 log = logging.getLogger(__name__)
@@ -75,7 +83,9 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return error
         case MethodNotAllowed():
             allowed = ", ".join(sorted(error.valid_methods or ()))
-            return Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"only {allowed}", headers=(("allow", allowed),))
+            return Refused(
+                HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes only {allowed}", headers=(("allow", allowed),)
+            )
         case HTTPException():
             return _explain_routing(error)
         case EditRefused(problems=problems):
@@ -109,7 +119,9 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.CONFLICT, f"this number is being called: it is {status}")
         case VersionConflict():
             return Refused(HTTPStatus.PRECONDITION_FAILED, "it was changed meanwhile: read it again")
-        case ListExists() | ListUsed():
+        case FileRefused() | NotJson():
+            return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), ({"field": "", "rule": str(error)},))
+        case ListExists() | ListUsed() | ImportsBusy():
             return Refused(HTTPStatus.CONFLICT, str(error))
         case HeadMoved():
             return Refused(HTTPStatus.CONFLICT, f"{error}; try again")
@@ -117,7 +129,17 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.CONFLICT, "this Idempotency-Key was used before, for another body")
         case LastAdmin():
             return Refused(HTTPStatus.CONFLICT, str(error))
-        case StoreError() | AmiError() | LiveError():
+        case SoundRefused(field=field, rule=rule):
+            return refuse_fields([(field, rule)])
+        case SoundExists():
+            return Refused(HTTPStatus.CONFLICT, f"{error} is there already")
+        case SoundMissing():
+            return Refused(HTTPStatus.NOT_FOUND, f"there is no {error}")
+        case ToolMissing() | ToolFailed() | ToolStopped() | SpeechFailed() | SoundsBusy():
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        case AmiError():
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"Asterisk cannot be asked now: {error}")
+        case StoreError() | LiveError():
             return Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case _:
             log.error("a request failed", exc_info=error)
@@ -128,7 +150,7 @@ def _explain_routing(error: HTTPException) -> Refused:
     # A redirect of werkzeug's (slashes, say) leads nowhere that the path itself did not.
     status = HTTPStatus(error.code or 500)
     status = HTTPStatus.NOT_FOUND if status < HTTPStatus.BAD_REQUEST else status
-    return Refused(status, status.phrase)
+    return Refused(status, "there is nothing at this path" if status == HTTPStatus.NOT_FOUND else status.phrase)
 
 
 def encode_refusal(refused: Refused) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 import orjson
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer  # type: ignore[import-untyped]
 
@@ -13,6 +14,8 @@ from tandem.ami.connection import Clock
 FLUSH_EVERY_S: Final = 0.05
 HEARTBEAT_S: Final = 15.0
 MAX_CLIENTS: Final = 200
+# What is published; a listener who asks for anything else is told.
+KINDS: Final = ("call", "cdr", "decision", "config", "campaign", "queue", "channel", "device")
 # What waits for a client that reads slowly; older events go first, and the client is told how many.
 MAX_WAITING_BYTES: Final = 256 * 1024
 # A flush holds so many events at most.
@@ -21,10 +24,12 @@ MAX_BATCH: Final = 2000
 
 @implementer(IPushProducer)
 class EventClient:
-    """One listener. `kinds`: which events it wants; empty means all."""
+    """One listener. kinds: which events it wants; empty means all. may: whether it still may have them."""
 
-    def __init__(self, request: Any, kinds: frozenset[str]) -> None:
+    def __init__(self, request: Any, kinds: frozenset[str], may: Callable[[], bool]) -> None:
         self.kinds = kinds
+        self.may = may
+        self.over: Deferred[None] = Deferred()
         self.lost = 0
         self._request = request
         self._waiting: deque[tuple[bytes, int]] = deque()
@@ -59,6 +64,16 @@ class EventClient:
             chunk, _ = self._waiting.popleft()
             self._waiting_bytes -= len(chunk)
             self._request.write(chunk)
+
+    def end(self) -> None:
+        """Nothing more; what waits for one who does not read is thrown away."""
+        is_stuck = self._paused
+        self.stopProducing()
+        self._request.unregisterProducer()
+        if is_stuck:
+            self._request.channel.abort()
+        elif not self.over.called:
+            self.over.callback(None)
 
     def stopProducing(self) -> None:  # noqa: N802
         """Gone; the hub hears of it too."""
@@ -96,15 +111,40 @@ class EventHub:
         if self._flushing is None:
             self._flushing = self._clock.callLater(FLUSH_EVERY_S, self._flush)
 
-    def attach(self, request: Any, kinds: frozenset[str]) -> None:
-        """Answers the request with events until the client goes."""
-        client = EventClient(request, kinds)
+    def attach(
+        self,
+        request: Any,
+        kinds: frozenset[str],
+        may: Callable[[], bool] = lambda: True,
+        ends_in_s: float | None = None,
+    ) -> Deferred[None]:
+        """Answers the request with events until the client goes, or `may` no longer have them: asked before each sending, and after `ends_in_s`.
+
+        What it returns is called back then; the request is to be finished by the caller.
+        """
+        client = EventClient(request, kinds, may)
+        if ends_in_s is not None:
+            ending = self._clock.callLater(max(0.0, ends_in_s), self.review)
+            request.notifyFinish().addBoth(lambda _: ending.cancel() if ending.active() else None)
         self._clients.add(client)
         request.registerProducer(client, True)
         client.send(b": tandem\nretry: 2000\n\n", 0)
-        request.notifyFinish().addBoth(lambda _: self._clients.discard(client))
+        request.notifyFinish().addBoth(lambda _: self._forget(client))
         if self._heartbeat is None:
             self._heartbeat = self._clock.callLater(HEARTBEAT_S, self._beat)
+        return client.over
+
+    def _forget(self, client: EventClient) -> None:
+        self._clients.discard(client)
+        if not client.over.called:
+            client.over.callback(None)
+
+    def review(self) -> None:
+        """Ends the streams of those who may no longer listen."""
+        for client in tuple(self._clients):
+            if not client.may():
+                self._clients.discard(client)
+                client.end()
 
     def close(self) -> None:
         """Ends all streams."""
@@ -118,6 +158,7 @@ class EventHub:
 
     def _flush(self) -> None:
         self._flushing = None
+        self.review()
         batch, self._batch = self._batch, []
         joined: dict[frozenset[str], tuple[bytes, int]] = {}
         for client in tuple(self._clients):
@@ -130,6 +171,7 @@ class EventHub:
 
     def _beat(self) -> None:
         """Finds out who is gone, and keeps the rest from thinking that we are."""
+        self.review()
         self._heartbeat = self._clock.callLater(HEARTBEAT_S, self._beat) if self._clients else None
         for client in tuple(self._clients):
             client.send(b": still here\n\n", 0)

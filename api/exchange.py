@@ -1,12 +1,12 @@
 """One request as a handler sees it: validated, with who asks; writes its effect, its audit entry and its kept answer in one transaction."""
 
 import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final, Generic, TypeVar
+from secrets import token_bytes
+from typing import Any, Generic, TypeVar
 
 import orjson
 
@@ -15,7 +15,8 @@ from api.declare import Reply, Route
 from api.errors import Refused
 from api.events import EventHub
 from api.metrics import Metrics
-from tandem.domain.problems import SECRET_FIELDS
+from api.tags import KEY_BYTES, make_tag
+from tandem.domain.problems import HIDDEN_FIELDS
 from tandem.editing import Author, Head
 from tandem.live import Live
 from tandem.store.answers import Answer, Once, record_answer
@@ -24,9 +25,6 @@ from tandem.store.database import Store
 from tandem.stories import Story
 
 T = TypeVar("T")
-
-# Left out of what a repeated body is recognised by: a fast hash of a password would undo the slow one.
-_NOT_HASHED: Final = SECRET_FIELDS | {"password"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +45,21 @@ class Services:
     applying: Any
     monitor: Any
     calls: Any = None
+    sounds: Any = None
+    recordings: Any = None
+    # All that routes ask for, so that a token for what does not exist is refused.
+    permissions: frozenset[str] = frozenset()
+    tag_key: bytes = field(default_factory=lambda: token_bytes(KEY_BYTES), repr=False)
     campaigns: Any = None
+    imports: Any = None
+    dialer: Any = None
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
 
 
 @dataclass(slots=True)
 class Exchange:
-    """path, query and body are validated; once: the Idempotency-Key, where there is one; etag_key makes ETags unguessable."""
+    """path, query and body are validated; once: the Idempotency-Key, where there is one."""
 
     request: Any
     route: Route
@@ -65,7 +70,6 @@ class Exchange:
     body: Any
     once: Once | None
     services: Services
-    etag_key: bytes = field(repr=False)
 
     @property
     def who(self) -> Principal:
@@ -109,8 +113,8 @@ class Exchange:
         return entry
 
     def tag(self, representation: bytes) -> str:
-        """A strong ETag. Keyed, because it covers secrets that are not shown; new with each start."""
-        return f'"{hmac.new(self.etag_key, representation, hashlib.sha256).hexdigest()[:24]}"'
+        """The ETag of an object with all its fields, also those that are not shown."""
+        return make_tag(self.services.tag_key, representation)
 
     def check_match(self, current: str | None) -> None:
         """Refused 412 when `If-Match` names another state than `current` (None: there is none)."""
@@ -155,13 +159,16 @@ class Commit(Generic[T]):
 
 
 def digest_body(value: Any) -> bytes:
-    """What a repeated request is recognised by: the parsed body, whatever its spaces and order, without secrets."""
+    """What a repeated request is recognised by: the parsed body, whatever its spaces and order.
+
+    Without secrets: a fast hash of a password would undo the slow one.
+    """
     return hashlib.sha256(orjson.dumps(_without_secrets(value), option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_secrets(part) for name, part in value.items() if name not in _NOT_HASHED}
+        return {name: _without_secrets(part) for name, part in value.items() if name not in HIDDEN_FIELDS}
     if isinstance(value, list):
         return [_without_secrets(part) for part in value]
     return value

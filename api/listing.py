@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import Field, create_model
 
@@ -31,13 +31,13 @@ def list_query(kind: type[Any], key: str, *, sort: str = "", more: Mapping[str, 
     sort: the order without another wish, `key` where it is empty. more: properties that are told like fields, name -> type.
     """
     found = _types_of(kind) | dict(more or {})
-    sorts = "|".join(found)
     filters: dict[str, Any] = {
         name: (Annotated[plain | None, Field(description=f"Only those whose {name} is this.", **_limit(plain))], None)
         for name, plain in found.items()
         if plain in _PLAIN
     }
-    order = Annotated[str, Field(pattern=f"^-?({sorts})$", description="The field to sort by; with - backwards.")]
+    orders: Any = Literal[tuple(f"{sign}{name}" for name in found for sign in ("", "-"))]
+    order = Annotated[orders, Field(description="The field to sort by; with - backwards.")]
     filters["sort"] = (order, sort or key)
     return create_model(f"{kind.__name__}Query", __base__=ListQuery, **filters)
 

@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from tandem.domain.disposition import Disposition
+
 _FAST = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 Gauges = Callable[[], Iterable[tuple[str, str, float]]]
@@ -25,6 +27,11 @@ class Metrics:
             registry=self.registry,
         )
         self._calls = Counter("tandem_calls_total", "Calls that ended", ["disposition"], registry=self.registry)
+        for disposition in Disposition:  # there from the start, so that the first of a kind is a step from 0
+            self._calls.labels(disposition.value)
+        self._attempts = Counter(
+            "tandem_attempts_total", "Calls of campaigns that ended", ["disposition"], registry=self.registry
+        )
         self._sql = Histogram(
             "tandem_sql_seconds", "Work in the database", ["thread"], buckets=_FAST, registry=self.registry
         )
@@ -44,6 +51,10 @@ class Metrics:
     def count_call(self, disposition: str) -> None:
         """A call that ended."""
         self._calls.labels(disposition).inc()
+
+    def count_attempt(self, disposition: str) -> None:
+        """A campaign's call that ended."""
+        self._attempts.labels(disposition).inc()
 
     def observe_sql(self, thread: str, took_s: float) -> None:
         """One piece of work in the database's thread."""

@@ -10,11 +10,29 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from api.declare import JSON, Body, Route, Shown
 from api.dialect import NATIVE, Dialect
+from api.uploads import BYTES, FILE_FIELD, MULTIPART
 
 _REF: Final = "#/components/schemas/{model}"
 _ERRORS: Final = "Error"
+_BINARY: Final[dict[str, Any]] = {"type": "string", "format": "binary"}
 # What any route may answer besides its own.
 _ALWAYS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR)
+_MEANINGS: Final = {
+    HTTPStatus.BAD_REQUEST: "The address, a header or the JSON cannot be read.",
+    HTTPStatus.UNAUTHORIZED: "No token, a wrong one, or one that has ended.",
+    HTTPStatus.FORBIDDEN: "The token does not have the permission.",
+    HTTPStatus.NOT_FOUND: "There is none of this name.",
+    HTTPStatus.CONFLICT: "It does not go with what there is: it exists already, something leads to it, the Idempotency-Key was used for another body.",
+    HTTPStatus.PRECONDITION_FAILED: "It was changed meanwhile: read it again.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is of another Content-Type.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "A field or a parameter is not as it must be; `problems` names each with its rule.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many at once or in a minute; the header Retry-After says when to come back, in seconds.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of Tandem's; its log says which.",
+    HTTPStatus.BAD_GATEWAY: "Asterisk refused it.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The database or Asterisk cannot be asked now.",
+    HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full; what was live is live.",
+}
 
 
 def describe_api(routes: Iterable[Route], dialect: Dialect = NATIVE) -> dict[str, Any]:
@@ -55,16 +73,28 @@ def _describe_route(route: Route, schemas: dict[str, Any], dialect: Dialect) -> 
     if route.permission is None:
         described["security"] = [{}, {"token": []}]
     if route.body is not None:
+        content: dict[str, Any] = {"schema": _schema_of(route.body, schemas, "validation")}
+        if route.body.example is not None:
+            content["example"] = route.body.example
         described["requestBody"] = {
             "required": not route.body.optional,
-            "content": {route.body.media_type: {"schema": _schema_of(route.body, schemas, "validation")}},
+            "content": {route.body.media_type: content, **_describe_files(route.body, schemas)},
         }
     return described
 
 
+def _describe_files(body: Body, schemas: dict[str, Any]) -> dict[str, Any]:
+    if not body.takes_files:
+        return {}
+    properties = {FILE_FIELD: _BINARY, **{name: {"type": "string"} for name in body.fields}}
+    schemas["Upload"] = {"type": "object", "title": "Upload", "required": [FILE_FIELD], "properties": properties}
+    return {MULTIPART: {"schema": {"$ref": _REF.format(model="Upload")}}, BYTES: {"schema": _BINARY}}
+
+
 def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for name in route.path_names:
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        words = route.parameters.get(name, f"The {name.replace('_', ' ')}.")
+        yield {"name": name, "in": "path", "required": True, "description": words, "schema": {"type": "string"}}
 
 
 def _query_parameters(route: Route, schemas: dict[str, Any]) -> Iterable[dict[str, Any]]:
@@ -92,6 +122,9 @@ def _header_parameters(route: Route) -> Iterable[dict[str, Any]]:
         route.method == "DELETE" and HTTPStatus.PRECONDITION_FAILED in route.raises
     ):
         yield _header("If-Match", "Only if it is still as this ETag says.", {})
+    if HTTPStatus.PARTIAL_CONTENT in route.raises:
+        yield _header("Range", "A part of the file, such as `bytes=0-1023`.", {})
+        yield _header("If-Range", "The part only if it is still as this ETag says, else the whole.", {})
     if HTTPStatus.NOT_MODIFIED in route.raises:
         yield _header("If-None-Match", "Only if it is not as this ETag says.", {})
 
@@ -123,11 +156,13 @@ def _responses(route: Route, schemas: dict[str, Any], dialect: Dialect) -> dict[
     if not route.query:
         errors.add(HTTPStatus.UNPROCESSABLE_ENTITY)  # a query where none is known
     for error in sorted({dialect.turn_status(error) for error in errors}):
-        if error == HTTPStatus.NOT_MODIFIED:
+        if error == HTTPStatus.PARTIAL_CONTENT:
+            responses[str(int(error))] = {**answer, "description": error.phrase}
+        elif error == HTTPStatus.NOT_MODIFIED:
             responses[str(int(error))] = {"description": error.phrase}
         else:
             content = {JSON: {"schema": {"$ref": _REF.format(model=_ERRORS)}}}
-            responses[str(int(error))] = {"description": error.phrase, "content": content}
+            responses[str(int(error))] = {"description": _MEANINGS.get(error, error.phrase), "content": content}
     return responses
 
 
@@ -145,6 +180,8 @@ def _schema_of(shape: Body | Shown, schemas: dict[str, Any], mode: Any) -> dict[
     """A reference to the schema of a body or answer, which becomes a component."""
     if shape.kind is str:
         return {"type": "string"}
+    if shape.kind is bytes:
+        return _BINARY
     kind = shape.kind
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         schema = kind.model_json_schema(mode=mode, ref_template=_REF, schema_generator=_Schema)

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request
 
+from api.declare import ARRIVAL_S
 from api.errors import Refused
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from api.declare import Route
     from api.site import ApiSite
 
-# From the first byte of a request to its last; one who sends slower is cut off.
-REQUEST_S: Final = 20.0
 # For whoever is still sending when refused: so much is read and thrown away, so long, that the answer can be read.
 LINGER_BYTES: Final = 256 * 1024
 LINGER_S: Final = 2.0
@@ -41,7 +40,9 @@ def check_target(uri: bytes) -> str:
     except UnicodeDecodeError:
         raise Refused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
     if "//" in text:
-        raise Refused(HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND.phrase)  # twisted.web would pass over the empty part
+        raise Refused(
+            HTTPStatus.NOT_FOUND, "there is nothing at this path"
+        )  # twisted.web would pass over the empty part
     if not whole.isprintable():
         raise Refused(HTTPStatus.BAD_REQUEST, "the address holds control characters")
     return text
@@ -114,6 +115,7 @@ class ApiChannel(HTTPChannel):
     _refused = False
     _thrown_away = 0
     _deadline: Any = None
+    _allowed_s = ARRIVAL_S
 
     def connectionMade(self) -> None:  # noqa: N802
         """Counts the connection; the oldest idle one may have to go for it."""
@@ -156,6 +158,8 @@ class ApiChannel(HTTPChannel):
             except Exception as error:  # noqa: BLE001 - whatever it is has its answer in the table
                 self.refuse(error)
                 return
+            if (allowed_s := request.admitted[0].arrival_s) > ARRIVAL_S:
+                self._start_deadline(allowed_s)
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:  # noqa: N802
@@ -209,14 +213,15 @@ class ApiChannel(HTTPChannel):
         self._stop_deadline()
         self.transport.abortConnection()
 
-    def close_idle(self) -> None:
-        """Makes room for another."""
+    def abort(self) -> None:
+        """Ends it at once, whatever the client still had to read."""
         self._stop_deadline()
         self.transport.abortConnection()
 
-    def _start_deadline(self) -> None:
+    def _start_deadline(self, allowed_s: float = ARRIVAL_S) -> None:
         self._stop_deadline()
-        self._deadline = self.callLater(REQUEST_S, self._too_slow)
+        self._allowed_s = allowed_s
+        self._deadline = self.callLater(allowed_s, self._too_slow)
 
     def _stop_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -226,7 +231,9 @@ class ApiChannel(HTTPChannel):
     def _too_slow(self) -> None:
         self._deadline = None
         if self.requests:
-            self.refuse(Refused(HTTPStatus.REQUEST_TIMEOUT, f"the request took more than {REQUEST_S:.0f} s to arrive"))
+            self.refuse(
+                Refused(HTTPStatus.REQUEST_TIMEOUT, f"the request took more than {self._allowed_s:.0f} s to arrive")
+            )
         else:
             self.transport.abortConnection()
 

@@ -2,25 +2,29 @@
 # (twisted.web is mostly untyped)
 """The HTTP site: one Klein application made of the declared routes, on TCP and on the command line's unix socket; holds no rule of a resource."""
 
-import secrets
+import hashlib
+import io
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import parse_qsl
 
 from klein import Klein
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.web.server import Request, Site
 
 from api.auth import SOCKET, Principal
-from api.declare import JSON, Reply, Route, parse_json, read_query
+from api.declare import JSON, Body, Reply, Route, parse_json, read_query
 from api.dialect import Dialect, find_dialect
 from api.errors import PermissionMissing, Refused, explain
 from api.exchange import Exchange, Services, digest_body
 from api.request import ApiChannel, ApiRequest, check_target, refuse_size
+from api.uploads import is_upload, read_upload
 from tandem.store.answers import Once, load_answer
 
 MAX_CONNECTIONS: Final = 1000
@@ -40,7 +44,6 @@ class Api:
         self._app = Klein()
         self._app.url_map.strict_slashes = True
         self._app.url_map.merge_slashes = False
-        self._etag_key = secrets.token_bytes(32)
         self._under_way: set[Once] = set()
         for route in routes:
             self._declare(route)
@@ -110,9 +113,11 @@ class Api:
         )
         query = _read_query(route, request, is_lenient=self.find_dialect(request.uri).is_lenient)
         value, body = _read_body(route, request)
+        if route.body is not None and route.body.is_file and request.getHeader("idempotency-key") is not None:
+            value = await deferToThread(_digest_file, body)
         source = "unix" if site.trusted else getattr(request.getClientAddress(), "host", "unknown")
         once = _read_key(route, request, principal, path, value)
-        exchange = Exchange(request, route, principal, source, path, query, body, once, self.services, self._etag_key)
+        exchange = Exchange(request, route, principal, source, path, query, body, once, self.services)
         if once is None:
             return await route.handler(self.services, exchange)
         return await self._handle_once(once, exchange)
@@ -171,7 +176,7 @@ class ApiSite(Site):
         if self.connections > self._max_connections:
             oldest = next(iter(self._idle))
             del self._idle[oldest]
-            oldest.close_idle()
+            oldest.abort()
 
     def add_busy(self, channel: ApiChannel) -> None:
         """Its request is being answered."""
@@ -192,7 +197,7 @@ class ApiSite(Site):
         if length is not None and length > route.body_limit:
             raise refuse_size(route.body_limit)
         if route.body is not None and not self.api.find_dialect(uri).is_lenient:
-            _check_type(request, route.body.media_type)
+            _check_type(request, route.body)
         return route, principal
 
     def count_refusal(self, refused: Refused) -> None:
@@ -200,10 +205,17 @@ class ApiSite(Site):
         self.api.services.metrics.observe_http("", refused.status, 0.0)
 
 
-def _check_type(request: Request, wanted: str) -> None:
-    given = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
-    if given != wanted and wanted == JSON:
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body must be {wanted}")
+def _check_type(request: Request, body: Body) -> None:
+    given = _media_type(request)
+    if body.takes_files and is_upload(given):
+        return
+    if given != body.media_type and body.media_type == JSON:
+        more = ", multipart/form-data, audio/* or application/octet-stream" if body.takes_files else ""
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body must be {body.media_type}{more}")
+
+
+def _media_type(request: Request) -> str:
+    return (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
 
 
 def _read_query(route: Route, request: Request, *, is_lenient: bool) -> Any:
@@ -241,16 +253,41 @@ def _read_body(route: Route, request: ApiRequest) -> tuple[Any, Any]:
     if route.body is None:
         return None, None
     content: Any = request.content
+    if route.body.is_file:
+        return None, _detach(content)
     raw = content.read()
     if not raw:
         if not route.body.optional:
             raise Refused(HTTPStatus.BAD_REQUEST, "a body is needed")
         value: Any = {}
+    elif route.body.takes_files and is_upload(_media_type(request)):
+        upload = read_upload(request.getHeader("content-type") or "", raw)
+        return upload.recognise(), route.body.read(upload)
     elif route.body.media_type == JSON:
         value = parse_json(raw)
     else:
         value = raw
     return (None if isinstance(value, bytes) else value), route.body.read(value)
+
+
+def _detach(content: Any) -> BinaryIO:
+    """The body as a file that stays when the request goes."""
+    try:
+        found: BinaryIO = os.fdopen(os.dup(content.fileno()), "rb")
+    except (OSError, ValueError):  # a short one is in memory
+        found = io.BytesIO(content.read())
+    found.seek(0, io.SEEK_END)
+    if not found.tell():
+        found.close()
+        raise Refused(HTTPStatus.BAD_REQUEST, "a body is needed")
+    found.seek(0)
+    return found
+
+
+def _digest_file(content: BinaryIO) -> str:
+    digest = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+    content.seek(0)
+    return digest
 
 
 def _read_key(

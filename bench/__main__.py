@@ -135,25 +135,118 @@ def bench_apply() -> Report:
         tuple((row.what, f"{row.took_s:.2f}") for row in rows),
         notes=(
             "Checked in a throw-away Asterisk, reloaded, and asked for field by field in the live one; best of the runs.",
+            *(f"{row.what.partition(',')[0]}: {row.laps}; the reload is Asterisk's own" for row in rows if row.laps),
         ),
         budgets=tuple(Budget(row.what, row.took_s, row.budget_s, "s") for row in rows),
         figures={row.what: row.took_s for row in rows},
     )
 
 
+def bench_http() -> Report:
+    """GET of a small resource, beside a Klein hello-world."""
+    from bench.http_get import CONNECTIONS, run
+
+    hello, ours = rows = run()
+    return Report(
+        f"HTTP: GET on {CONNECTIONS} kept connections",
+        ("server", "CPU µs", "to Klein's", "requests/s", "to Klein's", "failed"),
+        tuple(
+            (
+                row.server,
+                f"{row.cpu_us:.0f}",
+                f"{hello.cpu_us / row.cpu_us:.2f}",
+                f"{row.requests_per_s:,.0f}",
+                f"{row.requests_per_s / hello.requests_per_s:.2f}",
+                str(row.failed),
+            )
+            for row in rows
+        ),
+        notes=("To Klein's: how many answers for one of the hello-world's, by CPU of the server and by the clock.",),
+        budgets=(
+            Budget(
+                "answers for one of Klein's hello-world, by CPU", hello.cpu_us / ours.cpu_us, 0.5, "", at_least=True
+            ),
+            Budget("failed requests", sum(row.failed for row in rows), 0, ""),
+        ),
+        figures={row.server: {name: getattr(row, name) for name in row.__slots__} for row in rows},
+    )
+
+
+def bench_events() -> Report:
+    """Server-sent events to many clients."""
+    from bench.event_stream import CLIENTS, RATE, run
+
+    row = run()
+    return Report(
+        f"Server-sent events: {RATE:,} AMI events a second to {CLIENTS} clients",
+        ("told", "events/s", "received", "lag p99 ms", "lag max ms", "CPU of a core"),
+        (
+            (
+                f"{row.sent:,}",
+                f"{row.events_per_s:,.0f}",
+                f"{row.received:,}",
+                f"{row.lag_p99_ms:.1f}",
+                f"{row.lag_max_ms:.1f}",
+                f"{row.cpu_share:.0%}",
+            ),
+        ),
+        budgets=(
+            Budget("reactor lag at p99", row.lag_p99_ms, 50, "ms"),
+            Budget("AMI events a second", row.events_per_s, 0.99 * RATE, "", at_least=True),
+            Budget("events that a client did not get", row.lost, 0, ""),
+        ),
+        figures={name: getattr(row, name) for name in row.__slots__},
+    )
+
+
+def bench_originate() -> Report:
+    """Calls placed over HTTP and followed to their CDRs."""
+    from bench.originate import RATE, run
+
+    row = run(say=lambda text: print(text, file=sys.stderr))
+    return Report(
+        f"Calls placed over HTTP, {RATE} a second, each followed to its CDR",
+        ("calls", "placed", "with their CDR", "a second", "202: p50 ms", "p99 ms", "Tandem CPU ms", "Asterisk CPU ms"),
+        (
+            (
+                str(row.calls),
+                str(row.placed),
+                str(row.followed),
+                f"{row.rate:.1f}",
+                f"{row.post_p50_ms:.0f}",
+                f"{row.post_p99_ms:.0f}",
+                f"{row.tandem_ms:.2f}",
+                f"{row.asterisk_ms:.2f}",
+            ),
+        ),
+        notes=(
+            f"From placing a call to the news of its CDR: p50 {row.cdr_p50_s:.1f} s, max {row.cdr_max_s:.1f} s, ringing and talking included.",
+        ),
+        budgets=(
+            Budget("calls without their CDR", row.lost, 0, ""),
+            Budget("calls placed a second", row.rate, 0.99 * RATE, "", at_least=True),
+        ),
+        figures={name: getattr(row, name) for name in row.__slots__},
+    )
+
+
 BENCHES: dict[str, Callable[[], Report]] = {
     "fastagi": bench_fastagi,
     "ami": bench_ami,
+    "http": bench_http,
+    "events": bench_events,
     "calls": bench_calls,
+    "originate": bench_originate,
     "pure": bench_pure,
     "apply": bench_apply,
 }
+NEED_ASTERISK = {"calls", "originate", "apply"}
 
 
 def run_benches(names: tuple[str, ...], console: Console) -> tuple[dict[str, object], bool]:
     """What `--json` writes, and whether every budget was met."""
     machine = describe_machine()
-    if "calls" in names or "apply" in names:
+    if NEED_ASTERISK.intersection(names):
         from tandem.asterisk.install import find_asterisk
 
         machine["asterisk"] = find_asterisk(lambda text: console.print(text, markup=False)).version

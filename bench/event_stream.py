@@ -1,84 +1,176 @@
-"""100 clients of server-sent events at 1,000 events a second: how late the reactor is; `python -m bench.event_stream`."""
+"""100 clients of server-sent events while Asterisk tells 1,000 events a second: how late the reactor is, and whether each client gets each event.
 
-import multiprocessing
+The whole of Tandem, logged in to an AMI that is played by `tandem.ami.testing` in a process of its own; the clients are in a third one, and log in with a
+token over TCP. `python -m bench.event_stream PORT RATE SECONDS` plays that AMI: it begins at SIGUSR1, and says how many events it sent.
+"""
+
 import selectors
+import signal
 import socket
+import subprocess
+import sys
 import time
-from types import SimpleNamespace
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from tandem.reactor import install_reactor
+from bench.sip_calls import read_cpu_s
+from bench.whole_tandem import ROOT, START_S, WholeTandem, find_free_port
 
-CLIENTS, RATE, SECONDS, BUDGET_S = 100, 1000, 10, 0.050
-EVENT = {"event": "QueueMemberStatus", "Queue": "sales", "Interface": "PJSIP/1001", "Status": "1", "Penalty": "0",
-         "CallsTaken": "12", "LastCall": "1763600000", "Paused": "0", "MemberName": "Shop floor"}  # fmt: skip
-
-
-def listen(port, ready, results):
-    selector = selectors.DefaultSelector()
-    for _ in range(CLIENTS):
-        client = socket.create_connection(("127.0.0.1", port))
-        client.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
-        selector.register(client, selectors.EVENT_READ)
-    ready.set()
-    count, ends_at = 0, time.monotonic() + SECONDS + 3
-    while time.monotonic() < ends_at:
-        for key, _ in selector.select(0.2):
-            count += key.fileobj.recv(1 << 20).count(b"\ndata: ")
-    results.put(count)
+CLIENTS, RATE, SECONDS = 100, 1_000, 10
+BURSTS_PER_S = 100
+MARK = b"\ndata: "
+SETTLE_S = 3.0
+"""For the last events to reach the last client."""
+EVENT = {"Queue": "sales", "Interface": "PJSIP/1001", "Status": "1", "Penalty": "0", "CallsTaken": "12", "LastCall": "1763600000",
+         "Paused": "0", "MemberName": "Shop floor"}  # fmt: skip
 
 
-def main():
-    install_reactor()
+@dataclass(frozen=True, slots=True)
+class StreamRow:
+    """Events that Asterisk told, and that all clients together got; the reactor's lag meanwhile; CPU of Tandem, of one core."""
+
+    sent: int
+    received: int
+    clients: int
+    took_s: float
+    lag_p99_ms: float
+    lag_max_ms: float
+    cpu_share: float
+
+    @property
+    def events_per_s(self) -> float:
+        """The rate that was held."""
+        return self.sent / self.took_s
+
+    @property
+    def lost(self) -> int:
+        """What a client should have got and did not, over all of them."""
+        return self.sent * self.clients - self.received
+
+
+def play_ami(port: int, secret: str, rate: int, seconds: float) -> None:
+    """Lets Tandem in; at SIGUSR1 tells it events for so long, then prints how many, and how long it took."""
     from twisted.internet import reactor
     from twisted.internet.task import LoopingCall
 
-    from api.events import EventHub
-    from api.metrics import Metrics
-    from api.site import Api
-    from api.v1.table import ROUTES
-    from tandem.lag import LagGauge
+    from tandem.ami.testing import FakeAsterisk
 
-    hub = EventHub(reactor)
-    services = SimpleNamespace(events=hub, metrics=Metrics(), store=None, explain=lambda _: None)
-    port = reactor.listenTCP(0, Api(services, ROUTES).make_site(reactor, trusted=True), interface="127.0.0.1")
-    ready, results = multiprocessing.Event(), multiprocessing.Queue()
-    clients = multiprocessing.get_context("fork").Process(
-        target=listen, args=(port.getHost().port, ready, results), daemon=True
-    )
-    clients.start()
-    lag = LagGauge(reactor)
-    sent = [0]
+    asterisk = FakeAsterisk(username="", secret=secret)
+    sent, began_at = 0, 0.0
 
-    def publish():
-        for _ in range(RATE // 100):
-            sent[0] += 1
-            hub.publish("queue", lambda: EVENT)
+    def tell() -> None:
+        nonlocal sent
+        elapsed_s = min(time.monotonic() - began_at, seconds)
+        while sent < elapsed_s * rate:
+            asterisk.send_event("QueueMemberStatus", **EVENT)
+            sent += 1
+        if elapsed_s >= seconds:
+            loop.stop()
+            print(sent, time.monotonic() - began_at, flush=True)
 
-    loop = LoopingCall(publish)
+    loop = LoopingCall(tell)
 
-    def begin():
-        if hub.clients < CLIENTS:
-            reactor.callLater(0.05, begin)
-            return
-        lag.startService()
-        loop.start(0.01)
-        reactor.callLater(SECONDS, end)
+    def begin() -> None:
+        nonlocal began_at
+        began_at = time.monotonic()
+        loop.start(1 / BURSTS_PER_S)
 
-    def end():
-        loop.stop()
-        print(
-            f"sent {sent[0]} events to {hub.clients} clients; lag p99 {lag.read_p99() * 1000:.1f} ms, max {lag.read_max() * 1000:.1f} ms"
-        )
-        lag.stopService()
-        reactor.callLater(1.0, reactor.stop)
-
-    reactor.callWhenRunning(begin)
+    signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(begin))
+    reactor.listenTCP(port, asterisk, interface="127.0.0.1")
+    print("listens", flush=True)
     reactor.run()
-    received = results.get(timeout=20)
-    print(f"received {received} of {sent[0] * CLIENTS}")
-    assert received == sent[0] * CLIENTS
-    assert lag.read_p99() < BUDGET_S
+
+
+@contextmanager
+def playing_ami(port: int, secret: str, rate: int, seconds: float):
+    """That AMI in a process of its own, once it listens."""
+    argv = [sys.executable, "-m", "bench.event_stream", str(port), secret, str(rate), str(seconds)]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                raise RuntimeError("the played AMI does not listen")
+            yield process
+        finally:
+            process.terminate()
+
+
+class Listeners:
+    """The clients: each has its connection, and counts what it gets."""
+
+    def __init__(self, tandem: WholeTandem, clients: int) -> None:
+        self.received = 0
+        self._selector = selectors.DefaultSelector()
+        for _ in range(clients):
+            client = socket.create_connection(("127.0.0.1", tandem.port), timeout=START_S)
+            client.sendall(tandem.request("/api/v1/events?kinds=queue"))
+            # A mark may be cut in two: the end of what came waits for more.
+            self._selector.register(client, selectors.EVENT_READ, bytearray())
+
+    def __enter__(self) -> "Listeners":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for key in tuple(self._selector.get_map().values()):
+            key.fileobj.close()
+        self._selector.close()
+
+    def wait_until_heard(self) -> None:
+        """Until each has the greeting of its stream."""
+        deadline = time.monotonic() + START_S
+        while not all(b"retry: " in key.data for key in self._selector.get_map().values()):
+            if time.monotonic() > deadline:
+                raise RuntimeError("not every client is let in")
+            self.listen(0.05, counts=False)
+
+    def listen(self, seconds: float, *, counts: bool = True) -> None:
+        """Takes what comes for so long."""
+        ends_at = time.monotonic() + seconds
+        while (left_s := ends_at - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left_s):
+                data = key.fileobj.recv(1 << 18)
+                if not data:
+                    raise RuntimeError("a stream was ended")
+                key.data.extend(data)
+                if counts:
+                    self.received += key.data.count(MARK)
+                    del key.data[: 1 - len(MARK)]
+
+
+def run(clients: int = CLIENTS, rate: int = RATE, seconds: float = SECONDS) -> StreamRow:
+    """One run."""
+    ami_port = find_free_port()
+    with (
+        WholeTandem({"ami.port": ami_port}) as tandem,
+        playing_ami(ami_port, tandem.secret, rate, seconds) as asterisk,
+        Listeners(tandem, clients) as listeners,
+    ):
+        listeners.wait_until_heard()
+        tandem.wait_for_ami()
+        tandem.begin_lag()
+        before_s = read_cpu_s(tandem.process.pid)
+        asterisk.send_signal(signal.SIGUSR1)
+        listeners.listen(seconds)
+        lag = tandem.end_lag()
+        cpu_s = read_cpu_s(tandem.process.pid) - before_s
+        assert asterisk.stdout is not None
+        sent, took_s = asterisk.stdout.readline().split()
+        deadline = time.monotonic() + SETTLE_S
+        while listeners.received < int(sent) * clients and time.monotonic() < deadline:
+            listeners.listen(0.1)
+    return StreamRow(
+        sent=int(sent),
+        received=listeners.received,
+        clients=clients,
+        took_s=float(took_s),
+        lag_p99_ms=lag["lag_p99_ms"],
+        lag_max_ms=lag["lag_max_ms"],
+        cpu_share=cpu_s / seconds,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        play_ami(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    else:
+        print(run())

@@ -25,6 +25,10 @@ HARMLESS: Final = (
     re.compile(r"^taskprocessor\.c: "),
     re.compile(r"Network is unreachable|No route to host"),
     re.compile(r"^res_pjsip/pjsip_(resolver|options)\.c: "),
+    # By chance, when modules are slow to load beside each other.
+    re.compile(
+        r'Module "[\w ./-]+" registered during operation\. Enable PJSIP_SAFE_MODULE to prevent race condition\.$'
+    ),
 )
 _SECTION: Final = re.compile(r"\[([^]]+)\]").match
 

@@ -8,18 +8,25 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from confgen.host_records import RECORD_CONFS, list_record_lines
 from confgen.render import GUEST_FILES, OWNER_FILES
+from tandem.domain.records import RecordFiles
 
 BACKUP_SUFFIX: Final = ".before-tandem"
 BEGIN: Final = "; >>> added by `tandem init`, taken back by `tandem uninstall`"
 END: Final = "; <<< tandem"
+# In a folder for Asterisk's records that was made, or opened to its group: then with the mode that it had.
+FOLDER_MARK: Final = ".made-by-tandem"
 OWNED: Final = "; Written whole by `tandem init` (owner mode); `tandem uninstall` puts back what was here."
 NEW_MODE: Final = 0o640
+# Asterisk's group may write: Tandem sets files that have grown aside.
+FOLDER_MODE: Final = 0o2770
 
 _BLOCK: Final = re.compile(rf"\n?{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.DOTALL)
 _INCLUDE: Final = re.compile(r'^#(?:try)?include\s*=?>?\s*["<]?([^">\n;]+)[">]?', re.MULTILINE)
@@ -56,18 +63,35 @@ class HostFile:
 
 
 def plan_install(
-    mode: Literal["guest", "owner"], etc: Path, folder: Path, users: AmiUsers, modules: tuple[str, ...]
+    mode: Literal["guest", "owner"],
+    etc: Path,
+    folder: Path,
+    users: AmiUsers,
+    records: RecordFiles,
+    modules: tuple[str, ...],
+    sip_bind: str,
 ) -> tuple[HostFile, ...]:
-    """What `init` makes of Asterisk's files in `etc`; `folder` is that of our files. The same again is no change."""
-    names = GUEST_FILES if mode == "guest" else tuple(name for name in OWNER_FILES if name != "pjsip_transport.conf")
+    """What `init` makes of Asterisk's files in `etc`; `folder` is that of our files. The same again is no change.
+
+    sip_bind: where a guest's PJSIP listens, if its admin has no transport yet. HostConflict where the admin's files exclude what is needed; then nothing is planned.
+    """
+    if mode == "owner":
+        names = (*(name for name in OWNER_FILES if name != "pjsip_transport.conf"), "manager.conf", "modules.conf")
+        return tuple(
+            HostFile(etc / name, _read(etc / name), _compose_owned(name, folder, users, modules)) for name in names
+        )
     files = []
-    for name in (*names, "manager.conf", *(("modules.conf",) if mode == "owner" else ())):
+    for name in (*GUEST_FILES, "manager.conf", *RECORD_CONFS):
         before = _read(etc / name)
-        if mode == "owner":
-            after = _compose_owned(name, folder, users, modules)
+        rest = _without_block(before or "")
+        if name not in RECORD_CONFS:
+            lines = list(_block_lines(name, rest, etc, folder, users, sip_bind))
+        elif name == "modules.conf" and not rest:
+            continue  # Asterisk's default loads everything
         else:
-            after = _add_block(name, before or "", etc, folder, users)
-        files.append(HostFile(etc / name, before, after))
+            lines = list(list_record_lines(name, _options_of(rest, etc, name), records))
+        after = f"{rest}\n{BEGIN}\n" + "\n".join(lines) + f"\n{END}\n" if lines else rest
+        files.append(HostFile(etc / name, before, after if after or before is not None else None))
     return tuple(files)
 
 
@@ -79,7 +103,7 @@ def plan_uninstall(etc: Path) -> tuple[HostFile, ...]:
         if before.startswith(OWNED):
             files.append(HostFile(path, before, _read(path.with_name(path.name + BACKUP_SUFFIX))))
         elif BEGIN in before:
-            left = _BLOCK.sub("", before)
+            left = _without_block(before)
             # A file that was made for the block alone goes with it.
             files.append(HostFile(path, before, left if left.strip() else None))
     return tuple(files)
@@ -109,6 +133,39 @@ def write_host_file(file: HostFile) -> None:
         fresh.unlink(missing_ok=True)
 
 
+def make_record_folders(records: RecordFiles) -> list[Path]:
+    """Makes the folders of Asterisk's records, for whoever owns the log folder, or opens them to their group; which ones it did. OSError."""
+    done = []
+    for folder in records.folders:
+        had = stat.S_IMODE(folder.stat().st_mode) if folder.is_dir() else None
+        if had is not None and had & stat.S_IWGRP:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(FOLDER_MODE if had is None else had | stat.S_IWGRP | stat.S_ISGID)
+        if had is None:
+            _keep_owner(folder.parent, folder)
+        (folder / FOLDER_MARK).write_text("" if had is None else f"{had:o}")
+        done.append(folder)
+    return done
+
+
+def remove_record_folders(records: RecordFiles) -> list[Path]:
+    """Takes the folders back that were made, where nothing is in them, and the modes of others; those that stay because of their records. OSError."""
+    kept = []
+    for folder in records.folders:
+        had = _read(folder / FOLDER_MARK)
+        if had is None:
+            continue
+        (folder / FOLDER_MARK).unlink()
+        if had:
+            folder.chmod(int(had, 8))
+        elif any(folder.iterdir()):
+            kept.append(folder)
+        else:
+            folder.rmdir()
+    return kept
+
+
 def remove_backups(files: tuple[HostFile, ...]) -> None:
     """Takes away the backups of files that are again what they were; one that differs (the admin changed his file since) stays."""
     for file in files:
@@ -125,16 +182,17 @@ def read_ami_secret(etc: Path, user: str) -> str | None:
     return match[1] if match else None
 
 
-def _add_block(name: str, text: str, etc: Path, folder: Path, users: AmiUsers) -> str:
-    rest = _BLOCK.sub("", text)
-    lines = list(_block_lines(name, rest, etc, folder, users))
-    if not lines:
-        return rest
-    separator = "" if not rest or rest.endswith("\n") else "\n"
-    return f"{rest}{separator}\n{BEGIN}\n" + "\n".join(lines) + f"\n{END}\n"
+def _without_block(text: str) -> str:
+    """The admin's text alone, to the byte; where his last line had no end and he went on after the block, it gets one."""
+
+    def rejoin(block: re.Match[str]) -> str:
+        before = text[: block.start()]
+        return "\n" if before and not before.endswith("\n") and block.end() < len(text) else ""
+
+    return _BLOCK.sub(rejoin, text)
 
 
-def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers) -> Iterator[str]:
+def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers, sip_bind: str) -> Iterator[str]:
     sections = _sections_of(text, etc, name)
     if name == "manager.conf":
         if "yes" not in sections.get("general", {}).get("enabled", "no").lower():
@@ -145,6 +203,11 @@ def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers)
         return
     if f"tandem/current/{name}" in text or f"{folder}/current/{name}" in text:
         return  # the admin has included it already, at a place of his choice
+    if name == "pjsip.conf" and not any(options.get("type") == "transport" for options in sections.values()):
+        yield "[tandem-udp]"
+        yield "type = transport"
+        yield "protocol = udp"
+        yield f"bind = {sip_bind}"
     if name == "queues.conf" and sections.get("general", {}).get("persistentmembers", "no") != "yes":
         yield "[general](+)" if "general" in sections else "[general]"
         yield "persistentmembers = yes"
@@ -187,17 +250,26 @@ def _compose_owned(name: str, folder: Path, users: AmiUsers, modules: tuple[str,
 
 
 def _sections_of(text: str, etc: Path, name: str) -> Mapping[str, Mapping[str, str]]:
-    """Section -> option -> value of a file and of all that it includes, as far as that can be found."""
+    """Section -> option -> value, the last of each."""
     found: dict[str, dict[str, str]] = {}
-    current: dict[str, str] = {}
+    for section, option, value in _options_of(text, etc, name):
+        options = found.setdefault(section, {})
+        if option:
+            options[option] = value
+    return found
+
+
+def _options_of(text: str, etc: Path, name: str) -> Iterator[tuple[str, str, str]]:
+    """(section, option, value) of a file and of all that it includes, as far as that can be found; a section begins with two empty texts."""
+    section = ""
     for line in _with_includes(text, etc, {name}, 0):
         stripped = line.partition(";")[0].strip()
         if stripped.startswith("[") and "]" in stripped:
-            current = found.setdefault(stripped[1 : stripped.index("]")], {})
+            section = stripped[1 : stripped.index("]")]
+            yield section, "", ""
         elif "=" in stripped:
             option, _, value = stripped.partition("=")
-            current[option.strip()] = value.removeprefix(">").strip()
-    return found
+            yield section, option.strip(), value.removeprefix(">").strip()
 
 
 def _with_includes(text: str, etc: Path, seen: set[str], depth: int) -> Iterator[str]:
@@ -229,6 +301,7 @@ def _try(work: Callable[[], None]) -> None:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        # Not as text: that would turn the line ends of other systems into ours.
+        return path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None

@@ -16,12 +16,14 @@ from tandem.domain.dialplan import (
     GLOBAL_LANGUAGE,
     GLOBAL_OUTBOUND_TRUNK,
     GLOBAL_RECORDINGS,
+    GLOBAL_SOUNDS,
     GLOBAL_VOICEMAIL,
     VARIABLE_PERMISSIONS,
     VOICEMAIL_CONTEXT,
 )
 from tandem.domain.entities import Trunk
 from tandem.domain.numbers import NumberPlan, number_plan
+from tandem.domain.records import CDR_FIELDS, CEL_EVENTS, CEL_FIELDS
 from tandem.domain.snapshot import Snapshot
 
 Item = TypeVar("Item")
@@ -61,7 +63,7 @@ class RenderTarget:
 
     mode: `guest`, files for an admin's own Asterisk: no general section, no transport, no music class is ours, and the including
         files must have the sections `[globals]` (extensions.conf) and `[zonemessages]` (voicemail.conf), which ours add to; `owner`: whole files, and those for CDR and CEL.
-    agi_url: of our FastAGI, such as agi://127.0.0.1:4573. recordings_dir, dialplan_dir: absolute, as Asterisk sees them.
+    agi_url: of our FastAGI, such as agi://127.0.0.1:4573. recordings_dir, sounds_dir, dialplan_dir: absolute, as Asterisk sees them.
     trunk_transport: name of the transport for trunks; empty lets PJSIP choose. transports, identify_order: owner mode only;
         `("username", "ip")` is for a machine where carrier and phones share an address (loopback).
     qualify_s: how often contacts are asked whether they live; 0 never.
@@ -71,6 +73,7 @@ class RenderTarget:
     agi_url: str
     recordings_dir: str
     dialplan_dir: str
+    sounds_dir: str = ""
     trunk_transport: str = ""
     transports: tuple[Transport, ...] = ()
     identify_order: tuple[Literal["ip", "username"], ...] = ("ip", "username")
@@ -115,6 +118,9 @@ def _render_file(name: str, snapshot: Snapshot, target: RenderTarget) -> str:
             context_from_endpoint=CONTEXT_FROM_ENDPOINT,
             variable_permissions=VARIABLE_PERMISSIONS,
             voicemail_context=VOICEMAIL_CONTEXT,
+            cel_events=",".join(CEL_EVENTS),
+            cel_fields=CEL_FIELDS,
+            cdr_fields=CDR_FIELDS,
         )
     except ValueUnrepresentable as error:
         path, entity = walk.at or _holder(error.value, {"general": general, "target": target})
@@ -170,6 +176,7 @@ def _dialplan_globals(snapshot: Snapshot, target: RenderTarget) -> tuple[tuple[s
     return (
         (GLOBAL_AGI, target.agi_url),
         (GLOBAL_RECORDINGS, target.recordings_dir),
+        (GLOBAL_SOUNDS, target.sounds_dir),
         (GLOBAL_LANGUAGE, general.language),
         (GLOBAL_EMERGENCY, "|".join(_literal(number) for number in general.emergency_numbers)),
         (GLOBAL_EMERGENCY_TRUNK, general.emergency_trunk or general.outbound_trunk or ""),

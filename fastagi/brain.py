@@ -11,6 +11,7 @@ from tandem.domain.decisions import Decision
 from tandem.domain.entities import Destination
 from tandem.domain.routing import QueueFacts, Target, resolve
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.sounds import locate_prompt
 
 
 def _no_facts(queue: str) -> None:
@@ -57,7 +58,8 @@ class Brain:
 
     snapshot: the live snapshot; a script reads it once. queue_facts: what AMI says of a queue right now, None when unknown.
     serve_answered: the call id of an answered campaign call -> where the person goes; None for a call that is none of ours.
-    menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short.
+    menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short. sounds_dir: of the
+    uploaded sounds, as Asterisk sees it.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -66,6 +68,11 @@ class Brain:
     now: Callable[[], datetime] = _utc_now
     record: Callable[[Decision], None] = _forget
     prompt_lengths: PromptLengths = field(default_factory=PromptLengths)
+    sounds_dir: str = ""
+
+    def locate(self, prompt: str) -> str:
+        """What Asterisk is given to play a prompt."""
+        return locate_prompt(prompt, self.sounds_dir)
 
 
 @dataclass(slots=True)

@@ -88,7 +88,7 @@ class _Listener:
         for prompt in prompts:
             await self._renew_guard(lengths.read(self._language, prompt))
             try:
-                playback = await self._listen(self._session.stream_file(prompt, keys))
+                playback = await self._listen(self._session.stream_file(self._brain.locate(prompt), keys))
             except PlaybackFailed:
                 # A sound that is missing must not cost the call: whoever knows the menu can still press.
                 self._case.reasons.append(f"prompt {prompt} cannot be played")

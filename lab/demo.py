@@ -1,26 +1,22 @@
-"""`make demo`: one real call through everything, told in plain words, and one more with Tandem killed; never passes over a failure.
+"""`make demo`: one real call through everything and a small campaign, told in plain words, and one more call with Tandem killed; never passes over a failure.
 
 Exit code 0 only if all of it happened as told.
 """
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-from rich.console import Console
-
+from lab.demo_campaign import run_small_campaign
 from lab.pbx import LabPbx, TandemFailed
 from lab.rtp import RtpSink
 from lab.sipp import Caller, HangUp, Leg, Press, Speak, Step, Wait, place_calls, register_phones, run_phone
+from lab.telling import DemoFailed, Teller, expect
 from tandem.asterisk.install import find_asterisk
 from tandem.cli.words import tell_call
 from tandem.document import read_document, write_document
 from tandem.domain.entities import OpenHours, Pbx
 from tandem.resources import find_shipped
-
-T = TypeVar("T")
 
 CARRIER_HOST = "127.0.0.2"
 CALLED = "03023125000"
@@ -28,39 +24,6 @@ CALLER = "03055510023"
 AGENT = "1002"
 PHONE_PORT = 5070
 HEARD_PACKETS = 50
-
-
-class DemoFailed(RuntimeError):
-    """Something did not happen as it should."""
-
-
-class Teller:
-    """Says each step when it begins, and how it ended."""
-
-    def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
-        self._number = 0
-
-    def step(self, what: str, work: Callable[[], T]) -> T:
-        """Runs `work` under the words `what`."""
-        self._number += 1
-        self._console.print(f"\n[bold]{self._number}. {what}[/bold]")
-        with self._console.status("…"):
-            return work()
-
-    def say(self, *lines: str) -> None:
-        """Plain lines, indented below their step."""
-        for line in lines:
-            self._console.print(f"   {line}", markup=False)
-
-    def conclude(self, problem: str | None) -> None:
-        """The last word."""
-        self._console.print()
-        if problem is None:
-            self._console.print("[bold green]All of it happened, in a real Asterisk.[/]")
-        else:
-            self._console.print("[bold red]It did not happen as it should:[/]")
-            self._console.print(problem, markup=False)
 
 
 def compose_document() -> str:
@@ -75,12 +38,6 @@ def compose_document() -> str:
     )
     changed: Pbx = replace(pbx, trunks=trunks, schedules=schedules)
     return write_document(changed)
-
-
-def expect(condition: bool, otherwise: str) -> None:
-    """DemoFailed with `otherwise` unless the condition holds."""
-    if not condition:
-        raise DemoFailed(otherwise)
 
 
 def run_demo(teller: Teller) -> None:
@@ -108,6 +65,11 @@ def run_demo(teller: Teller) -> None:
             check_call(first, phone_leg)
             tell_call_as_heard(teller, first, phone_leg)
             teller.step("What Tandem decided, and Asterisk's CDR", lambda: tell_story(teller, pbx))
+            teller.step(
+                "A campaign: four people are called, those who answer talk to sales; nobody is called against the rules",
+                lambda: run_small_campaign(teller, pbx),
+            )
+            before = len(phone.read_legs())
             teller.step("Tandem is killed (kill -9)", pbx.kill)
             checked = pbx.tandem("check", check=False)
             expect(checked.returncode != 0, "tandem check says that all is well, with Tandem dead")
@@ -116,7 +78,7 @@ def run_demo(teller: Teller) -> None:
                 "The next caller dials the same number: nobody decides, AstDB has the last-known route",
                 lambda: make_call(pbx, keys=""),
             )
-            phone_leg = phone.wait_for("bye", count=2)[-1]
+            phone_leg = phone.wait_for("bye", count=before + 1)[-1]
             check_call(second, phone_leg)
             tell_call_as_heard(teller, second, phone_leg)
             teller.say("The call was not lost")

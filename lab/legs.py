@@ -19,8 +19,8 @@ class Event:
 class Leg:
     """What one SIPp call lived through, in order.
 
-    Words: ringing, progress, invited (detail: From), answered, refused (detail: the SIP code), cancelled, hangup (we sent BYE), bye
-    (they did), gave-up, registered.
+    Words: ringing, progress, invited (detail: From), called (detail: To), answered, refused (detail: the SIP code), cancelled, hangup (we sent BYE), bye
+    (they did), gave-up, registered, consulted, referred.
     """
 
     call_id: str
@@ -29,6 +29,12 @@ class Leg:
     def at_ms(self, word: str) -> int | None:
         """When that first happened, or None."""
         return next((event.at_ms for event in self.events if event.word == word), None)
+
+    @property
+    def called(self) -> str:
+        """The user part of To: the number that was dialled; '' for a leg that calls."""
+        header = next((event.detail for event in self.events if event.word == "called"), "")
+        return header.partition("sip:")[2].partition("@")[0]
 
     @property
     def is_answered(self) -> bool:

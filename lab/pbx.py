@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 from tandem.asterisk.install import AsteriskInstall
 from tandem.asterisk.instance import AsteriskInstance
+from tandem.cli.control import _UnixConnection
 
 # Guest mode: the admin's own files, each with one line that includes ours.
 ADMIN_FILES = {
@@ -37,7 +40,7 @@ exten => 100,1,Answer(1)
     "queues.conf": "[general]\nautofill = yes\npersistentmembers = yes\n#tryinclude tandem/current/queues.conf\n",
     "voicemail.conf": "[general]\nformat = wav\n[zonemessages]\n#tryinclude tandem/current/voicemail.conf\n",
 }
-START_S = 20.0
+START_S = 60.0
 
 
 class TandemFailed(RuntimeError):
@@ -47,7 +50,7 @@ class TandemFailed(RuntimeError):
 class LabPbx:
     """Context manager: Asterisk runs, and Tandem is set up with `document` in its database; `serve` starts it.
 
-    settings: more settings by dotted key. admin_dialplan: more lines of the admin's context `from-admin`.
+    settings: more settings by dotted key. token: of the HTTP API's admin. admin_dialplan: more lines of the admin's context `from-admin`.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class LabPbx:
         self._document = document
         self._settings = dict(settings or {})
         self.process: subprocess.Popen[Any] | None = None
+        self.token = ""
 
     def __enter__(self) -> Self:
         self.asterisk.__enter__()
@@ -104,10 +108,13 @@ class LabPbx:
             "ami.config_secret_file": self.folder / "tandem-config.secret",
             "asterisk.config_dir": self.asterisk.etc / "tandem",
             "asterisk.recordings_dir": self.asterisk.spool / "monitor",
+            "recordings.dir": self.folder / "recordings",
+            "sounds.dir": self.asterisk.folder / "sounds",
             "asterisk.cel_file": self.asterisk.log / "cel-custom/cel.json",
             "asterisk.cdr_file": self.asterisk.log / "cdr-custom/cdr.json",
         } | self._settings
-        self.tandem("init", *(f"--set={key}={value}" for key, value in values.items()))
+        said = self.tandem("init", *(f"--set={key}={value}" for key, value in values.items())).stdout
+        self.token = re.findall(r"tandem_1_[0-9a-f]{64}", said)[0]
         self.import_document(self._document)
 
     def tandem(self, *arguments: str, check: bool = True, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
@@ -123,6 +130,17 @@ class LabPbx:
         """The JSON that one command prints with `--json`."""
         return json.loads(self.tandem(*arguments, "--json").stdout)
 
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """One request to the HTTP API over the control socket: the JSON of its answer. TandemFailed unless it went well."""
+        with closing(_UnixConnection(self.folder / "run" / "control.sock", 60)) as connection:
+            content = None if body is None else json.dumps(body).encode()
+            connection.request(method, path, content, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read()
+        if response.status >= 300:
+            raise TandemFailed(f"{method} {path}: {response.status} {answer[:500]!r}")
+        return json.loads(answer) if answer else None
+
     def import_document(self, text: str) -> None:
         """Writes the document and imports it."""
         path = self.folder / "pbx.yaml"
@@ -130,11 +148,13 @@ class LabPbx:
         path.chmod(0o600)
         self.tandem("import", str(path))
 
-    def serve(self, is_up: Callable[[subprocess.CompletedProcess[str]], bool] | None = None) -> None:
+    def serve(
+        self, is_up: Callable[[subprocess.CompletedProcess[str]], bool] | None = None, *, timeout_s: float = START_S
+    ) -> None:
         """Starts `tandem serve` and waits until `tandem check --json` says that all is well, or until `is_up` is content with it."""
         with self.log_path.open("ab") as log:
             self.process = self.asterisk.popen(self._argv("serve"), stdout=log, stderr=log, env=self._environ())
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + timeout_s
         while True:
             if self.process.poll() is not None:
                 raise TandemFailed(f"tandem serve ended with {self.process.returncode}:\n{self.read_log()}")
@@ -144,7 +164,7 @@ class LabPbx:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.1)
-        raise TandemFailed(f"tandem serve is not ready after {START_S} s:\n{checked.stdout}\n{self.read_log()}")
+        raise TandemFailed(f"tandem serve is not ready after {timeout_s:g} s:\n{checked.stdout}\n{self.read_log()}")
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         """Ends the running Tandem and waits for its end; nothing where none runs."""

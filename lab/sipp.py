@@ -37,7 +37,7 @@ from tandem.asterisk.namespaces import CLONE_NEWNET
 
 __all__ = [
     "AwaitBye", "Caller", "Event", "HangUp", "Leg", "Press", "SippFailed", "SippResult", "SippRun", "Speak", "Step", "Wait",
-    "free_udp_port", "place_calls", "register_phones", "run_phone",
+    "free_udp_port", "place_calls", "register_phones", "run_phone", "run_transfer",
 ]  # fmt: skip
 
 CARRIER_HOST = "127.0.0.2"
@@ -265,6 +265,34 @@ def run_phone(
         MEDIA_PORT="[media_port]" if media_port is None else str(media_port),
     )
     phone = SippRun(instance, scenario, steps=steps, options=options, host=host, port=port)
+    phone.wait_until_listening(instance)
+    return phone
+
+
+def run_transfer(
+    instance: AsteriskInstance,
+    account: tuple[str, str],
+    third: str,
+    *,
+    is_attended: bool,
+    talk_s: float = 0.5,
+    host: str = PHONE_HOST,
+    port: int = 0,
+) -> SippRun:
+    """The phone of ``account`` (user, password) takes one call and hands it on to ``third`` with REFER, then SIPp ends.
+
+    ``is_attended``: it calls the third party first and names that call (Replaces), else blind. ``talk_s`` is how long it speaks with either.
+    Events: ``consulted``, ``referred`` (202), ``bye`` where Asterisk ends its second call, ``hangup`` for the first, which is left to it.
+    """
+    user, password = account
+    values = {"USER": user, "TALK": str(round(talk_s * 1000)), "QUIET": "1000"}
+    consult, refer_to = "", f"sip:{third}@[remote_ip]:[remote_port]"
+    if is_attended:
+        consult = load_scenario("consult.xml", THIRD=third, PASSWORD=password, **values)
+        tags = "%3Bto-tag%3D[$third-tag]%3Bfrom-tag%3D[pid]SIPpTag02[call_number]"
+        refer_to += f"?Replaces=2///[call_id]{tags}"
+    scenario = load_scenario("transfer.xml", CONSULT=consult, REFER_TO=refer_to, **values)
+    phone = SippRun(instance, scenario, options=["-m", "1"], host=host, port=port)
     phone.wait_until_listening(instance)
     return phone
 

@@ -33,6 +33,7 @@ from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiConnectionLost, AmiError
 from tandem.ami.wire import Message
 from tandem.applying import Applying, Beside
+from tandem.audio import Converter, Tools
 from tandem.calls import Calls
 from tandem.campaigning import Campaigns
 from tandem.decision_log import DecisionLog
@@ -41,21 +42,29 @@ from tandem.dialer.service import Limits as DialerLimits
 from tandem.document import read_document
 from tandem.domain.changes import AppliedView, ApplyRefused, HandEdited
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.sounds import find_prompt_users
 from tandem.editing import Head
 from tandem.facts import Facts
 from tandem.fallback import Fallback
 from tandem.http import HttpService, UseCases
+from tandem.importing import Imports
 from tandem.lag import LagGauge
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.members import sync_members
+from tandem.recordings import Recordings
+from tandem.retention import Kept, Retention
 from tandem.settings import Settings
+from tandem.sounds import Sounds
+from tandem.speech import CommandEngine, Engine, HttpEngine, Speech
 from tandem.store.bodies import BodyError
 from tandem.store.call_book import CallBook
 from tandem.store.database import attach_store
 from tandem.store.errors import StoreError
 from tandem.store.objects import Saved, save_pbx
+from tandem.store.place import place_of
 from tandem.store.revisions import load_head, load_live
+from tandem.store.routes import record_routes
 from tandem.stories import Stories, Story
 from tandem.target import describe_target, read_dialplan
 from tandem.watchdog import Watchdog
@@ -69,6 +78,8 @@ COLLECT_AFTER = (10_000, 20, 20)
 # Whatever kept Asterisk from being brought in step is tried again so much later.
 RETRY_AFTER_S = 10.0
 RECOVER_EVERY_S = 5.0
+# Recordings wait while the reactor is later than this.
+BUSY_LAG_S = 0.1
 
 
 class Tandem(MultiService):
@@ -78,10 +89,12 @@ class Tandem(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self.settings = settings
         # With a database in trouble it still starts: calls are routed by the snapshot file, and /health says why.
-        self.store, _ = attach_store(settings.database.path, "tandem serve")
+        self.store, _ = attach_store(place_of(settings), "tandem serve")
         self.live = Live(reactor, self.store, settings.snapshot_path)
         self.stories = Stories(settings.calls_kept)
-        self.decisions = DecisionLog(self.stories, reactor)
+        self.decisions = DecisionLog(
+            self.stories, reactor, keep=lambda decisions: self.store.run(record_routes, decisions)
+        )
         self.lag = LagGauge(reactor)
         self.ami = self._make_ami(settings.ami.username, settings.ami.secret)
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
@@ -94,7 +107,17 @@ class Tandem(MultiService):
             reactor,
             list_channels=self._list_channels,
             list_trunks=lambda: self.live.current.trunks if self.live.is_loaded else (),
-            find_route=self._find_route,
+            save_routes=self.decisions.save,
+            max_bytes=settings.retention.record_file_mb * 1024 * 1024,
+        )
+        self.retention = Retention(
+            self.store,
+            Kept.in_days(
+                cdrs=settings.retention.cdrs_days,
+                placed_calls=settings.retention.placed_calls_days,
+                audit=settings.retention.audit_days,
+            ),
+            reactor,
         )
         self.dialer = Dialer(
             self.store,
@@ -102,6 +125,7 @@ class Tandem(MultiService):
             Around(
                 snapshot=lambda: self.live.current,
                 queue_facts=self.facts.read_queue,
+                facts_at=self.facts.read_at,
                 is_ready=lambda: settings.dialer.enabled and self.ami.is_ready and self.live.is_loaded,
                 lag_s=self.lag.read_recent,
                 ask_pbx=self._ask_pbx,
@@ -111,7 +135,29 @@ class Tandem(MultiService):
             node=settings.dialer.node,
         )
         self.campaigns = Campaigns(lambda: self.live.current, self.dialer)
+        self.imports = Imports(self.store, self.campaigns)
         self.head = Head(self.store, self.live)
+        self.tools = Tools()
+        converter = Converter(self.tools, settings.sounds.converter)
+        self.sounds = Sounds(
+            self.store,
+            settings.sounds.dir,
+            converter,
+            self._make_speech(),
+            now=lambda: datetime.now(UTC),
+            find_users=self._find_prompt_users,
+            max_s=settings.sounds.max_s,
+        )
+        self.recordings = Recordings(
+            self.store,
+            converter,
+            reactor,
+            spool=settings.asterisk.recordings_dir,
+            archive=settings.recordings.dir,
+            form=settings.recordings.format,
+            keep_days=settings.recordings.keep_days,
+            is_busy=lambda: self.lag.read_recent() > BUSY_LAG_S,
+        )
         self.applying = Applying(
             self.store,
             self.live,
@@ -131,7 +177,11 @@ class Tandem(MultiService):
                 applying=self.applying,
                 calls=self.calls,
                 campaigns=self.campaigns,
+                imports=self.imports,
+                dialer=self.dialer,
                 ledger=self.ledger,
+                sounds=self.sounds,
+                recordings=self.recordings,
                 ask_list=cast(Any, self.ami.send_list),
                 read_health=self.read_health,
                 list_decisions=self.list_calls,
@@ -157,6 +207,7 @@ class Tandem(MultiService):
             queue_facts=self.facts.read_queue,
             serve_answered=self.dialer.serve_answered,
             record=self.decisions.record,
+            sounds_dir=str(self.settings.sounds.dir),
         )
         fastagi = self.settings.fastagi
         self.agi = AgiService(
@@ -180,7 +231,10 @@ class Tandem(MultiService):
             self.fallback,
             self.calls,
             self.ledger,
+            self.sounds,
+            self.recordings,
             self.dialer,
+            self.retention,
             self.http,
             # Last: systemd hears of it when everything listens.
             Watchdog(os.environ, reactor),
@@ -206,13 +260,24 @@ class Tandem(MultiService):
         client.setName(f"ami {username}")  # type: ignore[no-untyped-call]
         return client
 
+    def _make_speech(self) -> Speech:
+        settings = self.settings.speech
+        engine: Engine = (
+            HttpEngine(reactor, settings.url, settings.timeout_s)
+            if settings.engine == "http" and settings.url is not None
+            else CommandEngine(self.tools, settings.command, settings.timeout_s)
+        )
+        return Speech(engine, self.settings.state_dir / "speech", settings.cache_mb * 1024 * 1024)
+
+    async def _find_prompt_users(self, prompt: str) -> tuple[tuple[str, str], ...]:
+        """Of the newest revision and of the live one: callers hear what that says."""
+        users = find_prompt_users(await self.head.read(), prompt)
+        live = find_prompt_users(self.live.current, prompt) if self.live.is_loaded else ()
+        return tuple(dict.fromkeys((*users, *live)))
+
     def _take_cdr(self, event: Message) -> None:
         self.decisions.flush()
         self.stories.record_cdr(event.items())
-
-    def _find_route(self, uniqueid: str) -> str:
-        self.decisions.flush()
-        return self.stories.find_route(uniqueid)
 
     async def _list_channels(self) -> frozenset[str]:
         rows = await self.ami.send_list(actions.core_show_channels())
@@ -289,6 +354,7 @@ class Tandem(MultiService):
             log.warning("still routing without database: %s", error)
         else:
             log.info("the database is back")
+            await self.http.authority.flush()
             if self.config_ami.is_ready:
                 await self._bring_in_step()
 
@@ -361,6 +427,7 @@ def run_until_stopped(settings: Settings) -> str | None:
         reactor.stop()
 
     async def stop() -> None:
+        tandem.tools.stop()
         if tandem.running:
             await cast(Any, tandem).stopService()
         await tandem.live.stop()

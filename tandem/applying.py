@@ -56,8 +56,9 @@ from tandem.store.revisions import Revision, load_head, load_live, load_revision
 log = logging.getLogger(__name__)
 
 RELOAD_TIMEOUT_S: Final = 60.0
-# What Asterisk says of a module that is not installed, not loaded, or declined to run: its files are read when it starts.
-MODULE_MISSING: Final = ("Module not found", "No such module", "Module not initialized")
+# What Asterisk says of a module that is not installed or not loaded, and of one that declined to run, for it had nothing in its file.
+MODULE_MISSING: Final = ("Module not found", "No such module")
+MODULE_IDLE: Final = "Module not initialized"
 # A module may answer its reload before it has done the work (pbx_config): Asterisk is asked again for so long.
 SETTLE_S: Final = 3.0
 _ASK_AGAIN_S: Final = 0.1
@@ -298,10 +299,19 @@ class Applying:
         try:
             await self._ami.send(actions.module_reload(module), timeout_s=RELOAD_TIMEOUT_S)
         except AmiRefused as error:
+            if error.reason.startswith(MODULE_IDLE):
+                await self._load(module)
             # Anything else, such as "A reload is in progress", means that the files were not read.
-            if not error.reason.startswith(MODULE_MISSING):
+            elif not error.reason.startswith(MODULE_MISSING):
                 raise
-            log.warning("Asterisk has no module %s: what it would read is not in use", module)
+            else:
+                log.warning("Asterisk has no module %s: what it would read is not in use", module)
+
+    async def _load(self, module: str) -> None:
+        try:
+            await self._ami.send(actions.module_load(module), timeout_s=RELOAD_TIMEOUT_S)
+        except AmiRefused as error:
+            log.warning("Asterisk's module %s does not run: %s", module, error.reason)
 
     async def _verify(self, expected: Expectation) -> tuple[Complaint, ...]:
         ends_at = monotonic() + SETTLE_S

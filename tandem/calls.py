@@ -42,6 +42,8 @@ SETTLE_S: Final = 1.0
 # How long a call may be in no list of channels before it counts as gone. An originate that a frozen Asterisk had read already is carried out late.
 GRACE_S: Final = 10.0
 COMPARE_EVERY_S: Final = 5.0
+# A commit whose answer was lost may have kept a call that we do not know of: what is open in the database is read again.
+LOAD_EVERY_S: Final = 60.0
 SAVE_AGAIN_S: Final = 1.0
 _UP: Final = 6  # Asterisk's channel state
 _RESPONSES: Final[dict[int, Response]] = {0: "failed", 3: "timed-out", 4: "answered"}
@@ -119,7 +121,7 @@ class Calls(Service):
         self._ended: dict[str, CallEnded] = {}  # over, and not saved yet
         self._watchers: tuple[Callable[[CallEvent], None], ...] = ()
         self._end_watchers: tuple[Callable[[CallEnded], None], ...] = ()
-        self._is_loaded = False
+        self._load_at = clock.seconds()
         self._unsaved: dict[str, PlacedCall] = {}
         self._is_saving = False
         self._saving_again: DelayedCall | None = None
@@ -385,7 +387,7 @@ class Calls(Service):
         self._end(call_id, merge_evidence(found or Evidence(is_lost=True), gap))
 
     async def _load(self) -> None:
-        if self._is_loaded:
+        if self._clock.seconds() < self._load_at:
             return
         for call in await self._records.load_open():
             if call.call_id not in self._open and call.call_id not in self._ended:
@@ -396,7 +398,7 @@ class Calls(Service):
                     has_gap=True,
                 )
                 self._open[call.call_id] = _Followed(call, seen)
-        self._is_loaded = True
+        self._load_at = self._clock.seconds() + LOAD_EVERY_S
 
     async def _compare_regularly(self) -> None:
         try:

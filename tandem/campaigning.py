@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from twisted.internet.threads import deferToThread
+
 from tandem.domain.campaign_checks import check_campaign_within
 from tandem.domain.campaigns import Campaign, NewNumber, SavedCampaign, SavedNumber
 from tandem.domain.numbers import normalise_number, number_plan
@@ -192,12 +194,12 @@ class Campaigns:
         def work(db: Any) -> Added:
             load_campaign(db, campaign_id)
             number_ids: list[int] = []
-            duplicates = 0
+            duplicate_at: list[int] = []
             for start in range(0, len(numbers), BATCH):
                 added = add_numbers(db, campaign_id, numbers[start : start + BATCH], at, dedupe=dedupe)
                 number_ids += added.number_ids
-                duplicates += added.duplicates
-            return Added(tuple(number_ids), duplicates)
+                duplicate_at += [start + index for index in added.duplicate_at]
+            return Added(tuple(number_ids), tuple(duplicate_at))
 
         added = await commit(work)
         if added.number_ids:
@@ -223,6 +225,10 @@ class Campaigns:
         plan = number_plan(country) if country else None
         return lambda phone_number: normalise_number(phone_number, plan)
 
+    async def _make_keys(self, numbers: Iterable[str]) -> list[str]:
+        make_key = self.make_key()
+        return await deferToThread(lambda: list(map(make_key, numbers)))
+
     async def create_list(self, name: str, *, commit: Commit[dnc.DncList]) -> dnc.DncList:
         """A new, empty list; ListExists."""
         at = self._now()
@@ -234,12 +240,12 @@ class Campaigns:
 
     async def block_numbers(self, name: str, numbers: Iterable[str], *, author: str, commit: Commit[int]) -> int:
         """Puts numbers on a list; how many were not on it. They are not dialled from the next claim on."""
-        keys, at = list(map(self.make_key(), numbers)), self._now()
+        keys, at = await self._make_keys(numbers), self._now()
         return await commit(lambda db: dnc.add_dnc_numbers(db, name, keys, at, author))
 
     async def unblock_numbers(self, name: str, numbers: Iterable[str], *, commit: Commit[int]) -> int:
         """Takes numbers off a list; how many were on it. Those that were refused meanwhile stay so until a reset."""
-        keys, at = list(map(self.make_key(), numbers)), self._now()
+        keys, at = await self._make_keys(numbers), self._now()
         return await commit(lambda db: dnc.delete_dnc_numbers(db, name, keys, at))
 
 

@@ -1,4 +1,4 @@
-"""Takes the decisions of calls: one line in the log each, and the stories; never on the way of a call.
+"""Takes the decisions of calls: one line in the log each, the stories, and the database; never on the way of a call.
 
 A call only appends to a list. Lines are formatted and written together a few times a second: a log record for each call would cost
 more than the decision itself.
@@ -6,10 +6,11 @@ more than the decision itself.
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TextIO, cast
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 
 from tandem.ami.connection import Clock
@@ -19,20 +20,38 @@ from tandem.stories import Stories
 log = logging.getLogger("tandem.calls")
 
 FLUSH_EVERY_S = 0.2
+SAVE_AGAIN_S = 1.0
+# While the database is away; of more, the oldest are forgotten: their CDRs name the last application instead.
+MAX_UNSAVED = 100_000
 
 
 class DecisionLog(Service):
-    """Writes the lines that `tandem.calls` has at level info, and keeps stories."""
+    """Writes the lines that `tandem.calls` has at level info, and keeps stories.
 
-    def __init__(self, stories: Stories, clock: Clock, stream: TextIO | None = None) -> None:
+    keep: puts decisions where they outlive us, all or none, each batch once.
+    """
+
+    def __init__(
+        self,
+        stories: Stories,
+        clock: Clock,
+        keep: Callable[[Sequence[Decision]], Awaitable[object]],
+        stream: TextIO | None = None,
+    ) -> None:
         self._stories = stories
+        self._clock = clock
+        self._keep = keep
         self._stream = stream
         self._waiting: list[Decision] = []
+        self._unsaved: list[Decision] = []
+        self._saving = DeferredLock()
+        self._tried_at = float("-inf")
+        self._is_failing = False
         # A bound method of the list: what a call pays is one append.
         self.record = self._waiting.append
         # Told of each decision when it is written, not while the call waits.
         self.watch: Callable[[Decision], object] = lambda _: None
-        self._loop = LoopingCall(self.flush)
+        self._loop = LoopingCall(self._work)
         self._loop.clock = cast(Any, clock)
 
     def startService(self) -> None:
@@ -40,12 +59,12 @@ class DecisionLog(Service):
         super().startService()  # type: ignore[no-untyped-call]
         self._loop.start(FLUSH_EVERY_S, now=False)
 
-    def stopService(self) -> None:
-        """Writes what is left."""
+    def stopService(self) -> "Deferred[None]":
+        """Writes and keeps what is left."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:
             self._loop.stop()
-        self.flush()
+        return Deferred.fromCoroutine(self.save())
 
     def flush(self) -> None:
         """Writes what came since the last time; a log that cannot be written loses lines, never calls."""
@@ -53,6 +72,7 @@ class DecisionLog(Service):
             return
         decisions = self._waiting[:]
         self._waiting.clear()
+        self._unsaved += decisions
         for decision in decisions:
             self._stories.record_decision(decision)
             self.watch(decision)
@@ -63,3 +83,28 @@ class DecisionLog(Service):
                 stream.flush()
             except OSError:
                 log.debug("decisions could not be written")
+
+    async def save(self) -> None:
+        """Keeps every decision made until now; what cannot be kept is tried again later."""
+        self.flush()
+        async with self._saving:
+            batch, self._unsaved = self._unsaved, []
+            if not batch:
+                return
+            self._tried_at = self._clock.seconds()
+            try:
+                await self._keep(batch)
+            except Exception as error:  # noqa: BLE001 - calls go on without it
+                self._unsaved = (batch + self._unsaved)[-MAX_UNSAVED:]
+                if not self._is_failing:
+                    log.warning("decisions are not kept: %s", error)
+                self._is_failing = True
+            else:
+                self._is_failing = False
+
+    def _work(self) -> None:
+        self.flush()
+        is_time = not self._is_failing or self._clock.seconds() - self._tried_at >= SAVE_AGAIN_S
+        # What comes while it saves goes together the next time.
+        if self._unsaved and not self._saving.locked and is_time:
+            Deferred.fromCoroutine(self.save())

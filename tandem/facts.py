@@ -70,6 +70,10 @@ class Facts(Service):
         if self._loop.running:
             self._loop.stop()
 
+    def read_at(self) -> float:
+        """When the queues were last known, by the clock."""
+        return self._read_at
+
     def read_queue(self, name: str) -> QueueFacts | None:
         """None when unknown: never asked, asked too long ago, or Asterisk has no such queue."""
         if self._clock.seconds() - self._read_at > UNKNOWN_AFTER_S:

@@ -21,22 +21,28 @@ from api.events import EventHub
 from api.exchange import Services
 from api.metrics import Metrics
 from api.site import Api, ApiSite
-from api.v1.table import ROUTES
+from api.tags import load_tag_key
+from api.v1.table import PERMISSIONS, ROUTES
 from confgen.apply import HandEdited
 from confgen.values import ValueUnrepresentable
 from tandem.ami.wire import Message
 from tandem.applying import Applying
 from tandem.calls import Calls
+from tandem.campaign_events import CampaignEvents
 from tandem.campaigning import Campaigns
+from tandem.dialer.service import Dialer
 from tandem.domain.calls import CallEvent
 from tandem.domain.cdr import Cdr
 from tandem.domain.changes import ApplyBusy, ApplyRefused, RevisionChanged
 from tandem.domain.decisions import Decision
 from tandem.editing import Head
+from tandem.importing import Imports
 from tandem.ledger import Ledger
 from tandem.live import Live
 from tandem.monitoring import Monitor
+from tandem.recordings import Recordings
 from tandem.settings import Settings
+from tandem.sounds import Sounds
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
@@ -92,7 +98,11 @@ class UseCases:
     applying: Applying
     calls: Calls
     campaigns: Campaigns
+    imports: Imports
+    dialer: Dialer
     ledger: Ledger
+    sounds: Sounds
+    recordings: Recordings
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
     list_decisions: Callable[[int], list[Story]]
@@ -114,6 +124,7 @@ class HttpService(Service):
         self.events = EventHub(reactor)
         self.metrics = Metrics(self._read_gauges)
         self.authority = Authority(use.store)
+        self.authority.watch = self.events.review
         services = Services(
             store=use.store,
             live=use.live,
@@ -129,13 +140,27 @@ class HttpService(Service):
             applying=use.applying,
             monitor=Monitor(use.ask_list),
             calls=use.calls,
+            sounds=use.sounds,
+            recordings=use.recordings,
+            tag_key=load_tag_key(settings.etag_key),
+            permissions=PERMISSIONS,
             campaigns=use.campaigns,
+            imports=use.imports,
+            dialer=use.dialer,
             note=self._notes.append,
             explain=explain_apply,
         )
         compat = (ARI_ROUTES, (ARI,)) if settings.http.speaks_ari_dialer else ((), ())
         self.api = Api(services, (*ROUTES, *compat[0]), compat[1])
-        self._loops = (LoopingCall(self._flush_notes), LoopingCall(self._flush_tokens))
+        self._campaign_events = CampaignEvents(use.store, use.dialer, self.events, self.metrics)
+        use.campaigns.watch(self._campaign_events.tell_change)
+        use.imports.watch(self._campaign_events.tell_import)
+        use.dialer.watch_attempts(self._campaign_events.take_step)
+        self._loops = (
+            LoopingCall(self._flush_notes),
+            LoopingCall(self._flush_tokens),
+            LoopingCall(lambda: Deferred.fromCoroutine(self._campaign_events.flush())),
+        )
 
     def startService(self) -> None:
         """Listens; tokens are read at once."""
@@ -143,7 +168,7 @@ class HttpService(Service):
         self._use.calls.watch(self._tell_call)
         self._use.ledger.watch(self._tell_cdr)
         self._use.store.watch = self.metrics.observe_sql
-        for loop, every_s in zip(self._loops, (FLUSH_EVERY_S, TOKEN_USES_EVERY_S), strict=True):
+        for loop, every_s in zip(self._loops, (FLUSH_EVERY_S, TOKEN_USES_EVERY_S, FLUSH_EVERY_S), strict=True):
             loop.clock = self._reactor
             loop.start(every_s)
         self._listen_socket()
@@ -225,6 +250,13 @@ class HttpService(Service):
         )
         yield "tandem_reactor_lag_max_seconds", "The worst of the last minute", health["reactor_lag_s"]["max"]
         yield "tandem_calls_open", "Placed calls that are not over", float(len(self._use.calls.list_open()))
+        dialer = self._use.dialer
+        yield "tandem_campaign_calls_open", "Calls of campaigns that are not over", float(len(dialer.board.calls))
+        yield "tandem_campaigns_running", "Campaigns that dial", float(dialer.running_campaigns)
+        yield "tandem_dialer_speed", "What the PBX allows the dialer, 0 to 1", dialer.speed
+        yield "tandem_dialer_pressure", "How busy the PBX is, 0 to 1", dialer.pressure
+        shut = sum(breaker.state != "closed" for breaker in dialer.breakers.values())
+        yield "tandem_trunks_dead", "Trunks without a sign of life", float(shut)
         yield "tandem_http_connections", "Connections to the API", float(sum(site.connections for site in self.sites))
         yield "tandem_event_clients", "Listeners of server-sent events", float(self.events.clients)
         yield "tandem_events_dropped", "Events that were too many for a batch", float(self.events.dropped)

@@ -7,10 +7,10 @@ died: it is *unconfirmed*.
 
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
@@ -33,6 +33,7 @@ COMPARE_EVERY_S: Final = 10.0
 GRACE_S: Final = 10.0
 CHUNK_BYTES: Final = 256 * 1024
 HEAD_BYTES: Final = 256
+MAX_GENERATIONS: Final = 100
 _READERS: Final[Mapping[str, Callable[[bytes], Leg | None]]] = {"cel": read_cel, "cdr": read_cdr}
 
 
@@ -46,42 +47,66 @@ class Reading:
 
 
 def read_records(path: Path, name: str, position: FilePosition | None) -> Reading | None:
-    """The next records of a file; None where there is no file. OSError where it cannot be read.
+    """The next records of a file; None where there is none right now. OSError where it cannot be read.
 
-    Another file under the name (rotated), or the same one begun anew (truncated), is read from its start, after the rest of the old
-    one, which logrotate leaves beside it as `NAME.1`. What has no end within a chunk is passed over.
+    A file that was set aside (ours is `NAME.1`; logrotate's go on to `NAME.2`…) is read to its end before the newer one; the same file
+    begun anew (truncated) from its start. What has no end within a chunk is passed over.
     """
-    if position is not None and (rest := _read_rotated(path, name, position)) is not None:
-        return rest
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        return None
-    with stream:
-        inode = os.fstat(stream.fileno()).st_ino
-        head = stream.read(HEAD_BYTES)
-        is_same = position is not None and _is_same(position, inode, head, os.fstat(stream.fileno()).st_size)
-        start = position.offset if position is not None and is_same else 0
-        return _read_chunk(stream, name, FilePosition(name, inode, start, head))
-
-
-def _is_same(position: FilePosition, inode: int, head: bytes, size: int) -> bool:
-    return position.inode == inode and size >= position.offset and head.startswith(position.head)
-
-
-def _read_rotated(path: Path, name: str, position: FilePosition) -> Reading | None:
-    """The rest of a file that was renamed since; None where there is none, or nothing left in it."""
-    with suppress(FileNotFoundError):
-        if path.stat().st_ino == position.inode:
+    with ExitStack() as opened:
+        newest_first = _open_generations(path, opened)
+        at = next((at for at, stream in enumerate(newest_first) if stream and _is_same(position, stream)), None)
+        if at is not None and position is not None:
+            reading = _read_chunk(newest_first[at], name, position)
+            if at == 0:
+                return reading
+            if reading.position.offset > position.offset:
+                return replace(reading, is_end=False)
+            # Nothing comes any more, also no end of a torn line: Asterisk opens a file for each record, and the newer one was
+            # there before this one was read to its end.
+        next_at = at - 1 if at else 0
+        stream = newest_first[next_at]
+        if stream is None:
             return None
-    rotated = path.with_name(f"{path.name}.1")
-    with suppress(FileNotFoundError), rotated.open("rb") as stream:
-        state = os.fstat(stream.fileno())
-        if _is_same(position, state.st_ino, stream.read(HEAD_BYTES), state.st_size) and state.st_size > position.offset:
-            reading = _read_chunk(stream, name, position)
-            # A torn last line will never be finished.
-            return reading if reading.position.offset > position.offset else None
-    return None
+        stream.seek(0)
+        head = stream.read(HEAD_BYTES)
+        reading = _read_chunk(stream, name, FilePosition(name, os.fstat(stream.fileno()).st_ino, 0, head))
+        return replace(reading, is_end=reading.is_end and not next_at)
+
+
+def set_aside(path: Path, position: FilePosition, limit_bytes: int) -> bool:
+    """Renames a file that is so long to `NAME.1`, where its rest is read; whether it did. OSError where the folder cannot be written.
+
+    The former `NAME.1` goes: whoever reads at `position`, in the newer file, has read it to its end. Asterisk makes a new file.
+    """
+    with suppress(FileNotFoundError):
+        state = path.stat()
+        if state.st_ino == position.inode and state.st_size >= limit_bytes:
+            path.replace(path.with_name(f"{path.name}.1"))
+            return True
+    return False
+
+
+def _open_generations(path: Path, opened: ExitStack) -> list[BinaryIO | None]:
+    """The file (None where it is missing) and those that were set aside, newest first: one that is renamed meanwhile is met again."""
+    streams: list[BinaryIO | None] = []
+    for number in range(MAX_GENERATIONS):
+        try:
+            streams.append(
+                opened.enter_context((path.with_name(f"{path.name}.{number}") if number else path).open("rb"))
+            )
+        except (FileNotFoundError, IsADirectoryError):
+            if number:
+                break
+            streams.append(None)
+    return streams
+
+
+def _is_same(position: FilePosition | None, stream: BinaryIO) -> bool:
+    if position is None:
+        return False
+    state = os.fstat(stream.fileno())
+    is_as_long = state.st_ino == position.inode and state.st_size >= position.offset
+    return is_as_long and stream.read(HEAD_BYTES).startswith(position.head)
 
 
 def _read_chunk(stream: Any, name: str, position: FilePosition) -> Reading:
@@ -100,7 +125,8 @@ class Ledger(Service):
     """Reads the record files regularly.
 
     files: `cel` and `cdr` -> path. list_channels: the uniqueids that are up, or an error while nobody can tell. list_trunks: names of
-    trunks. find_route: uniqueid -> what was decided for that channel, '' where nothing is known.
+    trunks. save_routes: keeps what was decided until now, so that CDRs have it. max_bytes: a file that is longer and read is set aside;
+    0: never.
     """
 
     name = "ledger"
@@ -113,7 +139,8 @@ class Ledger(Service):
         *,
         list_channels: Callable[[], Awaitable[Collection[str]]],
         list_trunks: Callable[[], Collection[str]],
-        find_route: Callable[[str], str],
+        save_routes: Callable[[], Awaitable[None]],
+        max_bytes: int = 0,
         grace_s: float = GRACE_S,
     ) -> None:
         self._store = store
@@ -121,10 +148,12 @@ class Ledger(Service):
         self._clock = clock
         self._list_channels = list_channels
         self._list_trunks = list_trunks
-        self._find_route = find_route
+        self._save_routes = save_routes
+        self._max_bytes = max_bytes
         self._grace_s = grace_s
         self._positions: dict[str, FilePosition | None] | None = None
         self._missing: dict[str, float] = {}
+        self._fixed: set[Path] = set()  # cannot be renamed
         self._watchers: tuple[Callable[[Cdr], None], ...] = ()
         self._reading = DeferredLock()
         self.problem: str | None = None
@@ -170,6 +199,7 @@ class Ledger(Service):
             for name, path in self._files.items():
                 while not await self._read_some(name, path):
                     pass
+                await self._set_aside(path, self._positions[name])
 
     async def _read_some(self, name: str, path: Path) -> bool:
         """Takes one chunk; whether that was the end."""
@@ -179,11 +209,21 @@ class Ledger(Service):
         if reading is None:
             return True
         if reading.position != known:
-            routes = {leg.uniqueid: route for leg in reading.changes if (route := self._find_route(leg.uniqueid))}
+            await self._save_routes()
             trunks = tuple(self._list_trunks())
-            self._tell(await self._store.run(record_legs, reading.changes, trunks, routes, reading.position))
+            self._tell(await self._store.run(record_legs, reading.changes, trunks, reading.position))
             self._positions[name] = reading.position
         return reading.is_end
+
+    async def _set_aside(self, path: Path, position: FilePosition | None) -> None:
+        if not self._max_bytes or position is None or position.offset < self._max_bytes or path in self._fixed:
+            return
+        try:
+            if await deferToThread(set_aside, path, position, self._max_bytes):
+                _log.info("{path} was read and set aside", path=path)
+        except OSError as error:
+            self._fixed.add(path)
+            _log.warn("{path} grows, for it cannot be renamed ({error})", path=path, error=error)
 
     async def compare(self) -> None:
         """Finds legs that are in no record and in no list of channels. AmiError while nobody can tell."""
@@ -197,8 +237,8 @@ class Ledger(Service):
         gone = [uniqueid for uniqueid, since in self._missing.items() if now - since >= self._grace_s]
         if gone:
             await self.read()
-            routes = {uniqueid: self._find_route(uniqueid) for uniqueid in gone}
-            self._tell(await self._store.run(record_lost, gone, tuple(self._list_trunks()), routes))
+            await self._save_routes()
+            self._tell(await self._store.run(record_lost, gone, tuple(self._list_trunks())))
 
     def _tell(self, cdrs: list[Cdr]) -> None:
         for cdr in cdrs:

@@ -7,11 +7,13 @@ converted by the field, so `0123` and `no` arrive as written. Everything listens
 import difflib
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 from pydantic import (
@@ -31,13 +33,26 @@ DEFAULT_PATH: Final = Path("/etc/tandem/tandem.yaml")
 PATH_VARIABLE: Final = "TANDEM_SETTINGS"
 # Read by the lab and by tests, not settings of a Tandem.
 OTHER_VARIABLES: Final = frozenset({PATH_VARIABLE, "TANDEM_CACHE"})
-SECRETS: Final = ("ami.secret", "ami.config_secret")
+SECRETS: Final = ("ami.secret", "ami.config_secret", "database.password")
 MAX_SECRET_BYTES: Final = 1024
 
 
 def _check_absolute(value: Path) -> Path:
     if not value.is_absolute():
         raise ValueError("must be an absolute path")
+    return value
+
+
+def _check_plain(value: Path) -> Path:
+    """It stands among the arguments of dialplan applications, which would read a comma, a bracket or an `&`."""
+    if not all(sign.isascii() and (sign.isalnum() or sign in "/._-") for sign in str(value)):
+        raise ValueError("must be an absolute path of letters, digits and the signs / . _ -")
+    return value
+
+
+def _check_command(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value or not value[0] or not any("{output}" in word for word in value):
+        raise ValueError("must be a program and its words, one of them with {output}")
     return value
 
 
@@ -57,6 +72,24 @@ def _split_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _check_database_url(value: str) -> str:
+    """A libpq URL; over a network it must say whether it is encrypted, and no password is in it: it stands in logs and messages."""
+    parts = urlsplit(value)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    user, _, places = parts.netloc.rpartition("@")
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/") or not value.isprintable():
+        raise ValueError("must be postgresql://user@host:port/name")
+    if ":" in user or "password" in query or "passfile" in query:
+        raise ValueError("must not hold a password: that is database.password_file")
+    hosts = [re.sub(r":[0-9]*\Z", "", place) for place in places.split(",")] + query.get("host", "").split(",")
+    near = all(not host or host.startswith(("/", "%2F", "%2f")) or is_loopback(host.strip("[]")) for host in hosts)
+    if not ((near and not query.get("hostaddr")) or "sslmode" in query):
+        raise ValueError(
+            "the server is reached over a network: the URL must say ?sslmode=verify-full (or another mode)"
+        )
+    return value.replace("postgres://", "postgresql://", 1)
+
+
 def is_loopback(host: str) -> bool:
     """True for `localhost` and for addresses that only this machine reaches."""
     if host == "localhost":
@@ -68,7 +101,9 @@ def is_loopback(host: str) -> bool:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_check_absolute)]
+PlainPath = Annotated[AbsolutePath, AfterValidator(_check_plain)]
 Host = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_check_host)]
+DatabaseUrl = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_check_database_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 AmiUser = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{1,40}\z")]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], BeforeValidator(_split_list), Field(min_length=1)]
@@ -82,6 +117,12 @@ class DatabaseSettings(_Section):
     """Where everything is kept."""
 
     path: AbsolutePath = Field(Path("/var/lib/tandem/tandem.db"), description="The SQLite database.")
+    url: DatabaseUrl | None = Field(
+        None,
+        description="A PostgreSQL database in its place: postgresql://user@host:5432/name, without the password.",
+    )
+    password: SecretStr | None = Field(None, description="Its password; better in a file of its own.")
+    password_file: AbsolutePath | None = Field(None, description="File with the password, not readable by others.")
 
 
 class FastagiSettings(_Section):
@@ -148,7 +189,7 @@ class AsteriskSettings(_Section):
     )
     etc_dir: AbsolutePath = Field(Path("/etc/asterisk"), description="Folder of Asterisk's own files.")
     sip_bind: Annotated[str, StringConstraints(pattern=r"\A[0-9.]{7,15}:[0-9]{1,5}\z")] = Field(
-        "0.0.0.0:5060", description="Where PJSIP listens (UDP); owner mode only."
+        "0.0.0.0:5060", description="Where PJSIP listens (UDP); of a guest only where its admin has no transport."
     )
     trunk_transport: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{0,40}\z")] = Field(
         "", description="Name of the transport for trunks in the admin's pjsip.conf; empty lets PJSIP choose."
@@ -156,8 +197,9 @@ class AsteriskSettings(_Section):
     config_dir: AbsolutePath = Field(
         Path("/etc/asterisk/tandem"), description="Folder of our generated files, which Asterisk's own files include."
     )
-    recordings_dir: AbsolutePath = Field(
-        Path("/var/spool/asterisk/monitor"), description="Where Asterisk writes recordings, as Asterisk sees it."
+    recordings_dir: PlainPath = Field(
+        Path("/var/spool/tandem-recordings"),
+        description="Where Asterisk writes recordings, as both of us see it; from there they go to recordings.dir.",
     )
     cel_file: AbsolutePath = Field(
         Path("/var/log/asterisk/cel-custom/cel.json"),
@@ -207,6 +249,53 @@ class HttpSettings(_Section):
         return self
 
 
+class SoundsSettings(_Section):
+    """Sounds that are uploaded or spoken."""
+
+    dir: PlainPath = Field(
+        Path("/var/lib/tandem-sounds"), description="Their folder; Asterisk must be able to read it."
+    )
+    converter: Literal["auto", "ffmpeg", "sox"] = Field(
+        "auto", description="What audio is converted with; auto takes ffmpeg where it is installed, else sox."
+    )
+    max_s: Annotated[float, Field(ge=1, le=3600)] = Field(600.0, description="How long a sound may be.")
+
+
+class SpeechSettings(_Section):
+    """What speaks texts."""
+
+    engine: Literal["command", "http"] = Field("command", description="A program, or a server that is asked over HTTP.")
+    command: Annotated[tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_check_command)] = Field(
+        ("espeak-ng", "-v", "{voice}", "-w", "{output}", "--stdin"),
+        description="The program's words, with {voice}, {language}, {text} and {output} (a file) in them; the text is also on its standard input.",
+    )
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[!-~]{1,500}\z")] | None = Field(
+        None, description='Of the server: it gets {"text", "voice", "language"} in a POST and answers with audio.'
+    )
+    timeout_s: Annotated[float, Field(ge=1, le=300)] = Field(30.0, description="How long the engine may take.")
+    cache_mb: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        200, description="What was spoken is kept in state_dir up to this size, so that nothing is spoken twice."
+    )
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        if self.engine == "http" and self.url is None:
+            raise ValueError("engine http needs speech.url")
+        return self
+
+
+class RecordingsSettings(_Section):
+    """Recordings of calls."""
+
+    dir: AbsolutePath = Field(Path("/var/lib/tandem/recordings"), description="Where they are kept.")
+    format: Literal["wav", "mp3", "ogg", "opus", "flac"] = Field(
+        "mp3", description="What they are converted to when nobody needs the machine; opus takes ffmpeg."
+    )
+    keep_days: Annotated[int, Field(ge=0, le=36500)] = Field(
+        0, description="Older ones are deleted; 0 keeps them for ever."
+    )
+
+
 class DialerSettings(_Section):
     """Campaigns: what holds for all of them together."""
 
@@ -220,6 +309,21 @@ class DialerSettings(_Section):
     )
 
 
+Days = Annotated[int, Field(ge=0, le=36_500)]
+
+
+class RetentionSettings(_Section):
+    """How long what happened is kept; 0 is for ever. What is too old goes a little at a time, and no call waits for it."""
+
+    cdrs_days: Days = Field(365, description="CDRs, with the legs that they were made from.")
+    placed_calls_days: Days = Field(365, description="Calls that Tandem placed, after their end.")
+    audit_days: Days = Field(730, description="The audit log: who changed what.")
+    record_file_mb: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        64,
+        description="Asterisk's CEL and CDR files are set aside (.1) when they are so long and read to the end; 0 leaves them to you.",
+    )
+
+
 class LogSettings(_Section):
     """What is written to the journal."""
 
@@ -230,7 +334,8 @@ class Settings(_Section):
     """All settings, frozen; `load_settings` makes it."""
 
     state_dir: AbsolutePath = Field(
-        Path("/var/lib/tandem"), description="Folder of the last live snapshot, for a start without database."
+        Path("/var/lib/tandem"),
+        description="Folder of the last live snapshot, for a start without database, and of the key of ETags.",
     )
     run_dir: AbsolutePath = Field(Path("/run/tandem"), description="Folder of the control socket.")
     calls_kept: Annotated[int, Field(ge=0, le=100_000)] = Field(
@@ -241,7 +346,11 @@ class Settings(_Section):
     ami: AmiSettings = AmiSettings()
     asterisk: AsteriskSettings = AsteriskSettings()
     http: HttpSettings = HttpSettings()
+    sounds: SoundsSettings = SoundsSettings()
+    speech: SpeechSettings = SpeechSettings()
+    recordings: RecordingsSettings = RecordingsSettings()
     dialer: DialerSettings = DialerSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -253,6 +362,11 @@ class Settings(_Section):
     def snapshot_path(self) -> Path:
         """The file of the last live snapshot."""
         return self.state_dir / "live.snapshot"
+
+    @property
+    def etag_key(self) -> Path:
+        """The file of the key that ETags are made with."""
+        return self.state_dir / "etag.key"
 
     @property
     def agi_url(self) -> str:
@@ -344,24 +458,27 @@ def _rule_of(kind: str, message: str, key: str) -> str:
 def _with_secrets(settings: Settings, sources: Mapping[str, str]) -> Settings:
     """The settings with the contents of secret files in their places."""
     problems: list[SettingsProblem] = []
-    found: dict[str, SecretStr] = {}
+    found: dict[str, dict[str, SecretStr]] = {}
     for key in SECRETS:
-        field = key.removeprefix("ami.")
-        file: Path | None = getattr(settings.ami, f"{field}_file")
+        section, _, field = key.partition(".")
+        given = getattr(settings, section)
+        file: Path | None = getattr(given, f"{field}_file")
         if file is None:
             continue
         source = sources[f"{key}_file"]
-        if getattr(settings.ami, field) is not None:
+        if getattr(given, field) is not None:
             problems.append(SettingsProblem(source, key, f"must not be set together with {key}_file"))
             continue
         secret = _read_secret(file, source, f"{key}_file")
         if isinstance(secret, SecretStr):
-            found[field] = secret
+            found.setdefault(section, {})[field] = secret
         else:
             problems += secret
     if problems:
         raise SettingsError(problems)
-    return settings.model_copy(update={"ami": settings.ami.model_copy(update=found)})
+    return settings.model_copy(
+        update={section: getattr(settings, section).model_copy(update=secrets) for section, secrets in found.items()}
+    )
 
 
 def _read_secret(file: Path, source: str, key: str) -> SecretStr | list[SettingsProblem]:

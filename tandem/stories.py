@@ -74,11 +74,6 @@ class Stories:
         if len(story.decisions) < self.RECORDS_PER_CALL:
             story.decisions.append(decision)
 
-    def find_route(self, uniqueid: str) -> str:
-        """What was decided for a call, step by step; '' where it is not known (any more)."""
-        story = self._stories.get(uniqueid)
-        return ", ".join(reason for decision in story.decisions for reason in decision.reasons) if story else ""
-
     def record_cdr(self, headers: Sequence[tuple[str, str]]) -> bool:
         """Takes the headers of an AMI `Cdr` event (cdr_manager, with LinkedID mapped); whether it belongs to a known call.
 

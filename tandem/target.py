@@ -14,6 +14,7 @@ def describe_target(settings: Settings) -> RenderTarget:
         trunk_transport="udp" if owner else settings.asterisk.trunk_transport,
         agi_url=settings.agi_url,
         recordings_dir=str(settings.asterisk.recordings_dir),
+        sounds_dir=str(settings.sounds.dir),
         dialplan_dir=str(settings.asterisk.config_dir / "current"),
     )
 

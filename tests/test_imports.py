@@ -12,6 +12,7 @@ ROOMS = ("fastagi", "confgen", "api", "tandem", "lab")
 DOORS = {
     "peewee": ("tandem.store",),
     "playhouse": ("tandem.store",),
+    "psycopg": ("tandem.store",),
     "jinja2": ("confgen",),
     "klein": ("api",),
     "argon2": ("api.auth",),

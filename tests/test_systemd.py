@@ -27,6 +27,10 @@ def test_the_unit_says_what_the_process_does():
     assert not list(UNIT.parent.glob("*.socket"))
     # The throw-away Asterisk's namespaces.
     assert set(settings["RestrictNamespaces"].split()) == {"user", "mnt", "net", "pid"}
+    # Each of these mounts something over a part of /proc, and a namespace without root is then refused a /proc of its own.
+    assert not {"ProtectKernelTunables", "ProtectKernelLogs", "ProtectHostname", "ProtectProc", "ProcSubset"} & set(
+        settings
+    )
 
 
 @pytest.mark.skipif(

@@ -11,7 +11,7 @@ from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from tandem.ami.errors import AmiRefused
 from tandem.domain.calls import PlacedCall, is_call_id, new_call_id
-from tandem.domain.entities import Destination
+from tandem.domain.entities import Destination, matches
 from tandem.domain.originate import CallRefused, CallRequest, plan_call
 from tandem.store.audit import AuditEntry
 from tandem.store.calls import record_placed
@@ -36,13 +36,15 @@ class NewCall(Frozen):
         dict[str, str], Field(description="Channel variables; their names must be in general.allowed_variables.")
     ] = Field(default_factory=dict)
     ring_timeout_s: Annotated[float | None, Field(ge=5, le=300)] = None
-    account: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{0,20}$")] = ""
+    account: Annotated[
+        str, matches("[A-Za-z0-9_.-]{0,20}", "must be at most 20 letters, digits or the signs _ . -")
+    ] = ""
 
 
 class DecisionsQuery(Frozen):
     """How many."""
 
-    limit: Annotated[int, Field(ge=1, le=1000)] = 20
+    limit: Annotated[int, Field(ge=1, le=1000, description="How many at most.")] = 20
 
 
 async def _list(services: Services, exchange: Exchange) -> Reply:
@@ -124,15 +126,15 @@ ROUTES: Final = (
     ),
     Route(
         method="POST", path=_PATH, permission="calls/create", summary="Place a call.", handler=_create, tag="calls",
-        operation="create_call", body=model_body(NewCall), answer=Shown(PlacedCall), status=HTTPStatus.ACCEPTED, max_body=64 * 1024,
+        operation="create_call", body=model_body(NewCall, example={"origin": {"endpoint": "1001"}, "destination": {"external": "+493055512"}}), answer=Shown(PlacedCall), status=HTTPStatus.ACCEPTED, max_body=64 * 1024,
         raises=(HTTPStatus.BAD_GATEWAY,),
     ),
     Route(
-        method="GET", path=_ONE, permission="calls/read", summary="A call and what became of it.", handler=_get, tag="calls",
+        method="GET", path=_ONE, parameters={"call_id": "The id that POST answered."}, permission="calls/read", summary="A call and what became of it.", handler=_get, tag="calls",
         operation="get_call", answer=Shown(PlacedCall), raises=(HTTPStatus.NOT_FOUND,),
     ),
     Route(
-        method="DELETE", path=_ONE, permission="calls/delete", summary="Hang a call up, with all its legs.", handler=_delete,
+        method="DELETE", path=_ONE, parameters={"call_id": "The id that POST answered."}, permission="calls/delete", summary="Hang a call up, with all its legs.", handler=_delete,
         tag="calls", operation="hang_up_call", status=HTTPStatus.NO_CONTENT, raises=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     ),
     Route(

@@ -14,8 +14,11 @@ from api.declare import PREFIX, Body, Frozen, Page, Reply, Route, Shown, all_opt
 from api.errors import Refused
 from api.exchange import Commit, Exchange, Services
 from api.listing import list_query, make_page
+from api.times import time_of
 from tandem.domain.campaigns import Campaign, CampaignCounts, CampaignState, SavedCampaign
+from tandem.domain.why import Reason, explain_campaign
 from tandem.store.campaigns import load_campaign, load_campaigns, load_counts
+from tandem.store.numbers import count_waiting
 
 PATH: Final = f"{PREFIX}/campaigns"
 ONE: Final = f"{PATH}/{{campaign_id}}"
@@ -63,11 +66,6 @@ class Reset(Frozen):
     numbers: int = Field(ge=0)
 
 
-def time_of(seconds: float | None) -> datetime | None:
-    """Seconds since 1970 as a time."""
-    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
-
-
 def read_id(text: str, what: str) -> int:
     """The number in a path; Refused 404 for what is none."""
     if not text.isascii() or not text.isdecimal() or len(text) > 19 or int(text) > _MAX_ID:
@@ -106,6 +104,17 @@ def _commit(exchange: Exchange, status: int = HTTPStatus.OK) -> Commit[SavedCamp
     return Commit(exchange, lambda saved: f"campaigns/{saved.campaign_id}", reply)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountsNow:
+    """Where the numbers are. waiting: those of the pending ones that are not due, by what they wait for; reasons: what keeps the others."""
+
+    total_numbers: int
+    counts: CampaignCounts
+    due: int
+    waiting: dict[str, int]
+    reasons: tuple[Reason, ...]
+
+
 # --------------------------------------------------------------------------------------------------------- handlers
 
 
@@ -125,6 +134,20 @@ async def _get(services: Services, exchange: Exchange) -> Reply:
         return load_campaign(db, campaign_id), load_counts(db, [campaign_id]).get(campaign_id)
 
     return _give(exchange, *await services.store.read(read))
+
+
+async def _get_counts(services: Services, exchange: Exchange) -> Reply:
+    campaign_id, now = campaign_id_of(exchange), services.now().timestamp()
+
+    def read(db: Any) -> tuple[SavedCampaign, CampaignCounts, dict[str, int]]:
+        saved = load_campaign(db, campaign_id)
+        counts = load_counts(db, [campaign_id]).get(campaign_id) or _NO_COUNTS
+        return saved, counts, count_waiting(db, campaign_id, now)
+
+    saved, counts, waiting = await services.store.read(read)
+    reasons = explain_campaign(saved, services.dialer.weigh(saved))
+    due = counts.pending - sum(waiting.values())
+    return Reply(CountsNow(total_numbers=counts.total, counts=counts, due=due, waiting=waiting, reasons=reasons))
 
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
@@ -215,6 +238,10 @@ ROUTES: Final = (
     Route(
         method="GET", path=ONE, permission="campaigns/read", summary="Read a campaign.", handler=_get, tag="campaigns",
         operation="get_campaign", answer=_SHOWN, raises=_MISSING, etag=True,
+    ),
+    Route(
+        method="GET", path=f"{ONE}/counts", permission="campaigns/read", handler=_get_counts, tag="campaigns", operation="count_numbers",
+        summary="Where a campaign's numbers are, and what keeps the pending ones from being dialled.", answer=Shown(CountsNow), raises=_MISSING,
     ),
     Route(
         method="PUT", path=ONE, permission="campaigns/update", summary="Replace a campaign that is not running.", handler=_replace,

@@ -17,17 +17,19 @@ _Number = Annotated[str, StringConstraints(max_length=40)]
 
 
 class CdrsQuery(Frozen):
-    """Which calls. after_id: the last call_id of the page before; caller, called: how the number begins."""
+    """Which calls."""
 
-    after_id: Annotated[str, StringConstraints(max_length=80)] = ""
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-    direction: Direction | None = None
-    disposition: Disposition | None = None
-    caller: _Number = ""
-    called: _Number = ""
-    newest_first: bool = True
+    after_id: Annotated[
+        str, StringConstraints(max_length=80), Field(description="The last call_id of the page before.")
+    ] = ""
+    limit: Annotated[int, Field(ge=1, le=1000, description="How many at most.")] = 100
+    since: Annotated[AwareDatetime | None, Field(description="Begun not before.")] = None
+    until: Annotated[AwareDatetime | None, Field(description="Begun before.")] = None
+    direction: Annotated[Direction | None, Field(description="As seen from the PBX.")] = None
+    disposition: Annotated[Disposition | None, Field(description="How it ended.")] = None
+    caller: Annotated[_Number, Field(description="How the caller's number begins.")] = ""
+    called: Annotated[_Number, Field(description="How the called number begins.")] = ""
+    newest_first: Annotated[bool, Field(description="Or oldest first.")] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ ROUTES: Final = (
         operation="list_cdrs", query=CdrsQuery, answer=Shown(CdrPage),
     ),
     Route(
-        method="GET", path=f"{PREFIX}/cdrs/{{call_id}}", permission="cdrs/read", summary="A call with its legs.", handler=_get,
+        method="GET", path=f"{PREFIX}/cdrs/{{call_id}}", parameters={"call_id": "The linkedid of its first channel; of a placed call its id."}, permission="cdrs/read", summary="A call with its legs.", handler=_get,
         tag="cdrs", operation="get_cdr", answer=Shown(Cdr), raises=(HTTPStatus.NOT_FOUND,),
     ),
 )  # fmt: skip

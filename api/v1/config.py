@@ -53,13 +53,13 @@ class Rollback(Frozen):
 class HistoryQuery(Frozen):
     """How many."""
 
-    limit: Annotated[int, Field(ge=1, le=1000)] = 50
+    limit: Annotated[int, Field(ge=1, le=1000, description="How many at most.")] = 50
 
 
 class ImportQuery(Frozen):
     """Why, for the history."""
 
-    note: Annotated[str, StringConstraints(max_length=200)] = ""
+    note: Annotated[str, StringConstraints(max_length=200), Field(description="Why, for the history.")] = ""
 
 
 async def _plan(services: Services, _: Exchange) -> Reply:
@@ -164,7 +164,7 @@ ROUTES: Final = (
         tag="config", operation="list_revisions", query=HistoryQuery, answer=Shown(Whole[RevisionView], name="History"),
     ),
     Route(
-        method="GET", path=f"{_PATH}/history/{{number}}", permission="config/read", summary="A revision and what it changed.",
+        method="GET", path=f"{_PATH}/history/{{number}}", parameters={"number": "The number of the revision."}, permission="config/read", summary="A revision and what it changed.",
         handler=_show_revision, tag="config", operation="get_revision", answer=Shown(RevisionDetail), raises=(HTTPStatus.NOT_FOUND,),
     ),
     Route(

@@ -3,18 +3,24 @@
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from pydantic import StringConstraints
+from pydantic import Field
 
 from api.declare import PREFIX, Frozen, Reply, Route, Shown
 from api.errors import Refused
-from api.events import MAX_CLIENTS
+from api.events import KINDS, MAX_CLIENTS
 from api.exchange import Exchange, Services
+from tandem.domain.entities import matches
+
+_KIND: Final = "|".join(KINDS)
+_KINDS: Final = matches(f"(({_KIND})(,({_KIND})){{0,20}})?", f"must be of {', '.join(KINDS)}, with commas between")
 
 
 class EventsQuery(Frozen):
     """Which events."""
 
-    kinds: Annotated[str, StringConstraints(pattern=r"^([a-z_.]{1,30}(,[a-z_.]{1,30}){0,20})?$")] = ""
+    kinds: Annotated[str, _KINDS, Field(description=f"Of {', '.join(KINDS)}, with commas between; all without it.")] = (
+        ""
+    )
 
 
 async def _listen(services: Services, exchange: Exchange) -> Reply | None:
@@ -25,19 +31,17 @@ async def _listen(services: Services, exchange: Exchange) -> Reply | None:
     request.setHeader(b"cache-control", b"no-store")
     request.setHeader(b"x-content-type-options", b"nosniff")
     kinds = frozenset(filter(None, exchange.query.kinds.split(",")))
-    gone = request.notifyFinish()
-    services.events.attach(request, kinds)
-    try:
-        await gone
-    except Exception:  # noqa: BLE001, S110 - however it ended, it ended
-        pass
+    who, permission = exchange.who, exchange.route.permission or ""
+    # A moment later than it expires: the two clocks are not one.
+    ends_in_s = (who.expires_at - services.now()).total_seconds() + 0.05 if who.expires_at is not None else None
+    await services.events.attach(request, kinds, lambda: services.authority.may_still(who, permission), ends_in_s)
     return None
 
 
 ROUTES: Final = (
     Route(
         method="GET", path=f"{PREFIX}/events", permission="events/read", tag="events", operation="listen_events",
-        summary="Server-sent events: call, cdr, decision, config, queue, channel, device; `lost` says how many a slow reader missed.",
+        summary="Server-sent events: call, cdr, decision, config, campaign, queue, channel, device; `lost` says how many a slow reader missed.",
         handler=_listen, query=EventsQuery, answer=Shown(str, media_type="text/event-stream"),
     ),
 )  # fmt: skip

@@ -1,12 +1,15 @@
 """How the PBX is now: status, channels, queues, agents; `/health` and `/metrics`. Only read here."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 
 from api.declare import PREFIX, Page, Reply, Route, Shown
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
+from api.times import time_of
+from tandem.domain.breaker import CLOSED, BreakerState
 from tandem.facts import Overview
 from tandem.monitoring import AgentNow, ChannelNow, QueueNow
 from tandem.store.errors import StoreError
@@ -40,7 +43,7 @@ class Status(Health):
     dids: int
     overview: Overview | None
     reactor_lag_s: Lag
-    fastagi: dict[str, int]
+    fastagi: dict[str, float]
     event_clients: int
 
 
@@ -84,6 +87,67 @@ async def _agents(services: Services, exchange: Exchange) -> Reply:
     return Reply(make_page(await services.monitor.list_agents(), exchange.query, "interface"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignNow:
+    """A campaign that is running or has calls. ringing, waiting, connected: its calls; is_drained: nothing of it is due now."""
+
+    campaign_id: int
+    calls: int
+    ringing: int
+    waiting: int
+    connected: int
+    is_drained: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkNow:
+    """A trunk as the dialer sees it. breaker: open while it shows no sign of life; retry_at: when a single call tries it again."""
+
+    trunk: str
+    calls: int
+    breaker: BreakerState
+    failures: int
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialerNow:
+    """The dialer. speed: 0 to 1, what the PBX allows; pressure: 0 to 1, how busy it is; problem: why it does not dial."""
+
+    calls: int
+    speed: float
+    pressure: float
+    problem: str | None
+    campaigns: tuple[CampaignNow, ...]
+    trunks: tuple[TrunkNow, ...]
+
+
+async def _campaigns(services: Services, _: Exchange) -> Reply:
+    dialer = services.dialer
+    calls = dialer.board.count_trunks()
+    trunks = (
+        TrunkNow(
+            trunk=name,
+            calls=calls.get(name, 0),
+            breaker=breaker.state,
+            failures=breaker.failures,
+            retry_at=time_of(breaker.retry_at or None),
+        )
+        for name in sorted({*calls, *dialer.breakers} - {""})
+        for breaker in (dialer.breakers.get(name, CLOSED),)
+    )
+    return Reply(
+        DialerNow(
+            calls=len(dialer.board.calls),
+            speed=dialer.speed,
+            pressure=dialer.pressure,
+            problem=dialer.problem,
+            campaigns=tuple(CampaignNow(**asdict(view)) for view in dialer.describe()),
+            trunks=tuple(trunks),
+        )
+    )
+
+
 async def _metrics(services: Services, _: Exchange) -> Reply:
     return Reply(services.metrics.encode(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -102,6 +166,10 @@ ROUTES: Final = (
     Route(
         method="GET", path=f"{_PATH}/status", permission="monitoring/read", summary="How Tandem is.", handler=_status,
         tag="monitoring", operation="read_status", answer=Shown(Status),
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/campaigns", permission="monitoring/read", summary="The dialer, its campaigns and trunks.",
+        handler=_campaigns, tag="monitoring", operation="list_campaign_states", answer=Shown(DialerNow),
     ),
     Route(
         method="GET", path=f"{_PATH}/channels", permission="monitoring/read", summary="Channels that are up.", handler=_channels,

@@ -165,10 +165,11 @@ class Resource:
         path = f"{PREFIX}/{self.path}"
         one = f"{path}/{{{self.key}}}"
         group, snake, name = self.path, self.word.lower().replace(" ", "_"), self.kind.__name__
+        names = {self.key: f"The {self.key} of the {self.word}."}
         # Plain values: what is shown has no secrets, and the kind has.
         shown = Shown(self.kind, schema=_without_secrets, name=f"{name}Shown")
         listed = Shown(Page[Any], schema=lambda schema: _with_items(schema, f"{name}Shown"), name=f"{name}Page")
-        whole = Body(self.kind, self.check, name=name)
+        whole = Body(self.kind, self.check, name=name, example=_EXAMPLES[self.collection])
         loose = Body(self.kind, read_object, schema=_optional_secrets, name=f"{name}Replacement")
         part = Body(self.kind, read_object, schema=all_optional, name=f"{name}Change")
         return (
@@ -181,21 +182,21 @@ class Resource:
                 tag=group, operation=f"create_{snake}", body=whole, answer=shown, status=HTTPStatus.CREATED, etag=True,
             ),
             Route(
-                method="GET", path=one, permission=f"{group}/read", summary=f"Read a {self.word}.", handler=self.get, tag=group,
+                method="GET", path=one, parameters=names, permission=f"{group}/read", summary=f"Read a {self.word}.", handler=self.get, tag=group,
                 operation=f"get_{snake}", answer=shown, raises=(*_FIND_FAILURES, HTTPStatus.NOT_MODIFIED), etag=True,
             ),
             Route(
-                method="PUT", path=one, permission=f"{group}/update", tag=group, operation=f"replace_{snake}",
+                method="PUT", path=one, parameters=names, permission=f"{group}/update", tag=group, operation=f"replace_{snake}",
                 summary=f"Replace a {self.word}; a secret that is not given is kept.", handler=self.replace, body=loose,
                 answer=shown, raises=(*_FIND_FAILURES, *_EDIT_FAILURES), etag=True,
             ),
             Route(
-                method="PATCH", path=one, permission=f"{group}/update", tag=group, operation=f"change_{snake}",
+                method="PATCH", path=one, parameters=names, permission=f"{group}/update", tag=group, operation=f"change_{snake}",
                 summary=f"Change fields of a {self.word}; the others stay as they are.", handler=self.change, body=part,
                 answer=shown, raises=(*_FIND_FAILURES, *_EDIT_FAILURES), etag=True,
             ),
             Route(
-                method="DELETE", path=one, permission=f"{group}/delete", tag=group, operation=f"delete_{snake}",
+                method="DELETE", path=one, parameters=names, permission=f"{group}/delete", tag=group, operation=f"delete_{snake}",
                 summary=f"Delete a {self.word} that nothing leads to.", handler=self.delete, status=HTTPStatus.NO_CONTENT,
                 raises=(*_FIND_FAILURES, *_EDIT_FAILURES),
             ),
@@ -279,6 +280,25 @@ _GENERAL_ROUTES: Final = (
         answer=Shown(General, schema=_without_secrets, name="GeneralShown"), raises=_EDIT_FAILURES,
     ),
 )  # fmt: skip
+
+# What a person would send; each is the least that makes sense.
+_EXAMPLES: Final[dict[str, Any]] = {
+    "dids": {"number": "+493012345", "description": "Sales", "destination": {"queue": "sales"}},
+    "endpoints": {"extension": "1001", "name": "Anna", "secret": "at least eight signs", "permissions": ["internal", "national"]},
+    "trunks": {
+        "name": "carrier", "authentication": "registration", "hosts": ["sip.carrier.example"], "username": "account", "secret": "of the carrier",
+    },
+    "menus": {
+        "name": "main", "prompts": ["custom/welcome"], "options": {"1": {"queue": "sales"}, "2": {"endpoint": "1001"}},
+        "invalid": {"queue": "sales"}, "timeout": {"queue": "sales"}, "fallback": {"queue": "sales"},
+    },
+    "queues": {"name": "sales", "members": [{"endpoint": "1001"}], "fallback": {"voicemail": "1001"}},
+    "voicemail_boxes": {"mailbox": "1001", "name": "Anna", "pin": "471147"},
+    "schedules": {
+        "name": "office", "time_zone": "Europe/Berlin", "hours": [{"days": ["mon", "fri"], "start": "09:00", "end": "17:00"}], "holidays": ["12-25"],
+    },
+    "announcements": {"name": "closed", "prompts": ["custom/closed"]},
+}  # fmt: skip
 
 RESOURCES: Final = (
     Resource("dids", "dids", "DID"),

@@ -10,10 +10,12 @@ from api.declare import PREFIX, Frozen, Reply, Route, Shown
 from api.errors import refuse_fields
 from api.exchange import Exchange, Services
 from tandem.domain.dialplan import encode_jump
-from tandem.domain.entities import QueueDestination
+from tandem.domain.entities import QueueDestination, matches
 from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did
 
-_Number = Annotated[str, StringConstraints(max_length=40, pattern=r"^[+0-9A-Za-z*#_.-]*$")]
+_Number = Annotated[
+    str, matches("[+0-9A-Za-z*#_.-]{0,40}", "must be at most 40 digits, letters or the signs + * # _ . -")
+]
 
 
 class ExplainQuery(Frozen):
@@ -21,7 +23,10 @@ class ExplainQuery(Frozen):
 
     did: Annotated[_Number, Field(description="The called number, as the carrier sends it.")]
     caller: Annotated[_Number, Field(description="The caller's number; empty for an anonymous one.")] = ""
-    trunk: Annotated[str, StringConstraints(max_length=40)] | None = None
+    trunk: Annotated[
+        Annotated[str, StringConstraints(max_length=40)] | None,
+        Field(description="The trunk it comes from, for its way of writing numbers."),
+    ] = None
     at: Annotated[AwareDatetime | None, Field(description="When; now without it.")] = None
     head: Annotated[bool, Field(description="By the newest revision instead of the live one.")] = False
 

@@ -1,23 +1,54 @@
 """All routes of the native API, gathered from the files of their resources; declares none itself."""
 
-from typing import Final
+from typing import Final, get_args
 
 from api.declare import Route
 from api.docs import declare_docs
-from api.v1 import audit, calls, campaigns, cdrs, config, events, monitoring, objects, routes, tokens, users
+from api.v1 import (
+    attempts,
+    audit,
+    calls,
+    campaigns,
+    cdrs,
+    config,
+    dnc,
+    events,
+    imports,
+    monitoring,
+    numbers,
+    objects,
+    recordings,
+    routes,
+    sounds,
+    tokens,
+    users,
+)
+from tandem.domain.entities import Permission
 
 _DECLARED: Final = (
     *objects.ROUTES,
     *calls.ROUTES,
     *campaigns.ROUTES,
+    *numbers.ROUTES,
+    *imports.ROUTES,
+    *attempts.ROUTES,
+    *dnc.ROUTES,
     *cdrs.ROUTES,
     *config.ROUTES,
+    *sounds.ROUTES,
+    *recordings.ROUTES,
     *routes.ROUTES,
     *monitoring.ROUTES,
     *events.ROUTES,
     *tokens.ROUTES,
     *users.ROUTES,
     *audit.ROUTES,
+)
+
+# Where a call may go is asked of the caller's permissions by `tandem.domain.originate`, not by a route.
+PERMISSIONS: Final = frozenset(
+    {route.permission for route in _DECLARED if route.permission is not None}
+    | {f"calls/{reach}" for reach in get_args(Permission)}
 )
 
 ROUTES: Final[tuple[Route, ...]] = (*_DECLARED, *declare_docs(_DECLARED))

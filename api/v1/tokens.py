@@ -11,12 +11,14 @@ from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
+from tandem.domain.entities import matches
+from tandem.domain.problems import suggest
 from tandem.store.tokens import Token, create_token, delete_token, load_tokens
 
 _PATH: Final = f"{PREFIX}/tokens"
 
 TokenName = Annotated[str, StringConstraints(min_length=1, max_length=80)]
-PermissionText = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z_]{1,40}/(\*|[a-z_]{1,40}))$")]
+PermissionText = Annotated[str, matches(r"\*|[a-z_]{1,40}/(\*|[a-z_]{1,40})", "must be group/action, group/* or *")]
 
 
 class NewToken(Frozen):
@@ -45,6 +47,16 @@ async def _list(services: Services, exchange: Exchange) -> Reply:
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
     wanted: NewToken = exchange.body
+    unknown = [
+        (
+            f"permissions[{place}]",
+            f"{permission!r} covers nothing that there is{suggest(permission, services.permissions)}",
+        )
+        for place, permission in enumerate(wanted.permissions)
+        if not any(covers((permission,), known) for known in services.permissions)
+    ]
+    if unknown:
+        raise refuse_fields(unknown)
     for permission in wanted.permissions:
         if not covers(exchange.who.permissions, permission):
             raise Refused(HTTPStatus.FORBIDDEN, f"{permission} is more than you have yourself")
@@ -87,11 +99,11 @@ ROUTES: Final = (
     ),
     Route(
         method="POST", path=_PATH, permission="tokens/create", summary="Make a token; its secret is shown only now.",
-        handler=_create, tag="tokens", operation="create_token", body=model_body(NewToken), answer=Shown(TokenMade),
+        handler=_create, tag="tokens", operation="create_token", body=model_body(NewToken, example={"name": "billing", "permissions": ["cdrs/read", "calls/read"]}), answer=Shown(TokenMade),
         status=HTTPStatus.CREATED,
     ),
     Route(
-        method="DELETE", path=f"{_PATH}/{{id}}", permission="tokens/delete", summary="Delete a token; it ends at once.",
+        method="DELETE", path=f"{_PATH}/{{id}}", parameters={"id": "The number of the token."}, permission="tokens/delete", summary="Delete a token; it ends at once.",
         handler=_delete, tag="tokens", operation="delete_token", status=HTTPStatus.NO_CONTENT, raises=(HTTPStatus.NOT_FOUND,),
     ),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from api.v1.tokens import TokenMade
+from tandem.domain.entities import matches
 from tandem.store.tokens import create_token, delete_token
 from tandem.store.users import User, create_user, delete_user, load_user, load_users, update_user
 
@@ -21,7 +22,13 @@ _SESSION: Final = f"{PREFIX}/session"
 SESSION: Final = timedelta(hours=12)
 _FAILURES: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
-UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,59}$")]
+UserName = Annotated[
+    str,
+    matches(
+        "[A-Za-z0-9][A-Za-z0-9_.@-]{0,59}",
+        "must be 1 to 60 letters, digits or the signs _ . @ - and begin with no sign",
+    ),
+]
 # Long ones cost nothing; what people choose below twelve characters is guessed.
 MIN_PASSWORD: Final = 12
 NewPassword = Annotated[str, StringConstraints(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
@@ -41,6 +48,13 @@ class UserChange(Frozen):
 
     password: NewPassword | None = None
     role: RoleName | None = None
+
+
+class PasswordChange(Frozen):
+    """One's own password, before and after."""
+
+    old_password: Annotated[str, StringConstraints(min_length=1, max_length=MAX_PASSWORD)]
+    new_password: NewPassword
 
 
 class Login(Frozen):
@@ -145,18 +159,45 @@ async def _log_in(services: Services, exchange: Exchange) -> Reply:
     return reply
 
 
+async def _change_own_password(services: Services, exchange: Exchange) -> Reply:
+    name, token_id = _read_login(exchange, "a password is changed under users")
+    wanted: PasswordChange = exchange.body
+    if not await services.logins.verify(name, wanted.old_password, exchange.source):
+        raise refuse_fields([("old_password", "is wrong")])
+    if wanted.new_password == wanted.old_password:
+        raise refuse_fields([("new_password", "must be another")])
+    hashed = await services.logins.hash(wanted.new_password)
+
+    def work(db: Any) -> tuple[None, Reply]:
+        try:
+            update_user(db, name, password_hash=hashed, kept_token=token_id)
+        except KeyError:
+            raise _missing(name) from None
+        return None, Reply(None, HTTPStatus.NO_CONTENT)
+
+    _, reply = await exchange.write(work, f"users/{name}")
+    await services.authority.load()
+    return reply
+
+
 async def _log_out(services: Services, exchange: Exchange) -> Reply:
-    token_id = exchange.who.token_id
-    if token_id is None or exchange.who.user is None:
-        raise Refused(HTTPStatus.CONFLICT, "this is no login: a token is deleted under tokens")
+    name, token_id = _read_login(exchange, "a token is deleted under tokens")
 
     def work(db: Any) -> tuple[None, Reply]:
         delete_token(db, token_id)
         return None, Reply(None, HTTPStatus.NO_CONTENT)
 
-    _, reply = await exchange.write(work, f"users/{exchange.who.user}")
+    _, reply = await exchange.write(work, f"users/{name}")
     await services.authority.load()
     return reply
+
+
+def _read_login(exchange: Exchange, otherwise: str) -> tuple[str, int]:
+    """Who is logged in, and by which token; Refused 409 for a token that no login made."""
+    who = exchange.who
+    if who.token_id is None or who.user is None:
+        raise Refused(HTTPStatus.CONFLICT, f"this is no login: {otherwise}")
+    return who.user, who.token_id
 
 
 ROUTES: Final = (
@@ -170,22 +211,27 @@ ROUTES: Final = (
         raises=(HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
     ),
     Route(
-        method="GET", path=_ONE, permission="users/read", summary="Read a user.", handler=_get, tag="users",
+        method="GET", path=_ONE, parameters={"name": "The name that the user logs in with."}, permission="users/read", summary="Read a user.", handler=_get, tag="users",
         operation="get_user", answer=Shown(User), raises=(HTTPStatus.NOT_FOUND,),
     ),
     Route(
-        method="PATCH", path=_ONE, permission="users/update", summary="Change a user's password or role; all logins end.",
+        method="PATCH", path=_ONE, parameters={"name": "The name that the user logs in with."}, permission="users/update", summary="Change a user's password or role; all logins end.",
         handler=_change, tag="users", operation="change_user", body=model_body(UserChange), answer=Shown(User),
         raises=(*_FAILURES, HTTPStatus.TOO_MANY_REQUESTS),
     ),
     Route(
-        method="DELETE", path=_ONE, permission="users/delete", summary="Delete a user; never the last admin.", handler=_delete,
+        method="DELETE", path=_ONE, parameters={"name": "The name that the user logs in with."}, permission="users/delete", summary="Delete a user; never the last admin.", handler=_delete,
         tag="users", operation="delete_user", status=HTTPStatus.NO_CONTENT, raises=_FAILURES,
     ),
     Route(
         method="POST", path=_SESSION, permission=None, summary="Log in: a token for 12 hours.", handler=_log_in, tag="users",
         operation="log_in", body=model_body(Login), answer=Shown(TokenMade), status=HTTPStatus.CREATED, max_body=4096,
         raises=(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),
+    ),
+    Route(
+        method="PUT", path=f"{_SESSION}/password", permission="session/update", tag="users", operation="change_own_password",
+        summary="Change one's own password; one's other logins end.", handler=_change_own_password, status=HTTPStatus.NO_CONTENT,
+        body=model_body(PasswordChange), max_body=4096, raises=(*_FAILURES, HTTPStatus.TOO_MANY_REQUESTS),
     ),
     Route(
         method="DELETE", path=_SESSION, permission="session/delete", summary="Log out: the token ends.", handler=_log_out,

@@ -144,12 +144,23 @@ def module_load(module: str, load_type: str = "load") -> Action:
 
 def module_reload(module: str) -> Action:
     """Reload one module. The answer may come before the work is done (pbx_config), or seconds later (res_pjsip): give it time."""
-    return module_load(module, "reload")
+    # ModuleLoad does not know what is built in, such as `cel` and `cdr`.
+    return Action("Reload", (("Module", module),))
 
 
 def command(line: str) -> Action:
     """Run one CLI command; its output is in the repeated header `Output`."""
     return Action("Command", (("Command", line),))
+
+
+def module_check(module: str) -> Action:
+    """Whether a module, such as `cel_custom`, is loaded; refused when it is not."""
+    return Action("ModuleCheck", (("Module", module),))
+
+
+def get_config(file: str) -> Action:
+    """A configuration file as Asterisk's own parser reads it: headers `Category-N`, then `Line-N-M` with `option=value`."""
+    return Action("GetConfig", (("Filename", file),))
 
 
 def getvar(channel: str, variable: str) -> Action:

@@ -283,11 +283,10 @@ class AmiConnection(Protocol):
         exchange = self._find_exchange(message)
         if exchange is None:
             _log.info("AMI: dropped a response {name!r} that nobody waits for", name=message.name[:40])
+        elif exchange.is_list and exchange.action.nothing != "" and _read_reason(message) == exchange.action.nothing:
+            self._settle(exchange, [])  # an error of some actions, a success of VoicemailUsersList
         elif message.name == "Error":
-            # `Command` puts its reason in Output; some texts end with a newline of their own.
-            reason = " ".join("; ".join(message.all("Output") or message.all("Message")).split())[:500]
-            is_empty_list = exchange.is_list and reason == exchange.action.nothing != ""
-            self._settle(exchange, [] if is_empty_list else AmiRefused(exchange.action.name, reason))
+            self._settle(exchange, AmiRefused(exchange.action.name, _read_reason(message)))
         elif not exchange.is_list:
             self._settle(exchange, [message])
         elif "start" in message.all("EventList"):
@@ -338,3 +337,8 @@ class AmiConnection(Protocol):
         watchers, self._watchers = self._watchers, []
         for watcher in watchers:
             watcher.callback(None)
+
+
+def _read_reason(message: Message) -> str:
+    """What a response says: `Command` puts it in Output; some texts end with a newline of their own."""
+    return " ".join("; ".join(message.all("Output") or message.all("Message")).split())[:500]

@@ -56,7 +56,8 @@ _LIST_ENDS = {
 _NO_ITEMS = {"PJSIPShowContacts": "No Contacts found\n", "PJSIPShowEndpoints": "No endpoints found\n"}
 _MESSAGES = {
     "Hangup": "Channel Hungup",
-    "ModuleLoad": "Module reloaded.",
+    "ModuleLoad": "Module loaded.",
+    "Reload": "Module Reloaded",
     "Originate": "Originate successfully queued",
     "QueueAdd": "Added interface to queue",
     "QueuePause": "Interface paused successfully",
@@ -99,7 +100,7 @@ class FakeAsterisk(Factory):
         secret: str = "a secret for tests",  # noqa: S107
         may_filter: bool = True,
     ) -> None:
-        self.username = username
+        self.username = username  # '' lets in everybody who has the secret
         self.secret = secret
         self.may_filter = may_filter  # the login has the write class `system`
         self.astdb: dict[str, str] = {}  # "family/key": value
@@ -313,7 +314,9 @@ class FakeSession(Protocol):
                 return success("", ("Challenge", self._challenge))
             case "Login":
                 key = hashlib.md5((self._challenge + self._asterisk.secret).encode(), usedforsecurity=False).hexdigest()
-                if message.get("Username") != self._asterisk.username or message.get("Key") != key:
+                if message.get("Username") != (self._asterisk.username or message.get("Username")):
+                    return error("Authentication failed")
+                if message.get("Key") != key:
                     return error("Authentication failed")
                 self.is_logged_in = True
                 self._asterisk.logins += 1

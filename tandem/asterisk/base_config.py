@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tandem.domain.records import CDR_FIELDS, CEL_EVENTS, CEL_FIELDS
+
 AMI_PORT = 5038
 SIP_PORT = 5060
 RTP_PORTS = (10000, 29999)
@@ -60,12 +62,6 @@ EMPTY_FILES = (
     "udptl",
 )
 
-_CDR_FIELDS = (
-    "uniqueid, linkedid, sequence, accountcode, clid, src, dst, dcontext, channel, dstchannel, lastapp, lastdata, "
-    "start(int64), answer(int64), end(int64), duration, billsec, disposition, amaflags, userfield"
-)
-_CEL_FIELDS = "eventtype, eventtime(%s.%3q), num, exten, channame, uniqueid, linkedid, accountcode, eventextra"
-
 
 def base_config(
     folder: Path, *, dialer_secret: str, config_secret: str, verbosity: int, max_open_files: int
@@ -117,10 +113,10 @@ write = system,config,command,agent,call,reporting
 writetimeout = 1000
 """,
         "cdr.conf": "[general]\nenable = yes\n",
-        "cdr_custom.conf": f"[cdr.json]\nformat = json\nfields = {_CDR_FIELDS}\n",
+        "cdr_custom.conf": f"[cdr.json]\nformat = json\nfields = {CDR_FIELDS}\n",
         "cdr_manager.conf": "[general]\nenabled = yes\n\n[mappings]\nlinkedid => LinkedID\nsequence => Sequence\n",
-        "cel.conf": "[general]\nenable = yes\nevents = CHAN_START,ANSWER,HANGUP\n",
-        "cel_custom.conf": f"[cel.json]\nformat = json\nfields = {_CEL_FIELDS}\n",
+        "cel.conf": f"[general]\nenable = yes\nevents = {','.join(CEL_EVENTS)}\n",
+        "cel_custom.conf": f"[cel.json]\nformat = json\nfields = {CEL_FIELDS}\n",
         "musiconhold.conf": "[default]\nmode = files\ndirectory = moh\n",
         "indications.conf": "[general]\ncountry = us\n\n[us]\ndescription = United States\nringcadence = 2000,4000\ndial = 350+440\nbusy = 480+620/500,0/500\n"
         "ring = 440+480/2000,0/4000\ncongestion = 480+620/250,0/250\n",

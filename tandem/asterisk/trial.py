@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from tandem.asterisk.install import AsteriskUnavailable, locate_asterisk
+from tandem.asterisk.install import AsteriskInstall, AsteriskUnavailable, locate_asterisk
 from tandem.asterisk.instance import AsteriskFailed, AsteriskInstance
 from tandem.asterisk.namespaces import NamespaceError
 
@@ -85,7 +85,9 @@ def run_trial(candidate: Candidate) -> Trial:
     said = done.stderr.strip()
     if done.returncode == FAILED:
         raise TrialFailed(said)
-    if done.returncode != 0:
+    if done.returncode == UNAVAILABLE:
+        raise TrialUnavailable(" ".join(said.split()))
+    if done.returncode != 0:  # unshare itself, or a traceback: what matters is in the last line
         raise TrialUnavailable(said.splitlines()[-1] if said else f"it ended with status {done.returncode}")
     answer = json.loads(done.stdout)
     return Trial(
@@ -106,19 +108,32 @@ def boot_candidate(candidate: Candidate) -> Trial:
     """Boots, asks, counts, ends; in this process. Raises AsteriskUnavailable, NamespaceError, AsteriskFailed."""
     started = time.monotonic()
     install = locate_asterisk()
-    folder = Path(candidate.folder)
     try:
-        with AsteriskInstance(
-            install, folder=folder, config=dict(candidate.files), verbosity=0, silent=True, hosts=candidate.names
-        ) as asterisk:
-            answers = tuple(asterisk.cli(command) for command in candidate.commands)
-            time.sleep(candidate.hold_s)
-            log = tuple(asterisk.read_log().splitlines())
-            packets = count_packets(Path(f"/proc/{asterisk.process.pid}/net"))
-            asterisk.kill()  # nothing in it is worth an orderly end
-            return Trial(install.version, log, answers, packets, time.monotonic() - started)
+        return _boot(install, candidate, started, documented=False)
+    except AsteriskFailed:
+        # Should it ever be for want of the documentation that was left out, no configuration must be refused for it.
+        shutil.rmtree(candidate.folder, ignore_errors=True)
+        return _boot(install, candidate, started, documented=True)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(candidate.folder, ignore_errors=True)
+
+
+def _boot(install: AsteriskInstall, candidate: Candidate, started: float, *, documented: bool) -> Trial:
+    with AsteriskInstance(
+        install,
+        folder=Path(candidate.folder),
+        config=dict(candidate.files),
+        verbosity=0,
+        silent=True,
+        hosts=candidate.names,
+        documented=documented,
+    ) as asterisk:
+        answers = tuple(asterisk.cli(command) for command in candidate.commands)
+        time.sleep(candidate.hold_s)
+        log = tuple(asterisk.read_log().splitlines())
+        packets = count_packets(Path(f"/proc/{asterisk.process.pid}/net"))
+        asterisk.kill()  # nothing in it is worth an orderly end
+        return Trial(install.version, log, answers, packets, time.monotonic() - started)
 
 
 def count_packets(net: Path) -> int:

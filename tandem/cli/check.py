@@ -1,6 +1,7 @@
-"""`tandem check`: settings, database, Asterisk's manager, FastAGI: each with its remedy; never changes anything."""
+"""`tandem check`: settings, database, Asterisk's manager and its records, FastAGI: each with its remedy; never changes anything."""
 
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from tandem.settings import Settings
 
 TIMEOUT_S = 5.0
+LOOK_AGAIN_S = 0.2
+# What Asterisk sends first when it asks for the script `health`.
+AGI_ENVIRONMENT = (
+    "agi_network: yes\nagi_network_script: health\nagi_request: agi://health\nagi_channel: Check/1\nagi_language: en\n"
+    "agi_type: Check\nagi_uniqueid: check.1\nagi_version: 22\nagi_callerid: unknown\nagi_calleridname: unknown\n"
+    "agi_callingpres: 0\nagi_callingani2: 0\nagi_callington: 0\nagi_callingtns: 0\nagi_dnid: unknown\n"
+    "agi_rdnis: unknown\nagi_context: check\nagi_extension: s\nagi_priority: 1\nagi_enhanced: 0.0\n"
+    "agi_accountcode: \nagi_threadid: 0\n\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +37,26 @@ class Finding:
 
 
 @click.command()
+@click.option(
+    "--wait",
+    "wait_s",
+    default=0.0,
+    type=click.FloatRange(0, 3600),
+    metavar="SECONDS",
+    help="Look again for so long, until all is well: a Tandem that has just started brings Asterisk in step first.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_obj
-def check(screen: Screen, as_json: bool) -> None:
+def check(screen: Screen, wait_s: float, as_json: bool) -> None:
     """Look at everything that Tandem needs; exit code 1 when something is not well."""
     settings = screen.load_settings()
-    findings = [Finding("settings", well=True, found="valid")]
+    ends_at = time.monotonic() + wait_s
     with screen.err.status("looking"):  # up to TIMEOUT_S for each that does not answer
-        findings += list_findings(settings)
+        while True:
+            findings = [Finding("settings", well=True, found="valid"), *list_findings(settings)]
+            if all(finding.well for finding in findings) or time.monotonic() >= ends_at:
+                break
+            time.sleep(LOOK_AGAIN_S)
     if as_json:
         screen.write_json([asdict(finding) for finding in findings])
     else:
@@ -55,6 +77,7 @@ def list_findings(settings: "Settings") -> Iterator[Finding]:
         (settings.ami.config_username, settings.ami.config_secret, "system,config,command,reporting,agent"),
     ):
         yield check_ami(settings, username, secret.get_secret_value() if secret is not None else None, privilege)
+    yield from list_record_findings(settings)
     yield check_fastagi(settings)
     yield check_process(settings)
 
@@ -78,7 +101,7 @@ def check_ami(settings: "Settings", username: str, secret: str | None, privilege
         )
     place = f"{settings.ami.host} port {settings.ami.port}"
     try:
-        version = probe_login(settings.ami.host, settings.ami.port, username, secret, timeout_s=TIMEOUT_S)
+        version, _ = probe_login(settings.ami.host, settings.ami.port, username, secret, timeout_s=TIMEOUT_S)
     except ConnectionError as error:
         return Finding(what, False, f"{place}: {error}", "is Asterisk running, and enabled=yes in manager.conf?")
     except AmiProbeFailed as error:
@@ -89,20 +112,45 @@ def check_ami(settings: "Settings", username: str, secret: str | None, privilege
     return Finding(what, well=True, found=f"{place}, {version}")
 
 
+def list_record_findings(settings: "Settings") -> Iterator[Finding]:
+    """Whether Asterisk records what CDRs are made from, and where Tandem can read it; nothing where it cannot be asked."""
+    from tandem.ami import actions
+    from tandem.ami.probe import AmiProbeFailed, probe_login
+    from tandem.cli.records import INIT, check_record, describe_folder
+
+    ami, asterisk = settings.ami, settings.asterisk
+    if ami.config_secret is None:
+        return
+    for kind, file in (("cel", asterisk.cel_file), ("cdr", asterisk.cdr_file)):
+        what = f"{kind.upper()} record"
+        found, remedy = describe_folder(file, must_rotate=settings.retention.record_file_mb > 0)
+        if not remedy:
+            questions = [
+                actions.command(f"{kind} show status"),
+                actions.module_check(f"{kind}_custom"),
+                actions.get_config(f"{kind}_custom.conf"),
+            ]
+            try:
+                _, answers = probe_login(
+                    *(ami.host, ami.port, ami.config_username, ami.config_secret.get_secret_value()),
+                    timeout_s=TIMEOUT_S,
+                    questions=questions,
+                )
+            except (ConnectionError, AmiProbeFailed):
+                return  # the login's own finding says why
+            found, remedy = check_record(kind, file, *answers)
+        if remedy == INIT:
+            remedy = f"`tandem init --asterisk {asterisk.mode}` (as root) adds what is missing; then restart Asterisk"
+        yield Finding(what, not remedy, found, remedy)
+
+
 def check_fastagi(settings: "Settings") -> Finding:
     """Runs the script `health` as Asterisk would."""
     host, port = settings.fastagi.host, settings.fastagi.port
     what, place = "FastAGI", f"{host} port {port}"
-    environment = (
-        "agi_network: yes\nagi_network_script: health\nagi_request: agi://health\nagi_channel: Check/1\nagi_language: en\n"
-        "agi_type: Check\nagi_uniqueid: check.1\nagi_version: 22\nagi_callerid: unknown\nagi_calleridname: unknown\n"
-        "agi_callingpres: 0\nagi_callingani2: 0\nagi_callington: 0\nagi_callingtns: 0\nagi_dnid: unknown\n"
-        "agi_rdnis: unknown\nagi_context: check\nagi_extension: s\nagi_priority: 1\nagi_enhanced: 0.0\n"
-        "agi_accountcode: \nagi_threadid: 0\n\n"
-    )
     try:
         with socket.create_connection((host, port), timeout=TIMEOUT_S) as connection:
-            connection.sendall(environment.encode())
+            connection.sendall(AGI_ENVIRONMENT.encode())
             line = connection.makefile("rb").readline()
     except OSError as error:
         return Finding(what, False, f"{place}: {error}", "start Tandem (`systemctl start tandem`, or `tandem serve`)")

@@ -40,7 +40,8 @@ def ask(
     try:
         connection.request(method, path, body, {} if body is None else {"Content-Type": content_type})
         response = connection.getresponse()
-        answer = json.loads(response.read())
+        content = response.read()
+        answer = json.loads(content) if content else None
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning(f"no Tandem is running here (nothing answers at {socket_path})") from error
     except PermissionError as error:
@@ -50,5 +51,5 @@ def ask(
     finally:
         connection.close()
     if response.status >= 400:
-        raise ControlFailed(str(answer.get("error", {}).get("message", response.reason)))
+        raise ControlFailed(str((answer or {}).get("error", {}).get("message", response.reason)))
     return answer

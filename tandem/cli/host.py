@@ -35,27 +35,36 @@ def make_secret_files(values: dict[str, str]) -> None:
 
 def install_host_files(screen: Screen, settings: "Settings") -> None:
     """Brings Asterisk's files to what the settings' mode needs; says what changed."""
-    from confgen.host_files import AmiUsers, plan_install, write_host_file
+    from confgen.host_files import AmiUsers, make_record_folders, plan_install, write_host_file
+    from confgen.host_records import HostConflict
     from tandem.asterisk.base_config import MODULES
+    from tandem.domain.records import RecordFiles
 
     ami, asterisk = settings.ami, settings.asterisk
     if ami.secret is None or ami.config_secret is None:
         screen.fail(exits.USAGE, "ami.secret_file and ami.config_secret_file must be set")
+    records = RecordFiles(asterisk.cel_file, asterisk.cdr_file)
     users = AmiUsers(
         ami.username, ami.secret.get_secret_value(), ami.config_username, ami.config_secret.get_secret_value()
     )
     try:
-        files = plan_install(asterisk.mode, asterisk.etc_dir, asterisk.config_dir, users, MODULES)
+        files = plan_install(
+            asterisk.mode, asterisk.etc_dir, asterisk.config_dir, users, records, MODULES, asterisk.sip_bind
+        )
+        for folder in make_record_folders(records):
+            screen.say(f"Asterisk: {folder} (its group may write: Tandem sets long files aside)")
         for file in files:
             if file.is_changed:
                 write_host_file(file)
                 screen.say(f"Asterisk: {file.path} ({'made' if file.before is None else 'changed; backup beside it'})")
         asterisk.config_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except HostConflict as error:
+        screen.fail(exits.USAGE, f"{asterisk.etc_dir}/{error}", "Nothing of Asterisk's was changed.")
     except OSError as error:
         screen.fail(exits.FAILED, f"{error.filename or asterisk.etc_dir}: {error.strerror}")
     if any(file.is_changed for file in files):
-        what = "restart it" if asterisk.mode == "owner" else "`asterisk -rx 'core reload'`"
-        screen.say(f"Asterisk reads its files when you {what}.")
+        # A module that had no file when Asterisk started has not loaded, and no reload loads it.
+        screen.say("Asterisk reads them when you restart it; `tandem check` says whether it has all that is needed.")
 
 
 @click.command()
@@ -64,7 +73,8 @@ def uninstall(screen: Screen) -> None:
     """Take back what init did to Asterisk's files, and our generated ones; database, settings and your own files stay."""
     import shutil
 
-    from confgen.host_files import plan_uninstall, remove_backups, write_host_file
+    from confgen.host_files import plan_uninstall, remove_backups, remove_record_folders, write_host_file
+    from tandem.domain.records import RecordFiles
 
     asterisk = screen.load_settings().asterisk
     try:
@@ -73,6 +83,8 @@ def uninstall(screen: Screen) -> None:
             write_host_file(file)
             screen.say(f"Asterisk: {file.path} ({'removed' if file.after is None else 'as it was'})")
         remove_backups(files)
+        for folder in remove_record_folders(RecordFiles(asterisk.cel_file, asterisk.cdr_file)):
+            screen.say(f"Asterisk: {folder} (stays: there are records in it)")
         for name in ("current", "live"):
             (asterisk.config_dir / name).unlink(missing_ok=True)
         shutil.rmtree(asterisk.config_dir / "generations", ignore_errors=True)

@@ -54,7 +54,7 @@ def init(screen: Screen, values: dict[str, str], mode: str | None) -> None:
         screen.fail(exits.FAILED, f"{path}: {error.strerror}")
     screen.settings_path = path
     try:
-        _make_database(screen)
+        _make_database(screen, is_new=is_new)
     except (SystemExit, OSError) as error:
         if is_new:
             path.unlink(missing_ok=True)
@@ -65,18 +65,28 @@ def init(screen: Screen, values: dict[str, str], mode: str | None) -> None:
         install_host_files(screen, screen.load_settings())
 
 
-def _make_database(screen: Screen) -> None:
+def _make_database(screen: Screen, *, is_new: bool) -> None:
     from tandem.cli.offline import open_database
+    from tandem.store.errors import StoreBusy
+    from tandem.store.place import place_of
     from tandem.store.tokens import create_token, load_tokens
 
     settings = screen.load_settings()
-    for folder in (settings.database.path.parent, settings.state_dir):
+    place = place_of(settings)
+    for folder in (*([place.parent] if isinstance(place, Path) else []), settings.state_dir):
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     with open_database(screen) as store:
-        store.lock.acquire("tandem init")
+        try:
+            store.lock.acquire("tandem init")
+        except StoreBusy:
+            if is_new:
+                raise
+            # A running Tandem has migrated it.
+            screen.say(f"Database: {place} (kept as it is, Tandem is running)")
+            return
         try:
             for migration in store.migrate():
-                screen.say(f"Database: {settings.database.path} ({migration})")
+                screen.say(f"Database: {place} ({migration})")
             if store.run_now(load_tokens):
                 return
             made = store.run_now(create_token, name="admin", permissions=("*",), at=datetime.now(UTC))

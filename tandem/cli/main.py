@@ -66,7 +66,7 @@ def main(context: click.Context, settings_path: Path | None) -> None:
 
 def register() -> None:
     """Adds the commands; one module each group of them."""
-    from tandem.cli import calls, check, config, document, host, init, route, serve, simulate
+    from tandem.cli import calls, check, config, document, host, init, route, serve, simulate, sounds
 
     for command in (
         serve.serve,
@@ -78,6 +78,7 @@ def register() -> None:
         config.config,
         route.route,
         calls.calls,
+        sounds.sounds,
         simulate.simulate_,
     ):
         main.add_command(command)

@@ -18,9 +18,10 @@ def open_database(screen: Screen) -> "Iterator[Store]":
     """The store of the settings; its errors end the command with their remedy."""
     from tandem.store.database import Store
     from tandem.store.errors import StoreBusy, StoreError
+    from tandem.store.place import place_of
 
     try:
-        yield Store(screen.load_settings().database.path)
+        yield Store(place_of(screen.load_settings()))
     except StoreBusy as error:
         screen.fail(exits.BUSY, str(error))
     except StoreError as error:
@@ -31,14 +32,15 @@ def read_database(settings: "Settings") -> tuple[str, str]:
     """(what was found, remedy); the remedy is empty when all is well."""
     from tandem.store.database import Store
     from tandem.store.errors import StoreError
+    from tandem.store.place import place_of
     from tandem.store.revisions import load_head, load_live
 
-    store = Store(settings.database.path)
+    store = Store(place_of(settings))
     try:
         head, live = store.run_now(load_head), store.run_now(load_live)
     except StoreError as error:
         return str(error), error.remedy
-    found = f"{settings.database.path}, head revision {head}, live {live.revision if live is not None else 'none'}"
+    found = f"{store.place}, head revision {head}, live {live.revision if live is not None else 'none'}"
     return found, "" if head else "nothing is in it yet: `tandem import FILE`"
 
 

@@ -1,12 +1,17 @@
 """The dialer's view of its calls that are up, and what they teach; never the truth about an attempt, which the database is."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from tandem.domain.campaigns import Campaign
 from tandem.domain.entities import QueueDestination
 from tandem.domain.experience import Tally
+from tandem.store.attempts import Attempt
+
+# More agents of one queue are not reached between two reports.
+MAX_REACHED: Final = 500
 
 
 @dataclass(slots=True)
@@ -29,6 +34,16 @@ class OpenCall:
     is_hung_up: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AttemptStep:
+    """One step of an attempt; disposition: '' before its end."""
+
+    kind: Literal["claimed", "answered", "connected", "ended"]
+    campaign_id: int
+    call_id: str
+    disposition: str = ""
+
+
 def queue_of(campaign: Campaign) -> str:
     """The queue whose agents a campaign needs; '' for none."""
     return campaign.destination.queue if isinstance(campaign.destination, QueueDestination) else ""
@@ -42,6 +57,8 @@ class Board:
     tallies: dict[int, Tally] = field(default_factory=dict)
     # Queue -> when each of its agents who had a call of ours is free again.
     wrap_ends: dict[str, deque[float]] = field(default_factory=dict)
+    # Queue -> when calls of ours reached one of its agents, the last few seconds' worth: they may be over already.
+    reached: dict[str, deque[float]] = field(default_factory=dict)
 
     def of_campaign(self, campaign_id: int) -> Iterator[OpenCall]:
         """Those of one campaign."""
@@ -76,6 +93,13 @@ class Board:
             call.answered_at = now
             self.tally(call.campaign_id).add_attempt(is_answered=True, time_s=now - call.dialled_at)
 
+    def connect(self, call: OpenCall, now: float) -> None:
+        """An agent, or what was to be heard, is there."""
+        self.answer(call.call_id, now)
+        call.connected_at = now
+        if call.queue:
+            self.reached.setdefault(call.queue, deque(maxlen=MAX_REACHED)).append(now)
+
     def end(self, call_id: str, now: float, wrap_up_s: float) -> OpenCall | None:
         """The call is over; what it was, None for a call that is not here."""
         call = self.calls.pop(call_id, None)
@@ -90,6 +114,18 @@ class Board:
             if wrap_up_s:
                 self.wrap_ends.setdefault(call.queue, deque()).append(now + wrap_up_s)
         return call
+
+    def learn(self, campaign_id: int, attempts: Iterable[Attempt], wrap_up_s: float) -> None:
+        """Begins with what attempts of a last run have shown, oldest first."""
+        tally = self.tally(campaign_id)
+        for attempt in attempts:
+            if attempt.ended_at is None:
+                continue
+            until = attempt.answered_at or attempt.ended_at
+            tally.add_attempt(is_answered=attempt.answered_at is not None, time_s=max(0.0, until - attempt.started_at))
+            if attempt.connected_at is not None:
+                tally.add_talk(max(0.0, attempt.ended_at - attempt.connected_at))
+                tally.add_wrap(wrap_up_s)
 
     def list_wrap_ends(self, queue: str, now: float) -> tuple[float, ...]:
         """When the agents of that queue who rest after a call of ours are free again."""

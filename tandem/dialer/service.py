@@ -6,9 +6,8 @@ is late (Asterisk, the database, a pause) can pass them. What a crash left open 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol, cast
 
 from twisted.application.service import Service
@@ -22,27 +21,28 @@ from tandem.ami.errors import AmiError
 from tandem.ami.events import Dial
 from tandem.ami.wire import Message
 from tandem.calls import Calls
-from tandem.dialer.board import Board, OpenCall, queue_of
+from tandem.dialer.board import AttemptStep, Board, OpenCall, queue_of
 from tandem.domain.breaker import CLOSED, Breaker, allow, note_end, note_lost, note_sent
 from tandem.domain.calls import CallEnded, CallEvent
-from tandem.domain.campaign_calls import Served, choose_destination, plan_campaign_call
+from tandem.domain.campaign_calls import Held, Served, choose_destination, plan_number
 from tandem.domain.campaigns import CampaignState, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
+from tandem.domain.experience import Tally
 from tandem.domain.numbers import normalise_number, number_plan
 from tandem.domain.originate import OriginateOrder
 from tandem.domain.overload import adjust_speed, read_pressure, read_task_queues
 from tandem.domain.pacing import Live as PacingFacts
-from tandem.domain.pacing import Policy, pace
+from tandem.domain.pacing import Policy, count_free, pace
 from tandem.domain.routing import QueueFacts
 from tandem.domain.shares import Bucket, Demand, headroom, share
 from tandem.domain.snapshot import Snapshot
-from tandem.domain.windows import opens_at
+from tandem.domain.why import Conditions
 from tandem.store.attempts import (
     Claim,
     Claimed,
-    Held,
     claim_numbers,
     load_open_attempts,
+    load_recent_attempts,
     note_abandoned,
     note_connected,
 )
@@ -65,7 +65,7 @@ WATCH_EVERY_S: Final = 1.0
 # A campaign without a due number is asked again so much later, unless somebody adds one meanwhile.
 IDLE_S: Final = 1.0
 ABANDON_DAYS: Final = 30
-NEVER_S: Final = 7 * 86_400.0
+TURNS_S: Final = 60.0
 # Does work within a transaction, and fires with what it returned.
 Commit = Callable[[Callable[[Any], Any]], Awaitable[Any]]
 
@@ -87,10 +87,11 @@ class QueueReader(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What the dialer asks of others. ask_pbx: the lines that Asterisk's console prints for a command."""
+    """What the dialer asks of others. facts_at: when queue_facts were true, by the reactor's clock. ask_pbx: the lines that Asterisk's console prints for a command."""
 
     snapshot: Callable[[], Snapshot]
     queue_facts: QueueReader
+    facts_at: Callable[[], float]
     is_ready: Callable[[], bool]
     lag_s: Callable[[], float]
     ask_pbx: Callable[[str], Awaitable[Iterable[str]]]
@@ -141,6 +142,7 @@ class Dialer(Service):
         self._days: dict[int, list[CampaignDay]] = {}
         self._buckets: dict[str, Bucket] = {}
         self._served: dict[int, int] = {}
+        self._served_since = clock.seconds()
         self._idle: dict[int, float] = {}
         self._is_loaded = False
         self._is_ticking = False
@@ -148,6 +150,7 @@ class Dialer(Service):
         self._due: DelayedCall | None = None
         self._notes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._noting = DeferredLock()
+        self._watchers: tuple[Callable[[AttemptStep], None], ...] = ()
         self._loops = (
             LoopingCall(self.kick),
             LoopingCall(lambda: Deferred.fromCoroutine(self._watch_pbx())),
@@ -161,6 +164,17 @@ class Dialer(Service):
         ami.on("AgentConnect", self._take_agent)
         ami.on("DialEnd", self._take_dial_end)
         ami.on_lost(self._forget_probes)
+
+    def watch_attempts(self, callback: Callable[[AttemptStep], None]) -> None:
+        """Calls back with each step of each attempt; those of a last run have no `claimed`."""
+        self._watchers = (*self._watchers, callback)
+
+    def _tell(self, step: AttemptStep) -> None:
+        for callback in self._watchers:
+            try:
+                callback(step)
+            except Exception:  # noqa: BLE001 - a watcher's mistake must not keep a claimed number from being called
+                _log.failure("a watcher of attempts failed")
 
     def startService(self) -> None:
         """Goes on with the campaigns that were running."""
@@ -261,6 +275,11 @@ class Dialer(Service):
         self._idle.pop(campaign_id, None)
         self.kick()
 
+    @property
+    def running_campaigns(self) -> int:
+        """How many campaigns dial."""
+        return len(self._running)
+
     def describe(self) -> list[CampaignView]:
         """How the running campaigns are doing."""
         views = []
@@ -277,6 +296,26 @@ class Dialer(Service):
                 )
             )
         return views
+
+    def weigh(self, saved: SavedCampaign) -> Conditions:
+        """What keeps a campaign's numbers from being dialled now, or does not, whatever the number."""
+        now, trunk = self._clock.seconds(), _trunk_of(saved)
+        known = self._around.snapshot().trunks.get(trunk)
+        policy, live = self._read_pacing(saved, now, {})
+        return Conditions(
+            is_ready=self._around.is_ready(),
+            calls=len(self.board.calls),
+            max_calls=self._limits.max_calls,
+            trunk=trunk,
+            trunk_calls=self.board.count_trunks().get(trunk, 0),
+            trunk_limit=known.max_calls if known is not None else 0,
+            breaker=self.breakers.get(trunk, CLOSED),
+            campaign_calls=live.in_flight + live.connected,
+            agents_free=live.agents_free,
+            wanted=pace(policy, live, now),
+            speed=self.speed,
+            problem=self.problem,
+        )
 
     # ------------------------------------------------------------------------------------------------------ ticking
 
@@ -361,13 +400,29 @@ class Dialer(Service):
 
     def _pace(self, saved: SavedCampaign, now: float, spoken_for: dict[str, int]) -> int:
         """What one campaign may dial by its own rules. spoken_for: queue -> agents that campaigns before it count on."""
+        want = pace(*self._read_pacing(saved, now, spoken_for), now)
+        campaign, queue = saved.campaign, queue_of(saved.campaign)
+        if campaign.max_cps:
+            want = min(want, self._bucket(f"campaign {saved.campaign_id}", campaign.max_cps).available(now))
+        unserved = sum(call.connected_at is None for call in self.board.of_campaign(saved.campaign_id))
+        spoken_for[queue] = spoken_for.get(queue, 0) + want + unserved
+        return want
+
+    def _read_pacing(
+        self, saved: SavedCampaign, now: float, spoken_for: Mapping[str, int]
+    ) -> tuple[Policy, PacingFacts]:
+        """What `pace` takes."""
         campaign = saved.campaign
         calls = list(self.board.of_campaign(saved.campaign_id))
         in_flight = [call for call in calls if call.answered_at is None]
         waiting = sum(call.answered_at is not None and call.connected_at is None for call in calls)
         queue = queue_of(campaign)
         facts = self._around.queue_facts(queue) if queue else None
-        free = max(0, facts.members_available - spoken_for.get(queue, 0)) if facts is not None else None
+        free = None
+        if facts is not None:
+            # An agent whom a call of ours has reached since the report is free no more.
+            left = count_free(facts.members_available, self._around.facts_at(), self.board.reached.get(queue, ()))
+            free = max(0, left - spoken_for.get(queue, 0))
         wrap_ends = self.board.list_wrap_ends(queue, now)
         days = self._days.get(saved.campaign_id, ())
         live = PacingFacts(
@@ -389,11 +444,7 @@ class Dialer(Service):
             lines_per_agent=campaign.lines_per_agent,
             abandon_cap=campaign.abandon_cap,
         )
-        want = pace(policy, live, now)
-        if campaign.max_cps:
-            want = min(want, self._bucket(f"campaign {saved.campaign_id}", campaign.max_cps).available(now))
-        spoken_for[queue] = spoken_for.get(queue, 0) + want + len(in_flight) + waiting
-        return want
+        return policy, live
 
     def _room_of(self, trunk: str, used: int, now: float) -> int:
         """How many calls may go over a trunk now."""
@@ -430,6 +481,7 @@ class Dialer(Service):
                 self._buckets[name] = replace(bucket, tokens=bucket.level(now) - 1.0, at=max(now, bucket.at))
         if trunk in self.breakers:
             self.breakers[trunk] = note_sent(self.breakers[trunk], self._now())
+        self._tell(AttemptStep("claimed", saved.campaign_id, claim.call.call_id))
 
     async def _send(self, claim: Claim) -> None:
         try:
@@ -446,20 +498,8 @@ class Dialer(Service):
 
     def _make_plan(self) -> Callable[[SavedCampaign, SavedNumber], OriginateOrder | Held]:
         """What the claim asks for each number; it runs in the store's thread, so it holds values only."""
-        snapshot, now_s = self._around.snapshot(), self._now()
-        general, now = snapshot.general, datetime.fromtimestamp(now_s, UTC)
-
-        def plan(saved: SavedCampaign, number: SavedNumber) -> OriginateOrder | Held:
-            window = saved.campaign.call_window
-            if window is not None:
-                opening = opens_at(window, number.phone_number, general.country, general.time_zone, now)
-                if opening is None:
-                    return Held(now_s + NEVER_S, "window")
-                if opening > now:
-                    return Held(opening.timestamp(), "window")
-            return plan_campaign_call(snapshot, saved, number)
-
-        return plan
+        snapshot, now = self._around.snapshot(), self._now()
+        return lambda saved, number: plan_number(snapshot, saved, number, now)
 
     def _make_key(self) -> Callable[[str], str]:
         general = self._around.snapshot().general
@@ -471,6 +511,8 @@ class Dialer(Service):
     def _take_step(self, event: CallEvent) -> None:
         if event.kind == "answered":
             self.board.answer(event.call.call_id, self._clock.seconds())
+            if (call := self.board.calls.get(event.call.call_id)) is not None:
+                self._tell(AttemptStep("answered", call.campaign_id, call.call_id))
 
     def _take_end(self, end: CallEnded) -> None:
         known = self.board.calls.get(end.call.call_id)
@@ -491,6 +533,7 @@ class Dialer(Service):
                     "trunk {trunk}: {before} -> {after}", trunk=call.trunk, before=breaker.state, after=after.state
                 )
             self.breakers[call.trunk] = after
+        self._tell(AttemptStep("ended", call.campaign_id, call.call_id, str(end.call.disposition or "")))
         self.wake(call.campaign_id)
 
     def _take_agent(self, message: Message) -> None:
@@ -505,10 +548,9 @@ class Dialer(Service):
         call = self.board.calls.get(call_id)
         if call is None or call.connected_at is not None:
             return
-        now = self._clock.seconds()
-        self.board.answer(call_id, now)
-        call.connected_at = now
+        self.board.connect(call, self._clock.seconds())
         self._note(note_connected, (call_id, self._now(), agent.partition("/")[2] or agent))
+        self._tell(AttemptStep("connected", call.campaign_id, call_id))
 
     def serve_answered(self, call_id: str) -> Served | None:
         """Where somebody goes who has answered; None for a call that is none of ours."""
@@ -566,6 +608,8 @@ class Dialer(Service):
             if paced:
                 since = int(self._now() // DAY_S) - ABANDON_DAYS + 1
                 self._days = await self._store.read(load_days, paced, since)
+                await self._learn(paced)
+            self._forget_turns()
             await self._flush_notes()
             await self._end_long_calls()
             self.problem = None
@@ -574,6 +618,21 @@ class Dialer(Service):
             self.problem = f"campaigns cannot be read: {error}"
         except AmiError as error:
             _log.debug("long calls not hung up: {error}", error=error)
+
+    async def _learn(self, paced: Iterable[int]) -> None:
+        """What the last run has shown of campaigns that are new to this one."""
+        for campaign_id in paced:
+            if campaign_id in self.board.tallies:
+                continue
+            queue = self._around.snapshot().queues.get(queue_of(self._running[campaign_id].campaign))
+            attempts = await self._store.read(load_recent_attempts, campaign_id, Tally().attempts)
+            self.board.learn(campaign_id, attempts, float(queue.wrap_up_s) if queue is not None else 0.0)
+
+    def _forget_turns(self) -> None:
+        """Whose turn it was long ago counts no more: a new campaign would have all of them."""
+        if self._clock.seconds() - self._served_since > TURNS_S:
+            self._served.clear()
+            self._served_since = self._clock.seconds()
 
     async def _load(self) -> None:
         """The attempts that a last run left open count from the start."""

@@ -1,9 +1,10 @@
 """One number of a campaign -> one order to originate, and where the person goes who answers; pure, and never through a channel that hides the cause, but for a dial string of the admin's own."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final, cast
 
-from tandem.domain.campaigns import Campaign, SavedCampaign, SavedNumber
+from tandem.domain.campaigns import Campaign, Hold, SavedCampaign, SavedNumber
 from tandem.domain.dialplan import (
     CONTEXT_CAMPAIGN,
     VARIABLE_DIAL_OPTIONS,
@@ -29,9 +30,33 @@ from tandem.domain.originate import (
 )
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.windows import opens_at
 
+# A window that never opens is looked at again so much later: somebody may have mended it.
+NEVER_S: Final = 7 * 86_400.0
 # What a person hears who cannot be served, where the campaign names no announcement of its own.
 SORRY_PROMPTS: Final = "sorry&vm-goodbye"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A number is not dialled now: until when (seconds since 1970), and why."""
+
+    until: float
+    hold: Hold
+
+
+def plan_number(snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber, now: float) -> OriginateOrder | Held:
+    """The order for a number whose turn it is, or why not yet; CallRefused: never."""
+    window, general = saved.campaign.call_window, snapshot.general
+    if window is not None:
+        at = datetime.fromtimestamp(now, UTC)
+        opening = opens_at(window, number.phone_number, general.country, general.time_zone, at)
+        if opening is None:
+            return Held(now + NEVER_S, "window")
+        if opening > at:
+            return Held(opening.timestamp(), "window")
+    return plan_campaign_call(snapshot, saved, number)
 
 
 def plan_campaign_call(snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber) -> OriginateOrder:

@@ -4,6 +4,7 @@ A campaign is not part of the PBX's revisions: it changes by the minute, and no 
 schedule) is looked up in the live snapshot when it is saved, started and dialled.
 """
 
+import json
 from dataclasses import field
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
@@ -48,6 +49,7 @@ class NumberStatus(StrEnum):
 Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt"]
 
 MAX_DATA_BYTES: Final = 4096
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 # The placeholder in a dial string of the admin's own, as Asterisk writes it.
 NUMBER_PLACEHOLDER: Final = "${EXTEN}"
 
@@ -77,6 +79,19 @@ DialString = Annotated[
     ),
 ]
 ListName = Name
+
+
+def _check_data(value: Any) -> Any:
+    """Anything that JSON has, in MAX_DATA_BYTES; half a surrogate pair is no text."""
+    if value is None:
+        return value
+    try:
+        size = len(_ENCODE(value).encode())
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError("must be JSON") from None
+    if size > MAX_DATA_BYTES:
+        raise ValueError(f"must be at most {MAX_DATA_BYTES} bytes as JSON")
+    return value
 
 
 def _list_to_tuple(value: object) -> object:
@@ -152,7 +167,7 @@ class NewNumber:
     """A number to call, and what is known of it. variables: set on the channel; not_before: seconds since 1970."""
 
     phone_number: PhoneNumber
-    data: Any = None
+    data: Annotated[Any, AfterValidator(_check_data)] = None
     variables: dict[VariableName, Annotated[str, AfterValidator(check_line)]] = field(default_factory=dict)
     not_before: Annotated[float, Field(ge=0, le=253402300799, allow_inf_nan=False)] | None = None
 

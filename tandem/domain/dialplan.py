@@ -20,6 +20,7 @@ VOICEMAIL_CONTEXT: Final = "tandem"
 # Globals, written by confgen into extensions.conf; all but the first two may be empty.
 GLOBAL_AGI: Final = "TANDEM_AGI"  # agi://127.0.0.1:4573
 GLOBAL_RECORDINGS: Final = "TANDEM_RECORDINGS"  # folder, as Asterisk sees it
+GLOBAL_SOUNDS: Final = "TANDEM_SOUNDS"  # folder of the prompts that begin with tandem/
 GLOBAL_LANGUAGE: Final = "TANDEM_LANGUAGE"
 GLOBAL_EMERGENCY: Final = "TANDEM_EMERGENCY"  # 112|911, a regular expression's alternatives
 GLOBAL_EMERGENCY_TRUNK: Final = "TANDEM_EMERGENCY_TRUNK"

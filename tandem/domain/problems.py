@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tandem.domain.entities import (
     COLLECTIONS,
@@ -23,8 +23,10 @@ from tandem.domain.entities import (
 
 Location = tuple[str | int, ...]
 
-# Fields whose value is not repeated in a message.
+# Fields of objects that are written and never shown.
 SECRET_FIELDS: Final = frozenset({"secret", "pin"})
+# Fields whose value is not repeated in a message, nor hashed without care.
+HIDDEN_FIELDS: Final = SECRET_FIELDS | {"password", "old_password", "new_password"}
 _MAX_SHOWN: Final = 40
 _KEY_MARK: Final = "[key]"
 _NESTED: Final[Mapping[str, type]] = {
@@ -52,7 +54,7 @@ class Problem:
 
 
 def describe_errors(error: ValidationError, root: type = Pbx, at: Location = ()) -> tuple[Problem, ...]:
-    """Every finding of a validation of `root` as a problem; `at` is where the validated object stands."""
+    """Every finding of a validation of `root`, a dataclass or a model, as a problem; `at` is where the validated object stands."""
     all_found = error.errors(include_url=False)
     # A list whose only item is wrong is not too short besides.
     with_wrong_items = {found["loc"][:-1] for found in all_found}
@@ -68,8 +70,8 @@ def _describe(
 ) -> Problem:
     location = at + tuple(step for step in loc if step != _KEY_MARK and not _is_tag(step))
     match kind:
-        case "unexpected_keyword_argument":
-            known = [field.name for field in fields(_class_at(loc[:-1], root))]
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            known = _names_in(_class_at(loc[:-1], root))
             return Problem(location, f"is not a known key{suggest(str(loc[-1]), known)}")
         case "missing":
             return Problem(location, "is missing")
@@ -95,12 +97,13 @@ def _rule_in_words(kind: str, message: str, context: Mapping[str, Any]) -> str:
             return f"must be at least {context['ge']:g}"
         case "less_than_equal":
             return f"must be at most {context['le']:g}"
-        case "literal_error":
+        case "literal_error" | "enum":
             return f"must be one of {context['expected'].replace(chr(39), '').replace(' or ', ', ')}"
         case _:
             return _RULE_BY_KIND.get(kind) or message.removeprefix("Value error, ")
 
 
+_RULE_OF_TIMES: Final = "must be a time with its zone, such as 2026-11-20T21:30:00+01:00"
 _RULE_BY_KIND: Final = {
     "string_type": "must be text",
     "int_parsing": "must be a whole number",
@@ -115,6 +118,11 @@ _RULE_BY_KIND: Final = {
     "tuple_type": "must be a list",
     "dict_type": "must be keys with values",
     "dataclass_type": "must be keys with values",
+    "model_type": "must be keys with values",
+    "datetime_type": _RULE_OF_TIMES,
+    "datetime_parsing": _RULE_OF_TIMES,
+    "datetime_from_date_parsing": _RULE_OF_TIMES,
+    "timezone_aware": _RULE_OF_TIMES,
 }
 
 
@@ -134,6 +142,10 @@ def _is_tag(step: str | int) -> bool:
     return isinstance(step, str) and step.startswith(DESTINATION_TAG)
 
 
+def _names_in(kind: type[Any]) -> list[str]:
+    return list(kind.model_fields) if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
+
+
 def _class_at(loc: Location, root: type) -> type:
     """The class whose keys stand at a location."""
     found = root
@@ -147,7 +159,7 @@ def _class_at(loc: Location, root: type) -> type:
 
 def _hides(loc: Location, value: object) -> bool:
     """Secrets are not shown, nor are lists and objects, which may hold some."""
-    return not isinstance(value, str | int | float) or not SECRET_FIELDS.isdisjoint(loc)
+    return not isinstance(value, str | int | float) or not HIDDEN_FIELDS.isdisjoint(loc)
 
 
 def _show(value: object) -> str:

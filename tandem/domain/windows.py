@@ -21,7 +21,7 @@ _WEEK_MINUTES: Final = 7 * 24 * 60
 _MAX_TURNS: Final = 64
 _UNKNOWN: Final = "Etc/Unknown"
 # A number of so many zones (a toll-free one, a satellite phone) says nothing about where it rings.
-MAX_ZONES: Final = 12
+MAX_ZONES: Final = 30
 
 
 @lru_cache(maxsize=4096)

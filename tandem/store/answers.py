@@ -38,7 +38,7 @@ class Answer:
     body: bytes
 
 
-def load_answer(db: peewee.SqliteDatabase, once: Once, at: datetime) -> Answer | None:
+def load_answer(db: peewee.Database, once: Once, at: datetime) -> Answer | None:
     """The answer of the first time; None if this is it. OtherBody if the body was another one."""
     row = (
         AnswerRow.select(AnswerRow.digest, AnswerRow.status, AnswerRow.headers, AnswerRow.body)
@@ -59,9 +59,11 @@ def load_answer(db: peewee.SqliteDatabase, once: Once, at: datetime) -> Answer |
     return Answer(status, tuple((name, value) for name, value in json.loads(headers)), bytes(body))
 
 
-def record_answer(db: peewee.SqliteDatabase, once: Once, answer: Answer, at: datetime) -> None:
-    """Keeps an answer, in the transaction of its effect; forgets those that are too old."""
-    AnswerRow.delete().where(AnswerRow.created_at < at - KEPT).execute(db)
+def record_answer(db: peewee.Database, once: Once, answer: Answer, at: datetime) -> None:
+    """Keeps an answer, in the transaction of its effect, in the place of one that is too old."""
+    AnswerRow.delete().where(
+        AnswerRow.scope == once.scope, AnswerRow.route == once.route, AnswerRow.key == once.key
+    ).execute(db)
     AnswerRow.insert(
         scope=once.scope,
         route=once.route,

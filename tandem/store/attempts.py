@@ -15,13 +15,14 @@ import peewee
 
 from tandem.domain.attempts import Finished, after_attempt
 from tandem.domain.calls import PlacedCall, new_call_id, start_call
-from tandem.domain.campaigns import Hold, NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.campaign_calls import Held
+from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
 from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.store.calls import record_placed_calls
 from tandem.store.campaigns import DAY_S, CampaignDay, bump_counts, bump_days, load_campaigns
 from tandem.store.numbers import NUMBER_COLUMNS, read_number
-from tandem.store.rows import LISTED, insert_rows, listed, load_rows, update_rows
+from tandem.store.rows import LISTED, LISTED_IDS, insert_rows, listed, load_rows, update_rows
 
 # How many numbers a claim looks at, at most, for a campaign: those that are held go to the end of the line, and the next claim goes on.
 MAX_LOOK: Final = 500
@@ -65,14 +66,6 @@ _CLAIMED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A number is not dialled now: until when, and why."""
-
-    until: float
-    hold: Hold
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """A number whose attempt is committed: the call may be sent, once."""
 
@@ -100,7 +93,7 @@ Plan = Callable[[SavedCampaign, SavedNumber], OriginateOrder | Held]
 
 
 def claim_numbers(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     wanted: Mapping[int, int],
     plan: Plan,
     make_key: Callable[[str], str],
@@ -142,17 +135,17 @@ def claim_numbers(
     return Claimed(tuple(taken), frozenset(drained), refused, held)
 
 
-def count_open(db: peewee.SqliteDatabase) -> dict[int, int]:
+def count_open(db: peewee.Database) -> dict[int, int]:
     """Campaign -> its attempts that are under way."""
     rows = load_rows(
         db,
         ("campaign_id", "amount"),
-        "(SELECT campaign_id, count(*) AS amount FROM attempts WHERE ended_at IS NULL AND campaign_id IS NOT NULL GROUP BY campaign_id)",
+        "(SELECT campaign_id, count(*) AS amount FROM attempts WHERE ended_at IS NULL AND campaign_id IS NOT NULL GROUP BY campaign_id) AS open",
     )
     return {row["campaign_id"]: row["amount"] for row in rows}
 
 
-def _load_due(db: peewee.SqliteDatabase, campaign_id: int, now: float, limit: int) -> list[SavedNumber]:
+def _load_due(db: peewee.Database, campaign_id: int, now: float, limit: int) -> list[SavedNumber]:
     """What is next: retries and what was held, in the order of their time; then fresh numbers, in the order of the list."""
     due = load_rows(
         db,
@@ -179,7 +172,7 @@ class _SortedOut:
 
 
 def _sort_out(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     saved: SavedCampaign,
     candidates: Sequence[SavedNumber],
     plan: Plan,
@@ -204,14 +197,14 @@ def _sort_out(
     return _SortedOut(tuple(orders), tuple(refused), tuple(held))
 
 
-def load_blocked(db: peewee.SqliteDatabase, lists: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
+def load_blocked(db: peewee.Database, lists: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
     """Those of `keys` that are on one of the lists, and on which."""
     source = f"dnc_numbers WHERE number_key IN {LISTED} AND list IN {LISTED}"
     rows = load_rows(db, ("number_key", "list"), source, [listed(set(keys)), listed(set(lists))])
     return {row["number_key"]: row["list"] for row in rows}
 
 
-def _take(db: peewee.SqliteDatabase, claims: Sequence[Claim], now: float, node: str) -> None:
+def _take(db: peewee.Database, claims: Sequence[Claim], now: float, node: str) -> None:
     if not claims:
         return
     insert_rows(
@@ -266,9 +259,7 @@ def _take(db: peewee.SqliteDatabase, claims: Sequence[Claim], now: float, node: 
     bump_counts(db, counts)
 
 
-def _refuse(
-    db: peewee.SqliteDatabase, campaign_id: int, refused: Sequence[tuple[SavedNumber, str]], now: float
-) -> None:
+def _refuse(db: peewee.Database, campaign_id: int, refused: Sequence[tuple[SavedNumber, str]], now: float) -> None:
     """These are never dialled: the number says why."""
     if not refused:
         return
@@ -288,7 +279,7 @@ def _refuse(
     bump_counts(db, {(campaign_id, "pending"): -len(refused), (campaign_id, "failed"): len(refused)})
 
 
-def _hold(db: peewee.SqliteDatabase, held: Sequence[tuple[SavedNumber, Held]]) -> None:
+def _hold(db: peewee.Database, held: Sequence[tuple[SavedNumber, Held]]) -> None:
     update_rows(
         db,
         "numbers",
@@ -301,7 +292,7 @@ def _hold(db: peewee.SqliteDatabase, held: Sequence[tuple[SavedNumber, Held]]) -
 # --------------------------------------------------------------------------------------------------- on their way
 
 
-def follow_attempts(db: peewee.SqliteDatabase, calls: Sequence[PlacedCall]) -> None:
+def follow_attempts(db: peewee.Database, calls: Sequence[PlacedCall]) -> None:
     """Takes what became of placed calls into their attempts and numbers; calls that are no attempt's are passed over.
 
     In the transaction that keeps the calls themselves, so that neither is ever ahead of the other. An attempt is closed once.
@@ -348,7 +339,7 @@ class _Book:
     numbers: list[dict[str, Any]]
 
 
-def _load_open(db: peewee.SqliteDatabase, call_ids: Iterable[str]) -> list[tuple[Attempt, SavedNumber | None]]:
+def _load_open(db: peewee.Database, call_ids: Iterable[str]) -> list[tuple[Attempt, SavedNumber | None]]:
     attempts = [
         Attempt(**row)
         for row in load_rows(
@@ -360,7 +351,7 @@ def _load_open(db: peewee.SqliteDatabase, call_ids: Iterable[str]) -> list[tuple
         for row in load_rows(
             db,
             NUMBER_COLUMNS,
-            f"numbers WHERE number_id IN {LISTED}",
+            f"numbers WHERE number_id IN {LISTED_IDS}",
             [listed(attempt.number_id for attempt in attempts if attempt.number_id is not None)],
         )
     } if attempts else {}  # fmt: skip
@@ -479,7 +470,7 @@ def _attempt_row(attempt: Attempt) -> dict[str, Any]:
     return {name: getattr(attempt, name) for name in ATTEMPT_COLUMNS}
 
 
-def note_connected(db: peewee.SqliteDatabase, notes: Sequence[tuple[str, float, str]]) -> None:
+def note_connected(db: peewee.Database, notes: Sequence[tuple[str, float, str]]) -> None:
     """(call id, when, who): an agent, or what was to be heard, was there. The first one counts."""
     for call_id, at, agent in notes:
         db.execute_sql(
@@ -488,7 +479,7 @@ def note_connected(db: peewee.SqliteDatabase, notes: Sequence[tuple[str, float, 
         )
 
 
-def note_abandoned(db: peewee.SqliteDatabase, notes: Sequence[tuple[str, float]]) -> None:
+def note_abandoned(db: peewee.Database, notes: Sequence[tuple[str, float]]) -> None:
     """(call id, when): an answered person was told that nobody is free."""
     for call_id, at in notes:
         db.execute_sql(
@@ -509,14 +500,20 @@ def _add(counts: dict[tuple[int, str], int], campaign_id: int, kind: str, amount
 # ---------------------------------------------------------------------------------------------------------- loading
 
 
-def load_open_attempts(db: peewee.SqliteDatabase, campaign_id: int | None = None) -> list[Attempt]:
+def load_open_attempts(db: peewee.Database, campaign_id: int | None = None) -> list[Attempt]:
     """Those that are under way, of one campaign or of all."""
     where, given = ("AND campaign_id = ?", [campaign_id]) if campaign_id is not None else ("", [])
     rows = load_rows(db, ATTEMPT_COLUMNS, f"attempts WHERE ended_at IS NULL {where} ORDER BY attempt_id", given)
     return [Attempt(**row) for row in rows]
 
 
-def load_attempts_named(db: peewee.SqliteDatabase, call_ids: Iterable[str]) -> list[Attempt]:
+def load_recent_attempts(db: peewee.Database, campaign_id: int, limit: int) -> list[Attempt]:
+    """The last attempts of a campaign, oldest first."""
+    source = "attempts WHERE campaign_id = ? ORDER BY started_at DESC, attempt_id DESC LIMIT ?"
+    return [Attempt(**row) for row in reversed(load_rows(db, ATTEMPT_COLUMNS, source, [campaign_id, limit]))]
+
+
+def load_attempts_named(db: peewee.Database, call_ids: Iterable[str]) -> list[Attempt]:
     """Those of these calls that are attempts."""
     rows = load_rows(db, ATTEMPT_COLUMNS, f"attempts WHERE call_id IN {LISTED}", [listed(call_ids)])
     return [Attempt(**row) for row in rows]

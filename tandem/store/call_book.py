@@ -13,7 +13,7 @@ from tandem.store.cdrs import load_leg_evidence
 from tandem.store.database import Store
 
 
-def record_progress(db: peewee.SqliteDatabase, calls: Sequence[PlacedCall]) -> frozenset[str]:
+def record_progress(db: peewee.Database, calls: Sequence[PlacedCall]) -> frozenset[str]:
     """What became of calls, and of the attempts that they are; the ids of those that this ends."""
     ended = record_calls(db, calls)
     follow_attempts(db, calls)

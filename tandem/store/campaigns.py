@@ -11,7 +11,7 @@ import peewee
 from pydantic import TypeAdapter
 
 from tandem.domain.campaigns import Campaign, CampaignCounts, CampaignState, NumberStatus, SavedCampaign
-from tandem.store.rows import LISTED, listed, load_rows
+from tandem.store.rows import LISTED, LISTED_IDS, listed, load_rows
 
 _CAMPAIGN: Final[TypeAdapter[Campaign]] = TypeAdapter(Campaign)
 _COLUMNS: Final = (
@@ -53,14 +53,14 @@ class CampaignDay:
 # --------------------------------------------------------------------------------------------------------- loading
 
 
-def load_campaigns(db: peewee.SqliteDatabase, state: str | None = None) -> list[SavedCampaign]:
+def load_campaigns(db: peewee.Database, state: str | None = None) -> list[SavedCampaign]:
     """All, newest first; of one state only where it is given."""
     where, given = ("WHERE state = ?", [state]) if state is not None else ("", [])
     rows = load_rows(db, _COLUMNS, f"campaigns {where} ORDER BY created_at DESC, campaign_id DESC", given)
     return [_read(row) for row in rows]
 
 
-def load_campaign(db: peewee.SqliteDatabase, campaign_id: int) -> SavedCampaign:
+def load_campaign(db: peewee.Database, campaign_id: int) -> SavedCampaign:
     """One; CampaignMissing."""
     rows = load_rows(db, _COLUMNS, "campaigns WHERE campaign_id = ?", [campaign_id])
     if not rows:
@@ -68,9 +68,11 @@ def load_campaign(db: peewee.SqliteDatabase, campaign_id: int) -> SavedCampaign:
     return _read(rows[0])
 
 
-def load_counts(db: peewee.SqliteDatabase, campaign_ids: Collection[int] | None = None) -> dict[int, CampaignCounts]:
+def load_counts(db: peewee.Database, campaign_ids: Collection[int] | None = None) -> dict[int, CampaignCounts]:
     """Counts by campaign, of all or of these; one without any is left out."""
-    where, given = (f"WHERE campaign_id IN {LISTED}", [listed(campaign_ids)]) if campaign_ids is not None else ("", [])
+    where, given = (
+        (f"WHERE campaign_id IN {LISTED_IDS}", [listed(campaign_ids)]) if campaign_ids is not None else ("", [])
+    )
     found: dict[int, dict[str, int]] = {}
     for row in load_rows(db, ("campaign_id", "kind", "amount"), f"campaign_counts {where}", given):
         if row["kind"] in _COUNTED:
@@ -78,19 +80,21 @@ def load_counts(db: peewee.SqliteDatabase, campaign_ids: Collection[int] | None 
     return {campaign_id: CampaignCounts(**counts) for campaign_id, counts in found.items()}
 
 
-def load_days(db: peewee.SqliteDatabase, campaign_ids: Collection[int], since_day: int) -> dict[int, list[CampaignDay]]:
+def load_days(db: peewee.Database, campaign_ids: Collection[int], since_day: int) -> dict[int, list[CampaignDay]]:
     """Days from `since_day` on, by campaign."""
     columns = ("campaign_id", "day", "attempts", "answered", "connected", "abandoned", "ring_s", "talk_s")
-    source = f"campaign_days WHERE day >= ? AND campaign_id IN {LISTED} ORDER BY day"
+    source = f"campaign_days WHERE day >= ? AND campaign_id IN {LISTED_IDS} ORDER BY day"
     found: dict[int, list[CampaignDay]] = {}
     for row in load_rows(db, columns, source, [since_day, listed(campaign_ids)]):
         found.setdefault(row.pop("campaign_id"), []).append(CampaignDay(**row))
     return found
 
 
-def load_words(db: peewee.SqliteDatabase, campaign_ids: Collection[int]) -> dict[int, dict[str, Any]]:
+def load_words(db: peewee.Database, campaign_ids: Collection[int]) -> dict[int, dict[str, Any]]:
     """Another system's own words for campaigns."""
-    rows = load_rows(db, ("campaign_id", "words"), f"campaigns WHERE campaign_id IN {LISTED}", [listed(campaign_ids)])
+    rows = load_rows(
+        db, ("campaign_id", "words"), f"campaigns WHERE campaign_id IN {LISTED_IDS}", [listed(campaign_ids)]
+    )
     return {row["campaign_id"]: json.loads(row["words"]) for row in rows}
 
 
@@ -98,7 +102,7 @@ def load_words(db: peewee.SqliteDatabase, campaign_ids: Collection[int]) -> dict
 
 
 def create_campaign(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     campaign: Campaign,
     *,
     author: str,
@@ -116,7 +120,7 @@ def create_campaign(
 
 
 def update_campaign(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     campaign_id: int,
     campaign: Campaign,
     at: float,
@@ -141,7 +145,7 @@ def update_campaign(
     return load_campaign(db, campaign_id)
 
 
-def delete_campaign(db: peewee.SqliteDatabase, campaign_id: int) -> None:
+def delete_campaign(db: peewee.Database, campaign_id: int) -> None:
     """Takes it and its numbers away; attempts stay. CampaignMissing; StateConflict while it is running or calls are up."""
     before = load_campaign(db, campaign_id)
     if before.state == "running":
@@ -154,7 +158,7 @@ def delete_campaign(db: peewee.SqliteDatabase, campaign_id: int) -> None:
 
 
 def change_state(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     campaign_id: int,
     state: CampaignState,
     allowed: Collection[str],
@@ -180,7 +184,7 @@ def change_state(
 
 
 def reset_numbers(
-    db: peewee.SqliteDatabase, campaign_id: int, at: float, statuses: Collection[str] = tuple(NumberStatus)
+    db: peewee.Database, campaign_id: int, at: float, statuses: Collection[str] = tuple(NumberStatus)
 ) -> int:
     """Numbers in these statuses are pending again, with no attempts; how many. A call of theirs that is up does not count any more.
 
@@ -192,7 +196,7 @@ def reset_numbers(
         db,
         ("status", "amount"),
         f"(SELECT status, count(*) AS amount FROM numbers WHERE campaign_id = ? AND status IN {LISTED}"  # noqa: S608 - our own text
-        " AND NOT (status = 'answered' AND call_id IS NOT NULL) GROUP BY status)",
+        " AND NOT (status = 'answered' AND call_id IS NOT NULL) GROUP BY status) AS counted",
         given[1:],
     ):
         moved[row["status"]] = row["amount"]
@@ -212,7 +216,7 @@ def reset_numbers(
     return total
 
 
-def release_held(db: peewee.SqliteDatabase, campaign_id: int, hold: str) -> None:
+def release_held(db: peewee.Database, campaign_id: int, hold: str) -> None:
     """What waits for that reason is looked at anew."""
     db.execute_sql(
         "UPDATE numbers SET due_at = NULL, hold = '' WHERE campaign_id = ? AND status = 'pending' AND hold = ?",
@@ -223,7 +227,7 @@ def release_held(db: peewee.SqliteDatabase, campaign_id: int, hold: str) -> None
 # -------------------------------------------------------------------------------------------------------- counting
 
 
-def bump_counts(db: peewee.SqliteDatabase, changes: Mapping[tuple[int, str], int]) -> None:
+def bump_counts(db: peewee.Database, changes: Mapping[tuple[int, str], int]) -> None:
     """Adds to counts: (campaign, kind) -> how many more or fewer."""
     for (campaign_id, kind), amount in sorted(changes.items()):
         if amount:
@@ -234,7 +238,7 @@ def bump_counts(db: peewee.SqliteDatabase, changes: Mapping[tuple[int, str], int
             )
 
 
-def bump_days(db: peewee.SqliteDatabase, days: Mapping[tuple[int, int], CampaignDay]) -> None:
+def bump_days(db: peewee.Database, days: Mapping[tuple[int, int], CampaignDay]) -> None:
     """Adds to days: (campaign, day) -> what comes on top."""
     for (campaign_id, day), more in sorted(days.items()):
         db.execute_sql(

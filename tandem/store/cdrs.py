@@ -1,9 +1,6 @@
 # mypy: disallow-untyped-calls=False
 # (types-peewee leaves some of what we call untyped)
-"""Legs and CDRs, and how far Asterisk's records were read; all of one reading in one transaction. Every function is work for a Store.
-
-As in `tandem.store.calls`, rows go in and out as one JSON text each.
-"""
+"""Legs and CDRs, and how far Asterisk's records were read; all of one reading in one transaction. Every function is work for a Store."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,11 +13,17 @@ import peewee
 from tandem.domain.cdr import Cdr, Direction, Joined, Leg, apply_records, compose_cdr
 from tandem.domain.disposition import Disposition, Evidence
 from tandem.store.calls import load_named_calls
+from tandem.store.dialect import replacing
+from tandem.store.routes import load_routes
+from tandem.store.rows import insert_rows, load_rows
 from tandem.store.tables import format_time
 
 _LEG_COLUMNS: Final = tuple(field.name for field in fields(Leg))
 _CDR_COLUMNS: Final = tuple(field.name for field in fields(Cdr) if field.name != "legs")
 _CDR_TIMES: Final = ("started_at", "answered_at", "ended_at")
+_JOIN_COLUMNS: Final = ("linkedid", "call_id")
+_JOIN: Final = replacing(_JOIN_COLUMNS, "linkedid")
+_MOVE: Final = replacing(("inode", "offset", "head"), "name")
 MAX_PAGE: Final = 1000
 
 
@@ -53,36 +56,32 @@ class CdrQuery:
 
 
 def record_legs(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     changes: Sequence[Leg],
     trunks: Collection[str],
-    routes: Mapping[str, str],
     position: FilePosition | None = None,
 ) -> list[Cdr]:
     """Takes what records say and how far they were read; the CDRs that are complete now, new or corrected.
 
-    trunks: names of trunks. routes: uniqueid -> what was decided for it. The same again changes nothing.
+    trunks: names of trunks. The same again changes nothing.
     """
-    written = _take(db, changes, trunks, routes) if changes else []
+    written = _take(db, changes, trunks) if changes else []
     if position is not None:
+        sql = f"INSERT INTO record_files (name, inode, offset, head) VALUES (?, ?, ?, ?) {_MOVE}"  # noqa: S608 - our own text
         db.execute_sql(
-            "INSERT OR REPLACE INTO record_files (name, inode, offset, head) VALUES (?, ?, ?, ?)",
+            sql,
             (position.name, position.inode, position.offset, position.head),
         )
     return written
 
 
-def record_lost(
-    db: peewee.SqliteDatabase, uniqueids: Iterable[str], trunks: Collection[str], routes: Mapping[str, str]
-) -> list[Cdr]:
+def record_lost(db: peewee.Database, uniqueids: Iterable[str], trunks: Collection[str]) -> list[Cdr]:
     """Notes that these legs are gone and no record says how; their CDRs, *unconfirmed*. One whose end is known stays as it is."""
     open_legs = [leg for leg in _load_legs_named(db, uniqueids) if not leg.is_over]
-    return record_legs(db, [replace(leg, is_lost=True) for leg in open_legs], trunks, routes)
+    return record_legs(db, [replace(leg, is_lost=True) for leg in open_legs], trunks)
 
 
-def _take(
-    db: peewee.SqliteDatabase, changes: Sequence[Leg], trunks: Collection[str], routes: Mapping[str, str]
-) -> list[Cdr]:
+def _take(db: peewee.Database, changes: Sequence[Leg], trunks: Collection[str]) -> list[Cdr]:
     book = _load_book(db, changes)
     before = set(book.legs)
     apply_records(book, changes)
@@ -94,6 +93,7 @@ def _take(
     placed = {
         call.call_id: call for call in load_named_calls(db, touched | {leg.uniqueid for leg in book.legs.values()})
     }
+    routes = load_routes(db, book.legs)
     cdrs, unfinished = [], []
     for call_id in sorted(touched):
         legs = book.legs_of(call_id)
@@ -112,16 +112,12 @@ def _take(
     return cdrs
 
 
-def _load_book(db: peewee.SqliteDatabase, changes: Sequence[Leg]) -> Joined:
+def _load_book(db: peewee.Database, changes: Sequence[Leg]) -> Joined:
     uniqueids = json.dumps(sorted({change.uniqueid for change in changes}))
     linkedids = {change.call_id for change in changes}
-    aliases: dict[str, str] = json.loads(
-        _scalar(
-            db,
-            "SELECT json_group_object(linkedid, call_id) FROM joined_calls WHERE linkedid IN (SELECT value FROM json_each(?))",
-            (json.dumps(sorted(linkedids)),),
-        )
-    )
+    joined = "joined_calls WHERE linkedid IN (SELECT value FROM json_each(?))"
+    rows = load_rows(db, ("linkedid", "call_id"), joined, (json.dumps(sorted(linkedids)),))
+    aliases: dict[str, str] = {row["linkedid"]: row["call_id"] for row in rows}
     calls = json.dumps(sorted({aliases.get(linkedid, linkedid) for linkedid in linkedids}))
     legs = _select_legs(
         db,
@@ -131,50 +127,41 @@ def _load_book(db: peewee.SqliteDatabase, changes: Sequence[Leg]) -> Joined:
     return Joined({leg.uniqueid: leg for leg in legs}, aliases)
 
 
-def _save_legs(db: peewee.SqliteDatabase, legs: Sequence[Leg]) -> None:
-    _insert(db, "legs", _LEG_COLUMNS, [asdict(leg) for leg in legs])
+def _save_legs(db: peewee.Database, legs: Sequence[Leg]) -> None:
+    insert_rows(db, "legs", _LEG_COLUMNS, [asdict(leg) for leg in legs], replacing(_LEG_COLUMNS, "uniqueid"))
 
 
-def _save_joins(db: peewee.SqliteDatabase, absorbed: Mapping[str, str]) -> None:
+def _save_joins(db: peewee.Database, absorbed: Mapping[str, str]) -> None:
     for gone, kept in absorbed.items():
         db.execute_sql("UPDATE joined_calls SET call_id = ? WHERE call_id = ?", (kept, gone))
-        db.execute_sql("INSERT OR REPLACE INTO joined_calls (linkedid, call_id) VALUES (?, ?)", (gone, kept))
+        insert_rows(db, "joined_calls", _JOIN_COLUMNS, [{"linkedid": gone, "call_id": kept}], _JOIN)
 
 
-def _save_cdrs(db: peewee.SqliteDatabase, cdrs: Sequence[Cdr]) -> None:
+def _save_cdrs(db: peewee.Database, cdrs: Sequence[Cdr]) -> None:
     bodies = []
     for cdr in cdrs:
         body: dict[str, Any] = {column: getattr(cdr, column) for column in _CDR_COLUMNS}
         body.update((name, format_time(body[name])) for name in _CDR_TIMES if body[name] is not None)
         bodies.append(body)
-    _insert(db, "cdrs", _CDR_COLUMNS, bodies)
-
-
-def _insert(db: peewee.SqliteDatabase, table: str, columns: Sequence[str], bodies: Sequence[dict[str, Any]]) -> None:
-    values = ", ".join(f"json_extract(value, '$.{column}')" for column in columns)
-    db.execute_sql(
-        f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) SELECT {values} FROM json_each(?)",  # noqa: S608 - our own text
-        (json.dumps(bodies),),
-    )
+    insert_rows(db, "cdrs", _CDR_COLUMNS, bodies, replacing(_CDR_COLUMNS, "call_id"))
 
 
 # --------------------------------------------------------------------------------------------------------- loading
 
 
-def load_position(db: peewee.SqliteDatabase, name: str) -> FilePosition | None:
+def load_position(db: peewee.Database, name: str) -> FilePosition | None:
     """How far that file was read; None for never."""
     row = db.execute_sql("SELECT name, inode, offset, head FROM record_files WHERE name = ?", (name,)).fetchone()
     return None if row is None else FilePosition(row[0], row[1], row[2], bytes(row[3]))
 
 
-def load_open_legs(db: peewee.SqliteDatabase) -> list[str]:
+def load_open_legs(db: peewee.Database) -> list[str]:
     """The uniqueids of legs whose end no record has told."""
-    text = _scalar(db, "SELECT json_group_array(uniqueid) FROM legs WHERE ended_at IS NULL AND is_lost = 0", ())
-    found: list[str] = json.loads(text)
-    return found
+    rows = load_rows(db, ("uniqueid",), "legs WHERE ended_at IS NULL AND is_lost = 0")
+    return [row["uniqueid"] for row in rows]
 
 
-def load_leg_evidence(db: peewee.SqliteDatabase, uniqueid: str) -> Evidence | None:
+def load_leg_evidence(db: peewee.Database, uniqueid: str) -> Evidence | None:
     """What the records say of a leg that is over; None where they say no end."""
     leg = next(iter(_load_legs_named(db, [uniqueid])), None)
     if leg is None or not leg.is_over:
@@ -189,7 +176,7 @@ def load_leg_evidence(db: peewee.SqliteDatabase, uniqueid: str) -> Evidence | No
     )
 
 
-def load_cdr(db: peewee.SqliteDatabase, call_id: str) -> Cdr | None:
+def load_cdr(db: peewee.Database, call_id: str) -> Cdr | None:
     """One CDR with its legs; also by the linkedid of a call that was joined to another."""
     row = db.execute_sql("SELECT call_id FROM joined_calls WHERE linkedid = ?", (call_id,)).fetchone()
     kept = call_id if row is None else row[0]
@@ -200,7 +187,7 @@ def load_cdr(db: peewee.SqliteDatabase, call_id: str) -> Cdr | None:
     return replace(found[0], legs=tuple(legs))
 
 
-def load_cdrs(db: peewee.SqliteDatabase, query: CdrQuery) -> list[Cdr]:
+def load_cdrs(db: peewee.Database, query: CdrQuery) -> list[Cdr]:
     """The CDRs that a query asks for, in the order of their start, without legs."""
     where, given = _conditions(query)
     order, sign = ("DESC", "<") if query.newest_first else ("ASC", ">")
@@ -211,7 +198,7 @@ def load_cdrs(db: peewee.SqliteDatabase, query: CdrQuery) -> list[Cdr]:
     return _select_cdrs(db, sql, [*given, max(0, min(query.limit, MAX_PAGE))])
 
 
-def count_cdrs(db: peewee.SqliteDatabase, query: CdrQuery) -> int:
+def count_cdrs(db: peewee.Database, query: CdrQuery) -> int:
     """How many there are, whatever the page."""
     where, given = _conditions(query)
     return int(_scalar(db, f"SELECT count(*) FROM cdrs {_where(where)}", tuple(given)))  # noqa: S608 - our own text
@@ -240,10 +227,8 @@ def _where(conditions: Sequence[str]) -> str:
     return f"WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _select_cdrs(db: peewee.SqliteDatabase, sql: str, given: Sequence[object]) -> list[Cdr]:
-    row = f"json_array({', '.join(_CDR_COLUMNS)})"
-    text = _scalar(db, f"SELECT json_group_array({row}) FROM ({sql})", tuple(given))  # noqa: S608 - our own text
-    return [_read_cdr(dict(zip(_CDR_COLUMNS, values, strict=True))) for values in json.loads(text)]
+def _select_cdrs(db: peewee.Database, sql: str, given: Sequence[object]) -> list[Cdr]:
+    return [_read_cdr(row) for row in load_rows(db, _CDR_COLUMNS, f"({sql}) AS page", given)]
 
 
 def _read_cdr(body: dict[str, Any]) -> Cdr:
@@ -252,19 +237,17 @@ def _read_cdr(body: dict[str, Any]) -> Cdr:
     return Cdr(**{**body, **times, **known})
 
 
-def _load_legs_named(db: peewee.SqliteDatabase, uniqueids: Iterable[str]) -> list[Leg]:
+def _load_legs_named(db: peewee.Database, uniqueids: Iterable[str]) -> list[Leg]:
     return _select_legs(db, "uniqueid IN (SELECT value FROM json_each(?))", (json.dumps(list(uniqueids)),))
 
 
-def _select_legs(db: peewee.SqliteDatabase, where: str, given: tuple[object, ...]) -> list[Leg]:
-    row = f"json_array({', '.join(_LEG_COLUMNS)})"
-    text = _scalar(db, f"SELECT json_group_array({row}) FROM legs WHERE {where}", given)  # noqa: S608 - our own text
-    return [_read_leg(dict(zip(_LEG_COLUMNS, values, strict=True))) for values in json.loads(text)]
+def _select_legs(db: peewee.Database, where: str, given: tuple[object, ...]) -> list[Leg]:
+    return [_read_leg(row) for row in load_rows(db, _LEG_COLUMNS, f"legs WHERE {where}", given)]
 
 
 def _read_leg(body: dict[str, Any]) -> Leg:
     return Leg(**{**body, "is_far_hangup": bool(body["is_far_hangup"]), "is_lost": bool(body["is_lost"])})
 
 
-def _scalar(db: peewee.SqliteDatabase, sql: str, given: tuple[object, ...]) -> Any:
+def _scalar(db: peewee.Database, sql: str, given: tuple[object, ...]) -> Any:
     return db.execute_sql(sql, given).fetchone()[0]

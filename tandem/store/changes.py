@@ -13,7 +13,7 @@ from tandem.store.objects import Saved, load_changes, load_pbx, save_pbx
 MAX_SHOWN_OBJECTS: Final = 1000
 
 
-def load_object_changes(db: peewee.SqliteDatabase, before: int, after: int) -> tuple[ObjectChange, ...]:
+def load_object_changes(db: peewee.Database, before: int, after: int) -> tuple[ObjectChange, ...]:
     """What makes revision `after` of revision `before`, field by field, with secrets masked."""
     new = {(it.collection, it.key): it.body for it in load_changes(db, before, after, MAX_SHOWN_OBJECTS)}
     old = {(it.collection, it.key): it.body for it in load_changes(db, after, before, MAX_SHOWN_OBJECTS)}
@@ -45,6 +45,6 @@ def _show(name: str, value: Any) -> str | None:
     return MASK if name in SECRET_FIELDS else show_value(value)
 
 
-def save_rollback(db: peewee.SqliteDatabase, revision: int, *, author: str, at: datetime) -> Saved:
+def save_rollback(db: peewee.Database, revision: int, *, author: str, at: datetime) -> Saved:
     """Makes an older revision's objects the head."""
     return save_pbx(db, load_pbx(db, revision), author=author, note=f"rollback to revision {revision}", at=at)

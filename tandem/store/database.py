@@ -2,12 +2,9 @@
 # (types-peewee leaves some of what we call untyped)
 """The one door to SQL: work goes in as a function, plain values come out; never lets a model, a query or a cursor leave its thread.
 
-SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns. NORMAL would be faster, but after a power
-cut the last commits may be gone, and a dialer that has placed a call must not forget that it claimed the number. No call waits for
-it: calls are routed from the snapshot.
+No call waits for it: calls are routed from the snapshot.
 """
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -17,97 +14,104 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 import peewee
+import psycopg
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from tandem.store.errors import StoreBusy, StoreError, explain_error
-from tandem.store.lock import StoreLock
-from tandem.store.schema import check_version, latest_version, migrate, read_version, refuse_newer
+from tandem.store.errors import StoreBusy, StoreError
+from tandem.store.place import Kind, Place
+from tandem.store.postgres import PostgresDatabase
+from tandem.store.schema import check_version, latest_version, migrate, refuse_newer
+from tandem.store.sqlite import SqliteFile
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# How long a transaction waits for another process's; in a thread of ours, so nobody else waits.
-BUSY_TIMEOUT_S: Final = 5
-_PRAGMAS: Final = (
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-)
+_DRIVER_ERRORS: Final = (peewee.PeeweeException, sqlite3.Error, psycopg.Error)
 _LAZY: Final = (peewee.Model, peewee.Node, peewee.CursorWrapper, peewee.Database)
 
 
 class Store:
     """A database and its two threads: one writes, one reads, each keeps its connection.
 
-    Work is a function `work(db, *args) -> plain values`. `run` gives it an IMMEDIATE transaction (a deferred one that turns into a
-    write fails with "database is locked" at once), `read` a consistent view in which it cannot write. Nothing is opened before it
-    is needed, and a database that could not be opened is tried again the next time, so a Store may outlive its trouble.
+    Work is a function `work(db, *args) -> plain values`. `run` gives it a transaction beside which nobody else writes, `read` a
+    consistent view in which it cannot write. Nothing is opened before it is needed, and a database that could not be opened or was
+    lost is tried again the next time, so a Store may outlive its trouble.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lock = StoreLock(path)
-        self._db = peewee.SqliteDatabase(str(path), autoconnect=False, timeout=BUSY_TIMEOUT_S)
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._base = SqliteFile(place) if isinstance(place, Path) else PostgresDatabase(place)
+        self.lock = self._base.lock
+        self._db: peewee.Database = self._base.db
         self._writer: ThreadPool | None = None
         self._reader: ThreadPool | None = None
         self._trigger: Any = None
         # Told of each piece of work in a thread, which it was ("writer", "reader") and how long it took, in that thread.
         self.watch: Callable[[str, float], object] = lambda _thread, _took_s: None
 
+    @property
+    def is_postgres(self) -> bool:
+        """Whether the database is a server's; work asks `dialect.is_postgres(db)`."""
+        return isinstance(self._base, PostgresDatabase)
+
     def migrate(self, *, create: bool = True) -> list[str]:
-        """Creates the database or brings it to this version, under the lock; the names of the migrations that were applied."""
-        if not create and not self.path.exists():
-            raise self._missing()
-        if self._is_current():
-            return []
-        ours = not self.lock.held
-        self.lock.acquire("a migration")
+        """Creates the schema or brings it to this version, under the lock; the names of the migrations that were applied."""
         try:
-            # It will hold SIP secrets; SQLite gives the files beside it the same mode.
-            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))
-            self._connect()
-            return migrate(self.path, self._db, datetime.now(UTC))
-        except (peewee.PeeweeException, sqlite3.Error, OSError) as error:
-            raise self._explain(error) from error
-        finally:
-            self._db.close()
-            if ours:
-                self.lock.release()
+            if not (exists := self._base.exists()) and not create:
+                raise self._base.missing()
+            if exists and self._is_current():
+                return []
+            ours = not self.lock.held
+            self.lock.acquire("a migration")
+            try:
+                self._base.create()
+                self._base.connect(read_only=False)
+                return migrate(self._base, datetime.now(UTC))
+            finally:
+                self._db.close()
+                if ours:
+                    self.lock.release()
+        except (*_DRIVER_ERRORS, OSError) as error:
+            raise self._base.explain(error) or error from error
 
     def _is_current(self) -> bool:
-        if not self.path.exists() or self.path.stat().st_size == 0:
-            return False
         try:
-            self._connect()
-            refuse_newer(self.path, self._db)
-            return read_version(self._db) == latest_version()
-        except (peewee.PeeweeException, sqlite3.Error) as error:
-            raise self._explain(error) from error
+            self._base.connect(read_only=True)
+            refuse_newer(self._base)
+            return self._base.read_version() == latest_version()
         finally:
             self._db.close()
 
     def run(
-        self, work: Callable[Concatenate[peewee.SqliteDatabase, P], T], *args: P.args, **kwargs: P.kwargs
+        self, work: Callable[Concatenate[peewee.Database, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> "Deferred[T]":
         """Does `work` in the writer's thread; fires with its result, or StoreError, or what it raised after rolling back."""
         if self._writer is None:
             self._writer = self._start_thread("tandem-store-writer")
-        return self._defer(self._writer, lambda: self._perform("IMMEDIATE", work, *args, **kwargs))
+        return self._defer(self._writer, lambda: self._perform("write", work, *args, **kwargs))
+
+    def claim(
+        self, work: Callable[Concatenate[peewee.Database, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Deferred[T]":
+        """As `run`, but beside other nodes' transactions on PostgreSQL: for work that locks every row it decides by (`for_claim`)."""
+        if self._writer is None:
+            self._writer = self._start_thread("tandem-store-writer")
+        return self._defer(self._writer, lambda: self._perform("claim", work, *args, **kwargs))
 
     def read(
-        self, work: Callable[Concatenate[peewee.SqliteDatabase, P], T], *args: P.args, **kwargs: P.kwargs
+        self, work: Callable[Concatenate[peewee.Database, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> "Deferred[T]":
         """The same in the reader's thread, which no write delays; StoreError if `work` tries to write."""
         if self._reader is None:
             self._reader = self._start_thread("tandem-store-reader")
-        return self._defer(self._reader, lambda: self._perform("DEFERRED", work, *args, **kwargs))
+        return self._defer(self._reader, lambda: self._perform("read", work, *args, **kwargs))
 
-    def run_now(self, work: Callable[Concatenate[peewee.SqliteDatabase, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run_now(self, work: Callable[Concatenate[peewee.Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same in this thread, for commands without a reactor; the connection is closed again."""
         try:
-            return self._perform("IMMEDIATE", work, *args, **kwargs)
+            return self._perform("write", work, *args, **kwargs)
         finally:
             self._db.close()
 
@@ -153,55 +157,34 @@ class Store:
         return deferToThreadPool(reactor, pool, timed)
 
     def _perform(
-        self,
-        transaction: str,
-        work: Callable[Concatenate[peewee.SqliteDatabase, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, kind: Kind, work: Callable[Concatenate[peewee.Database, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         try:
-            if self._db.is_closed():
-                self._connect()
-                if transaction == "DEFERRED":
-                    self._db.execute_sql("PRAGMA query_only = ON")
-                check_version(self.path, self._db)
-            with self._db.atomic(transaction):
+            if not self._base.is_connected():
+                self._db.close()
+                self._base.connect(read_only=kind == "read")
+                check_version(self._base)
+            with self._base.transaction(kind):
                 result = work(self._db, *args, **kwargs)
                 _refuse_lazy(result)
                 return result
         except StoreError:
             self._db.close()
             raise
-        except (peewee.PeeweeException, sqlite3.Error) as error:
-            if (explained := explain_error(self.path, error)) is None:
+        except _DRIVER_ERRORS as error:
+            if (explained := self._base.explain(error)) is None:
                 raise
-            # The next one starts afresh: the file may have been replaced meanwhile.
+            # The next one starts afresh: the file may have been replaced meanwhile, or the server restarted.
             self._db.close()
             raise explained from error
 
-    def _connect(self) -> None:
-        """Opens this thread's connection."""
-        if not self.path.exists():
-            raise self._missing()
-        self._db.connect()
-        for pragma in _PRAGMAS:
-            self._db.execute_sql(pragma)
 
-    def _missing(self) -> StoreError:
-        return StoreError(self.path, "there is no database", "run `tandem init`")
-
-    def _explain(self, error: BaseException) -> BaseException:
-        if isinstance(error, OSError):
-            return StoreError(self.path, f"cannot be made ({error.strerror})", "check its folder, and who owns that")
-        return explain_error(self.path, error) or error
-
-
-def open_store(path: Path, owner: str | None = None) -> Store:
+def open_store(place: Place, owner: str | None = None) -> Store:
     """A database of this version, made or migrated if it must be; with `owner` (`tandem serve`) the lock is kept.
 
-    Raises StoreError: another process holds the lock, a newer schema, a damaged or unreachable file.
+    Raises StoreError: another process holds the lock, a newer schema, a damaged or unreachable database.
     """
-    store = Store(path)
+    store = Store(place)
     if owner is not None:
         store.lock.acquire(owner)
     try:
@@ -212,13 +195,13 @@ def open_store(path: Path, owner: str | None = None) -> Store:
     return store
 
 
-def attach_store(path: Path, owner: str) -> tuple[Store, StoreError | None]:
+def attach_store(place: Place, owner: str) -> tuple[Store, StoreError | None]:
     """A Store for a service that must start whatever the database's state, and what is wrong with it.
 
     Keeps the lock for `owner`; raises StoreBusy if another process has it. Never creates a database: an empty one in the place
     of a lost one would route no call at all, where the snapshot file still routes them.
     """
-    store = Store(path)
+    store = Store(place)
     try:
         store.lock.acquire(owner)
         store.migrate(create=False)

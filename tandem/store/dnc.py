@@ -16,6 +16,8 @@ from tandem.store.rows import LISTED, insert_rows, listed, load_rows
 
 GLOBAL: Final = "global"
 MAX_PAGE: Final = 1000
+# json keeps the interpreter for as long as one text takes.
+_BATCH: Final = 5000
 
 
 class ListMissing(KeyError):
@@ -58,7 +60,7 @@ class DncNumber:
     author: str
 
 
-def load_dnc_lists(db: peewee.SqliteDatabase, name: str | None = None) -> list[DncList]:
+def load_dnc_lists(db: peewee.Database, name: str | None = None) -> list[DncList]:
     """All lists, or the one of that name (none where there is none)."""
     where, given = ("WHERE name = ?", [name]) if name is not None else ("", [])
     columns = ("name", "numbers", "created_at", "updated_at")
@@ -69,7 +71,7 @@ def load_dnc_lists(db: peewee.SqliteDatabase, name: str | None = None) -> list[D
     return [DncList(**row) for row in load_rows(db, columns, source, given)]
 
 
-def create_dnc_list(db: peewee.SqliteDatabase, name: str, at: float) -> DncList:
+def create_dnc_list(db: peewee.Database, name: str, at: float) -> DncList:
     """A new, empty one; ListExists."""
     if load_dnc_lists(db, name):
         raise ListExists(f"list {name} is there already")
@@ -77,7 +79,7 @@ def create_dnc_list(db: peewee.SqliteDatabase, name: str, at: float) -> DncList:
     return DncList(name, 0, at, 0.0)
 
 
-def delete_dnc_list(db: peewee.SqliteDatabase, name: str) -> None:
+def delete_dnc_list(db: peewee.Database, name: str) -> None:
     """Takes a list and its numbers away; ListMissing; ListUsed while a campaign has it."""
     check_dnc_lists(db, [name])
     users = [saved.campaign_id for saved in load_campaigns(db) if name in saved.campaign.dnc_lists]
@@ -86,7 +88,7 @@ def delete_dnc_list(db: peewee.SqliteDatabase, name: str) -> None:
     db.execute_sql("DELETE FROM dnc_lists WHERE name = ?", (name,))
 
 
-def check_dnc_lists(db: peewee.SqliteDatabase, names: Collection[str]) -> None:
+def check_dnc_lists(db: peewee.Database, names: Collection[str]) -> None:
     """ListMissing for the first that is none."""
     known = {row["name"] for row in load_rows(db, ("name",), f"dnc_lists WHERE name IN {LISTED}", [listed(names)])}
     for name in names:
@@ -94,7 +96,7 @@ def check_dnc_lists(db: peewee.SqliteDatabase, names: Collection[str]) -> None:
             raise ListMissing(name)
 
 
-def add_dnc_numbers(db: peewee.SqliteDatabase, name: str, keys: Iterable[str], at: float, author: str) -> int:
+def add_dnc_numbers(db: peewee.Database, name: str, keys: Iterable[str], at: float, author: str) -> int:
     """Puts numbers on a list; how many were not on it. ListMissing."""
     check_dnc_lists(db, [name])
     wanted = sorted(set(keys))
@@ -111,7 +113,7 @@ def add_dnc_numbers(db: peewee.SqliteDatabase, name: str, keys: Iterable[str], a
     return len(fresh)
 
 
-def delete_dnc_numbers(db: peewee.SqliteDatabase, name: str, keys: Iterable[str], at: float) -> int:
+def delete_dnc_numbers(db: peewee.Database, name: str, keys: Iterable[str], at: float) -> int:
     """Takes numbers off a list; how many were on it. ListMissing."""
     check_dnc_lists(db, [name])
     found = find_dnc_numbers(db, name, keys)
@@ -120,7 +122,7 @@ def delete_dnc_numbers(db: peewee.SqliteDatabase, name: str, keys: Iterable[str]
     return len(found)
 
 
-def find_dnc_numbers(db: peewee.SqliteDatabase, name: str, keys: Iterable[str]) -> set[str]:
+def find_dnc_numbers(db: peewee.Database, name: str, keys: Iterable[str]) -> set[str]:
     """Those of these that are on the list."""
     rows = load_rows(
         db, ("number_key",), f"dnc_numbers WHERE list = ? AND number_key IN {LISTED}", [name, listed(set(keys))]
@@ -128,7 +130,15 @@ def find_dnc_numbers(db: peewee.SqliteDatabase, name: str, keys: Iterable[str]) 
     return {row["number_key"] for row in rows}
 
 
-def load_dnc_numbers(db: peewee.SqliteDatabase, name: str, after: str = "", limit: int = 100) -> list[DncNumber]:
+def load_dnc_number(db: peewee.Database, name: str, key: str) -> DncNumber | None:
+    """One number of a list; ListMissing."""
+    check_dnc_lists(db, [name])
+    source = "dnc_numbers WHERE list = ? AND number_key = ?"
+    rows = load_rows(db, ("number_key", "added_at", "author"), source, [name, key])
+    return DncNumber(key, rows[0]["added_at"], rows[0]["author"]) if rows else None
+
+
+def load_dnc_numbers(db: peewee.Database, name: str, after: str = "", limit: int = 100) -> list[DncNumber]:
     """A page in the order of the keys, after the last key of the page before; ListMissing."""
     check_dnc_lists(db, [name])
     rows = load_rows(

@@ -26,12 +26,12 @@ class MenuNumbers:
     updated_at: datetime | None
 
 
-def load_menu_ids(db: peewee.SqliteDatabase) -> dict[str, int]:
+def load_menu_ids(db: peewee.Database) -> dict[str, int]:
     """Name -> number of every menu that has one, also of those that are gone."""
     return {row["name"]: row["menu_id"] for row in load_rows(db, ("name", "menu_id"), "menu_ids")}
 
 
-def lacks_numbers(db: peewee.SqliteDatabase, menus: Mapping[str, Iterable[str]]) -> bool:
+def lacks_numbers(db: peewee.Database, menus: Mapping[str, Iterable[str]]) -> bool:
     """Whether a menu (name -> its keys) or a key of one has no number yet."""
     known = load_menu_ids(db)
     given = {(row["menu_id"], row["digits"]) for row in load_rows(db, ("menu_id", "digits"), "menu_action_ids")}
@@ -40,7 +40,7 @@ def lacks_numbers(db: peewee.SqliteDatabase, menus: Mapping[str, Iterable[str]])
     )
 
 
-def number_menus(db: peewee.SqliteDatabase, menus: Mapping[str, Iterable[str]]) -> None:
+def number_menus(db: peewee.Database, menus: Mapping[str, Iterable[str]]) -> None:
     """Gives a number to each menu (name -> its keys) and key that has none."""
     insert_rows(db, "menu_ids", ("name",), [{"name": name} for name in menus], "ON CONFLICT DO NOTHING")
     ids = load_menu_ids(db)
@@ -48,7 +48,7 @@ def number_menus(db: peewee.SqliteDatabase, menus: Mapping[str, Iterable[str]]) 
     insert_rows(db, "menu_action_ids", ("menu_id", "digits"), keys, "ON CONFLICT DO NOTHING")
 
 
-def load_menu_numbers(db: peewee.SqliteDatabase, names: Iterable[str]) -> dict[str, MenuNumbers]:
+def load_menu_numbers(db: peewee.Database, names: Iterable[str]) -> dict[str, MenuNumbers]:
     """What there is of these menus."""
     wanted = listed(names)
     actions: dict[int, dict[str, int]] = {}
@@ -61,7 +61,7 @@ def load_menu_numbers(db: peewee.SqliteDatabase, names: Iterable[str]) -> dict[s
             ("key", "first", "last"),
             "(SELECT objects.key, min(revisions.created_at) AS first, max(revisions.created_at) AS last"  # noqa: S608 - our own text
             " FROM objects JOIN revisions ON revisions.number = objects.since"
-            f" WHERE objects.collection = 'menus' AND objects.key IN {LISTED} GROUP BY objects.key)",
+            f" WHERE objects.collection = 'menus' AND objects.key IN {LISTED} GROUP BY objects.key) AS made",
             [wanted],
         )
     }

@@ -3,7 +3,7 @@
 """The numbers of campaigns: add, list, delete; never changes one whose call is under way. Every function is work for a Store."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,73 +38,106 @@ class NumberInFlight(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of numbers that were added: the ids of new ones, and how many were on the list already."""
+    """What became of numbers that were added: the ids of new ones, and which of them (from 0) were on the list already."""
 
     number_ids: tuple[int, ...]
-    duplicates: int
+    duplicate_at: tuple[int, ...] = ()
+
+    @property
+    def duplicates(self) -> int:
+        """How many were on the list already."""
+        return len(self.duplicate_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberQuery:
-    """Which numbers; empty fields ask nothing. phone_number: the beginning of one."""
+    """Which numbers; empty fields ask nothing. phone_number: the beginning of one; the order is then that of the phone numbers.
+
+    after_id: the last number_id of the page before, which is faster than an offset; 0 for the first page.
+    """
 
     campaign_id: int
     status: str | None = None
     phone_number: str = ""
     limit: int = 100
     offset: int = 0
+    after_id: int = 0
 
 
 def add_numbers(
-    db: peewee.SqliteDatabase, campaign_id: int, numbers: Sequence[NewNumber], at: float, *, dedupe: bool = False
+    db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber], at: float, *, dedupe: bool = False
 ) -> Added:
     """Adds numbers at the list's end; CampaignMissing. dedupe: those that the campaign has already are left out."""
     load_campaign(db, campaign_id)
-    wanted = list(numbers)
-    if dedupe:
-        known = {
-            row["phone_number"]
-            for row in load_rows(
-                db,
-                ("phone_number",),
-                f"numbers WHERE campaign_id = ? AND phone_number IN {LISTED}",
-                [campaign_id, listed({number.phone_number for number in wanted})],
-            )
-        }
-        fresh: dict[str, NewNumber] = {}
-        for number in wanted:
-            if number.phone_number not in known:
-                fresh.setdefault(number.phone_number, number)
-        wanted = list(fresh.values())
+    wanted, duplicate_at = _without_known(db, campaign_id, numbers) if dedupe else (list(numbers), ())
     last = db.execute_sql("SELECT coalesce(max(number_id), 0) FROM numbers").fetchone()[0]
     insert_rows(db, "numbers", _INSERTED, [_write(campaign_id, number, at) for number in wanted])
     bump_counts(db, {(campaign_id, "pending"): len(wanted)})
     added = load_rows(
         db, ("number_id",), "numbers WHERE number_id > ? AND campaign_id = ? ORDER BY number_id", [last, campaign_id]
     )
-    return Added(tuple(row["number_id"] for row in added), len(numbers) - len(wanted))
+    return Added(tuple(row["number_id"] for row in added), duplicate_at)
 
 
-def load_numbers(db: peewee.SqliteDatabase, query: NumberQuery) -> tuple[list[SavedNumber], int]:
+def _without_known(
+    db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber]
+) -> tuple[list[NewNumber], tuple[int, ...]]:
+    """Those that are not on the list yet, each once; and where the others stand."""
+    seen = find_phone_numbers(db, campaign_id, {number.phone_number for number in numbers})
+    fresh, duplicate_at = [], []
+    for index, number in enumerate(numbers):
+        if number.phone_number in seen:
+            duplicate_at.append(index)
+        else:
+            seen.add(number.phone_number)
+            fresh.append(number)
+    return fresh, tuple(duplicate_at)
+
+
+def find_phone_numbers(db: peewee.Database, campaign_id: int, phone_numbers: Collection[str]) -> set[str]:
+    """Those of these that are on the campaign's list."""
+    source = f"numbers WHERE campaign_id = ? AND phone_number IN {LISTED}"
+    return {
+        row["phone_number"] for row in load_rows(db, ("phone_number",), source, [campaign_id, listed(phone_numbers)])
+    }
+
+
+def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNumber], int]:
     """A page in the list's order, and how many there are in all."""
-    where, given = ["campaign_id = ?"], [query.campaign_id]
-    if query.status is not None:
-        where.append("status = ?")
-        given.append(query.status)  # type: ignore[arg-type]
-    if query.phone_number:
-        where.append("substr(phone_number, 1, length(?)) = ?")
-        given += [query.phone_number, query.phone_number]  # type: ignore[list-item]
-    condition = " AND ".join(where)
+    where, given = _conditions(query)
+    counted = list(where), list(given)
+    # By the beginning of a phone number they come in the order of its index, so that no page has to sort a million rows.
+    order = "phone_number, number_id" if query.phone_number else "number_id"
+    if query.after_id:
+        after = "(SELECT phone_number, number_id FROM numbers WHERE number_id = ?)" if query.phone_number else "?"
+        where.append(f"({order}) > {after}" if query.phone_number else f"number_id > {after}")
+        given.append(query.after_id)
     limit, offset = max(0, min(query.limit, MAX_PAGE)), max(0, query.offset)
-    rows = load_rows(
-        db, NUMBER_COLUMNS, f"numbers WHERE {condition} ORDER BY number_id LIMIT ? OFFSET ?", [*given, limit, offset]
-    )
-    return [read_number(row) for row in rows], _count(db, query, condition, given)
+    source = f"numbers WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
+    rows = load_rows(db, NUMBER_COLUMNS, source, [*given, limit, offset])
+    return [read_number(row) for row in rows], _count(db, query, *counted)
 
 
-def _count(db: peewee.SqliteDatabase, query: NumberQuery, condition: str, given: Sequence[object]) -> int:
+def _conditions(query: NumberQuery) -> tuple[list[str], list[object]]:
+    where: list[str] = []
+    given: list[object] = []
     if query.phone_number:
-        return int(db.execute_sql(f"SELECT count(*) FROM numbers WHERE {condition}", tuple(given)).fetchone()[0])  # noqa: S608 - our own text
+        # A plus keeps the planner from the index of the campaign. `:` follows on 9, the last sign of a number.
+        where += ["+campaign_id = ?", "phone_number >= ?", "phone_number < ?"]
+        given += [query.campaign_id, query.phone_number, f"{query.phone_number}:"]
+    else:
+        where.append("campaign_id = ?")
+        given.append(query.campaign_id)
+    if query.status is not None:
+        where.append("+status = ?" if query.phone_number else "status = ?")
+        given.append(query.status)
+    return where, given
+
+
+def _count(db: peewee.Database, query: NumberQuery, where: Sequence[str], given: Sequence[object]) -> int:
+    if query.phone_number:
+        sql = f"SELECT count(*) FROM numbers WHERE {' AND '.join(where)}"  # noqa: S608 - our own text
+        return int(db.execute_sql(sql, tuple(given)).fetchone()[0])
     counts = load_counts(db, [query.campaign_id]).get(query.campaign_id)
     if counts is None:
         return 0
@@ -113,7 +146,7 @@ def _count(db: peewee.SqliteDatabase, query: NumberQuery, condition: str, given:
     return int(getattr(counts, query.status)) if query.status in tuple(NumberStatus) else 0
 
 
-def load_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
+def load_number(db: peewee.Database, number_id: int) -> SavedNumber:
     """One; NumberMissing."""
     rows = load_rows(db, NUMBER_COLUMNS, "numbers WHERE number_id = ?", [number_id])
     if not rows:
@@ -121,7 +154,32 @@ def load_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
     return read_number(rows[0])
 
 
-def delete_number(db: peewee.SqliteDatabase, number_id: int) -> SavedNumber:
+def load_numbers_called(db: peewee.Database, call_ids: Collection[str]) -> list[SavedNumber]:
+    """The numbers that these attempts were for, as they are now."""
+    source = f"numbers WHERE number_id IN (SELECT number_id FROM attempts WHERE call_id IN {LISTED}) ORDER BY number_id"  # noqa: S608 - our own text
+    return [read_number(row) for row in load_rows(db, NUMBER_COLUMNS, source, [listed(call_ids)])]
+
+
+def count_waiting(db: peewee.Database, campaign_id: int, now: float) -> dict[str, int]:
+    """Pending numbers that are not due: why they wait -> how many; `in-call` for those whose last call is not over."""
+    rows = load_rows(
+        db,
+        ("hold", "amount"),
+        "(SELECT hold, count(*) AS amount FROM numbers WHERE campaign_id = ? AND status = 'pending' AND due_at IS NOT NULL"
+        " AND due_at > ? AND call_id IS NULL GROUP BY hold) AS held",
+        [campaign_id, now],
+    )
+    waiting = {row["hold"] or "not-before": row["amount"] for row in rows}
+    in_call = db.execute_sql(
+        "SELECT count(*) FROM attempts JOIN numbers ON numbers.call_id = attempts.call_id"
+        " AND numbers.number_id = attempts.number_id"
+        " WHERE attempts.campaign_id = ? AND attempts.ended_at IS NULL AND numbers.status = 'pending'",
+        (campaign_id,),
+    ).fetchone()[0]
+    return waiting | ({"in-call": int(in_call)} if in_call else {})
+
+
+def delete_number(db: peewee.Database, number_id: int) -> SavedNumber:
     """Takes one off the list; NumberMissing, NumberInFlight."""
     number = load_number(db, number_id)
     if number.call_id or number.status is NumberStatus.CALLING:

@@ -16,6 +16,7 @@ import peewee
 from tandem.domain.entities import COLLECTIONS, Entity, General, Pbx
 from tandem.store.bodies import GENERAL, decode_body, encode_body
 from tandem.store.revisions import load_head
+from tandem.store.rows import LISTED, insert_rows, listed
 from tandem.store.tables import RevisionRow
 
 _AT_REVISION = "since <= :revision AND (until IS NULL OR until > :revision)"
@@ -64,7 +65,7 @@ class Change:
     body: str | None
 
 
-def save_pbx(db: peewee.SqliteDatabase, pbx: Pbx, *, author: str, note: str, at: datetime) -> Saved:
+def save_pbx(db: peewee.Database, pbx: Pbx, *, author: str, note: str, at: datetime) -> Saved:
     """Makes `pbx` the head, object by object; the same PBX again is no new revision. ValueError for a name that is there twice."""
     left = _encode_pbx(pbx)
     changed: list[tuple[str, str]] = []
@@ -90,20 +91,28 @@ def save_pbx(db: peewee.SqliteDatabase, pbx: Pbx, *, author: str, note: str, at:
         changed=saved.changed,
         removed=saved.removed,
     ).execute(db)
-    connection = db.connection()
-    connection.executemany(
-        "UPDATE objects SET until = ? WHERE collection = ? AND key = ? AND until IS NULL",
-        ((revision, *name) for name in (*changed, *removed)),
-    )
-    connection.executemany(
-        "INSERT INTO objects (collection, key, since, body) VALUES (?, ?, ?, ?)",
-        ((*name, revision, body) for name, body in (bodies | left).items()),
+    gone: dict[str, list[str]] = {}
+    for collection, key in (*changed, *removed):
+        gone.setdefault(collection, []).append(key)
+    for collection, keys in gone.items():
+        db.execute_sql(
+            f"UPDATE objects SET until = ? WHERE collection = ? AND key IN {LISTED} AND until IS NULL",  # noqa: S608 - our constant
+            (revision, collection, listed(keys)),
+        )
+    insert_rows(
+        db,
+        "objects",
+        ("collection", "key", "since", "body"),
+        [
+            {"collection": collection, "key": key, "since": revision, "body": body}
+            for (collection, key), body in (bodies | left).items()
+        ],
     )
     return Saved(revision, saved.added, saved.changed, saved.removed)
 
 
 def save_object(
-    db: peewee.SqliteDatabase, entity: Entity | General, *, expected: int, author: str, note: str, at: datetime
+    db: peewee.Database, entity: Entity | General, *, expected: int, author: str, note: str, at: datetime
 ) -> Saved:
     """A new head with this object as it is here, new or changed; the same again is no new revision.
 
@@ -114,14 +123,14 @@ def save_object(
 
 
 def delete_object(
-    db: peewee.SqliteDatabase, collection: str, key: str, *, expected: int, author: str, note: str, at: datetime
+    db: peewee.Database, collection: str, key: str, *, expected: int, author: str, note: str, at: datetime
 ) -> Saved:
     """A new head without an object; KeyError if the head has none of that name, HeadMoved as `save_object`."""
     return _save_edit(db, collection, key, None, expected=expected, author=author, note=note, at=at)
 
 
 def _save_edit(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     collection: str,
     key: str,
     body: str | None,
@@ -167,7 +176,7 @@ def _place_of(entity: Entity | General) -> tuple[str, str]:
     return collection, getattr(entity, COLLECTIONS[collection][1])
 
 
-def load_pbx(db: peewee.SqliteDatabase, revision: int | None = None) -> Pbx:
+def load_pbx(db: peewee.Database, revision: int | None = None) -> Pbx:
     """The PBX at a revision, or at the head; an empty one before the first. KeyError for a revision that does not exist."""
     head = load_head(db)
     chosen = head if revision is None else revision
@@ -181,25 +190,25 @@ def load_pbx(db: peewee.SqliteDatabase, revision: int | None = None) -> Pbx:
     return Pbx(general=general, **{collection: tuple(entities) for collection, entities in found.items()})
 
 
-def load_page(db: peewee.SqliteDatabase, revision: int, collection: str, after_key: str, limit: int) -> Page:
+def load_page(db: peewee.Database, revision: int, collection: str, after_key: str, limit: int) -> Page:
     """The next objects of a collection at a revision, in the order of their keys; pages fit together whatever is written meanwhile."""
     sql = (
         "SELECT group_concat(body, char(10)), max(key) FROM (SELECT key, body FROM objects "  # noqa: S608 - our constant
-        f"WHERE collection = :collection AND key > :after AND {_AT_REVISION} ORDER BY key LIMIT :limit)"
+        f"WHERE collection = :collection AND key > :after AND {_AT_REVISION} ORDER BY key LIMIT :limit) AS page"
     )
     values = {"collection": collection, "after": after_key, "revision": revision, "limit": limit}
     bodies, last_key = db.execute_sql(sql, values).fetchone()
     return Page(bodies or "", last_key or "")
 
 
-def load_general(db: peewee.SqliteDatabase, revision: int) -> str | None:
+def load_general(db: peewee.Database, revision: int) -> str | None:
     """The body of the general settings at a revision; None where nothing was saved yet."""
     sql = f"SELECT body FROM objects WHERE collection = '{GENERAL}' AND {_AT_REVISION}"  # noqa: S608 - our constants
     row = db.execute_sql(sql, {"revision": revision}).fetchone()
     return None if row is None else row[0]
 
 
-def load_changes(db: peewee.SqliteDatabase, before: int, after: int, limit: int) -> list[Change]:
+def load_changes(db: peewee.Database, before: int, after: int, limit: int) -> list[Change]:
     """What makes revision `after` of revision `before`, in either direction; at most `limit` of it."""
     sql = (
         "SELECT named.collection, named.key, o.body FROM ("

@@ -31,24 +31,24 @@ class LiveMark:
     applied_at: datetime
 
 
-def load_head(db: peewee.SqliteDatabase) -> int:
+def load_head(db: peewee.Database) -> int:
     """The newest revision; 0 when there is none."""
     return RevisionRow.select(peewee.fn.MAX(RevisionRow.number)).scalar(db) or 0
 
 
-def load_revisions(db: peewee.SqliteDatabase, limit: int = 50) -> list[Revision]:
+def load_revisions(db: peewee.Database, limit: int = 50) -> list[Revision]:
     """The newest revisions, newest first."""
     query = RevisionRow.select().order_by(RevisionRow.number.desc()).limit(limit).tuples()
     return [Revision(*row) for row in query.execute(db)]
 
 
-def load_live(db: peewee.SqliteDatabase) -> LiveMark | None:
+def load_live(db: peewee.Database) -> LiveMark | None:
     """What is live; None before the first apply."""
     row = LiveRow.select(LiveRow.revision, LiveRow.applied_at).tuples().first(db)
     return None if row is None else LiveMark(*row)
 
 
-def load_target(db: peewee.SqliteDatabase, revision: int | None) -> int:
+def load_target(db: peewee.Database, revision: int | None) -> int:
     """What to route by: the revision given, else what is live, else (nothing was applied yet) the head. KeyError for an unknown one."""
     head = load_head(db)
     if revision is None:
@@ -59,8 +59,9 @@ def load_target(db: peewee.SqliteDatabase, revision: int | None) -> int:
     return revision
 
 
-def record_live(db: peewee.SqliteDatabase, revision: int, at: datetime) -> None:
+def record_live(db: peewee.Database, revision: int, at: datetime) -> None:
     """Notes that Asterisk has this revision now; KeyError for one that does not exist."""
     if not RevisionRow.select().where(RevisionRow.number == revision).exists(db):
         raise KeyError(revision)
-    LiveRow.replace(id=1, revision=revision, applied_at=at).execute(db)
+    row = LiveRow.insert(id=1, revision=revision, applied_at=at)
+    row.on_conflict(conflict_target=[LiveRow.id], preserve=[LiveRow.revision, LiveRow.applied_at]).execute(db)

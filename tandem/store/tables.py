@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from peewee import BlobField, CompositeKey, Field, IntegerField, Model, TextField
+from peewee import BlobField, CompositeKey, Field, FloatField, IntegerField, Model, TextField
 
 
 class UtcField(Field):
@@ -149,4 +149,64 @@ class AnswerRow(Model):
         primary_key = CompositeKey("scope", "route", "key")
 
 
-TABLES = (RevisionRow, ObjectRow, LiveRow, TokenRow, UserRow, LoginFailureRow, AuditRow, AnswerRow)
+class SoundRow(Model):
+    """A sound that was uploaded or spoken, in one language."""
+
+    name = TextField()
+    language = TextField()
+    version = TextField()
+    source = TextField()
+    text = TextField()
+    voice = TextField()
+    duration_s = FloatField()
+    bytes = IntegerField()
+    formats = TextField()
+    created_at = UtcField()
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "sounds"
+        primary_key = CompositeKey("name", "language")
+
+
+class RecordingRow(Model):
+    """One file of a recorded call."""
+
+    id = IntegerField(primary_key=True)
+    name = TextField()
+    call_id = TextField()
+    kind = TextField()
+    path = TextField()
+    started_at = UtcField()
+    duration_s = FloatField()
+    bytes = IntegerField()
+    format = TextField()
+    converted_at = UtcField(null=True)
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "recordings"
+
+
+class RouteRow(Model):
+    """What was decided for a channel."""
+
+    uniqueid = TextField(primary_key=True)
+    route = TextField()
+    decided_at = UtcField()
+
+    class Meta:  # noqa: D106 - peewee's way to name a table
+        table_name = "routes"
+
+
+TABLES = (
+    RevisionRow,
+    ObjectRow,
+    LiveRow,
+    TokenRow,
+    UserRow,
+    LoginFailureRow,
+    AuditRow,
+    AnswerRow,
+    RouteRow,
+    SoundRow,
+    RecordingRow,
+)

@@ -73,7 +73,7 @@ class NewToken:
 
 
 def create_token(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     *,
     name: str,
     permissions: tuple[str, ...],
@@ -109,7 +109,7 @@ def create_token(
     return NewToken(token, f"tandem_{row_id}_{random}")
 
 
-def verify_token(db: peewee.SqliteDatabase, secret: str, at: datetime) -> Token | None:
+def verify_token(db: peewee.Database, secret: str, at: datetime) -> Token | None:
     """The token that `secret` is, or None: malformed, unknown, deleted or expired. Notes the use, once a minute at most."""
     match = _TOKEN.fullmatch(secret)
     if match is None:
@@ -127,12 +127,12 @@ def verify_token(db: peewee.SqliteDatabase, secret: str, at: datetime) -> Token 
     return token
 
 
-def load_tokens(db: peewee.SqliteDatabase) -> list[Token]:
+def load_tokens(db: peewee.Database) -> list[Token]:
     """All tokens, oldest first."""
     return [_read_token(row) for row in TokenRow.select().order_by(TokenRow.id).tuples().execute(db)]
 
 
-def load_token_keys(db: peewee.SqliteDatabase) -> list[TokenKey]:
+def load_token_keys(db: peewee.Database) -> list[TokenKey]:
     """Every token that is taken, with its hash: neither revoked, nor of somebody who may not use one."""
     roles = {
         row[0]: row[1]
@@ -157,25 +157,25 @@ def split_secret(secret: str) -> tuple[int | None, bytes] | None:
     return None if match is None else (int(match[1]), _digest(match[2]))
 
 
-def record_token_uses(db: peewee.SqliteDatabase, uses: dict[int, datetime], now: datetime) -> None:
+def record_token_uses(db: peewee.Database, uses: dict[int, datetime], now: datetime) -> None:
     """Notes when tokens were used last; logins that ended are taken away."""
     for token_id, at in uses.items():
         TokenRow.update(last_used_at=at).where(TokenRow.id == token_id).execute(db)
     TokenRow.delete().where(TokenRow.user.is_null(False), TokenRow.expires_at < now).execute(db)
 
 
-def delete_token(db: peewee.SqliteDatabase, token_id: int) -> bool:
+def delete_token(db: peewee.Database, token_id: int) -> bool:
     """Takes a token away at once; whether there was one."""
     return bool(TokenRow.delete().where(TokenRow.id == token_id).execute(db))
 
 
-def load_token(db: peewee.SqliteDatabase, token_id: int) -> Token | None:
+def load_token(db: peewee.Database, token_id: int) -> Token | None:
     """One."""
     row = TokenRow.select().where(TokenRow.id == token_id).tuples().first(db)
     return None if row is None else _read_token(row)
 
 
-def revoke_token(db: peewee.SqliteDatabase, token_id: int, at: datetime) -> None:
+def revoke_token(db: peewee.Database, token_id: int, at: datetime) -> None:
     """Ends a token and keeps its row; once more changes nothing."""
     TokenRow.update(is_active=0, updated_at=at).where((TokenRow.id == token_id) & (TokenRow.is_active == 1)).execute(db)
 

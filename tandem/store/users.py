@@ -50,7 +50,7 @@ CHANGEABLE: Final = frozenset({"name", "role", "email", "full_name", "is_active"
 
 
 def create_user(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     name: str,
     password_hash: str,
     role: Role,
@@ -75,22 +75,22 @@ def create_user(
     return User(user_id, name, role, at, None, email=email, full_name=full_name, api_access=api_access)
 
 
-def load_users(db: peewee.SqliteDatabase) -> list[User]:
+def load_users(db: peewee.Database) -> list[User]:
     """Everybody, by name."""
     return [_read(row) for row in UserRow.select(*_COLUMNS).order_by(UserRow.name).tuples().execute(db)]
 
 
-def load_user(db: peewee.SqliteDatabase, name: str) -> User | None:
+def load_user(db: peewee.Database, name: str) -> User | None:
     """One of them."""
     return next((user for user in load_users(db) if user.name == name), None)
 
 
-def load_user_numbered(db: peewee.SqliteDatabase, user_id: int) -> User | None:
+def load_user_numbered(db: peewee.Database, user_id: int) -> User | None:
     """The one with this id."""
     return next((user for user in load_users(db) if user.user_id == user_id), None)
 
 
-def load_password_hash(db: peewee.SqliteDatabase, name: str) -> str | None:
+def load_password_hash(db: peewee.Database, name: str) -> str | None:
     """What a password is verified against; None for a name that nobody has, or nobody who may log in."""
     query = UserRow.select(UserRow.password).where((UserRow.name == name) & (UserRow.is_active == 1))
     row = query.tuples().first(db)
@@ -98,16 +98,17 @@ def load_password_hash(db: peewee.SqliteDatabase, name: str) -> str | None:
 
 
 def update_user(
-    db: peewee.SqliteDatabase,
+    db: peewee.Database,
     name: str,
     /,
     *,
-    password_hash: str | None,
+    password_hash: str | None = None,
     role: Role | None = None,
+    kept_token: int | None = None,
     at: datetime | None = None,
     **changes: Any,
 ) -> User:
-    """Another password, another role, or other fields (CHANGEABLE); ends the user's logins.
+    """Another password, another role, or other fields (CHANGEABLE); ends the user's logins but `kept_token`.
 
     KeyError for nobody, or with the new name if it is taken; LastAdmin if none would be left who may log in.
     """
@@ -124,13 +125,13 @@ def update_user(
         wanted["password"] = password_hash
     if wanted:
         UserRow.update(**wanted, updated_at=at).where(UserRow.user_id == user.user_id).execute(db)
-    TokenRow.delete().where(TokenRow.user == name).execute(db)
+    TokenRow.delete().where(TokenRow.user == name, TokenRow.id != (kept_token or 0)).execute(db)
     changed = load_user_numbered(db, user.user_id)
     assert changed is not None
     return changed
 
 
-def delete_user(db: peewee.SqliteDatabase, name: str) -> None:
+def delete_user(db: peewee.Database, name: str) -> None:
     """Takes a user, all logins and all tokens away; KeyError for nobody, LastAdmin if none would be left."""
     user = load_user(db, name)
     if user is None:
@@ -140,21 +141,21 @@ def delete_user(db: peewee.SqliteDatabase, name: str) -> None:
     UserRow.delete().where(UserRow.name == name).execute(db)
 
 
-def load_lock(db: peewee.SqliteDatabase, name: str, at: datetime) -> datetime | None:
+def load_lock(db: peewee.Database, name: str, at: datetime) -> datetime | None:
     """Until when nobody can log in by this name; None when one can."""
     row = LoginFailureRow.select(LoginFailureRow.locked_until).where(LoginFailureRow.name == name).tuples().first(db)
     until: datetime | None = row[0] if row is not None else None
     return until if until is not None and until > at else None
 
 
-def record_login(db: peewee.SqliteDatabase, name: str, at: datetime) -> User | None:
+def record_login(db: peewee.Database, name: str, at: datetime) -> User | None:
     """A right password: forgets the failures. The user, None if deleted meanwhile."""
     LoginFailureRow.delete().where(LoginFailureRow.name == name).execute(db)
     UserRow.update(last_login_at=at).where(UserRow.name == name).execute(db)
     return load_user(db, name)
 
 
-def record_failure(db: peewee.SqliteDatabase, name: str, at: datetime) -> datetime | None:
+def record_failure(db: peewee.Database, name: str, at: datetime) -> datetime | None:
     """A wrong password: until when the name is locked now."""
     LoginFailureRow.delete().where(LoginFailureRow.last_at < at - FORGET_AFTER).execute(db)
     row = LoginFailureRow.select(LoginFailureRow.failures).where(LoginFailureRow.name == name).tuples().first(db)
@@ -163,18 +164,20 @@ def record_failure(db: peewee.SqliteDatabase, name: str, at: datetime) -> dateti
     failures = (row[0] if row is not None else 0) + 1
     excess = failures - FREE_FAILURES
     until = None if excess < 0 else at + min(LOCK_FIRST * 2 ** min(excess, 10), LOCK_MAX)
-    LoginFailureRow.replace(name=name, failures=failures, last_at=at, locked_until=until).execute(db)
+    row = LoginFailureRow.insert(name=name, failures=failures, last_at=at, locked_until=until)
+    kept = [LoginFailureRow.failures, LoginFailureRow.last_at, LoginFailureRow.locked_until]
+    row.on_conflict(conflict_target=[LoginFailureRow.name], preserve=kept).execute(db)
     return until
 
 
-def _keep_an_admin(db: peewee.SqliteDatabase, user: User) -> None:
+def _keep_an_admin(db: peewee.Database, user: User) -> None:
     """Unless another admin who may log in is left."""
     others = (other for other in load_users(db) if other.user_id != user.user_id)
     if user.role == "admin" and user.is_active and not any(it.role == "admin" and it.is_active for it in others):
         raise LastAdmin(f"{user.name} is the last admin")
 
 
-def _keep_names_apart(db: peewee.SqliteDatabase, name: str) -> None:
+def _keep_names_apart(db: peewee.Database, name: str) -> None:
     if UserRow.select().where(peewee.fn.LOWER(UserRow.name) == name.lower()).exists(db):
         raise KeyError(name)
 

@@ -11,8 +11,11 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 
+import psycopg
 import pytest
 from jsonschema import Draft202012Validator
+
+from tests.postgres import PASSWORD
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,8 +66,13 @@ class Api:
 
 
 class Client:
-    def __init__(self, port, token, api=None):
-        self.port, self.token, self.api = port, token, api
+    """`source`: the address that it comes from; logins are limited by it."""
+
+    def __init__(self, port, token, api=None, source="127.0.0.1"):
+        self.port, self.token, self.api, self.source = port, token, api, source
+
+    def with_secret(self, secret):
+        return Client(self.port, secret, self.api, self.source)
 
     def ask(self, method, path, body=None, status=200, *, headers=None, raw=None, token=...):
         given = {} if headers is None else dict(headers)
@@ -75,7 +83,7 @@ class Client:
         if body is not None:
             content = json.dumps(body).encode()
             given.setdefault("Content-Type", "application/json")
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30, source_address=(self.source, 0))
         try:
             connection.request(method, path, content, given)
             response = connection.getresponse()
@@ -93,23 +101,33 @@ class Client:
 
     def with_token(self, *permissions):
         made = self.ask("POST", "/api/v1/tokens", {"name": "test", "permissions": list(permissions)}, 201)
-        return Client(self.port, made["secret"], self.api)
+        return self.with_secret(made["secret"])
 
 
 class Server:
-    def __init__(self, folder, document=ROOT / "examples" / "pbx.yaml", **more):
-        self.folder = folder
-        self.port = free_port()
+    """url: a PostgreSQL database in the place of an SQLite file."""
+
+    def __init__(self, folder, url=None, password=None, document=ROOT / "examples" / "pbx.yaml", **more):
+        self.folder, self.url = folder, url
+        self.port, self.fastagi_port = free_port(), free_port()
         self.settings = folder / "tandem.yaml"
         (folder / "secret").write_text("a-secret-of-the-lab")
         (folder / "secret").chmod(0o600)
+        self.cel = folder / "records"
+        self.cel.mkdir()
         values = {
             "state_dir": folder / "state", "run_dir": folder / "run", "database.path": folder / "db" / "tandem.db",
-            "http.port": self.port, "fastagi.port": free_port(), "ami.port": free_port(), "asterisk.check": "off",
-            "asterisk.config_dir": folder / "asterisk", "ami.secret_file": folder / "secret",
+            "asterisk.recordings_dir": folder / "spool", "recordings.dir": folder / "recordings", "sounds.dir": folder / "sounds",
+            "http.port": self.port, "fastagi.port": self.fastagi_port, "ami.port": free_port(), "asterisk.check": "off",
+            "asterisk.config_dir": folder / "asterisk", "asterisk.cel_file": self.cel / "cel.json",
+            "asterisk.cdr_file": self.cel / "cdr.json", "ami.secret_file": folder / "secret",
             "ami.config_secret_file": folder / "secret",
             **more,
         }  # fmt: skip
+        if url is not None:
+            (folder / "password").write_text(password)
+            (folder / "password").chmod(0o600)
+            values |= {"database.url": url, "database.password_file": folder / "password"}
         first = self.run("init", *(f"--set={key}={value}" for key, value in values.items()))
         self.token = re.search(r"tandem_1_[0-9a-f]{64}", first)[0]
         self.run("import", str(document))
@@ -142,21 +160,49 @@ class Server:
         self.process.terminate()
         assert self.process.wait(30) == 0
 
+    def read_database(self):
+        """Every byte that it keeps."""
+        if self.url is None:
+            return b"".join(path.read_bytes() for path in (self.folder / "db").iterdir())
+        with psycopg.connect(self.url, password=PASSWORD) as connection:
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            found = bytearray()
+            for (table,) in tables:
+                with connection.cursor().copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
+                    found += b"".join(copy)
+        return bytes(found)
+
     def read_rss_mb(self):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
 
+# What is kept and what comes out of it is asked of both databases; the rest does not touch one, or not by itself.
+ON_BOTH = {"test_objects.py", "test_events.py", "test_campaigns.py", "test_numbers.py", "test_listing.py"}
+
+
+def pytest_generate_tests(metafunc):
+    if "server" in metafunc.fixturenames:
+        databases = ["sqlite", "postgres"] if Path(metafunc.module.__file__).name in ON_BOTH else ["sqlite"]
+        metafunc.parametrize("server", databases, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server(request, tmp_path_factory):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
-    server = Server(tmp_path_factory.mktemp("tandem"))
+    url = password = None
+    if request.param == "postgres":
+        postgres = request.getfixturevalue("postgres_server")
+        url, password = postgres.tcp_url(postgres.make_database()), PASSWORD
+    server = Server(tmp_path_factory.mktemp("tandem"), url, password)
     server.start()
     yield server
     server.stop()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert "Traceback" not in (server.folder / "log").read_text()
+    log = (server.folder / "log").read_text()
+    assert "Traceback" not in log
+    assert PASSWORD not in log
 
 
 @pytest.fixture(scope="session")
@@ -164,15 +210,19 @@ def api(server):
     return Api(Client(server.port, None).ask("GET", "/api/v1/openapi.json"))
 
 
+SOURCES = (f"127.0.{high}.{low}" for high in range(1, 255) for low in range(1, 255))
+
+
 @pytest.fixture
 def client(server, api):
-    return Client(server.port, server.token, api)
+    """From an address of its own, so that no test meets the limits of another."""
+    return Client(server.port, server.token, api, next(SOURCES))
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A server of its own for each module, with the PBX of which the ARI Dialer's document talks."""
-    server = Server(tmp_path_factory.mktemp("ari"), ROOT / "tests" / "api" / "ari.yaml")
+    server = Server(tmp_path_factory.mktemp("ari"), document=ROOT / "tests" / "api" / "ari.yaml")
     server.start()
     yield server
     server.stop()

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from jsonschema import Draft202012Validator
 
-from api.declare import Page, Shown
+from api.declare import Page, Shown, parse_json
+from api.errors import Refused
 from api.openapi import describe_api
 from api.v1.table import ROUTES
 from tandem.domain.calls import PlacedCall
@@ -68,3 +69,16 @@ def test_an_answer_says_that_each_of_its_fields_is_there(route, document):
     if is_dataclass(kind):
         schema = document["components"]["schemas"][route.answer.name or kind.__name__]
         assert set(schema["required"]) == set(schema["properties"])
+
+
+@pytest.mark.parametrize("text", ["a\0", "\\\0", "\0" * 3, "\\" * 4 + "\0"])
+def test_a_nul_in_a_body_is_refused_wherever_it_is(text: str) -> None:
+    for value in (text, {"a": [{"b": text}]}, {text: 1}):
+        with pytest.raises(Refused, match="must not hold the character NUL") as refused:
+            parse_json(json.dumps(value).encode())
+        assert refused.value.status == 422
+
+
+@pytest.mark.parametrize("text", ["\\u0000", "\\" * 3 + "u0000", "u0000", "\x01"])
+def test_a_text_about_nul_is_not(text: str) -> None:
+    assert parse_json(json.dumps([text]).encode()) == [text]

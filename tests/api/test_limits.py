@@ -9,7 +9,8 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from api.request import LINGER_S, REQUEST_S
+from api.declare import ARRIVAL_S
+from api.request import LINGER_S
 from api.site import Api, ApiSite
 from api.v1.table import ROUTES
 
@@ -174,7 +175,7 @@ class TestSlowness:
         return channel
 
     def test_a_head_that_drips(self, channel, clock):
-        for _ in range(int(REQUEST_S) + 1):
+        for _ in range(int(ARRIVAL_S) + 1):
             channel.dataReceived(b"G")
             clock.advance(1)
         assert channel.transport.disconnected or b"408" in channel.transport.value()
@@ -182,7 +183,7 @@ class TestSlowness:
     def test_a_body_that_drips(self, channel, clock):
         lines = b"POST /api/v1/dids HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
         channel.dataReceived(lines)
-        for _ in range(int(REQUEST_S) + 1):
+        for _ in range(int(ARRIVAL_S) + 1):
             channel.dataReceived(b" ")
             clock.advance(1)
         assert b"408 Request Timeout" in channel.transport.value()
@@ -190,7 +191,7 @@ class TestSlowness:
         assert channel.transport.disconnected
 
     def test_nothing_at_all(self, channel, clock):
-        clock.advance(REQUEST_S)
+        clock.advance(ARRIVAL_S)
         assert channel.transport.disconnected
 
     def test_no_timer_is_left_behind(self, channel, clock):

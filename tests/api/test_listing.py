@@ -1,9 +1,8 @@
 """Every list is filtered, sorted and paged alike, whatever it lists."""
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import get_origin
+from typing import get_args, get_origin
 
 import pytest
 from hypothesis import given
@@ -85,8 +84,8 @@ def test_pages_together_are_the_list(things, limit):
 LISTS = [route for route in ROUTES if route.answer and get_origin(route.answer.kind) is Page]
 
 
-def test_the_lists_are_these():
-    assert {route.operation.removeprefix("list_") for route in LISTS} == {
+def test_the_lists_are_at_least_these():
+    assert {route.operation.removeprefix("list_") for route in LISTS} >= {
         *("dids", "endpoints", "trunks", "menus", "queues", "voicemail", "schedules", "announcements"),
         *("calls", "tokens", "users", "audit", "channels", "queue_states", "agents"),
     }
@@ -98,9 +97,8 @@ def test_every_list_takes_what_it_declares(route, client):
     for name, field in route.query.model_fields.items():
         values = ["1"]
         if name == "sort":
-            values = re.findall(r"\w+", str(field.metadata).partition("(")[2].partition(")$")[0].rpartition("(")[2])
+            values = get_args(field.annotation)
             assert len(values) > 1
-            values += [f"-{value}" for value in values]
         for value in values:
             answer = client.ask("GET", f"{route.path}?{name}={value}", status=(expected, 422))
             assert client.status == expected or name not in ("sort", "limit", "offset", "q"), answer

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.v1.table import ROUTES
 from tests.strategies import control_texts, hostile_texts
 
 HANGUP = {"hangup": 16}
@@ -92,6 +93,38 @@ def test_a_delete_names_what_still_leads_there(client):
     client.ask("GET", "/api/v1/queues/sales")
 
 
+REFERRED = [
+    ("endpoints", {"queues": {"name": "r-q", "members": [{"endpoint": "7001"}], "fallback": HANGUP}}, "members[0].endpoint"),
+    ("trunks", {"general": {"outbound_trunk": "t-one"}}, "outbound_trunk"),
+    ("menus", {"dids": {"number": "+4930799", "destination": {"menu": "m-one"}}}, "destination.menu"),
+    ("queues", {"dids": {"number": "+4930799", "destination": {"queue": "q-one"}}}, "destination.queue"),
+    ("voicemail", {"dids": {"number": "+4930799", "destination": {"voicemail": "7001"}}}, "destination.voicemail"),
+    ("schedules", {"queues": {"name": "r-q", "schedule": "s-one", "closed": HANGUP, "fallback": HANGUP}}, "schedule"),
+    ("announcements", {"dids": {"number": "+4930799", "destination": {"announcement": "a-one"}}}, "destination.announcement"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "referrer", "field"), REFERRED, ids=[path for path, *_ in REFERRED])
+def test_of_each_kind_a_delete_is_refused_while_something_leads_there(client, path, referrer, field):
+    key, sample, _ = SAMPLES[path]
+    ((other, body),) = referrer.items()
+    client.ask("POST", f"/api/v1/{path}", sample, 201)
+    if other == "general":
+        before = client.ask("GET", "/api/v1/general")["outbound_trunk"]
+        client.ask("PATCH", "/api/v1/general", body)
+        place, undo = "general", ("PATCH", "/api/v1/general", {"outbound_trunk": before}, 200)
+    else:
+        made = client.ask("POST", f"/api/v1/{other}", body, 201)
+        place = f"{other}/{made['number' if other == 'dids' else 'name']}"
+        undo = ("DELETE", f"/api/v1/{place}", None, 204)
+    error = client.ask("DELETE", f"/api/v1/{path}/{sample[key]}", status=409)["error"]
+    named = [(problem["object"], problem["field"]) for problem in error["problems"]]
+    assert named == [(place, field)]
+    assert place in error["message"]
+    client.ask(*undo)
+    client.ask("DELETE", f"/api/v1/{path}/{sample[key]}", status=204)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
@@ -163,7 +196,48 @@ def test_hostile_texts_come_back_as_they_went_or_are_refused(client, text):
         assert not text.isprintable() or text != text.strip() or len(text.encode()) > 79
 
 
+POSTS = {route.operation: route for route in ROUTES if route.method == "POST" and route.permission is not None}
+PASSWORD = "correct horse battery"
+# What each creates, what differs, and where it is then.
+CREATED = {
+    **{
+        next(name for name, route in POSTS.items() if route.path == f"/api/v1/{path}"): (path, sample, change, sample[key])
+        for path, (key, sample, change) in SAMPLES.items()
+    },
+    "create_token": ("tokens", {"name": "i", "permissions": ["dids/read"]}, {"name": "j"}, None),
+    "create_dnc_list": ("dnc", {"name": "d-once"}, {"name": "d-other"}, "d-once"),
+    "create_user": ("users", {"name": "ida", "password": PASSWORD}, {"role": "admin"}, "ida"),
+}  # fmt: skip
+
+
 class TestIdempotency:
+    def test_everything_that_is_created_is_tried_here_or_there(self):
+        """Whoever adds a POST says where its key is tried."""
+        elsewhere = {
+            **dict.fromkeys(
+                ("create_call", "apply_config", "roll_back_config", "import_config"), "asterisk/test_api.py"
+            ),
+            **dict.fromkeys(("adopt_hand_edits", "discard_hand_edits"), "asterisk/test_api.py"),
+            "create_campaign": "api/test_campaigns.py",
+        }
+        made = {name for name, route in POSTS.items() if not route.path_names}
+        assert made == CREATED.keys() | elsewhere.keys()
+
+    @pytest.mark.parametrize("operation", CREATED)
+    def test_every_creation_is_made_once(self, client, operation):
+        path, body, change, name = CREATED[operation]
+        headers, where = {"Idempotency-Key": f"every {operation}"}, f"/api/v1/{path}"
+        first = client.ask("POST", where, body, 201, headers=headers)
+        location = client.headers.get("location")
+        again = client.ask("POST", where, body, 201, headers=headers)
+        assert (client.headers.get("location"), client.headers["idempotency-replayed"]) == (location, "true")
+        assert again == ({**first, "secret": None} if operation == "create_token" else first)
+        client.ask("POST", where, {**body, **change}, 409, headers=headers)
+        key = "id" if name is None else next(key for key, value in first.items() if value == name)
+        listed = client.ask("GET", f"{where}?limit=1000")["items"]
+        assert [one[key] for one in listed].count(first[key]) == 1
+        client.ask("DELETE", f"{where}/{name if name is not None else first['id']}", status=204)
+
     def ask(self, client, key, number="+4930710", status=201):
         body = {"number": number, "destination": HANGUP}
         return client.ask("POST", "/api/v1/dids", body, status, headers={"Idempotency-Key": key})
@@ -197,8 +271,9 @@ class TestIdempotency:
         headers = {"Idempotency-Key": "token"}
         secret = client.ask("POST", "/api/v1/tokens", body, 201, headers=headers)["secret"]
         assert client.ask("POST", "/api/v1/tokens", body, 201, headers=headers)["secret"] is None
-        for path in (server.folder / "db").iterdir():
-            assert secret.rpartition("_")[2].encode() not in path.read_bytes()
+        kept = server.read_database()
+        assert b"/api/v1/tokens" in kept
+        assert secret.rpartition("_")[2].encode() not in kept
 
     @pytest.mark.parametrize("key", ["", "x" * 256, "ä"])
     def test_keys_have_a_form(self, client, key):
@@ -208,10 +283,8 @@ class TestIdempotency:
     def test_of_many_at_once_one_is_done(self, client):
         from concurrent.futures import ThreadPoolExecutor
 
-        from tests.api.conftest import Client
-
         def create(_):
-            other = Client(client.port, client.token, client.api)
+            other = client.with_secret(client.token)
             self.ask(other, "race", "+4930715", None)
             return other.status
 

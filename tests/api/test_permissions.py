@@ -1,13 +1,16 @@
 """Every route, with its permission and without; what a token may give away; users and their logins."""
 
 import re
+import sqlite3
 from urllib.parse import quote
 
 import pytest
 
-from api.auth import ROLES, covers
+from api.auth import LOGINS_PER_MINUTE, ROLES, covers
 from api.compat.ari.table import ROUTES as ARI_ROUTES
 from api.v1.table import ROUTES
+from tandem.store.users import FREE_FAILURES
+from tests.api.conftest import SOURCES, Client
 
 GUARDED = [route for route in ROUTES if route.permission is not None]
 
@@ -18,7 +21,7 @@ def path_of(route):
 
 @pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.operation)
 def test_every_route_takes_its_permission(route, client):
-    body = {} if route.body is not None else None
+    body = {"nothing": 1} if route.body is not None else None
     client.ask(route.method, path_of(route), body, 401, token=None)
     assert client.headers["www-authenticate"].startswith("Bearer")
     group, _, action = route.permission.partition("/")
@@ -89,14 +92,17 @@ def test_roles_are_made_of_declared_permissions():
 class TestUsers:
     PASSWORD = "correct horse battery"
 
+    @pytest.fixture
+    def elsewhere(self, client):
+        """The same from another address."""
+        return Client(client.port, client.token, client.api, next(SOURCES))
+
     def make(self, client, name, role="user"):
         client.ask("POST", "/api/v1/users", {"name": name, "password": self.PASSWORD, "role": role}, 201)
 
     def log_in(self, client, name, password=PASSWORD, status=201):
-        from tests.api.conftest import Client
-
         made = client.ask("POST", "/api/v1/session", {"name": name, "password": password}, status, token=None)
-        return Client(client.port, made.get("secret"), client.api)
+        return client.with_secret(made.get("secret"))
 
     def test_log_in_work_and_log_out(self, client):
         self.make(client, "berta")
@@ -136,16 +142,100 @@ class TestUsers:
         client.ask("DELETE", "/api/v1/users/first", status=409)
         client.ask("DELETE", "/api/v1/users/second", status=204)
 
-    def test_brute_force_meets_a_locked_name_and_a_slow_address(self, client):
+    def test_people_change_their_own_password_and_their_other_logins_end(self, client):
+        self.make(client, "dora")
+        here, elsewhere, other = self.log_in(client, "dora"), self.log_in(client, "dora"), "other horse battery"
+        path, right = "/api/v1/session/password", {"old_password": self.PASSWORD, "new_password": other}
+        for wrong, field in (
+            ({**right, "old_password": "guess"}, "old_password"),
+            ({**right, "new_password": "short"}, "new_password"),
+            ({**right, "new_password": self.PASSWORD}, "new_password"),
+            ({"new_password": other}, "old_password"),
+        ):
+            problems = here.ask("PUT", path, wrong, 422)["error"]["problems"]
+            assert [problem["field"] for problem in problems] == [field]
+        elsewhere.ask("GET", "/api/v1/dids")
+        here.ask("PUT", path, right, 204)
+        here.ask("GET", "/api/v1/dids")
+        elsewhere.ask("GET", "/api/v1/dids", status=401)
+        self.log_in(client, "dora", status=401)
+        self.log_in(client, "dora", other)
+        client.ask("PUT", path, right, 409)  # a token is nobody
+        # An admin needs no old password, and ends everything.
+        client.ask("PATCH", "/api/v1/users/dora", {"password": self.PASSWORD})
+        here.ask("GET", "/api/v1/dids", status=401)
+        audit = client.ask("GET", "/api/v1/audit?limit=1000")
+        assert ("user dora", "session/update", "users/dora") in [
+            (entry["who"], entry["action"], entry["target"]) for entry in audit["items"]
+        ]
+        assert other not in str(audit)
+
+    def test_who_found_an_open_login_cannot_guess_the_password_through_it(self, client):
+        self.make(client, "emil")
+        emil = self.log_in(client, "emil")
+        statuses = []
+        for attempt in range(12):
+            body = {"old_password": f"guess {attempt}", "new_password": "stolen horse battery"}
+            emil.ask("PUT", "/api/v1/session/password", body, (422, 429))
+            statuses.append(emil.status)
+        assert statuses[0] == 422
+        assert statuses[-1] == 429
+        assert int(emil.headers["retry-after"]) >= 1
+        emil.ask(
+            "PUT",
+            "/api/v1/session/password",
+            {"old_password": self.PASSWORD, "new_password": "a new horse battery"},
+            429,
+        )
+
+    def test_guessing_locks_the_name_for_everybody(self, client, elsewhere):
         self.make(client, "victim")
         statuses = []
-        for attempt in range(14):
-            client.ask(
-                "POST", "/api/v1/session", {"name": "victim", "password": f"guess {attempt}"}, (401, 429), token=None
-            )
+        while 429 not in statuses:
+            body = {"name": "victim", "password": f"guess {len(statuses)}"}
+            client.ask("POST", "/api/v1/session", body, (401, 429), token=None)
             statuses.append(client.status)
-        assert 401 in statuses
-        assert statuses[-1] == 429
-        assert int(client.headers["retry-after"]) >= 1
-        # Not even the right password opens a locked name, or a name could be guessed through the lock.
-        self.log_in(client, "victim", status=429)
+        assert len(statuses) == FREE_FAILURES + 1  # before the address is too fast
+        # From elsewhere too, and not even by the right password: or a name could be guessed through the lock.
+        self.log_in(elsewhere, "victim", status=429)
+        assert 1 <= int(elsewhere.headers["retry-after"]) <= 30
+        # A name that nobody has is answered alike.
+        for attempt in range(FREE_FAILURES + 1):
+            body = {"name": "nobody at all", "password": "guess"}
+            elsewhere.ask("POST", "/api/v1/session", body, 401 if attempt < FREE_FAILURES else 429, token=None)
+
+    def test_guessing_of_many_names_slows_the_address_and_no_other(self, client, elsewhere):
+        self.make(client, "honest")
+        for attempt in range(6 * LOGINS_PER_MINUTE):
+            body = {"name": f"name {attempt}", "password": "guess"}
+            answer = client.ask("POST", "/api/v1/session", body, (401, 429), token=None)
+            if client.status == 429:
+                break
+        assert attempt >= LOGINS_PER_MINUTE
+        assert answer["error"]["message"] == "too many logins from this address"
+        self.log_in(elsewhere, "honest")
+
+    def test_a_password_is_kept_as_argon2id_alone(self, client, server):
+        self.make(client, "hashed")
+        rows = (
+            sqlite3.connect(server.folder / "db" / "tandem.db").execute("SELECT name, password FROM users").fetchall()
+        )
+        assert dict(rows)["hashed"].startswith("$argon2id$")
+        for path in (server.folder / "db").iterdir():
+            assert self.PASSWORD.encode() not in path.read_bytes()
+        assert self.PASSWORD not in (server.folder / "log").read_text()
+
+    def test_what_a_role_may_do_is_what_it_says_route_by_route(self, client):
+        self.make(client, "roland")
+        self.make(client, "adele", "admin")
+        roland, adele = self.log_in(client, "roland"), self.log_in(client, "adele")
+        for route in GUARDED:
+            if route.operation in ("listen_events", "log_out"):
+                continue
+            body = {"nothing": 1} if route.body is not None else None
+            headers = {"Content-Type": "application/yaml"} if route.operation == "import_config" else None
+            roland.ask(route.method, path_of(route), body, None, headers=headers)
+            assert (roland.status == 403) == (route.permission not in ROLES["user"]), (route.operation, roland.body)
+            adele.ask(route.method, path_of(route), body, None, headers=headers)
+            assert adele.status not in (401, 403), (route.operation, adele.body)
+        client.ask("DELETE", "/api/v1/users/adele", status=204)

@@ -1,12 +1,14 @@
 """The API of a whole Tandem beside a real Asterisk: hostile values, a changed DID, calls placed once, what Asterisk says right now."""
 
 import json
+import re
 import time
 
 import pytest
 
 from lab.pbx import LabPbx
 from tandem.cli.control import _UnixConnection
+from tests.api.schemathesis import NEED_ASTERISK, command
 
 pytestmark = pytest.mark.asterisk
 
@@ -18,6 +20,19 @@ queues:
 dids: [{number: "+4930100", destination: {queue: sales}}]
 """
 NASTY = 'a;b [c] ${EXTEN} \\ "q" #include $[1+1] => é漢😀'
+HOSTILE = (
+    NASTY,
+    "#include /etc/passwd",
+    "[general](+)",
+    "; all of it a comment",
+    "${SHELL(touch /tmp/x)}",
+    "x)\\;y,z|&<1>",
+    "*/--;;--",
+    "'; DROP TABLE objects; --",
+    "no",
+    "017",
+    "\u0301combining \u202e",
+)
 
 
 class Site:
@@ -27,8 +42,9 @@ class Site:
     def ask(self, method, path, body=None, status=200, **headers):
         connection = _UnixConnection(self.socket, 60)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        content = None if body is None else json.dumps(body).encode()
-        connection.request(method, path, content, {"Content-Type": "application/json", **named} if content else named)
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        media_type = "application/yaml" if isinstance(body, bytes) else "application/json"
+        connection.request(method, path, content, {"Content-Type": media_type, **named} if content else named)
         response = connection.getresponse()
         answer = response.read()
         connection.close()
@@ -65,13 +81,95 @@ def test_hostile_values_reach_asterisk_as_they_are(site, pbx):
     applied = site.ask("POST", "/api/v1/config/apply", {})
     assert applied["live"]
     assert site.ask("POST", "/api/v1/config/apply", {})["reloaded"] == []
-    shown = pbx.asterisk.cli("pjsip show endpoint 1002")
-    assert NASTY in shown or "callerid" in shown
+    assert show_name(pbx, "1002") == NASTY
+    assert read_passwords(pbx)["1002"] == "s;c#r[e]t$"
     explained = site.ask("GET", "/api/v1/routes/explain?did=%2B4930100")
     assert explained["destination"] == "endpoint 1002"
     back = site.ask("POST", "/api/v1/config/rollback", {"revision": 1})
     assert back["live"]
     assert "1002" not in pbx.asterisk.cli("pjsip show endpoints")
+
+
+def show_name(pbx, extension):
+    """The caller's name of an endpoint as Asterisk has it."""
+    shown = pbx.asterisk.cli(f"pjsip show endpoint {extension}")
+    name = re.search(r'^ callerid +: (?:"((?:[^"\\]|\\.)*)" )?<?\d+>?$', shown, re.MULTILINE)
+    assert name is not None, shown
+    return re.sub(r"\\(.)", r"\1", name[1] or "")
+
+
+def read_passwords(pbx):
+    shown = {
+        name: pbx.asterisk.cli(f"pjsip show auth {name}")
+        for name in re.findall(r"^ +Auth: +(\w+)/", pbx.asterisk.cli("pjsip show auths"), re.MULTILINE)
+    }
+    return {name: re.search(r"^ password +: (.*)$", text, re.MULTILINE)[1] for name, text in shown.items()}
+
+
+def test_every_hostile_text_is_taken_whole_or_refused_and_makes_nothing(site, pbx):
+    """Through create, check, switch, reload and the live comparison; no object, option or dialplan line but what was asked for."""
+    before = set(re.findall(r"^ +Endpoint: +(\S+)", pbx.asterisk.cli("pjsip show endpoints"), re.MULTILINE))
+    taken = {}
+    for number, text in enumerate(HOSTILE):
+        extension, secret = f"20{number:02}", f"{text} and some"
+        body = {"extension": extension, "secret": secret, "name": text}
+        if not text.isprintable():
+            error = site.ask("POST", "/api/v1/endpoints", body, 422)["error"]
+            assert {problem["field"] for problem in error["problems"]} == {"name", "secret"}
+            continue
+        site.ask("POST", "/api/v1/endpoints", body, 201)
+        site.ask(
+            "POST",
+            "/api/v1/voicemail",
+            {"mailbox": extension, "pin": "471100", "name": text.replace(",", "").replace("|", "")},
+            201,
+        )
+        queue = {
+            "name": f"h{number}",
+            "description": text,
+            "members": [{"endpoint": extension}],
+            "fallback": {"hangup": 16},
+        }
+        site.ask("POST", "/api/v1/queues", queue, 201)
+        trunk = {
+            "name": f"t{number}",
+            "hosts": ["127.0.0.9:5060"],
+            "username": text,
+            "secret": secret,
+            "description": text,
+        }
+        site.ask("POST", "/api/v1/trunks", trunk, 201)
+        taken[extension] = (text, secret, f"t{number}")
+    assert len(taken) == len(HOSTILE) - 1
+    applied = site.ask("POST", "/api/v1/config/apply", {})
+    assert (applied["live"], applied["check"]) == (True, "passed")
+    passwords = read_passwords(pbx)
+    for extension, (text, secret, trunk) in taken.items():
+        assert show_name(pbx, extension) == text
+        assert passwords[extension] == passwords[trunk] == secret
+    after = set(re.findall(r"^ +Endpoint: +([^\s/]+)", pbx.asterisk.cli("pjsip show endpoints"), re.MULTILINE))
+    assert after - {name.partition("/")[0] for name in before} == taken.keys() | {trunk for *_, trunk in taken.values()}
+    assert site.ask("POST", "/api/v1/config/rollback", {"revision": 1})["live"]
+    assert not any(name in pbx.asterisk.cli("pjsip show endpoints") for name in taken)
+
+
+def test_every_order_to_asterisk_is_done_once_for_a_key(site):
+    """The POSTs that tests/api cannot try without one."""
+    document = DOCUMENT.encode()
+    revision = site.ask("GET", "/api/v1/monitoring/status")["head"]
+    for path, body, other in (
+        ("config/apply", {"full": False}, {"full": True}),
+        ("config/rollback", {"revision": 1}, {"revision": revision}),
+        ("config/hand-edits/discard", None, None),
+        ("config/import?note=again", document, document + b"menus: []\n"),
+    ):
+        first = site.ask("POST", f"/api/v1/{path}", body, Idempotency_Key=path)
+        assert site.ask("POST", f"/api/v1/{path}", body, Idempotency_Key=path) == first  # its took_s too
+        if other is not None:
+            site.ask("POST", f"/api/v1/{path}", other, 409, Idempotency_Key=path)
+    actions = [entry["action"] for entry in site.ask("GET", "/api/v1/audit?limit=4")["items"]]
+    assert actions == ["config/import", "config/apply", "config/rollback", "config/apply"]
+    assert {entry["source"] for entry in site.ask("GET", "/api/v1/audit")["items"]} == {"unix"}
 
 
 def test_a_call_is_placed_once_and_followed_to_its_cdr(site):
@@ -88,6 +186,20 @@ def test_a_call_is_placed_once_and_followed_to_its_cdr(site):
     assert refused["error"]["problems"][0]["field"]
     audit = site.ask("GET", "/api/v1/audit")["items"]
     assert [entry["target"] for entry in audit].count(f"calls/{first['call_id']}") == 1
+
+
+def test_schemathesis_finds_nothing_beside_an_asterisk_either(asterisk_install, tmp_path):
+    """The operations that need one; a configuration that Asterisk refuses is an answer as declared."""
+    with LabPbx(asterisk_install, DOCUMENT, settings={"http.port": "8089"}) as pbx:
+        pbx.serve()
+        site = Site(pbx)
+        token = site.ask("POST", "/api/v1/tokens", {"name": "fuzz", "permissions": ["*"]}, 201)["secret"]
+        only = "|".join(f"^{name}$" for name in NEED_ASTERISK)
+        argv = command("http://127.0.0.1:8089", token, "fuzzing", only=only, max_examples=5)
+        done = pbx.asterisk.run(argv, timeout_s=240, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        assert site.ask("GET", "/health")["live"]
+        assert "Traceback" not in pbx.read_log()
 
 
 def test_what_asterisk_says_right_now(site):

@@ -402,7 +402,7 @@ def test_a_dry_run_writes_nothing(pbx):
     change(pbx, replace(PBX, trunks=(bad, PBX.trunks[1])), check=False)
     etc = pbx.asterisk.etc
     before, database = look(etc), (pbx.folder / "tandem.db").read_bytes()
-    log = pbx.asterisk.read_log()
+    log, routes = pbx.asterisk.read_log(), pbx.asterisk.cli("database show")
     world = pbx.asterisk.world
     world.run(["mount", "--bind", str(etc), str(etc)])
     world.run(["mount", "-o", "remount,bind,ro", str(etc)])
@@ -415,6 +415,7 @@ def test_a_dry_run_writes_nothing(pbx):
         world.run(["umount", str(etc)])
     assert look(etc) == before
     assert (pbx.folder / "tandem.db").read_bytes() == database
+    assert pbx.asterisk.cli("database show") == routes
     assert "Reloading module" not in pbx.asterisk.read_log()[len(log) :]
 
 

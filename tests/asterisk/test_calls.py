@@ -150,7 +150,7 @@ class InstanceEndpoint:
 class Side:
     """Our side: AMI, store, Calls and Ledger, as tandem.app puts them together."""
 
-    def __init__(self, case: TestCase, asterisk, folder: Path) -> None:
+    def __init__(self, case: TestCase, asterisk, folder: Path, max_bytes: int = 0) -> None:
         self.asterisk = asterisk
         self.store = open_store(folder / "tandem.db")
         self.ami = AmiClient(InstanceEndpoint(asterisk), "tandem-dialer", asterisk.ami_secrets["tandem-dialer"])
@@ -161,7 +161,8 @@ class Side:
             reactor,
             list_channels=self.list_channels,
             list_trunks=lambda: snapshot().trunks,
-            find_route=lambda uniqueid: "",
+            save_routes=lambda: succeed(None),
+            max_bytes=max_bytes,
             grace_s=2.0,
         )
         self.ends: list[PlacedCall] = []
@@ -217,8 +218,8 @@ class CallTests(TestCase):
     def _take(self, asterisk, tmp_path) -> None:
         self.asterisk, self.folder = asterisk, tmp_path
 
-    async def side(self) -> Side:
-        return await Side(self, self.asterisk, self.folder).start()
+    async def side(self, **more: int) -> Side:
+        return await Side(self, self.asterisk, self.folder, **more).start()
 
     async def test_every_disposition_by_a_real_call(self) -> None:
         side = await self.side()
@@ -328,6 +329,23 @@ class CallTests(TestCase):
         empty = await side.place(QueueDestination(queue="empty"), ring_timeout_s=5.0)
         assert (await side.wait_for_end(empty.call_id)).disposition == Disposition.NO_ANSWER
         assert (await side.wait_for_end(slow.call_id)).disposition == Disposition.NO_ANSWER
+
+    async def test_no_record_is_lost_while_files_are_set_aside(self) -> None:
+        side = await self.side(max_bytes=500)  # each reading sets them aside
+        cel = self.asterisk.log / "cel-custom/cel.json"
+        placed, inodes = [], set()
+        for _ in range(40):
+            placed.append(await side.place(ExternalDestination(external="0301234", trunk="busy"), ring_timeout_s=5.0))
+            inodes.update(path.stat().st_ino for path in cel.parent.glob("cel.json*"))
+            await deferLater(reactor, 0.1)
+        for call in placed:
+            await side.wait_for_end(call.call_id)
+        await deferLater(reactor, 1.5)
+        await side.ledger.read()
+        cdrs = [await side.store.read(load_cdr, call.call_id) for call in placed]
+        assert [cdr and (cdr.disposition, cdr.cause) for cdr in cdrs] == [(Disposition.BUSY, 17)] * len(placed)
+        assert len(inodes) > 2
+        assert sorted(path.name for path in cel.parent.glob("cel.json.*")) == ["cel.json.1"]
 
     async def test_a_call_outlives_tandem(self) -> None:
         first = await self.side()

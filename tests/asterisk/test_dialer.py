@@ -98,7 +98,7 @@ class Side:
             self.store,
             self.calls,
             Around(
-                snapshot=snapshot, queue_facts=lambda _: None, is_ready=lambda: self.ami.is_ready, lag_s=lambda: 0.0,
+                snapshot=snapshot, queue_facts=lambda _: None, facts_at=lambda: 0.0, is_ready=lambda: self.ami.is_ready, lag_s=lambda: 0.0,
                 ask_pbx=self._ask,
             ),
             reactor,
@@ -184,12 +184,12 @@ class DialerTest(TestCase):
             return counts.completed == 12 and counts
 
         counts = await side.until(done, "twelve calls")
-        self.assertEqual((counts.total_calls, counts.answered_calls, counts.connected_calls), (12, 12, 12))
+        assert (counts.total_calls, counts.answered_calls, counts.connected_calls) == (12, 12, 12)
         attempts = await side.attempts(campaign_id)
-        self.assertEqual({attempt["agent"] for attempt in attempts}, {"1001"})
-        self.assertEqual(sorted(attempt["dial"] for attempt in attempts), [1] * 12)
+        assert {attempt["agent"] for attempt in attempts} == {"1001"}
+        assert sorted(attempt["dial"] for attempt in attempts) == [1] * 12
         called = [leg for leg in self.asterisk.far_ends["ok"].read_legs() if leg.is_answered]
-        self.assertEqual(len(called), 12)
+        assert len(called) == 12
 
 
 def _wait(seconds: float) -> Deferred:

@@ -108,7 +108,7 @@ dids:
 
 @pytest.fixture(scope="module")
 def pbx(asterisk_install: Any) -> Iterator[LabPbx]:
-    with LabPbx(asterisk_install, DOCUMENT, admin_dialplan=ADMIN_DIALPLAN) as pbx:
+    with LabPbx(asterisk_install, DOCUMENT, {"recordings.format": "wav"}, admin_dialplan=ADMIN_DIALPLAN) as pbx:
         pbx.serve()
         yield pbx
 
@@ -144,9 +144,13 @@ def read_sound(path: Path) -> tuple[float, int]:
         return sound.getnframes() / sound.getframerate(), max(map(abs, samples), default=0)
 
 
-def find_recording(pbx: LabPbx, lived: Lived) -> Path | None:
-    found = list((pbx.asterisk.spool / "monitor").rglob(f"{lived.story['uniqueid']}.wav"))
-    return found[0] if found else None
+def find_recordings(pbx: LabPbx, lived: Lived) -> list[Path]:
+    """Those that Tandem has taken over."""
+    return list((pbx.folder / "recordings").rglob(f"{lived.story['uniqueid']}-*-mixed.wav"))
+
+
+def wait_for_recording(pbx: LabPbx, lived: Lived) -> Path:
+    return wait_until(lambda: find_recordings(pbx, lived), "a recording")[0]
 
 
 def list_steps(lived: Lived, pbx: LabPbx) -> list[str]:
@@ -243,9 +247,7 @@ def test_an_endpoint_rings_with_a_clean_caller_in_its_language_and_is_recorded(
     assert (lived.leg.ended_by, lived.story["records"][0]["disposition"]) == ("us", "ANSWERED")
     assert lived.outcomes == [f"tandem-enter,endpoint,1(1001,0,de,yes,,{caller[-5:]})"]
     assert any("CHANNEL(language)=de" in data for data in lived.data("ExecIf"))
-    recording = find_recording(observer.pbx, lived)
-    assert recording is not None
-    length_s, loudest = wait_until(lambda: read_sound(recording), "a recording")
+    length_s, loudest = read_sound(wait_for_recording(observer.pbx, lived))
     assert length_s > 1
     assert loudest > 1000
 
@@ -259,7 +261,8 @@ def test_a_busy_phone_and_one_that_is_off_go_to_voicemail(observer: Observer) ->
     assert lived["03010008"].data("VoiceMail") == ["1001@tandem,b"]
     assert lived["03010009"].data("VoiceMail") == ["1001@tandem,u"]
     assert all(one.leg.ended_by == "us" for one in lived.values())
-    assert not any(find_recording(observer.pbx, one) for one in lived.values())
+    assert not any(find_recordings(observer.pbx, one) for one in lived.values())
+    assert not list((observer.pbx.asterisk.spool / "monitor").glob("*.wav"))
 
 
 def test_a_message_is_left_with_and_without_instructions(observer: Observer) -> None:
@@ -386,9 +389,7 @@ def test_a_recording_begins_before_the_menu_is_heard(observer: Observer) -> None
     begins = next(index for index, line in enumerate(steps) if "MixMonitor(" in line)
     first = next(index for index, line in enumerate(steps) if "Playing" in line)
     assert begins < first
-    recording = find_recording(observer.pbx, lived)
-    assert recording is not None
-    length_s, loudest = read_sound(recording)
+    length_s, loudest = read_sound(wait_for_recording(observer.pbx, lived))
     assert length_s > 1
     assert loudest > 1000  # the prompt
     assert lived.outcomes[0].startswith("caller hung up")
@@ -398,9 +399,7 @@ def test_a_recording_until_the_queue_ends_there(observer: Observer, phone: SippR
     before = len(phone.read_legs())
     lived = observer.call("03010015", Wait(1.5), Press("2"), Wait(4), HangUp())
     phone.wait_for("bye", count=before + 1)
-    recording = find_recording(observer.pbx, lived)
-    assert recording is not None
-    length_s, loudest = read_sound(recording)
+    length_s, loudest = read_sound(wait_for_recording(observer.pbx, lived))
     assert 1 < length_s < 3.5
     assert loudest > 1000
     assert "1?StopMixMonitor()" in lived.data("ExecIf")

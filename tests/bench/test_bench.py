@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import bench.__main__ as command
-from bench import ami_events, fastagi_load, pure_cost, sip_calls
+from bench import ami_events, apply, event_stream, fastagi_load, http_get, originate, pure_cost, sip_calls
 from bench.decision_server import pick_extension
 from bench.report import Budget, Report, describe_machine, print_report, to_json
 
@@ -65,6 +65,39 @@ def test_every_fastagi_server_answers_every_session():
     assert [row.failed for row in rows] == [0] * len(rows)
     assert failed == 0
     assert all(swap.rss_mb > 0 for swap in swaps.values())
+
+
+def test_every_get_is_answered_as_the_first_one_was():
+    hello, ours = http_get.run(requests=50, rounds=1, connections=4)
+    assert (hello.server, ours.server) == (http_get.HELLO, http_get.OURS)
+    assert [(row.requests, row.failed) for row in (hello, ours)] == [(50, 0), (50, 0)]
+
+
+def test_an_answer_is_whole_by_its_length_or_its_last_chunk():
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    for answer in (whole, chunked):
+        assert [http_get.is_whole(answer[:length]) for length in range(len(answer) + 1)].index(True) == len(answer)
+
+
+def test_every_client_gets_every_event():
+    row = event_stream.run(clients=5, rate=200, seconds=0.5)
+    assert (row.sent, row.received, row.lost) == (100, 500, 0)
+    assert row.lag_max_ms >= row.lag_p99_ms >= 0
+
+
+@pytest.mark.asterisk
+def test_every_call_placed_over_http_has_its_cdr():
+    row = originate.run(rate=10, calls=10, connections=2)
+    assert (row.calls, row.placed, row.followed, row.lost) == (10, 10, 10, 0)
+
+
+@pytest.mark.asterisk
+def test_changes_are_checked_live_and_verified():
+    pbx = apply.make_pbx(endpoints=12, dids=4, queues=3, menus=2, mailboxes=2)
+    every, one, nothing = apply.measure_applies(pbx, runs=1, full_runs=1)
+    assert all("reload" in row.laps and "verify" in row.laps for row in (every, one))
+    assert (nothing.what, nothing.laps) == ("nothing to do", "")
 
 
 @pytest.mark.asterisk

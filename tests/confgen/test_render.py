@@ -28,6 +28,7 @@ OWNER = RenderTarget(
     mode="owner",
     agi_url="agi://127.0.0.1:4573",
     recordings_dir="/var/spool/asterisk/monitor",
+    sounds_dir="/var/lib/tandem-sounds",
     dialplan_dir="/usr/share/tandem/dialplan",
     transports=(
         Transport(name="udp", external_address="203.0.113.1", local_networks=("10.0.0.0/8",)),
@@ -38,6 +39,7 @@ OWNER = RenderTarget(
 GUEST = RenderTarget(
     agi_url="agi://127.0.0.1:4573",
     recordings_dir="/var/spool/asterisk/monitor",
+    sounds_dir="/var/lib/tandem-sounds",
     dialplan_dir="/usr/share/tandem/dialplan",
 )
 NOTHING = HangupDestination()

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from twisted.trial.unittest import TestCase
 from tandem.ami.errors import AmiConnectionLost
 from tandem.domain.calls import PlacedCall
 from tandem.domain.cdr import read_cel
+from tandem.domain.decisions import Decision
 from tandem.domain.disposition import Disposition, Evidence
-from tandem.ledger import CHUNK_BYTES, Ledger, read_records
+from tandem.ledger import CHUNK_BYTES, Ledger, read_records, set_aside
 from tandem.store.calls import record_calls, record_placed
 from tandem.store.cdrs import (
     CdrQuery,
@@ -29,6 +31,8 @@ from tandem.store.cdrs import (
     record_lost,
 )
 from tandem.store.database import Store, open_store
+from tandem.store.place import PostgresPlace
+from tandem.store.routes import MAX_ROUTE, load_routes, record_routes
 
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -119,21 +123,57 @@ def test_both_files_are_rest_and_new(tmp_path: Path) -> None:
     assert found == ["1.2"] * 3 + ["1.3"] * 3
 
 
+def test_rotated_more_than_once_while_nobody_read(tmp_path: Path) -> None:
+    path = tmp_path / "cel.json"
+    path.write_bytes(call(1))
+    _, position = read_all(path)
+    with path.open("ab") as stream:
+        stream.write(call(2))
+    for number in (3, 4, 5):
+        for old in (2, 1):
+            if (former := path.with_name(f"cel.json.{old}")).exists():
+                former.rename(path.with_name(f"cel.json.{old + 1}"))
+        path.rename(path.with_name("cel.json.1"))
+        path.write_bytes(call(number))
+    assert read_all(path, position)[0] == [f"1.{number}" for number in (2, 3, 4, 5) for _ in range(3)]
+
+
+@given(st.lists(st.sampled_from(["write", "read", "set aside", "too short"]), max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_nothing_is_lost_or_read_twice_when_files_are_set_aside(steps: list[str]) -> None:
+    """Asterisk opens the file for each record; the reader stops and goes on anywhere, as at a restart."""
+    with TemporaryDirectory() as folder:
+        path, position, found, written = Path(folder) / "cel.json", None, [], 0
+        for step in [*steps, "read", "read", "read"]:
+            if step == "write":
+                written += 1
+                with path.open("ab") as stream:
+                    stream.write(event("CHAN_START", written))
+            elif step == "read" and (reading := read_records(path, "cel", position)) is not None:
+                found += [leg.uniqueid for leg in reading.changes]
+                position = reading.position
+            elif step == "set aside" and position is not None:
+                set_aside(path, position, limit_bytes=1)
+            elif step == "too short" and path.exists() and position is not None:
+                assert not set_aside(path, position, limit_bytes=1_000_000)
+        assert found == [f"1.{number}" for number in range(1, written + 1)]
+
+
 def test_a_line_without_end_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "cel.json"
     path.write_bytes(b"x" * (2 * CHUNK_BYTES + 17) + b"\n" + call(1) + b"\xff\n[]\n{}\n" + call(2))
     assert read_all(path)[0] == ["1.1"] * 3 + ["1.2"] * 3
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr("tandem.store.database._PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
-    return open_store(tmp_path / "tandem.db")
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    # These tests ask what is written, not whether a power cut loses it.
+    monkeypatch.setattr("tandem.store.sqlite.PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
 
 
 def take(store: Store, lines: bytes, position: FilePosition | None = None) -> list[Any]:
     legs = [leg for line in lines.splitlines() if (leg := read_cel(line)) is not None]
-    return store.run_now(record_legs, legs, {"carrier"}, {}, position)
+    return store._perform("write", record_legs, legs, {"carrier"}, position)
 
 
 def everything(store: Store) -> tuple[Any, ...]:
@@ -141,7 +181,7 @@ def everything(store: Store) -> tuple[Any, ...]:
         tables = ("legs", "joined_calls", "cdrs")
         return tuple(tuple(db.execute_sql(f"SELECT * FROM {table} ORDER BY 1").fetchall()) for table in tables)
 
-    return store.run_now(dump)
+    return store._perform("write", dump)
 
 
 def test_the_same_again_changes_nothing(store: Store) -> None:
@@ -192,13 +232,13 @@ def test_cut_anywhere_into_transactions(store: Store, tmp_path: Path, cuts: list
 def test_lost_legs(store: Store) -> None:
     take(store, event("CHAN_START", 1) + event("ANSWER", 1, 1))
     assert store.run_now(load_leg_evidence, "1.1") is None
-    (cdr,) = store.run_now(record_lost, ["1.1", "1.77"], set(), {})
+    (cdr,) = store.run_now(record_lost, ["1.1", "1.77"], set())
     assert (cdr.disposition, cdr.ended_at) == (Disposition.UNCONFIRMED, None)
-    assert store.run_now(record_lost, ["1.1"], set(), {}) == []
+    assert store.run_now(record_lost, ["1.1"], set()) == []
     assert store.run_now(load_leg_evidence, "1.1") == Evidence(has_channel=True, is_answered=True, is_lost=True)
     (cdr,) = take(store, event("HANGUP", 1, 9))
     assert (cdr.disposition, store.run_now(load_cdr, "1.1").duration_s) == (Disposition.ANSWERED, 9.0)
-    assert store.run_now(record_lost, ["1.1"], set(), {}) == []
+    assert store.run_now(record_lost, ["1.1"], set()) == []
 
 
 def test_pages_and_filters(store: Store) -> None:
@@ -244,12 +284,29 @@ def test_what_calls_knows_wins(store: Store) -> None:
     assert store.run_now(load_cdr, call_id).disposition == Disposition.TRUNK_DEAD
 
 
+def decision(uniqueid: str, *steps: str) -> Decision:
+    return Decision(BEGAN, "did", uniqueid, "PJSIP/carrier-1", "4930", "030", steps, "x", 0.001, 1)
+
+
+def test_routes_join_the_cdr_whenever_its_legs_come(store: Store) -> None:
+    store.run_now(
+        record_routes, [decision("1.1", "DID 4930", "menu main"), decision("1.9"), decision("1.1", "pressed 2")]
+    )
+    store.run_now(record_routes, [decision("1.1", "queue sales")])
+    assert take(store, event("CHAN_START", 1) + event("CHAN_START", 2, linkedid="1.1") + event("HANGUP", 1, 1)) == []
+    (cdr,) = take(store, event("HANGUP", 2, 1, linkedid="1.1"))
+    assert cdr.route == "DID 4930, menu main, pressed 2, queue sales"
+    assert store.run_now(load_routes, ["1.9", "1.1"]) == {"1.1": cdr.route}
+    store.run_now(record_routes, [decision("1.1", "x" * MAX_ROUTE)])
+    assert len(store.run_now(load_routes, ["1.1"])["1.1"]) == MAX_ROUTE
+
+
 class LedgerTests(TestCase):
     @pytest.fixture(autouse=True)
-    def _take(self, store: Store, tmp_path: Path) -> None:
-        self.store, self.path = store, tmp_path / "cel.json"
+    def _take(self, tmp_path: Path) -> None:
+        self.store, self.path = open_store(tmp_path / "tandem.db"), tmp_path / "cel.json"
 
-    def make(self, up: Any) -> Ledger:
+    def make(self, up: Any, max_bytes: int = 0) -> Ledger:
         async def list_channels() -> Any:
             if isinstance(up, Exception):
                 raise up
@@ -262,16 +319,24 @@ class LedgerTests(TestCase):
             self.clock,
             list_channels=list_channels,
             list_trunks=lambda: {"carrier"},
-            find_route=lambda uniqueid: "DID 4930" if uniqueid == "1.1" else "",
+            save_routes=self.save_routes,
+            max_bytes=max_bytes,
         )
         self.told: list[Any] = []
+        self.decided: list[Decision] = []
         ledger.watch(self.told.append)
         self.addCleanup(self.store.stop)
         return ledger
 
+    async def save_routes(self) -> None:
+        decided, self.decided = self.decided, []
+        await self.store.run(record_routes, decided)
+
     async def test_reads_on_after_a_restart(self) -> None:
         self.path.write_bytes(call(1) + event("CHAN_START", 2))
-        await self.make(()).read()
+        ledger = self.make(())
+        self.decided = [decision("1.1", "DID 4930")]
+        await ledger.read()
         assert [(cdr.call_id, cdr.route) for cdr in self.told] == [("1.1", "DID 4930")]
         with self.path.open("ab") as stream:
             stream.write(event("HANGUP", 2, 1))
@@ -312,3 +377,31 @@ class LedgerTests(TestCase):
             stream.write(event("HANGUP", 1, 1))
         await ledger.compare()
         assert [cdr.disposition for cdr in self.told] == [Disposition.CANCELLED]
+
+    async def test_a_long_file_is_set_aside_once_it_is_read(self) -> None:
+        rotated = self.path.with_name("cel.json.1")
+        ledger = self.make((), max_bytes=5 * len(call(1)))
+        for number in range(1, 18):
+            with self.path.open("ab") as stream:
+                stream.write(call(number))
+            await ledger.read()
+            if number == 5:
+                assert rotated.exists()
+                assert not self.path.exists()
+        assert rotated.stat().st_size < 6 * len(call(1))
+        assert [cdr.call_id for cdr in self.told] == [f"1.{number}" for number in range(1, 18)]
+
+    async def test_a_folder_that_cannot_be_written_is_told_once(self) -> None:
+        self.path.write_bytes(call(1))
+        ledger = self.make((), max_bytes=1)
+        self.path.with_name("cel.json.1").mkdir()  # a rename fails, whoever we are
+        for _ in range(3):
+            await ledger.read()
+        assert [cdr.call_id for cdr in self.told] == ["1.1"]
+        assert ledger.problem is None
+
+
+class LedgerTestsOnPostgres(LedgerTests):
+    @pytest.fixture(autouse=True)
+    def _take(self, tmp_path: Path, postgres_place: PostgresPlace) -> None:
+        self.store, self.path = open_store(postgres_place), tmp_path / "cel.json"

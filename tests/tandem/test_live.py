@@ -1,6 +1,6 @@
 import gc
 import shutil
-import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from tandem.live import MAX_EDITS, Live, LiveError
 from tandem.store.database import Store, open_store
 from tandem.store.errors import StoreError
 from tandem.store.objects import save_pbx
+from tandem.store.place import Place, PostgresPlace
 from tandem.store.revisions import record_live
 from tandem.store.snapshot_file import (
     SnapshotFileError,
@@ -27,6 +28,7 @@ from tandem.store.snapshot_file import (
     encode_lines,
     read_snapshot_file,
 )
+from tests.postgres import PostgresServer, name_of
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WHOLE = TypeAdapter(Pbx).validate_python(
@@ -57,12 +59,14 @@ def plain(snapshot: Snapshot) -> list[bytes]:
 
 
 class TestLive(TestCase):
+    @pytest.fixture(autouse=True)
+    def _take(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+        self.place: Place = tmp_path / "tandem.db"
+
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
         self.path = self.folder / "live.snapshot"
-        self.store = open_store(self.folder / "tandem.db")
+        self.store = open_store(self.place)
         self.addCleanup(self.store.stop)
         self.addCleanup(gc.unfreeze)
         self.live = Live(reactor, self.store, self.path)
@@ -72,10 +76,16 @@ class TestLive(TestCase):
 
     def lose_database(self) -> Store:
         """The same Live's next process, without a database."""
-        (self.folder / "tandem.db").rename(self.folder / "gone.db")
-        store = Store(self.folder / "tandem.db")
+        self.hide_database()
+        store = Store(self.place)
         self.addCleanup(store.stop)
         return store
+
+    def hide_database(self) -> None:
+        (self.folder / "tandem.db").rename(self.folder / "gone.db")
+
+    def return_database(self) -> None:
+        shutil.move(self.folder / "gone.db", self.folder / "tandem.db")
 
     def test_nothing_is_current_before_a_load_and_an_empty_database_is_an_empty_pbx(self):
         async def flow() -> None:
@@ -194,18 +204,18 @@ class TestLive(TestCase):
             live = Live(reactor, self.lose_database(), self.path)
             snapshot = await live.load()
             assert live.degraded is not None
-            assert "there is no database" in live.degraded
+            assert "there is no" in live.degraded
             assert plain(snapshot) == plain(build_snapshot(1, WHOLE))
             assert snapshot.trunks["b"].secret is None
             unknown = {snapshot.trunks["a"].secret, *(phone.secret for phone in snapshot.endpoints.values())}
             assert len(unknown) == 3
             assert not unknown & set(SECRETS)
             assert snapshot.voicemail_boxes["1001"].pin != "271828"
-            with pytest.raises(StoreError, match="there is no database"):
+            with pytest.raises(StoreError, match="there is no"):
                 await live.load()
             assert live.current is snapshot
 
-            shutil.move(self.folder / "gone.db", self.folder / "tandem.db")
+            self.return_database()
             assert (await live.load()).trunks["a"].secret == "trunk-secret"
             assert live.degraded is None
             await live.stop()
@@ -215,9 +225,7 @@ class TestLive(TestCase):
     def test_without_either_both_reasons_are_told(self):
         async def flow() -> None:
             live = Live(reactor, self.lose_database(), self.path)
-            with pytest.raises(
-                LiveError, match=r"there is no database.*and without it: .*live\.snapshot: cannot be read"
-            ):
+            with pytest.raises(LiveError, match=r"there is no.*and without it: .*live\.snapshot: cannot be read"):
                 await live.load()
             assert not live.is_loaded
 
@@ -331,3 +339,18 @@ class TestSnapshotFile:
         assert [path.name for path in tmp_path.iterdir()] == ["f"]
         SnapshotWriter(tmp_path / "f")  # as one that a killed process left
         assert self.write(tmp_path / "f") == content
+
+
+class TestLiveOnPostgres(TestLive):
+    @pytest.fixture(autouse=True)
+    def _take(self, tmp_path: Path, postgres_server: PostgresServer) -> Iterator[None]:
+        self.folder, self.server, self.place = tmp_path, postgres_server, postgres_server.make_place()
+        yield
+        if not postgres_server.drop(self.place):
+            postgres_server.drop(PostgresPlace(postgres_server.socket_url("gone")))
+
+    def hide_database(self) -> None:
+        self.server.rename(self.place, "gone")
+
+    def return_database(self) -> None:
+        self.server.rename(PostgresPlace(self.server.socket_url("gone")), name_of(self.place))

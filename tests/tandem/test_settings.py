@@ -10,6 +10,7 @@ from tandem.settings import (
     load_settings,
     write_settings_template,
 )
+from tandem.store.place import PostgresPlace, place_of
 
 
 def write(folder: Path, text: str, mode: int = 0o640) -> Path:
@@ -70,6 +71,28 @@ def test_the_variable_names_the_file(tmp_path: Path) -> None:
         ('ami: {username: "a\\r\\nAction: x"}', "{path}: ami.username: String should match pattern"),
         ("http: {prot: 8080}", "{path}: http.prot: unknown key"),
         ("database: {path: tandem.db}", "{path}: database.path: must be an absolute path"),
+        ("database: {url: 'mysql://u@localhost/x'}", "{path}: database.url: must be postgresql://user@host:port/name"),
+        (
+            "database: {url: 'postgresql://u@localhost'}",
+            "{path}: database.url: must be postgresql://user@host:port/name",
+        ),
+        ("database: {url: 'postgresql://u:hunter2@localhost/x'}", "{path}: database.url: must not hold a password"),
+        (
+            "database: {url: 'postgresql://localhost/x?password=hunter2'}",
+            "{path}: database.url: must not hold a password",
+        ),
+        (
+            "database: {url: 'postgresql://u@db.example.net/x'}",
+            "{path}: database.url: the server is reached over a network",
+        ),
+        (
+            "database: {url: 'postgresql:///x?host=/run/a,db.example.net'}",
+            "{path}: database.url: the server is reached",
+        ),
+        (
+            "database: {url: 'postgresql://u@localhost/x?hostaddr=192.0.2.1'}",
+            "{path}: database.url: the server is reached",
+        ),
         ("asterisk: {agi_url: 'agi://x/did'}", "{path}: asterisk.agi_url: String should match pattern"),
         ("log: {level: loud}", "{path}: log.level: Input should be 'debug'"),
         ("calls_kept: 1\ncalls_kept: 2", "{path}, line 2: calls_kept is there twice"),
@@ -79,7 +102,9 @@ def test_the_variable_names_the_file(tmp_path: Path) -> None:
 )
 def test_bad_files_are_refused_with_file_key_and_rule(tmp_path: Path, text: str, problem: str) -> None:
     path = write(tmp_path, text)
-    assert refuse(path)[0].startswith(problem.format(path=path))
+    problems = refuse(path)
+    assert problems[0].startswith(problem.format(path=path))
+    assert "hunter2" not in str(problems)
 
 
 def test_every_problem_is_told_at_once_with_the_variable_that_said_it(tmp_path: Path) -> None:
@@ -97,7 +122,26 @@ def test_remote_hosts_can_be_asked_for(tmp_path: Path) -> None:
     assert settings.ami.host == "192.0.2.7"
 
 
+@pytest.mark.parametrize("url", [
+    "postgresql://tandem@127.0.0.1:5432/tandem", "postgresql:///tandem", "postgresql://tandem@[::1]/tandem",
+    "postgresql://tandem@/tandem?host=/run/postgresql", "postgresql://u@a.example.net,b.example.net:5433/x?sslmode=verify-full",
+    "postgresql://%2Frun%2Fpostgresql/tandem",
+])  # fmt: skip
+def test_databases_of_a_server(tmp_path: Path, url: str) -> None:
+    settings = load_settings(write(tmp_path, f"database: {{url: '{url}'}}"), {})
+    assert str(place_of(settings)) == url
+    assert place_of(load_settings(write(tmp_path, ""), {})) == Path("/var/lib/tandem/tandem.db")
+
+
 class TestSecrets:
+    def test_a_databases_password_comes_from_its_file(self, tmp_path: Path) -> None:
+        path = write(tmp_path, f"database: {{url: 'postgresql:///x', password_file: {self.secret_file(tmp_path)}}}")
+        settings = load_settings(path, {})
+        assert place_of(settings) == PostgresPlace("postgresql:///x", "s3cret")
+        assert "s3cret" not in f"{settings} {settings!r} {place_of(settings)!r}"
+        both = {"TANDEM_DATABASE_PASSWORD": "a", "TANDEM_DATABASE_PASSWORD_FILE": str(tmp_path / "secret")}
+        assert "must not be set together" in refuse(path, both)[0]
+
     def secret_file(self, folder: Path, text: str = "s3cret\n", mode: int = 0o640) -> Path:
         path = folder / "secret"
         path.write_text(text)

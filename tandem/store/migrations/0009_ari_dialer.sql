@@ -41,6 +41,7 @@ CREATE TABLE menu_action_ids (
     UNIQUE (menu_id, digits)
 );
 
--- How many attempts ended in one way, of all campaigns or of one, without looking at each.
+-- Attempts that are over, and how they ended, of all campaigns or of one: pages and counts without looking at each.
+CREATE INDEX attempts_over ON attempts (started_at, attempt_id) WHERE ended_at IS NOT NULL;
 CREATE INDEX attempts_disposition ON attempts (disposition, started_at, attempt_id) WHERE ended_at IS NOT NULL;
 CREATE INDEX attempts_campaign_disposition ON attempts (campaign_id, disposition, started_at, attempt_id) WHERE ended_at IS NOT NULL;

@@ -13,6 +13,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandem.ami import actions
+from tandem.ami.actions import Action
 from tandem.ami.client import AmiClient, AmiLimits, new_action_id
 from tandem.ami.errors import (
     AmiConnectionLost,
@@ -299,6 +300,21 @@ class ClientTests(SynchronousTestCase):
         line.asterisk.flush()
         for answer in answers:
             assert self.successResultOf(answer) == []
+
+    def test_a_list_of_nothing_may_be_a_plain_success(self) -> None:
+        """As VoicemailUsersList answers where there is no mailbox."""
+        line = self.line().start()
+        line.asterisk.answers["VoicemailUsersList"] = lambda _: success(
+            "There are no voicemail users currently defined."
+        )
+        asked = Action("VoicemailUsersList", nothing="There are no voicemail users currently defined.")
+        answer = line.client.send_list(asked)
+        line.asterisk.flush()
+        assert self.successResultOf(answer) == []
+        line.asterisk.answers["VoicemailUsersList"] = lambda _: success("Something else.")
+        answer = line.client.send_list(asked)
+        line.asterisk.flush()
+        self.failureResultOf(answer, AmiProtocolError)
 
     def test_not_a_list_and_too_long_a_list(self) -> None:
         line = self.line(list_items=2).start()

@@ -190,7 +190,7 @@ class StoreNow:
             return fail(self.problem)
         try:
             # As `run_now`, but the connection stays: it is opened thousands of times else.
-            return succeed(self.store._perform("IMMEDIATE", work, *args, **kwargs))
+            return succeed(self.store._perform("write", work, *args, **kwargs))
         except Exception:  # noqa: BLE001 - as a thread hands it over
             return fail()
 
@@ -204,6 +204,7 @@ class House:
     clock: Clock = field(default_factory=Clock)
     pbx: Pbx = PBX
     facts: QueueFacts | None = None
+    facts_at: float = float("inf")  # always fresh
     far: FarEnd = field(init=False)
     store: StoreNow = field(init=False)
     ami: AmiClient = field(init=False)
@@ -231,7 +232,7 @@ class House:
             self.store,
             self.calls,
             Around(
-                snapshot=lambda: snapshot, queue_facts=lambda _: self.facts, is_ready=lambda: self.ami.is_ready,
+                snapshot=lambda: snapshot, queue_facts=lambda _: self.facts, facts_at=lambda: self.facts_at, is_ready=lambda: self.ami.is_ready,
                 lag_s=lambda: self.lag_s, ask_pbx=self._ask,
             ),
             self.clock,
@@ -325,7 +326,7 @@ class House:
         """What holds at any time: counts are those of the rows, each call was sent once, each attempt has one number's dial."""
         rows = self.store.store.run_now(
             load_rows, ("campaign_id", "status", "amount"),
-            "(SELECT campaign_id, status, count(*) AS amount FROM numbers GROUP BY campaign_id, status)",
+            "(SELECT campaign_id, status, count(*) AS amount FROM numbers GROUP BY campaign_id, status) AS counted",
         )  # fmt: skip
         for campaign_id in {row["campaign_id"] for row in rows}:
             counts = self.counts(campaign_id)

@@ -1,6 +1,7 @@
 """The dialer on a Clock, against FakeAsterisk and a real database: limits, retries, gates, dead trunks, stop and pause, kills, slow everything."""
 
 import itertools
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -12,13 +13,29 @@ from tandem.dialer.service import Limits
 from tandem.domain.campaigns import NumberStatus
 from tandem.domain.routing import QueueFacts
 from tandem.store.campaigns import StateConflict
+from tandem.store.database import open_store
 from tandem.store.errors import StoreError
+from tests.tandem.dialer import harness
 from tests.tandem.dialer.harness import START, House, Outcome
+
+# Each statement that the engine has is in one of these; how it keeps time does not depend on the database.
+ON_BOTH = (
+    "everybody_is_called_once", "retries_follow", "stop_hangs_up", "reset_while_it_rings", "what_asterisk_refuses",
+    "dead_trunk", "nobody_free",
+)  # fmt: skip
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    is_on_both = any(name in metafunc.function.__name__ for name in ON_BOTH)
+    metafunc.parametrize("_fast", ["sqlite", "postgres"] if is_on_both else ["sqlite"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tandem.store.database._PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
+def _fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "postgres":
+        place = request.getfixturevalue("postgres_place")
+        monkeypatch.setattr(harness, "open_store", lambda _: open_store(place))
+    monkeypatch.setattr("tandem.store.sqlite.PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
 
 
 def numbers(amount: int, start: int = 0) -> list[str]:
@@ -275,6 +292,31 @@ def test_a_database_that_is_locked_stops_dialling_and_nothing_else(tmp_path: Pat
     assert set(house.far.dialled().values()) == {1}
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_ami_cut_at_random_bytes_for_a_minute(tmp_path: Path, seed: int) -> None:
+    house = House(tmp_path)
+    randomness = random.Random(seed)
+    campaign_id = house.make(numbers(60), concurrent_calls=6)
+    house.go(campaign_id)
+    for _ in range(60):
+        if randomness.random() < 0.5:
+            house.far.fake.cut_after = randomness.randrange(1, 4000)
+        else:
+            house.far.fake.cut_after_received = randomness.randrange(1, 4000)
+        if randomness.random() < 0.3:
+            house.far.fake.cut()
+        house.advance(1, 0.1)
+    house.far.fake.cut_after = house.far.fake.cut_after_received = None
+    house.advance(600, 0.5)
+    house.check()
+    counts = house.counts(campaign_id)
+    assert (counts.pending, counts.calling, counts.answered) == (0, 0, 0)
+    assert max(house.far.dialled().values()) == 1
+    assert house.far.peak <= 6
+    # One whose originate was cut in half was never carried out; whether it was sent is not known, so it is not sent again.
+    assert counts.completed + counts.failed == 60
+
+
 def test_a_jump_of_the_wall_clock_dials_nobody_twice(tmp_path: Path) -> None:
     house = House(tmp_path)
     house.far.script = lambda _: Outcome("busy")
@@ -327,6 +369,37 @@ def test_progressive_reserves_an_agent_for_each_call(tmp_path: Path) -> None:
     house.facts = None  # AMI away: nobody is dialled for agents of whom nothing is known
     house.advance(30)
     assert len(house.far.legs) == 3
+
+
+def test_an_agent_who_was_reached_since_the_last_report_is_not_counted_on(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.far.script = lambda _: Outcome(ring_s=0.2, talk_s=0.5)
+    house.facts = QueueFacts(callers=0, members_available=1, members_logged_in=1)
+    house.facts_at = house.clock.seconds()
+    house.go(house.make(numbers(9), concurrent_calls=9, destination={"queue": "sales"}, dial_mode="progressive"))
+    house.advance(0.4)
+    (leg,) = house.far.legs
+    house.far.tell("AgentConnect", Uniqueid=leg.call_id, Interface="PJSIP/1001", MemberName="anna")
+    house.advance(1.5)
+    assert leg.is_over
+    assert len(house.far.legs) == 1
+    house.facts_at = house.clock.seconds()
+    house.advance(0.5)
+    assert len(house.far.legs) == 2
+
+
+def test_what_a_last_run_has_learnt_is_known_to_the_next(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.facts = QueueFacts(callers=0, members_available=5, members_logged_in=5)
+    campaign_id = house.make(numbers(60), concurrent_calls=5, destination={"queue": "sales"}, dial_mode="predictive")
+    house.go(campaign_id)
+    house.advance(90)
+    before = house.dialer.board.tally(campaign_id).experience()
+    house.restart()
+    house.advance(2)
+    after = house.dialer.board.tally(campaign_id).experience()
+    assert before.attempts >= 40
+    assert (after.attempts >= before.attempts, after.answered >= before.answered) == (True, True)
 
 
 def test_a_call_that_lasts_too_long_is_ended(tmp_path: Path) -> None:

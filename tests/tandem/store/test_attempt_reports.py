@@ -111,11 +111,11 @@ def test_a_page_needs_no_table_scan_and_no_sorting(filled):
         return " ".join(str(row[-1]) for row in db.execute_sql(sql).fetchall())
 
     for where, index in (
-        ("", "attempts_started"),
+        ("", "attempts_over"),
         ("AND campaign_id = 1", "attempts_campaign"),
         ("AND disposition = 'busy'", "attempts_disposition"),
         ("AND campaign_id = 1 AND disposition = 'busy'", "attempts_campaign_disposition"),
-        ("AND started_at >= 1 AND started_at < 2", "attempts_started"),
+        ("AND started_at >= 1 AND started_at < 2", "attempts_over"),
     ):
         plan = store.run_now(explain, where)
         assert f"INDEX {index} " in f"{plan} ", (where, plan)

@@ -2,7 +2,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from tandem.store import schema
 from tandem.store.database import Store, attach_store, open_store
 from tandem.store.errors import StoreBusy, StoreError
 from tandem.store.lock import StoreLock
+from tandem.store.place import PostgresPlace
 from tandem.store.schema import latest_version
 from tandem.store.tables import TABLES, RevisionRow, UtcField, format_time
 
@@ -296,10 +296,11 @@ class TestLock:
 
 
 class TestThreads(TestCase):
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path: Path) -> None:
+        self.store = open_store(tmp_path / "tandem.db")
+
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.store = open_store(Path(folder.name) / "tandem.db")
         self.addCleanup(self.store.stop)
 
     def test_work_is_one_transaction_in_a_thread_that_keeps_its_connection(self):
@@ -365,3 +366,9 @@ class TestThreads(TestCase):
             assert await self.store.run(count_rows) == 1
 
         return ensureDeferred(flow())
+
+
+class TestThreadsOnPostgres(TestThreads):
+    @pytest.fixture(autouse=True)
+    def _place(self, postgres_place: PostgresPlace) -> None:
+        self.store = open_store(postgres_place)

@@ -53,11 +53,6 @@ WHOLE = TypeAdapter(Pbx).validate_python(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tandem.db")
-
-
 def save(store: Store, pbx: Pbx, note: str = "") -> tuple[int, int, int, int]:
     return dataclasses.astuple(store.run_now(save_pbx, pbx, author="test", note=note, at=NOW))
 
@@ -186,12 +181,13 @@ class TestLive:
 
 
 class TestTokens:
-    def test_are_shown_once_and_kept_as_a_hash(self, store: Store) -> None:
+    def test_are_shown_once_and_kept_as_a_hash(self, tmp_path: Path) -> None:
+        store = open_store(tmp_path / "tandem.db")
         new = store.run_now(create_token, name="first", permissions=("*",), at=NOW)
         assert new.secret not in repr(new)
         random = new.secret.rpartition("_")[2]
         assert len(bytes.fromhex(random)) == 32
-        files = b"".join(path.read_bytes() for path in store.path.parent.iterdir())
+        files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
         assert random.encode() not in files
         assert bytes.fromhex(random) not in files
         assert store.run_now(load_tokens) == [new.token]

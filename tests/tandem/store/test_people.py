@@ -7,7 +7,6 @@ import pytest
 
 from tandem.domain.entities import Did, General
 from tandem.store.answers import KEPT, Answer, Once, OtherBody, load_answer, record_answer
-from tandem.store.database import open_store
 from tandem.store.objects import HeadMoved, delete_object, load_changes, load_pbx, save_object
 from tandem.store.revisions import load_revisions
 from tandem.store.tokens import create_token, load_token_keys, record_token_uses, split_secret
@@ -26,11 +25,6 @@ from tandem.store.users import (
 )
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return open_store(tmp_path / "tandem.db")
 
 
 class TestUsers:

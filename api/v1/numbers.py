@@ -1,0 +1,295 @@
+"""Numbers of campaigns: list, add, add many, read, delete, export, and why one is not dialled now; never dials."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any, BinaryIO, Final
+
+from pydantic import AwareDatetime, Field, StringConstraints
+from twisted.internet.threads import deferToThread
+
+from api.csv_stream import CSV, stream_csv
+from api.declare import JSON, PREFIX, Body, Frozen, Reply, Route, Shown
+from api.errors import Refused, refuse_fields
+from api.exchange import Commit, Exchange, Services
+from api.times import show_times, time_of, with_times
+from api.v1.campaigns import ONE as CAMPAIGN
+from api.v1.campaigns import campaign_id_of, read_id
+from tandem.domain.campaigns import NewNumber, NumberStatus, SavedNumber
+from tandem.domain.number_rows import NotJson, read_new_number, split_items
+from tandem.domain.why import Why, explain_number
+from tandem.store.attempts import load_blocked
+from tandem.store.campaigns import load_campaign
+from tandem.store.numbers import MAX_PAGE, Added, NumberQuery, load_number, load_numbers
+
+_PATH: Final = f"{CAMPAIGN}/numbers"
+_ONE: Final = f"{PREFIX}/numbers/{{number_id}}"
+_MISSING: Final = (HTTPStatus.NOT_FOUND,)
+MAX_BULK: Final = 200_000
+_MAX_BULK_BODY: Final = 64 * 1024 * 1024
+# Of the numbers that are not added, so many are told one by one; the others are counted.
+MAX_TOLD: Final = 1000
+
+NumberShown: Final[Any] = with_times(SavedNumber, "Number")
+_Prefix = Annotated[str, StringConstraints(pattern=r"^(\+?[0-9*#]{1,24})?$")]
+
+
+class NumberToAdd(Frozen):
+    """A number to call. data: whatever the client knows of it; variables: set on the channel; not_before: not called earlier."""
+
+    phone_number: Annotated[str, StringConstraints(pattern=r"^\+?[0-9*#]{1,24}$")]
+    data: Any = None
+    variables: dict[str, str] = Field(default_factory=dict)
+    not_before: AwareDatetime | None = None
+
+
+class NumbersToAdd(Frozen):
+    """Many at once."""
+
+    numbers: Annotated[tuple[NumberToAdd, ...], Field(max_length=MAX_BULK)]
+
+
+class AddQuery(Frozen):
+    """dedupe: leave out what is on the list already; skip_invalid: add the others, instead of none, where some are not valid."""
+
+    dedupe: bool = False
+    skip_invalid: bool = False
+
+
+class NumbersQuery(Frozen):
+    """Which numbers. phone_number: how it begins; the order is then that of the phone numbers. after_id: the last one of the page before."""
+
+    status: NumberStatus | None = None
+    phone_number: _Prefix = ""
+    after_id: Annotated[int, Field(ge=0, le=2**62)] = 0
+    offset: Annotated[int, Field(ge=0, le=10**9)] = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+
+
+class ExportQuery(Frozen):
+    """Which numbers."""
+
+    status: NumberStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberPage:
+    """Some of the numbers; `total` is how many there are."""
+
+    items: tuple[NumberShown, ...]
+    total: int
+    limit: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotAdded:
+    """One that was not added: which (from 0), the field and the rule; `is on the list already` for duplicates."""
+
+    index: int
+    field: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersAdded:
+    """What became of many numbers. not_added: the first of those that were not."""
+
+    added: int
+    duplicates: int
+    invalid: int
+    first_id: int | None
+    last_id: int | None
+    not_added: tuple[NotAdded, ...]
+
+
+def number_id_of(exchange: Exchange) -> int:
+    """Which number the path names."""
+    return read_id(exchange.path["number_id"], "number")
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+async def _list(services: Services, exchange: Exchange) -> Reply:
+    query = NumberQuery(campaign_id=campaign_id_of(exchange), **exchange.query.model_dump())
+
+    def read(db: Any) -> tuple[list[SavedNumber], int]:
+        load_campaign(db, query.campaign_id)
+        return load_numbers(db, query)
+
+    found, total = await services.store.read(read)
+    shown = tuple(show_times(NumberShown, number) for number in found)
+    return Reply(NumberPage(shown, total, query.limit, query.offset))
+
+
+async def _get(services: Services, exchange: Exchange) -> Reply:
+    return Reply(show_times(NumberShown, await services.store.read(load_number, number_id_of(exchange))))
+
+
+async def _why(services: Services, exchange: Exchange) -> Reply:
+    number_id, make_key = number_id_of(exchange), services.campaigns.make_key()
+
+    def read(db: Any) -> tuple[Any, SavedNumber, str | None]:
+        number = load_number(db, number_id)
+        saved = load_campaign(db, number.campaign_id)
+        key = make_key(number.phone_number)
+        return saved, number, load_blocked(db, ("global", *saved.campaign.dnc_lists), [key]).get(key)
+
+    saved, number, blocked = await services.store.read(read)
+    snapshot, now = services.live.current, services.now().timestamp()
+    return Reply(explain_number(snapshot, saved, number, blocked, services.dialer.weigh(saved), now))
+
+
+_EXPORTED: Final = (
+    "number_id", "phone_number", "status", "attempts", "dials", "due_at", "hold", "disposition", "last_attempt_at", "data",
+    "variables", "created_at",
+)  # fmt: skip
+
+
+async def _export(services: Services, exchange: Exchange) -> Reply | None:
+    campaign_id, status = campaign_id_of(exchange), exchange.query.status
+    await services.store.read(load_campaign, campaign_id)
+
+    async def pages() -> AsyncIterator[list[list[Any]]]:
+        after_id = 0
+        while True:
+            query = NumberQuery(campaign_id=campaign_id, status=status, after_id=after_id, limit=MAX_PAGE)
+            found, _ = await services.store.read(load_numbers, query)
+            if not found:
+                return
+            after_id = found[-1].number_id
+            yield [_row_of(number) for number in found]
+
+    await stream_csv(exchange.request, f"numbers-{campaign_id}.csv", _EXPORTED, pages())
+    return None
+
+
+def _row_of(number: SavedNumber) -> list[Any]:
+    row = []
+    for name in _EXPORTED:
+        value = getattr(number, name)
+        if name.endswith("_at") and value is not None:
+            value = time_of(value).isoformat()  # type: ignore[union-attr]
+        elif name in ("data", "variables"):
+            value = json.dumps(value, ensure_ascii=False) if value else None
+        row.append(value)
+    return row
+
+
+# ----------------------------------------------------------------------------------------------------------- adding
+
+
+def _read_one(value: Any) -> NewNumber:
+    number = read_new_number(value)
+    if not isinstance(number, NewNumber):
+        raise refuse_fields(number)
+    return number
+
+
+async def _add(services: Services, exchange: Exchange) -> Reply:
+    campaign_id = campaign_id_of(exchange)
+
+    def reply(db: Any, added: Added) -> Reply:
+        if not added.number_ids:
+            raise Refused(HTTPStatus.CONFLICT, "this number is on the list already")
+        number = load_number(db, added.number_ids[0])
+        location = (("location", f"{PREFIX}/numbers/{number.number_id}"),)
+        return Reply(show_times(NumberShown, number), HTTPStatus.CREATED, location)
+
+    commit: Commit[Added] = Commit(exchange, lambda added: f"numbers/{added.number_ids[0]}", reply)
+    await services.campaigns.add_numbers(campaign_id, [exchange.body], commit=commit, dedupe=exchange.query.dedupe)
+    return commit.reply
+
+
+async def _add_many(services: Services, exchange: Exchange) -> Reply:
+    campaign_id, query = campaign_id_of(exchange), exchange.query
+    numbers, places, invalid = await deferToThread(_read_many, exchange.body)
+    if invalid and not query.skip_invalid:
+        raise refuse_fields((f"numbers[{one.index}].{one.field}".rstrip("."), one.rule) for one in invalid)
+
+    def reply(_db: Any, added: Added) -> Reply:
+        known = [NotAdded(places[at], "phone_number", "is on the list already") for at in added.duplicate_at]
+        told = sorted((*invalid, *known), key=lambda one: one.index)[:MAX_TOLD]
+        ids = added.number_ids
+        return Reply(
+            NumbersAdded(
+                len(ids),
+                len(known),
+                len(invalid),
+                ids[0] if ids else None,
+                ids[-1] if ids else None,
+                tuple(told),
+            ),
+            HTTPStatus.CREATED,
+        )
+
+    commit: Commit[Added] = Commit(exchange, f"campaigns/{campaign_id}/numbers", reply)
+    await services.campaigns.add_numbers(campaign_id, numbers, commit=commit, dedupe=query.dedupe)
+    return commit.reply
+
+
+def _read_many(file: BinaryIO) -> tuple[list[NewNumber], list[int], list[NotAdded]]:
+    """Valid numbers, where each stood, and the others. In a thread: each item is a moment of its own."""
+    with file:
+        try:
+            text = file.read().decode()
+        except UnicodeDecodeError:
+            raise NotJson("the body is not UTF-8") from None
+    numbers: list[NewNumber] = []
+    places: list[int] = []
+    invalid: list[NotAdded] = []
+    for index, item in enumerate(split_items(text, "numbers")):
+        if index >= MAX_BULK:
+            raise refuse_fields([("numbers", f"must be at most {MAX_BULK}")])
+        number = read_new_number(item)
+        if isinstance(number, NewNumber):
+            numbers.append(number)
+            places.append(index)
+        else:
+            invalid += (NotAdded(index, field, rule) for field, rule in number[:1])
+    return numbers, places, invalid
+
+
+async def _delete(services: Services, exchange: Exchange) -> Reply:
+    number_id = number_id_of(exchange)
+    gone = Reply(None, HTTPStatus.NO_CONTENT)
+    commit: Commit[SavedNumber] = Commit(exchange, f"numbers/{number_id}", lambda _db, _: gone)
+    await services.campaigns.delete_number(number_id, commit=commit)
+    return gone
+
+
+ROUTES: Final = (
+    Route(
+        method="GET", path=_PATH, permission="numbers/read", summary="Numbers of a campaign, in the order of the list.", handler=_list,
+        tag="numbers", operation="list_numbers", query=NumbersQuery, answer=Shown(NumberPage), raises=_MISSING,
+    ),
+    Route(
+        method="POST", path=_PATH, permission="numbers/create", summary="Add a number.", handler=_add, tag="numbers",
+        operation="create_number", query=AddQuery, body=Body(NumberToAdd, _read_one), answer=Shown(NumberShown),
+        status=HTTPStatus.CREATED, raises=_MISSING,
+    ),
+    Route(
+        method="POST", path=f"{_PATH}/bulk", permission="numbers/create", tag="numbers", operation="create_numbers", handler=_add_many,
+        summary="Add many numbers, all of the valid ones or none.", query=AddQuery, arrival_s=120.0, max_body=_MAX_BULK_BODY,
+        body=Body(NumbersToAdd, lambda value: value, is_file=True, media_type=JSON), answer=Shown(NumbersAdded), status=HTTPStatus.CREATED,
+        raises=_MISSING,
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/export", permission="numbers/read", summary="All numbers of a campaign, as CSV.", handler=_export,
+        tag="numbers", operation="export_numbers", query=ExportQuery, answer=Shown(str, media_type=CSV), raises=_MISSING,
+    ),
+    Route(
+        method="GET", path=_ONE, permission="numbers/read", summary="Read a number.", handler=_get, tag="numbers",
+        operation="get_number", answer=Shown(NumberShown), raises=_MISSING,
+    ),
+    Route(
+        method="GET", path=f"{_ONE}/why", permission="numbers/read", handler=_why, tag="numbers", operation="explain_number",
+        summary="Every rule that keeps a number from being dialled now, and when it may be.", answer=Shown(Why), raises=_MISSING,
+    ),
+    Route(
+        method="DELETE", path=_ONE, permission="numbers/delete", summary="Take a number off its list, unless it is being called.",
+        handler=_delete, tag="numbers", operation="delete_number", status=HTTPStatus.NO_CONTENT, raises=(*_MISSING, HTTPStatus.CONFLICT),
+    ),
+)  # fmt: skip

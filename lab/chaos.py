@@ -1,0 +1,158 @@
+"""`python -m lab.chaos`: a campaign dials while Tandem and Asterisk are killed in turn; nobody may be dialled twice for one attempt, and nothing may stay open.
+
+What happened is counted at the far end, which no fault of ours reaches, and compared with every number and attempt in the database.
+"""
+
+import argparse
+import json
+import random
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from lab.pbx import LabPbx
+from lab.sipp import HangUp, SippRun, Wait, run_phone
+from tandem.asterisk.install import find_asterisk
+
+FAR, FAR_PORT = "127.0.0.5", 5060
+DOCUMENT = f"""
+general: {{country: DE, outbound_trunk: far, allowed_contexts: [from-admin]}}
+trunks: [{{name: far, hosts: ["{FAR}:{FAR_PORT}"], match: ["{FAR}"]}}]
+announcements: [{{name: news, prompts: [beep]}}]
+"""
+SETTINGS = {"dialer.max_calls": "100", "dialer.max_cps": "150"}
+TALK_S = 0.3
+CONCURRENT = 60
+# Calls in doubt are followed for their grace, a retry of theirs waits for the ring window.
+SETTLE_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChaosResult:
+    """What was found; `faults` are the promises that were broken, in words."""
+
+    numbers: int
+    kills: int
+    legs: int
+    attempts: int
+    dispositions: dict[str, int]
+    statuses: dict[str, int]
+    faults: tuple[str, ...]
+
+
+def run_chaos(
+    pbx: LabPbx, *, seed: int, kills: int, numbers: int, say: Callable[[str], object] = str, pause_s: float = 2.0
+) -> ChaosResult:
+    """One campaign to its end under `kills` SIGKILLs; Tandem runs before and after."""
+    randomness = random.Random(seed)
+    with run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.1, steps=[Wait(TALK_S), HangUp()]) as far:
+        path = _make(pbx, numbers)
+        pbx.request("POST", f"{path}/start")
+        for number in range(kills):
+            time.sleep(randomness.uniform(0.2, pause_s))
+            victim = "Tandem" if number % 2 == 0 else "Asterisk"
+            say(f"{number + 1}: kill -9 {victim} at {_count(pbx)['total']} attempts")
+            if victim == "Tandem":
+                pbx.kill()
+                pbx.serve()
+            else:
+                pbx.asterisk.kill()
+                pbx.asterisk.start()
+        _wait_for_the_end(pbx, path, say)
+        return _judge(pbx, far, numbers, kills)
+
+
+def _make(pbx: LabPbx, numbers: int) -> str:
+    fields = {
+        "name": "chaos", "trunk": "far", "destination": {"announcement": "news"}, "concurrent_calls": CONCURRENT,
+        "retry_times": 1, "retry_delay_s": 5, "dial_timeout_s": 5,
+    }  # fmt: skip
+    made = pbx.request("POST", "/api/v1/campaigns", fields)
+    path = f"/api/v1/campaigns/{made['campaign_id']}"
+    for start in range(0, numbers, 5000):
+        batch = [{"phone_number": f"030{number:07}"} for number in range(start, min(start + 5000, numbers))]
+        pbx.request("POST", f"{path}/numbers/bulk", {"numbers": batch})
+    return path
+
+
+def _count(pbx: LabPbx) -> dict[str, int]:
+    (total,) = _query(pbx, "SELECT count(*) FROM attempts")[0]
+    return {"total": total}
+
+
+def _query(pbx: LabPbx, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(f"file:{pbx.folder / 'tandem.db'}?mode=ro", uri=True, timeout=10)) as database:
+        return database.execute(sql).fetchall()
+
+
+def _wait_for_the_end(pbx: LabPbx, path: str, say: Callable[[str], object]) -> None:
+    """Until nothing is pending or up, or nothing has moved for SETTLE_S."""
+    last, moved_at = "", time.monotonic()
+    while True:
+        counts = pbx.request("GET", path)["counts"]
+        if not counts["pending"] + counts["calling"] + counts["answered"]:
+            return
+        seen = json.dumps(counts)
+        if seen != last:
+            last, moved_at = seen, time.monotonic()
+        elif time.monotonic() - moved_at > SETTLE_S:
+            say(f"nothing moves any more: {counts}")
+            return
+        time.sleep(0.5)
+
+
+def _judge(pbx: LabPbx, far: SippRun, numbers: int, kills: int) -> ChaosResult:
+    """Far end and database beside each other."""
+    legs = Counter(leg.called for leg in far.read_legs())
+    rows = _query(
+        pbx,
+        "SELECT numbers.phone_number, numbers.status, numbers.call_id, numbers.attempts, count(attempts.attempt_id),"
+        " sum(attempts.ended_at IS NULL), sum(attempts.disposition = 'answered')"
+        " FROM numbers LEFT JOIN attempts ON attempts.number_id = numbers.number_id GROUP BY numbers.number_id",
+    )
+    dispositions = dict(_query(pbx, "SELECT disposition, count(*) FROM attempts GROUP BY disposition"))
+    statuses = dict(Counter(row[1] for row in rows))
+    faults = []
+    for phone_number, status, call_id, attempts, made, unclosed, answered in rows:
+        dialled = legs[phone_number]
+        if status in {"pending", "calling", "answered"} or call_id or unclosed:
+            faults.append(f"{phone_number} is still open: {status}, {unclosed} attempts not closed")
+        if dialled > made:
+            faults.append(f"{phone_number} was dialled {dialled} times for {made} attempts")
+        if made > 2 or attempts > 2 or not made:
+            faults.append(f"{phone_number} has {made} attempts where 1 or 2 are right")
+        if (answered or 0) > 1 or (answered and status != "completed"):
+            faults.append(f"{phone_number} is {status} with {answered} answered attempts")
+        if not dialled and answered:
+            faults.append(f"{phone_number} is answered, and the far end never heard of it")
+    if len(rows) != numbers:
+        faults.append(f"{len(rows)} numbers of {numbers}")
+    strangers = set(legs) - {row[0] for row in rows}
+    if strangers:
+        faults.append(f"dialled and on no list: {sorted(strangers)[:5]}")
+    made = sum(row[4] for row in rows)
+    return ChaosResult(numbers, kills, sum(legs.values()), made, dispositions, statuses, tuple(faults))
+
+
+def main() -> int:
+    """Exit code 0 when every promise was kept."""
+    parser = argparse.ArgumentParser(prog="python -m lab.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--numbers", type=int, default=5000)
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}, {arguments.kills} kills, {arguments.numbers} numbers")
+    with LabPbx(find_asterisk(print), DOCUMENT, settings=SETTINGS) as pbx:
+        pbx.serve()
+        result = run_chaos(pbx, seed=arguments.seed, kills=arguments.kills, numbers=arguments.numbers, say=print)
+    print(result)
+    return 1 if result.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

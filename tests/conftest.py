@@ -1,0 +1,41 @@
+"""Databases for every test that needs one: each such test runs on SQLite and on PostgreSQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tandem.store.database import Store, open_store
+from tandem.store.place import Place, PostgresPlace
+from tests.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for all tests."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def postgres_place(postgres_server: PostgresServer) -> Iterator[PostgresPlace]:
+    """A database with our schema and nothing in it."""
+    place = postgres_server.make_place()
+    yield place
+    postgres_server.drop(place)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where a database is, or can be made."""
+    return tmp_path / "tandem.db" if request.param == "sqlite" else request.getfixturevalue("postgres_place")
+
+
+@pytest.fixture
+def store(place: Place) -> Store:
+    """An empty one, open."""
+    return open_store(place)
