@@ -24,10 +24,13 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ENDS = [None, *(one.value for one in Disposition)]
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory):
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def filled(request, tmp_path_factory):
     """A store with 400 attempts of three campaigns, and the same as a list."""
-    store = open_store(tmp_path_factory.mktemp("reports") / "tandem.db")
+    if request.param == "sqlite":
+        store = open_store(tmp_path_factory.mktemp("reports") / "tandem.db")
+    else:
+        store = open_store(request.getfixturevalue("postgres_server").make_place())
     rows = []
 
     def fill(db):
@@ -103,8 +106,8 @@ def test_what_is_under_way_is_no_record_yet(filled):
         assert (found is None) == (row["ended_at"] is None)
 
 
-def test_a_page_needs_no_table_scan_and_no_sorting(filled):
-    store, _ = filled
+def test_a_page_needs_no_table_scan_and_no_sorting(tmp_path):
+    store = open_store(tmp_path / "tandem.db")
 
     def explain(db, where):
         sql = f"EXPLAIN QUERY PLAN SELECT * FROM attempts WHERE ended_at IS NOT NULL {where} ORDER BY started_at DESC, attempt_id DESC LIMIT 20"
@@ -122,8 +125,7 @@ def test_a_page_needs_no_table_scan_and_no_sorting(filled):
         assert "TEMP B-TREE" not in plan, (where, plan)
 
 
-def test_menus_and_their_keys_keep_their_numbers(tmp_path):
-    store = open_store(tmp_path / "tandem.db")
+def test_menus_and_their_keys_keep_their_numbers(store):
     first = {"main": ("1", "2"), "other": ("1",)}
     assert store.run_now(lacks_numbers, first)
     store.run_now(number_menus, first)
@@ -166,8 +168,7 @@ def test_users_and_tokens_come_through_the_migration(tmp_path, monkeypatch):
     assert (key.token.name, key.token.hint, key.token.owner_id, key.role) == ("old", "", None, None)
 
 
-def test_whose_token_it_is_decides_whether_it_is_taken(tmp_path):
-    store = open_store(tmp_path / "tandem.db")
+def test_whose_token_it_is_decides_whether_it_is_taken(store):
     store.run_now(create_user, "anna", "hash", "admin", NOW)
     user = store.run_now(create_user, "bert", "hash", "user", NOW)
     made = store.run_now(create_token, name="x", permissions=("*",), at=NOW, owner_id=user.user_id)
