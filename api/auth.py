@@ -165,6 +165,10 @@ class Authority:
         name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
         return Principal(name, f"token {token.id}", _hold(key), token.id, token.user, token.expires_at, token.owner_id)
 
+    def find_last_use(self, token: Token) -> datetime | None:
+        """When a token was used last, also if that is not in the database yet."""
+        return self._uses.get(token.id, token.last_used_at)
+
     def may_still(self, principal: Principal, permission: str) -> bool:
         """Whether someone who was admitted would be now: the token is there, has not expired and covers the permission."""
         if principal.token_id is None:

@@ -3,6 +3,7 @@
 """An answer of any length as CSV: page after page, as fast as the client reads; never holds more than a page, and never ends as if it were whole when it is not."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -55,7 +56,9 @@ async def stream_csv(
     request: Any, file_name: str, columns: Sequence[str], pages: AsyncIterator[Iterable[Iterable[Any]]]
 ) -> None:
     """Answers with a header and rows. A failure on the way cuts the connection, for half a list must not look like one."""
-    first = await anext(pages, ())  # what fails before the first byte still has its proper answer
+    first: Iterable[Iterable[Any]] = ()
+    with suppress(StopAsyncIteration):  # not anext's default: CPython 3.11 turns that into a SystemError
+        first = await anext(pages)  # what fails before the first byte still has its proper answer
     for name, value in (
         ("content-type", f"{CSV}; charset=utf-8; header=present"),
         ("content-disposition", f'attachment; filename="{file_name}"'),

@@ -103,6 +103,8 @@ def test_every_endpoint_answers_with_the_documents_keys_and_types(ari, filled):
         compare(shown[endpoint], answer, EXTRA, " ".join(endpoint))
         # With the number of the numbers, which is its own in the example.
         assert answer["message"].lstrip("0123456789") == shown[endpoint]["message"].lstrip("0123456789"), endpoint
+        if endpoint == ("GET", "/api/tokens"):
+            assert answer["data"][-1]["last_used"] is not None  # the token that asks
         if "code" in shown[endpoint]:
             assert answer["code"] == shown[endpoint]["code"]
 

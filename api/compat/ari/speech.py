@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from werkzeug.exceptions import NotFound
 
 from api.declare import Body, Reply, Route, Shown
 from api.dialect import Dialect
@@ -203,6 +204,8 @@ def _refuse(error: BaseException, refused: Refused) -> Refused:
         case PermissionMissing(permission=permission):
             is_users = permission.startswith("users/")
             message = "Admin access required" if is_users else "Permission denied for this endpoint"
+        case NotFound():
+            message = "Endpoint not found"
         case BodyUnreadable():
             message = "Invalid JSON body"
         case CampaignMissing():
@@ -232,8 +235,6 @@ def _refuse_plain(refused: Refused) -> Denied:
         HTTPStatus.METHOD_NOT_ALLOWED: "Method not allowed",
         HTTPStatus.INTERNAL_SERVER_ERROR: "Internal server error",
     }.get(refused.status, refused.message)
-    if refused.message == HTTPStatus.NOT_FOUND.phrase:
-        message = "Endpoint not found"
     errors = {problem["field"]: problem["rule"] for problem in refused.problems if problem.get("field")}
     return Denied(turn_status(refused.status), message, errors or None, refused.headers)
 

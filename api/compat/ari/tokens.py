@@ -93,7 +93,7 @@ class Index:
     endpoints: dict[str, str]
 
 
-def _row(token: Token, zone: ZoneInfo) -> TokenRow:
+def _row(token: Token, used_at: datetime | None, zone: ZoneInfo) -> TokenRow:
     first, last = (token.hint[:8], token.hint[8:]) if token.hint else (f"tandem_{token.id}", "")
     return TokenRow(
         id=token.id,
@@ -102,7 +102,7 @@ def _row(token: Token, zone: ZoneInfo) -> TokenRow:
         name=token.name,
         permissions=json.dumps(token.permissions),
         is_active=int(token.is_active),
-        last_used=tell_time(token.last_used_at, zone),
+        last_used=tell_time(used_at, zone),
         expires_at=tell_time(token.expires_at, zone),
         created_at=tell_known_time(token.created_at, zone),
         updated_at=tell_time(token.updated_at, zone),
@@ -123,7 +123,8 @@ async def _list(services: Services, exchange: Exchange) -> Reply:
         return [token for token in load_tokens(db) if token.user is None and token.owner_id == own]
 
     zone = zone_of(services)
-    rows = tuple(_row(token, zone) for token in reversed(await services.store.read(read)))
+    found = reversed(await services.store.read(read))
+    rows = tuple(_row(token, services.authority.find_last_use(token), zone) for token in found)
     return answer(rows, "API tokens retrieved successfully")
 
 
