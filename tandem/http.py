@@ -125,6 +125,9 @@ class HttpService(Service):
         self.metrics = Metrics(self._read_gauges)
         self.authority = Authority(use.store)
         self.authority.watch = self.events.review
+        # Other systems' APIs that are switched on, with their routes.
+        spoken = [(ARI, ARI_ROUTES)] if settings.http.speaks_ari_dialer else []
+        compat = [route for _, routes in spoken for route in routes]
         services = Services(
             store=use.store,
             live=use.live,
@@ -143,15 +146,14 @@ class HttpService(Service):
             sounds=use.sounds,
             recordings=use.recordings,
             tag_key=load_tag_key(settings.etag_key),
-            permissions=PERMISSIONS,
+            permissions=PERMISSIONS | {route.permission for route in compat if route.permission is not None},
             campaigns=use.campaigns,
             imports=use.imports,
             dialer=use.dialer,
             note=self._notes.append,
             explain=explain_apply,
         )
-        compat = (ARI_ROUTES, (ARI,)) if settings.http.speaks_ari_dialer else ((), ())
-        self.api = Api(services, (*ROUTES, *compat[0]), compat[1])
+        self.api = Api(services, (*ROUTES, *compat), [dialect for dialect, _ in spoken])
         self._campaign_events = CampaignEvents(use.store, use.dialer, self.events, self.metrics)
         use.campaigns.watch(self._campaign_events.tell_change)
         use.imports.watch(self._campaign_events.tell_import)

@@ -112,7 +112,7 @@ class TestWhoMay:
         "wrong",
         [
             {"expires_at": "tomorrow"}, {"expires_at": "2020-01-01 00:00:00"}, {"expires_at": "2090-02-30 00:00:00"},
-            {"permissions": "campaigns/*"}, {"permissions": [1]}, {"permissions": ["a b"]}, {"permissions": ["campaigns"]},
+            {"permissions": "campaigns/*"}, {"permissions": [1]}, {"permissions": ["a b"]}, {"permissions": ["campaigns"]}, {"permissions": ["campaign/*"]},
             {"name": "a\nb"}, {"name": "x" * 81}, {"name": ["x"]}, {"expires_at": "0001-01-01"},
         ],
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """`/tokens` and the index: a token is shown once, kept as a hash, and never gives more than whoever makes it has."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -128,14 +128,16 @@ async def _list(services: Services, exchange: Exchange) -> Reply:
     return answer(rows, "API tokens retrieved successfully")
 
 
-def _read_permissions(given: Mapping[str, Any], who: Principal) -> tuple[str, ...]:
-    """What the new token may do; nothing, and an empty list, mean all that its maker may."""
+def _read_permissions(given: Mapping[str, Any], who: Principal, known: Collection[str]) -> tuple[str, ...]:
+    """What the new token may do, of what is `known`; nothing, and an empty list, mean all that its maker may."""
     wanted = given.get("permissions")
     if wanted is None or wanted == []:
         return who.permissions
     if not isinstance(wanted, list) or len(wanted) > _MAX_PERMISSIONS or not all(isinstance(it, str) for it in wanted):
         raise deny_fields([("permissions", f"must be a list of up to {_MAX_PERMISSIONS} names such as campaigns/*")])
     for permission in wanted:
+        if not any(covers((permission,), one) for one in known):
+            raise deny_fields([("permissions", f"{permission[:80]!r} covers nothing that there is")])
         if not covers(who.permissions, permission):
             raise Denied(HTTPStatus.FORBIDDEN, f"{permission[:80]} is more than you have yourself")
     reach = tuple(f"calls/{one}" for one in who.reach)
@@ -163,7 +165,7 @@ def _read_expiry(value: Any, zone: ZoneInfo, now: datetime) -> datetime | None:
 async def _create(services: Services, exchange: Exchange) -> Reply:
     given, who, now = exchange.body, exchange.who, services.now()
     name = read_text("name", given.get("name") or "API Token", _MAX_NAME)
-    permissions = _read_permissions(given, who)
+    permissions = _read_permissions(given, who, services.permissions)
     expires_at = _read_expiry(given.get("expires_at"), zone_of(services), now)
 
     def work(db: Any) -> tuple[None, Reply]:
