@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from confgen.expected import FIELD_OF_OPTION
+from confgen.render import body_of
+from confgen.sections import read_sections
 from tandem.domain.changes import MASK, Complaint
 
 _read_line: Final = re.compile(r"\[[^]]*\] (?:WARNING|ERROR)\[\d+\](?:\[[^]]*\])? ([\w./-]+): (.*)").match
@@ -15,6 +17,7 @@ _find_object: Final = re.compile(r"object of type '(\w+)' with id '([^']*)'").se
 _find_identify: Final = re.compile(r"Identify '([^']*)'").search
 _find_option: Final = re.compile(r"Error parsing ([\w-]+)=(.*?) at line \d+ of").search
 _find_queue: Final = re.compile(r"queue '([^']*)'").search
+_find_music: Final = re.compile(r"Error opening directory - \S*/moh/([\w-]+):").search
 _find_keyword: Final = re.compile(r"valid (\w+) for queue|in queue '[^']*': ([\w-]+)").search
 _find_place: Final = re.compile(r"line (\d+) of (\S+)").search
 _NUMBERS: Final = re.compile(r"0x[0-9a-f]+|\d+")
@@ -82,12 +85,19 @@ def _attribute(troubles: Iterable[tuple[str, str]], files: Mapping[str, str]) ->
             keyword = _find_keyword(message)
             option_name = (keyword[1] or keyword[2]) if keyword else ""
             yield Complaint(f"queues.{found[1]}", FIELD_OF_OPTION.get(option_name, option_name), text)
+        elif (music := _find_music(message)) and (queues := _list_listeners(music[1], files.get("queues.conf", ""))):
+            yield from (Complaint(f"queues.{name}", "music", text) for name in queues)
         elif not option and (place := _find_place(message)) and place[2].rpartition("/")[2] in files:
             file = place[2].rpartition("/")[2]
             yield Complaint(_object_at(file, files[file], int(place[1])), "", text)
         else:
             waiting.append(text)
     yield from (Complaint("Asterisk", field, text) for text in waiting)
+
+
+def _list_listeners(music: str, queues: str) -> list[str]:
+    """The queues whose callers hear this music."""
+    return [section.name for section in read_sections(body_of(queues)) if section.get("musicclass") == music]
 
 
 def _object_at(file: str, text: str, number: int) -> str:

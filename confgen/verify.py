@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.threads import deferToThread
@@ -34,6 +34,8 @@ from tandem.asterisk.trial import HOME_PREFIX, Candidate, Trial, TrialFailed, Tr
 from tandem.domain.changes import ApplyRefused, Complaint
 from tandem.domain.dialplan import VOICEMAIL_CONTEXT
 from tandem.domain.snapshot import Snapshot
+
+T = TypeVar("T")
 
 CheckMode = Literal["required", "if-possible", "off"]
 
@@ -108,9 +110,7 @@ class Check:
             folder = f"{candidate.folder}-baseline"
             empty = Candidate(folder, {**_top_files(target), **_empty_files(target)})
             trials.append(deferToThread(self.run, empty))
-        gathered = gatherResults(trials, consumeErrors=True)
-        gathered.addErrback(_raise_first)
-        results: list[Trial] = await gathered
+        results = await _gather(trials)
         if len(results) > 1:
             self._baseline = results[1].log
         return results[0], self._baseline or ()
@@ -149,10 +149,14 @@ def _empty_files(target: RenderTarget) -> dict[str, str]:
     return {f"tandem/current/{name}": "; nothing\n" for name in _GUEST_FILES} if target.mode == "guest" else {}
 
 
-def _raise_first(failure: Failure) -> None:
-    """The error itself instead of gatherResults' own around it."""
-    assert isinstance(failure.value, FirstError)
-    failure.value.subFailure.raiseException()
+def _gather(asked: Iterable[Deferred[T]]) -> Deferred[list[T]]:
+    """All results; or the first error itself, instead of gatherResults' own around it."""
+
+    def raise_first(failure: Failure) -> list[T]:
+        assert isinstance(failure.value, FirstError)
+        failure.value.subFailure.raiseException()
+
+    return gatherResults(asked, consumeErrors=True).addErrback(raise_first)
 
 
 def _list_missing(snapshot: Snapshot, answers: tuple[str, ...]) -> Iterable[Complaint]:
@@ -215,7 +219,7 @@ async def _verify_pjsip(expected: Expectation, ami: Ami) -> list[Complaint]:
 
 
 def _ask_endpoints(ami: Ami, batch: Iterable[tuple[str, str, object]]) -> Deferred[list[list[Message]]]:
-    return gatherResults([_ask_endpoint(ami, name) for _, name, _ in batch], consumeErrors=True)
+    return _gather(_ask_endpoint(ami, name) for _, name, _ in batch)
 
 
 def _ask_endpoint(ami: Ami, name: str) -> Deferred[list[Message]]:
@@ -288,7 +292,7 @@ async def _verify_mailboxes(expected: Expectation, ami: Ami) -> list[Complaint]:
             ami.send(actions.getvar("", f"VM_INFO({name}@{VOICEMAIL_CONTEXT},password)"), timeout_s=LIST_TIMEOUT_S)
             for name in batch
         ]
-        pins = await gatherResults(asked, consumeErrors=True)
+        pins = await _gather(asked)
         for name, pin in zip(batch, pins, strict=True):
             path = f"voicemail_boxes.{name}"
             if name in entries:

@@ -40,7 +40,7 @@ from tandem.decision_log import DecisionLog
 from tandem.dialer.service import Around, Dialer
 from tandem.dialer.service import Limits as DialerLimits
 from tandem.document import read_document
-from tandem.domain.changes import AppliedView, ApplyRefused, HandEdited
+from tandem.domain.changes import AppliedView, ApplyRefused, ApplyStopped, HandEdited
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.sounds import find_prompt_users
 from tandem.editing import Head
@@ -370,6 +370,8 @@ class Tandem(MultiService):
                 self.step_problem = None
             except AmiConnectionLost as error:
                 log.info("Asterisk went away while it was brought in step: %s", error)
+            except ApplyStopped as error:
+                log.info("Asterisk is not brought in step any more: %s", error)
             except (ApplyRefused, HandEdited, ValueUnrepresentable) as error:
                 # It is told in applying.problem. What only a person can mend is not tried again and again.
                 log.warning("the newest revision is not live: %s", error)
@@ -427,6 +429,7 @@ def run_until_stopped(settings: Settings) -> str | None:
         reactor.stop()
 
     async def stop() -> None:
+        await tandem.applying.stop()
         tandem.tools.stop()
         if tandem.running:
             await cast(Any, tandem).stopService()

@@ -5,14 +5,14 @@ process is told that it is busy.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -38,6 +38,7 @@ from tandem.ami.errors import AmiRefused
 from tandem.domain.changes import (
     AppliedView,
     ApplyBusy,
+    ApplyStopped,
     Complaint,
     FileDiff,
     HandEdited,
@@ -54,6 +55,8 @@ from tandem.store.objects import load_pbx, save_pbx
 from tandem.store.revisions import Revision, load_head, load_live, load_revisions, record_live
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 RELOAD_TIMEOUT_S: Final = 60.0
 # What Asterisk says of a module that is not installed or not loaded, and of one that declined to run, for it had nothing in its file.
@@ -93,6 +96,8 @@ class Applying:
         self._beside, self._check, self._reactor = beside, check, reactor
         self._after, self._forget = after, forget
         self._lock = DeferredLock()
+        self._running: Deferred[Any] | None = None
+        self._is_stopping = False
         # (revision, target, generation) that the last apply left, so that doing nothing costs no rendering.
         self._done: tuple[int, Beside, str] | None = None
 
@@ -131,21 +136,18 @@ class Applying:
         """Brings the head live, or leaves what was live and raises why.
 
         `full`: every object is checked and verified. `dry_run`: plans and checks, and writes nothing. Raises ApplyRefused, HandEdited,
-        ApplyBusy, RevisionChanged, ValueUnrepresentable, OSError, AmiError, StoreError.
+        ApplyBusy, ApplyStopped, RevisionChanged, ValueUnrepresentable, OSError, AmiError, StoreError.
         """
         async with self._lock:
-            head = await self._store.read(load_head)
-            if expected_revision is not None and expected_revision != head:
-                raise RevisionChanged(expected_revision, head)
-            if dry_run:
-                return await self._rehearse(head, full=full)
-            try:
-                view = await self._apply(head, full=full)
-            except Exception as error:
-                self.problem = f"revision {head} is not live: {error}"
-                raise
-            self.problem = None
-            return view
+            return await self._until_stopped(self._bring_live(expected_revision, full=full, dry_run=dry_run))
+
+    async def stop(self) -> None:
+        """Ends what is under way and lets nothing begin; to be awaited while AMI and the database are still there."""
+        self._is_stopping = True
+        if self._running is not None:
+            self._running.cancel()
+        async with self._lock:
+            pass
 
     async def rollback(self, revision: int, *, author: str) -> AppliedView:
         """Makes what revision N was the newest revision, and live; history only grows. KeyError if there is none of this number."""
@@ -196,6 +198,34 @@ class Applying:
         return current is not None and current == linked_generation(folder, "live")
 
     # -------------------------------------------------------------------------------------------------- inside
+
+    async def _until_stopped(self, work: Coroutine[Deferred[Any], Any, T]) -> T:
+        if self._is_stopping:
+            work.close()
+            raise ApplyStopped
+        running: Deferred[T] = Deferred.fromCoroutine(work)
+        self._running = running
+        try:
+            return await running
+        except CancelledError:
+            log.info("an apply was ended half-way, for Tandem stops")
+            raise ApplyStopped from None
+        finally:
+            self._running = None
+
+    async def _bring_live(self, expected_revision: int | None, *, full: bool, dry_run: bool) -> AppliedView:
+        head = await self._store.read(load_head)
+        if expected_revision is not None and expected_revision != head:
+            raise RevisionChanged(expected_revision, head)
+        if dry_run:
+            return await self._rehearse(head, full=full)
+        try:
+            view = await self._apply(head, full=full)
+        except Exception as error:
+            self.problem = f"revision {head} is not live: {error}"
+            raise
+        self.problem = None
+        return view
 
     async def _apply(self, head: int, *, full: bool) -> AppliedView:
         started = monotonic()

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, BinaryIO, Final, TypeVar
@@ -148,8 +149,7 @@ class Imports:
 
     async def _read(self, report: ImportReport, file: BinaryIO, opened: NumberFile, *, dedupe: bool) -> None:
         try:
-            with file:
-                report = await self._read_rows(report, opened, dedupe=dedupe)
+            report = await self._read_rows(report, file, opened, dedupe=dedupe)
             if report.state == "running":
                 error = "" if report.rows else "there is no row below the header"
                 report = replace(report, state="failed" if error else "finished", error=error)
@@ -164,26 +164,36 @@ class Imports:
             )
         await self._end(report)
 
-    async def _read_rows(self, report: ImportReport, opened: NumberFile, *, dedupe: bool) -> ImportReport:
+    async def _read_rows(
+        self, report: ImportReport, file: BinaryIO, opened: NumberFile, *, dedupe: bool
+    ) -> ImportReport:
         rows = opened.rows()
         seen: set[int] = set()
-        while True:
-            batch = await deferToThread(_read_batch, rows, opened)
-            if not batch.numbers and not batch.bad:
-                return report
-            if not report.sample and report.is_preview:
-                report = replace(report, sample=batch.numbers[:SAMPLE])
-            if report.is_preview:
-                report = await self._preview(report, batch, seen, dedupe=dedupe)
-            else:
-                report = await self._store.run(
-                    add_batch, report, batch.numbers, batch.bad, batch.position, self._now(), dedupe=dedupe
-                )
-                self._campaigns.note_numbers(report.campaign_id)
-            self._running[report.import_id] = report
-            self._tell(report)
-            if report.import_id in self._cancelled:
-                return replace(report, state="cancelled")
+        reading = deferToThread(_read_batch, rows, opened)
+        try:
+            while True:
+                batch = await reading
+                if not batch.numbers and not batch.bad:
+                    return report
+                if report.import_id in self._cancelled:
+                    return replace(report, state="cancelled")
+                # The next batch is read while this one is written.
+                reading = deferToThread(_read_batch, rows, opened)
+                if not report.sample and report.is_preview:
+                    report = replace(report, sample=batch.numbers[:SAMPLE])
+                if report.is_preview:
+                    report = await self._preview(report, batch, seen, dedupe=dedupe)
+                else:
+                    report = await self._store.run(
+                        add_batch, report, batch.numbers, batch.bad, batch.position, self._now(), dedupe=dedupe
+                    )
+                    self._campaigns.note_numbers(report.campaign_id)
+                self._running[report.import_id] = report
+                self._tell(report)
+        finally:
+            with suppress(Exception):
+                await reading
+            file.close()
 
     async def _preview(self, report: ImportReport, batch: _Batch, seen: set[int], *, dedupe: bool) -> ImportReport:
         duplicates = 0

@@ -285,7 +285,7 @@ ROUTES: Final = (
         operation="get_number", answer=Shown(NumberShown), raises=_MISSING,
     ),
     Route(
-        method="GET", path=f"{_ONE}/why", permission="numbers/read", handler=_why, tag="numbers", operation="explain_number",
+        method="GET", path=f"{_ONE}/why", permission="numbers/read", handler=_why, tag="numbers", operation="read_why",
         summary="Every rule that keeps a number from being dialled now, and when it may be.", answer=Shown(Why), raises=_MISSING,
     ),
     Route(

@@ -2,8 +2,6 @@
 
 import click
 
-from tandem.cli import exits
-from tandem.cli.control import ControlFailed, NotRunning, ask
 from tandem.cli.main import Screen
 from tandem.cli.words import tell_call
 
@@ -14,13 +12,7 @@ from tandem.cli.words import tell_call
 @click.pass_obj
 def calls(screen: Screen, limit: int, as_json: bool) -> None:
     """What was decided for the last calls, and what became of them."""
-    settings = screen.load_settings()
-    try:
-        answer = ask(settings.control_socket, "GET", f"/api/v1/decisions?limit={limit}")["items"]
-    except NotRunning as error:
-        screen.fail(exits.UNREACHABLE, str(error))
-    except ControlFailed as error:
-        screen.fail(exits.FAILED, str(error))
+    answer = screen.ask("GET", f"/api/v1/decisions?limit={limit}")["items"]
     if as_json:
         screen.write_json(answer)
         return

@@ -2,9 +2,10 @@
 
 import http.client
 import json
+import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 class NotRunning(Exception):
@@ -30,15 +31,18 @@ def ask(
     socket_path: Path,
     method: str,
     path: str,
-    body: bytes | None = None,
+    body: bytes | BinaryIO | None = None,
     *,
     timeout_s: float = 60.0,
     content_type: str = "application/json",
 ) -> Any:
-    """The JSON answer. NotRunning when there is no process, ControlFailed with its message when it refuses."""
+    """The JSON answer, None for none; a body may be a file. NotRunning when there is no process, ControlFailed with its message when it refuses."""
     connection = _UnixConnection(socket_path, timeout_s)
     try:
-        connection.request(method, path, body, {} if body is None else {"Content-Type": content_type})
+        headers = {} if body is None else {"Content-Type": content_type}
+        if body is not None and not isinstance(body, bytes):
+            headers["Content-Length"] = str(os.fstat(body.fileno()).st_size)
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         content = response.read()
         answer = json.loads(content) if content else None

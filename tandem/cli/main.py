@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
 import orjson
@@ -33,6 +33,17 @@ class Screen:
             return load_settings(self.settings_path, os.environ)
         except SettingsError as error:
             self.fail(exits.USAGE, *map(str, error.problems))
+
+    def ask(self, method: str, path: str, body: bytes | BinaryIO | None = None, **options: Any) -> Any:
+        """The answer of the running Tandem, or its refusal as the command's end."""
+        from tandem.cli.control import ControlFailed, NotRunning, ask
+
+        try:
+            return ask(self.load_settings().control_socket, method, path, body, **options)
+        except NotRunning as error:
+            self.fail(exits.UNREACHABLE, str(error))
+        except ControlFailed as error:
+            self.fail(exits.FAILED, str(error))
 
     def say(self, *lines: str) -> None:
         """Plain lines on standard output; nothing in them is markup."""
@@ -66,7 +77,20 @@ def main(context: click.Context, settings_path: Path | None) -> None:
 
 def register() -> None:
     """Adds the commands; one module each group of them."""
-    from tandem.cli import calls, check, config, document, host, init, route, serve, simulate, sounds
+    from tandem.cli import (
+        calls,
+        campaigns,
+        check,
+        config,
+        document,
+        host,
+        init,
+        numbers,
+        route,
+        serve,
+        simulate,
+        sounds,
+    )
 
     for command in (
         serve.serve,
@@ -78,6 +102,8 @@ def register() -> None:
         config.config,
         route.route,
         calls.calls,
+        campaigns.campaigns,
+        numbers.numbers,
         sounds.sounds,
         simulate.simulate_,
     ):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.dataclasses import dataclass
+from pydantic_core import to_json
 
 from tandem.domain.disposition import Disposition
 from tandem.domain.entities import (
@@ -49,7 +50,6 @@ class NumberStatus(StrEnum):
 Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt"]
 
 MAX_DATA_BYTES: Final = 4096
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 # The placeholder in a dial string of the admin's own, as Asterisk writes it.
 NUMBER_PLACEHOLDER: Final = "${EXTEN}"
 
@@ -86,9 +86,12 @@ def _check_data(value: Any) -> Any:
     if value is None:
         return value
     try:
-        size = len(_ENCODE(value).encode())
+        text = to_json(value)
+        if b"NaN" in text or b"Infinity" in text:  # as a word, or as what JSON does not have
+            json.dumps(value, allow_nan=False)
     except (ValueError, TypeError, RecursionError):
         raise ValueError("must be JSON") from None
+    size = len(text)
     if size > MAX_DATA_BYTES:
         raise ValueError(f"must be at most {MAX_DATA_BYTES} bytes as JSON")
     return value

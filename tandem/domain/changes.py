@@ -146,6 +146,13 @@ class ApplyBusy(Exception):
     """Another process applies to the same folder right now."""
 
 
+class ApplyStopped(ApplyBusy):
+    """Tandem ends. What was under way is left as a kill would leave it, whole; the next start applies the newest revision."""
+
+    def __init__(self) -> None:
+        super().__init__("Tandem is stopping; its next start applies the newest revision")
+
+
 class RevisionChanged(Exception):
     """The newest revision is not the one that was planned with."""
 

@@ -163,7 +163,7 @@ class NumberFile:
             mapping=mapping,
             ignored=tuple(name for name in names if name not in mapping.values()),
         )
-        self._plan = [(names.index(name), target) for target, name in mapping.items()]
+        self._plan = [(names.index(name), target, *_place_of(target)) for target, name in mapping.items()]
         self._lines = _Lines(file, encoding, start, blank)
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
         self._is_started = False
@@ -204,9 +204,9 @@ class NumberFile:
         if len(cells) > width and any(cells[width:]):
             return BadRow(line, "", f"has {len(cells)} cells, and there are {width} columns")
         value: dict[str, Any] = {}
-        for index, target in self._plan:
+        for index, target, group, key in self._plan:
             text = read_cell(cells[index]).strip() if index < len(cells) else ""
-            if text and (problem := _put(value, target, text)) is not None:
+            if text and (problem := _put(value, group, key, text)) is not None:
                 return BadRow(line, target, problem)
         if "phone_number" not in value:
             return BadRow(line, "phone_number", "is missing")
@@ -216,15 +216,20 @@ class NumberFile:
         return BadRow(line, *number[0])
 
 
-def _put(value: dict[str, Any], target: str, text: str) -> str | None:
-    """A cell in its place; what is wrong with it."""
-    if target == "phone_number":
-        value[target] = text if text.isdigit() else _clean_phone(text)
-        return None
-    if target == "not_before":
-        value[target] = text
-        return None
+def _place_of(target: str) -> tuple[str, str]:
+    """Field and key: `data.town` is (data, town)."""
     group, _, key = ("data.name" if target == "name" else target).partition(".")
+    return group, key
+
+
+def _put(value: dict[str, Any], group: str, key: str, text: str) -> str | None:
+    """A cell in its place; what is wrong with it."""
+    if group == "phone_number":
+        value[group] = text if text.isdigit() else _clean_phone(text)
+        return None
+    if group == "not_before":
+        value[group] = text
+        return None
     held = value.setdefault(group, {})
     if key:
         if not isinstance(held, dict):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from tandem.domain.breaker import CLOSED, Breaker
-from tandem.domain.campaign_calls import Held, plan_number
+from tandem.domain.campaign_calls import Held, plan_campaign_call, plan_number
 from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
 from tandem.domain.originate import CallRefused
@@ -146,10 +146,13 @@ def _explain_order(snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber
         found.append(Reason(rule, _HOLDS.get(number.hold, "its time has not come"), number.due_at))
     try:
         planned = plan_number(snapshot, saved, number, now)
+        if isinstance(planned, Held):
+            if not any(reason.rule == "window" for reason in found):
+                found.append(Reason("window", _HOLDS["window"], planned.until))
+            # A window hides what would be refused when it opens.
+            plan_campaign_call(snapshot, saved, number)
     except CallRefused as refusal:
-        return (*found, Reason("refused", str(refusal)))
-    if isinstance(planned, Held) and not any(reason.rule == "window" for reason in found):
-        found.append(Reason("window", _HOLDS["window"], planned.until))
+        found.append(Reason("refused", str(refusal)))
     return tuple(found)
 
 

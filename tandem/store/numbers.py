@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import peewee
+from pydantic_core import to_json
 
 from tandem.domain.campaigns import NewNumber, NumberStatus, SavedNumber
 from tandem.store.campaigns import bump_counts, load_campaign, load_counts
-from tandem.store.rows import LISTED, insert_rows, listed, load_rows
+from tandem.store.rows import LISTED, listed, load_rows
 
 NUMBER_COLUMNS: Final = (
     "number_id", "campaign_id", "phone_number", "status", "attempts", "dials", "due_at", "hold", "call_id", "disposition",
     "last_attempt_at", "data", "variables", "created_at", "updated_at",
 )  # fmt: skip
-_INSERTED: Final = (
-    "campaign_id", "phone_number", "status", "attempts", "dials", "due_at", "hold", "disposition", "data", "variables",
-    "created_at",
-)  # fmt: skip
 MAX_PAGE: Final = 1000
+# Rows in a statement: SQLite takes 32,766 values.
+_AT_ONCE: Final = 500
 
 
 class NumberMissing(KeyError):
@@ -71,7 +70,7 @@ def add_numbers(
     load_campaign(db, campaign_id)
     wanted, duplicate_at = _without_known(db, campaign_id, numbers) if dedupe else (list(numbers), ())
     last = db.execute_sql("SELECT coalesce(max(number_id), 0) FROM numbers").fetchone()[0]
-    insert_rows(db, "numbers", _INSERTED, [_write(campaign_id, number, at) for number in wanted])
+    _insert(db, campaign_id, wanted, at)
     bump_counts(db, {(campaign_id, "pending"): len(wanted)})
     added = load_rows(
         db, ("number_id",), "numbers WHERE number_id > ? AND campaign_id = ? ORDER BY number_id", [last, campaign_id]
@@ -113,7 +112,9 @@ def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNum
         where.append(f"({order}) > {after}" if query.phone_number else f"number_id > {after}")
         given.append(query.after_id)
     limit, offset = max(0, min(query.limit, MAX_PAGE)), max(0, query.offset)
-    source = f"numbers WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
+    # The index alone tells which rows a page far behind passes over.
+    page = f"SELECT number_id FROM numbers WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 - our own text
+    source = f"numbers WHERE number_id IN ({page}) ORDER BY {order}"
     rows = load_rows(db, NUMBER_COLUMNS, source, [*given, limit, offset])
     return [read_number(row) for row in rows], _count(db, query, *counted)
 
@@ -129,7 +130,7 @@ def _conditions(query: NumberQuery) -> tuple[list[str], list[object]]:
         where.append("campaign_id = ?")
         given.append(query.campaign_id)
     if query.status is not None:
-        where.append("+status = ?" if query.phone_number else "status = ?")
+        where.append("status = ?")
         given.append(query.status)
     return where, given
 
@@ -200,17 +201,23 @@ def read_number(row: dict[str, Any]) -> SavedNumber:
     return SavedNumber(**{**row, **known})
 
 
-def _write(campaign_id: int, number: NewNumber, at: float) -> dict[str, Any]:
-    return {
-        "campaign_id": campaign_id,
-        "phone_number": number.phone_number,
-        "status": "pending",
-        "attempts": 0,
-        "dials": 0,
-        "due_at": number.not_before,
-        "hold": "" if number.not_before is None else "not-before",
-        "disposition": "",
-        "data": json.dumps(number.data) if number.data is not None else None,
-        "variables": json.dumps(number.variables) if number.variables else None,
-        "created_at": at,
-    }
+def _insert(db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber], at: float) -> None:
+    """Plain values instead of one JSON text: a million rows have to go in, and reading JSON costs SQLite four times what the row does."""
+    for start in range(0, len(numbers), _AT_ONCE):
+        batch = numbers[start : start + _AT_ONCE]
+        values = ", ".join(["(?, ?, 'pending', 0, 0, ?, ?, '', ?, ?, ?)"] * len(batch))
+        given: list[object] = []
+        for number in batch:
+            given += (
+                campaign_id,
+                number.phone_number,
+                number.not_before,
+                "" if number.not_before is None else "not-before",
+                to_json(number.data).decode() if number.data is not None else None,
+                to_json(number.variables).decode() if number.variables else None,
+                at,
+            )
+        columns = (
+            "campaign_id, phone_number, status, attempts, dials, due_at, hold, disposition, data, variables, created_at"
+        )
+        db.execute_sql(f"INSERT INTO numbers ({columns}) VALUES {values}", tuple(given))  # noqa: S608 - our own text

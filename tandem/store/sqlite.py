@@ -27,6 +27,8 @@ PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    # 16 MB of log before it is written back: pages that an import touches again and again go to their place once.
+    "PRAGMA wal_autocheckpoint = 4000",
 )
 
 

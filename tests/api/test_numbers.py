@@ -23,6 +23,11 @@ def counts(client, campaign):
     return client.ask("GET", one(campaign))["counts"]
 
 
+def rules_of(answer):
+    # How busy this machine is now is not what is tested.
+    return [reason["rule"] for reason in answer["reasons"] if reason["rule"] != "pressure"]
+
+
 def upload(client, campaign, text, status=202, **options):
     query = "&".join(f"{name}={quote(str(value))}" for name, value in ({"wait_s": 20} | options).items())
     raw = text if isinstance(text, bytes) else text.encode()
@@ -264,7 +269,7 @@ class TestLists:
         assert str(campaign["campaign_id"]) in answer["error"]["message"]
         number = client.ask("POST", numbers(campaign), {"phone_number": "03012"}, 201)
         why = client.ask("GET", f"/api/v1/numbers/{number['number_id']}/why")
-        assert [reason["rule"] for reason in why["reasons"]] == ["campaign", "dnc", "refused", "asterisk"]
+        assert rules_of(why) == ["campaign", "dnc", "refused", "asterisk"]
         client.ask("PATCH", one(campaign), {"dnc_lists": []})
         client.ask("DELETE", "/api/v1/dnc/robinson", status=204)
         client.ask("DELETE", "/api/v1/dnc/robinson", status=404)
@@ -280,21 +285,20 @@ class TestLists:
 
 class TestWhy:
     def test_in_the_order_of_the_rules_with_the_called_partys_time(self, client, campaign):
-        window = {"hours": [{"days": "mon-sun", "times": "09:00-17:00"}]}
+        window = {"hours": [{"days": "mon-sun", "start": "09:00", "end": "17:00"}]}
         client.ask("PATCH", one(campaign), {"call_window": window})
         body = {"phone_number": "+12125550100", "not_before": "2100-01-01T00:00:00Z"}
         made = client.ask("POST", numbers(campaign), body, 201)
         client.ask("POST", one(campaign, "/start"))
         why = client.ask("GET", f"/api/v1/numbers/{made['number_id']}/why")
-        rules = [reason["rule"] for reason in why["reasons"]]
-        assert rules[0] == "due"
-        assert rules[-1] == "asterisk"
+        assert rules_of(why)[0] == "due"
+        assert rules_of(why)[-1] == "asterisk"
         assert why["callable_at"] is None  # nobody knows when Asterisk is back
         assert why["local_times"][0]["time_zone"] == "America/New_York"
         client.ask("GET", "/api/v1/numbers/999999999/why", status=404)
         shown = client.ask("GET", one(campaign, "/counts"))
         assert shown["waiting"] == {"not-before": 1}
-        assert [reason["rule"] for reason in shown["reasons"]] == ["asterisk"]
+        assert rules_of(shown) == ["asterisk"]
 
 
 def test_attempts_are_there_and_exported(client, campaign):

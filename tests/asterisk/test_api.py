@@ -159,7 +159,7 @@ def test_every_order_to_asterisk_is_done_once_for_a_key(site):
     revision = site.ask("GET", "/api/v1/monitoring/status")["head"]
     for path, body, other in (
         ("config/apply", {"full": False}, {"full": True}),
-        ("config/rollback", {"revision": 1}, {"revision": revision}),
+        ("config/rollback", {"revision": 1}, {"revision": revision + 1}),
         ("config/hand-edits/discard", None, None),
         ("config/import?note=again", document, document + b"menus: []\n"),
     ):
@@ -170,6 +170,30 @@ def test_every_order_to_asterisk_is_done_once_for_a_key(site):
     actions = [entry["action"] for entry in site.ask("GET", "/api/v1/audit?limit=4")["items"]]
     assert actions == ["config/import", "config/apply", "config/rollback", "config/apply"]
     assert {entry["source"] for entry in site.ask("GET", "/api/v1/audit")["items"]} == {"unix"}
+
+
+def test_a_hand_edit_is_adopted_once_for_a_key(site, pbx):
+    path = pbx.asterisk.etc / "tandem/current/queues.conf"
+
+    def edit(before, after):
+        text = path.read_text()
+        assert before in text
+        path.write_text(text.replace(before, after))
+
+    edit("strategy = rrmemory", "strategy = linear")
+    first = site.ask("POST", "/api/v1/config/hand-edits/adopt", Idempotency_Key="adopt")
+    assert first["live"]
+    assert site.ask("GET", "/api/v1/queues/sales")["strategy"] == "linear"
+    # What is edited since is not what this key was for.
+    edit("strategy = linear", "strategy = random")
+    assert site.ask("POST", "/api/v1/config/hand-edits/adopt", Idempotency_Key="adopt") == first  # its took_s too
+    assert site.ask("GET", "/api/v1/queues/sales")["strategy"] == "linear"
+    assert [one["name"] for one in site.ask("GET", "/api/v1/config/hand-edits")["items"]] == ["queues.conf"]
+    assert site.ask("GET", "/api/v1/monitoring/status")["head"] == first["revision"]
+    audit = site.ask("GET", "/api/v1/audit")["items"]
+    assert sum(entry["revision"] == first["revision"] for entry in audit) == 1
+    site.ask("POST", "/api/v1/config/hand-edits/discard")
+    assert site.ask("POST", "/api/v1/config/rollback", {"revision": 1})["live"]
 
 
 def test_a_call_is_placed_once_and_followed_to_its_cdr(site):

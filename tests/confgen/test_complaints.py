@@ -21,3 +21,13 @@ def test_the_rest_is_told_once():
     line = f"{HEAD} loader.c: Error loading module 'x.so'"
     assert read(line, line) == ["Error loading module 'x.so'"]
     assert list(read_complaints([line], [line], {}, "/folder")) == []
+
+
+def test_a_folder_of_music_that_is_not_there_is_told_of_who_would_hear_it():
+    line = "[Nov 26 01:54:40] ERROR[40] file.c: Error opening directory - /usr/share/asterisk/moh/jazz: No such file or directory"
+    queues = "[tandem.queue](!)\nautofill = yes\n\n[sales](tandem.queue)\nmusicclass = jazz\n\n[other](tandem.queue)\nmusicclass = default\n"
+    (found,) = read_complaints([line], (), {"queues.conf": queues}, "/folder")
+    assert (found.object, found.field) == ("queues.sales", "music")
+    assert "moh/jazz: No such file" in found.reason
+    (found,) = read_complaints([line], (), {}, "/folder")
+    assert found.object == "Asterisk"
