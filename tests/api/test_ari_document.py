@@ -9,7 +9,7 @@ import pytest
 
 from api.compat.ari.table import ROUTES
 from tests.api.ari_document import compare, list_endpoints, list_examples, read_answers
-from tests.api.ari_site import CAMPAIGN, add_attempts
+from tests.api.ari_site import CAMPAIGN, add_attempts, write
 from tests.api.conftest import Client
 
 # What our answers hold besides.
@@ -43,6 +43,8 @@ def filled(site, ari):
             }
         ],
     )  # fmt: skip
+    called = "UPDATE numbers SET last_attempt_at = ?, updated_at = ?, attempts = 1 WHERE number_id = ?"
+    write(site, (called, (now - 300, now, number["id"])))
     return {"menu": menu["id"], "campaign": campaign_id, "number": number["id"]}
 
 
@@ -74,7 +76,10 @@ def run_all(ari, filled):
     ask("GET", "/api/campaigns/:id/stats", id=campaign)
     one = {"phone_number": "1234567890", "data": {"name": "John Doe", "custom_field": "value"}}
     ask("POST", "/api/campaigns/:id/numbers", one, 201, id=campaign)
-    many = [{"phone_number": "1234567890", "data": {"name": "John Doe"}}, {"phone_number": "0987654321", "data": {"name": "Jane Smith"}}]
+    many = [
+        {"phone_number": "1234567890", "data": {"name": "John Doe"}},
+        {"phone_number": "0987654321", "data": {"name": "Jane Smith"}},
+    ]
     ask("POST", "/api/campaigns/:id/numbers/bulk", {"numbers": many}, 201, id=campaign)
     ask("GET", "/api/campaigns/:id/numbers", id=campaign)
     ask("GET", "/api/numbers/:id", id=number)
