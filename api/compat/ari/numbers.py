@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field
 from pydantic.dataclasses import dataclass
 from twisted.internet.threads import deferToThread
 
@@ -32,15 +32,14 @@ from api.compat.ari.speech import (
 )
 from api.declare import Reply
 from api.exchange import Commit, Exchange, Services
-from tandem.domain.campaigns import MAX_DATA_BYTES, NewNumber, SavedNumber
-from tandem.domain.problems import describe_errors
+from tandem.domain.campaigns import NewNumber, SavedNumber
+from tandem.domain.number_rows import read_new_number
 from tandem.store.campaigns import load_campaign
 from tandem.store.numbers import Added, NumberQuery, load_number, load_numbers
 
 MAX_BULK: Final = 100_000
 MAX_BULK_BYTES: Final = 32 * 1024 * 1024
 MAX_TOLD: Final = 100
-_NUMBER: Final[TypeAdapter[NewNumber]] = TypeAdapter(NewNumber)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,19 +142,12 @@ async def _get(services: Services, exchange: Exchange) -> Reply:
 # ----------------------------------------------------------------------------------------------------------- adding
 
 
-def _read_number(given: Mapping[str, Any]) -> NewNumber | str:
-    """The number that is meant, or the rule that it breaks."""
+def _read_number(given: Mapping[str, Any]) -> NewNumber | tuple[tuple[str, str], ...]:
+    """The number that is meant, or (field, rule) for what is wrong with it. A phone number may be written as a number."""
     text = given["phone_number"]
     if isinstance(text, int) and not isinstance(text, bool):
         text = str(text)
-    data = given.get("data") or None
-    if data is not None and len(json.dumps(data).encode()) > MAX_DATA_BYTES:
-        return f"data must be at most {MAX_DATA_BYTES} bytes of JSON"
-    try:
-        return _NUMBER.validate_python({"phone_number": text, "data": data})
-    except ValidationError as error:
-        problem = describe_errors(error, root=NewNumber)[0]
-        return f"{problem.path} {problem.message}"
+    return read_new_number({"phone_number": text, "data": given.get("data") or None})
 
 
 async def _add(services: Services, exchange: Exchange) -> Reply:
@@ -163,9 +155,8 @@ async def _add(services: Services, exchange: Exchange) -> Reply:
     await services.store.read(load_campaign, campaign_id)
     need(given, ("phone_number",))
     number = _read_number(given)
-    if isinstance(number, str):
-        field, _, rule = number.partition(" ")
-        raise deny_fields([(field, rule)])
+    if isinstance(number, tuple):
+        raise deny_fields(number)
     phone_number = number.phone_number
 
     def reply(_: Any, added: Added) -> Reply:
@@ -186,8 +177,8 @@ def _sort_out(items: Sequence[Any]) -> tuple[list[NewNumber], int, tuple[NotAdde
             wrong.append(NotAdded(index, "phone_number is missing"))
             continue
         found = _read_number(item)
-        if isinstance(found, str):
-            wrong.append(NotAdded(index, found))
+        if isinstance(found, tuple):
+            wrong.append(NotAdded(index, " ".join(found[0])))
         else:
             numbers.append(found)
     return numbers, len(wrong), tuple(wrong[:MAX_TOLD])
