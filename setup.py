@@ -83,6 +83,7 @@ setup(
             "requests>=2.32",
             "ruff>=0.8",
             "schemathesis>=4.0",
+            "standardwebhooks>=1.0",
             "types-PyYAML",
             "types-peewee",
         ],

@@ -30,6 +30,7 @@ from tandem.store.numbers import NumberInFlight, NumberMissing
 from tandem.store.objects import HeadMoved
 from tandem.store.sounds import SoundExists, SoundMissing
 from tandem.store.users import LastAdmin
+from tandem.store.webhooks import TooManyWebhooks, WebhookMissing
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +111,10 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.INSUFFICIENT_STORAGE, f"no space left: {error}")
         case CampaignRefused(problems=fields):
             return refuse_fields(fields)
-        case CampaignMissing() | NumberMissing() | ListMissing():
-            what = {CampaignMissing: "campaign", NumberMissing: "number"}.get(type(error), "list")
+        case CampaignMissing() | NumberMissing() | ListMissing() | WebhookMissing():
+            what = {CampaignMissing: "campaign", NumberMissing: "number", WebhookMissing: "webhook"}.get(
+                type(error), "list"
+            )
             return Refused(HTTPStatus.NOT_FOUND, f"there is no such {what}")
         case StateConflict(state=state, rule=rule):
             return Refused(HTTPStatus.CONFLICT, rule, ({"field": "state", "rule": f"is {state}"},))
@@ -121,7 +124,7 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.PRECONDITION_FAILED, "it was changed meanwhile: read it again")
         case FileRefused() | NotJson():
             return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), ({"field": "", "rule": str(error)},))
-        case ListExists() | ListUsed() | ImportsBusy():
+        case ListExists() | ListUsed() | ImportsBusy() | TooManyWebhooks():
             return Refused(HTTPStatus.CONFLICT, str(error))
         case HeadMoved():
             return Refused(HTTPStatus.CONFLICT, f"{error}; try again")

@@ -52,6 +52,7 @@ from tandem.lag import LagGauge
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.members import sync_members
+from tandem.posting import Poster
 from tandem.recordings import Recordings
 from tandem.retention import Kept, Retention
 from tandem.settings import Settings
@@ -68,6 +69,7 @@ from tandem.store.routes import record_routes
 from tandem.stories import Stories, Story
 from tandem.target import describe_target, read_dialplan
 from tandem.watchdog import Watchdog
+from tandem.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +118,15 @@ class Tandem(MultiService):
                 cdrs=settings.retention.cdrs_days,
                 placed_calls=settings.retention.placed_calls_days,
                 audit=settings.retention.audit_days,
+                webhook_deliveries=settings.retention.webhook_deliveries_days,
             ),
             reactor,
+        )
+        self.webhooks = Webhooks(
+            self.store,
+            Poster(reactor, reactor, allow_private=settings.webhooks.allow_private),
+            reactor,
+            max_pending=settings.webhooks.max_pending,
         )
         self.dialer = Dialer(
             self.store,
@@ -235,6 +244,7 @@ class Tandem(MultiService):
             self.recordings,
             self.dialer,
             self.retention,
+            self.webhooks,
             self.http,
             # Last: systemd hears of it when everything listens.
             Watchdog(os.environ, reactor),

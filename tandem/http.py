@@ -150,6 +150,7 @@ class HttpService(Service):
             campaigns=use.campaigns,
             imports=use.imports,
             dialer=use.dialer,
+            allow_private_webhooks=settings.webhooks.allow_private,
             note=self._notes.append,
             explain=explain_apply,
         )

@@ -22,6 +22,7 @@ from api.v1 import (
     sounds,
     tokens,
     users,
+    webhooks,
 )
 from tandem.domain.entities import Permission
 
@@ -42,6 +43,7 @@ _DECLARED: Final = (
     *events.ROUTES,
     *tokens.ROUTES,
     *users.ROUTES,
+    *webhooks.ROUTES,
     *audit.ROUTES,
 )
 

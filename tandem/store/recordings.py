@@ -8,12 +8,15 @@ from datetime import datetime
 from typing import Any, Final
 
 import peewee
+from pydantic import TypeAdapter
 
 from tandem.domain.recordings import Recording, RecordingFormat, RecordingKind
+from tandem.store.outbox import Event, load_listeners, queue_events
 from tandem.store.tables import RecordingRow
 
 # Of a statement with as many placeholders: SQLite's own limit is far above.
 _AT_ONCE: Final = 500
+_RECORDING: Final = TypeAdapter(Recording)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,13 @@ def record_converted(
 ) -> bool:
     """Notes where a recording is now; whether it still is one: it may have been deleted meanwhile."""
     changed = RecordingRow.update(path=path, bytes=size, format=form, converted_at=at)
-    return bool(changed.where(RecordingRow.id == recording_id).execute(db))
+    if not changed.where(RecordingRow.id == recording_id).execute(db):
+        return False
+    listeners = load_listeners(db)
+    if listeners and (recording := load_recording(db, recording_id)) is not None:
+        told = {name: value for name, value in _RECORDING.dump_python(recording, mode="json").items() if name != "path"}
+        queue_events(db, listeners, [Event("recording.ready", at.timestamp(), told)])
+    return True
 
 
 def load_waiting(db: peewee.Database, limit: int) -> list[Recording]:
