@@ -44,6 +44,7 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
         "numbers/read",
         "attempts/read",
         "dnc/read",
+        "agents/read",
         "monitoring/read",
         "events/read",
         "routes/explain",

@@ -13,6 +13,7 @@ from tandem.ami.errors import AmiError
 from tandem.audio import ToolFailed, ToolMissing, ToolStopped
 from tandem.campaigning import CampaignRefused
 from tandem.document import DocumentError
+from tandem.domain.agents import AgentMissing, AgentNotThere, AgentRefused
 from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
 from tandem.domain.number_files import FileRefused
 from tandem.domain.number_rows import NotJson
@@ -125,6 +126,12 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
         case FileRefused() | NotJson():
             return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), ({"field": "", "rule": str(error)},))
         case ListExists() | ListUsed() | ImportsBusy() | TooManyWebhooks():
+            return Refused(HTTPStatus.CONFLICT, str(error))
+        case AgentMissing():
+            return Refused(HTTPStatus.NOT_FOUND, "there is no such endpoint")
+        case AgentRefused(field=name, rule=rule):
+            return refuse_fields([(name, rule)])
+        case AgentNotThere():
             return Refused(HTTPStatus.CONFLICT, str(error))
         case HeadMoved():
             return Refused(HTTPStatus.CONFLICT, f"{error}; try again")

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -28,6 +28,7 @@ from fastagi.brain import Brain
 from fastagi.protocol import Limits
 from fastagi.routes import list_scripts
 from fastagi.service import AgiService
+from tandem.agents import Agents
 from tandem.ami import actions
 from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiConnectionLost, AmiError
@@ -40,6 +41,7 @@ from tandem.decision_log import DecisionLog
 from tandem.dialer.service import Around, Dialer
 from tandem.dialer.service import Limits as DialerLimits
 from tandem.document import read_document
+from tandem.domain.agents import AgentChange, AgentsUnavailable, AgentWish
 from tandem.domain.changes import AppliedView, ApplyRefused, ApplyStopped, HandEdited
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.sounds import find_prompt_users
@@ -51,13 +53,13 @@ from tandem.importing import Imports
 from tandem.lag import LagGauge
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
-from tandem.members import sync_members
 from tandem.posting import Poster
 from tandem.recordings import Recordings
 from tandem.retention import Kept, Retention
 from tandem.settings import Settings
 from tandem.sounds import Sounds
 from tandem.speech import CommandEngine, Engine, HttpEngine, Speech
+from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.bodies import BodyError
 from tandem.store.call_book import CallBook
 from tandem.store.database import attach_store
@@ -143,6 +145,10 @@ class Tandem(MultiService):
             limits=DialerLimits(max_calls=settings.dialer.max_calls, max_cps=settings.dialer.max_cps),
             node=settings.dialer.node,
         )
+        self.agents = Agents(
+            self.store, lambda: self.live.current, self.config_ami.send, cast(Any, self.config_ami.send_list)
+        )
+        self.agents.retry = self._try_later
         self.campaigns = Campaigns(lambda: self.live.current, self.dialer)
         self.imports = Imports(self.store, self.campaigns)
         self.head = Head(self.store, self.live)
@@ -189,6 +195,7 @@ class Tandem(MultiService):
                 imports=self.imports,
                 dialer=self.dialer,
                 ledger=self.ledger,
+                agents=self.agents,
                 sounds=self.sounds,
                 recordings=self.recordings,
                 ask_list=cast(Any, self.ami.send_list),
@@ -215,6 +222,7 @@ class Tandem(MultiService):
             snapshot=lambda: self.live.current,
             queue_facts=self.facts.read_queue,
             serve_answered=self.dialer.serve_answered,
+            change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             record=self.decisions.record,
             sounds_dir=str(self.settings.sounds.dir),
         )
@@ -253,6 +261,8 @@ class Tandem(MultiService):
         self.live.subscribe(lambda _: self.fallback.follow())
         self.ami.on("Cdr", self._take_cdr)
         self.dialer.follow(self.ami)
+        self.facts.follow(self.ami)
+        self.facts.watch(self.dialer.kick)
         self.ami.on_ready(self.facts.ask_again)
         self.http.follow(self.ami)
         self.decisions.watch = self.http.tell_decision
@@ -352,6 +362,18 @@ class Tandem(MultiService):
         self.head.forget()
         return saved, await self.applying.apply_head()
 
+    async def _change_agent(self, endpoint: str, wish: AgentWish, is_wanted: Callable[[], bool]) -> AgentChange:
+        """As a phone asks for it, by a feature code."""
+        by = f"phone {endpoint}"
+
+        async def commit(work: Callable[[Any], AgentChange]) -> AgentChange:
+            return await self.store.run(record_by_phone, work, by)
+
+        try:
+            return await self.agents.change(endpoint, wish, by=by, commit=commit, is_wanted=is_wanted)
+        except (AmiError, StoreError) as error:
+            raise AgentsUnavailable(str(error)) from error
+
     # ---------------------------------------------------------------------------------------------------- asterisk
 
     async def _recover(self) -> None:
@@ -416,7 +438,19 @@ class Tandem(MultiService):
             self._try_later(f"queue members are not in step: {error}")
 
     async def _sync_members(self) -> None:
-        await sync_members(self.live.current, self.config_ami.send, cast(Any, self.config_ami.send_list))
+        await self.agents.sync()
+
+
+def record_by_phone(db: Any, work: Callable[[Any], AgentChange], by: str) -> AgentChange:
+    """An agent's change and its audit entry, within one transaction; only of what changed something."""
+    change = work(db)
+    if change.logins or change.pause is not None:
+        target = f"agents/{change.endpoint}/{change.event}"
+        action = "agents/login" if change.event in ("login", "logout") else "agents/pause"
+        record_audit(
+            db, AuditEntry(at=datetime.now(UTC), who=by, source="phone", action=action, target=target, revision=None)
+        )
+    return change
 
 
 def _why(ami: AmiClient) -> str:

@@ -9,6 +9,7 @@ from api.declare import PREFIX, Page, Reply, Route, Shown
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from api.times import time_of
+from api.v1.events import open_stream
 from tandem.domain.breaker import CLOSED, BreakerState
 from tandem.facts import Overview
 from tandem.monitoring import AgentNow, ChannelNow, QueueNow
@@ -148,6 +149,12 @@ async def _campaigns(services: Services, _: Exchange) -> Reply:
     )
 
 
+async def _stream(services: Services, exchange: Exchange) -> Reply | None:
+    may, ends_in_s = open_stream(services, exchange, services.states.clients)
+    await services.states.attach(exchange.request, may, ends_in_s)
+    return None
+
+
 async def _metrics(services: Services, _: Exchange) -> Reply:
     return Reply(services.metrics.encode(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -170,6 +177,11 @@ ROUTES: Final = (
     Route(
         method="GET", path=f"{_PATH}/campaigns", permission="monitoring/read", summary="The dialer, its campaigns and trunks.",
         handler=_campaigns, tag="monitoring", operation="list_campaign_states", answer=Shown(DialerNow),
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/stream", permission="monitoring/read", handler=_stream, tag="monitoring", operation="stream_states",
+        summary="Server-sent events: `state` has all campaigns, channels, queues and agents, each `change` what changed since, twice a second at most.",
+        answer=Shown(str, media_type="text/event-stream"),
     ),
     Route(
         method="GET", path=f"{_PATH}/channels", permission="monitoring/read", summary="Channels that are up.", handler=_channels,

@@ -5,6 +5,7 @@ from typing import Final, get_args
 from api.declare import Route
 from api.docs import declare_docs
 from api.v1 import (
+    agents,
     attempts,
     audit,
     calls,
@@ -34,6 +35,7 @@ _DECLARED: Final = (
     *imports.ROUTES,
     *attempts.ROUTES,
     *dnc.ROUTES,
+    *agents.ROUTES,
     *cdrs.ROUTES,
     *config.ROUTES,
     *sounds.ROUTES,

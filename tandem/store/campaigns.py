@@ -71,6 +71,12 @@ def load_campaign(db: peewee.Database, campaign_id: int) -> SavedCampaign:
     return _read(rows[0])
 
 
+def load_states(db: peewee.Database) -> list[tuple[int, str, str]]:
+    """(campaign id, name, state) of all, in the order in which they were made."""
+    rows = load_rows(db, ("campaign_id", "name", "state"), "campaigns ORDER BY campaign_id")
+    return [(row["campaign_id"], row["name"], row["state"]) for row in rows]
+
+
 def load_counts(db: peewee.Database, campaign_ids: Collection[int] | None = None) -> dict[int, CampaignCounts]:
     """Counts by campaign, of all or of these; one without any is left out."""
     where, given = (
