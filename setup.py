@@ -24,6 +24,8 @@ setup(
     python_requires=">=3.11",
     packages=[
         "api",
+        "api.compat",
+        "api.compat.ari",
         "api.v1",
         "confgen",
         "fastagi",
@@ -78,6 +80,7 @@ setup(
             "pytest>=8.3",
             "pytest-cov>=6.0",
             "pytest-timeout>=2.3",
+            "requests>=2.32",
             "ruff>=0.8",
             "schemathesis>=4.0",
             "standardwebhooks>=1.0",

@@ -52,6 +52,25 @@ class Refused(Exception):
         self.status, self.message, self.problems, self.headers = status, message, problems, headers
 
 
+class TokenMissing(Refused):
+    """No token at all where one is needed."""
+
+
+class PermissionMissing(Refused):
+    """A token without the permission that this takes."""
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(HTTPStatus.FORBIDDEN, f"this takes the permission {permission}")
+        self.permission = permission
+
+
+class BodyUnreadable(Refused):
+    """A body that is no JSON, or JSON that nobody can mean."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(HTTPStatus.BAD_REQUEST, message)
+
+
 def refuse_fields(problems: Iterable[tuple[str, str]]) -> Refused:
     """422 with each field and its rule."""
     found = tuple({"field": name, "rule": rule} for name, rule in problems)[:MAX_PROBLEMS]

@@ -13,6 +13,8 @@ from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.task import LoopingCall
 
 from api.auth import Authority, Logins
+from api.compat.ari.speech import DIALECT as ARI
+from api.compat.ari.table import ROUTES as ARI_ROUTES
 from api.declare import Shown
 from api.errors import MAX_PROBLEMS, Refused
 from api.events import EventHub
@@ -132,6 +134,9 @@ class HttpService(Service):
         self.metrics = Metrics(self._read_gauges)
         self.authority = Authority(use.store)
         self.authority.watch = self._review
+        # Other systems' APIs that are switched on, with their routes.
+        spoken = [(ARI, ARI_ROUTES)] if settings.http.speaks_ari_dialer else []
+        compat = [route for _, routes in spoken for route in routes]
         services = Services(
             store=use.store,
             live=use.live,
@@ -150,7 +155,7 @@ class HttpService(Service):
             sounds=use.sounds,
             recordings=use.recordings,
             tag_key=load_tag_key(settings.etag_key),
-            permissions=PERMISSIONS,
+            permissions=PERMISSIONS | {route.permission for route in compat if route.permission is not None},
             campaigns=use.campaigns,
             imports=use.imports,
             dialer=use.dialer,
@@ -160,7 +165,7 @@ class HttpService(Service):
             note=self._notes.append,
             explain=explain_apply,
         )
-        self.api = Api(services, ROUTES)
+        self.api = Api(services, (*ROUTES, *compat), [dialect for dialect, _ in spoken])
         self._campaign_events = CampaignEvents(use.store, use.dialer, self.events, self.metrics)
         use.campaigns.watch(self._campaign_events.tell_change)
         use.imports.watch(self._campaign_events.tell_import)

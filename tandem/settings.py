@@ -229,6 +229,14 @@ class HttpSettings(_Section):
     max_connections: Annotated[int, Field(ge=10, le=100_000)] = Field(
         1000, description="Connections at the same time; one more ends the one that is idle longest."
     )
+    ari_dialer: bool | None = Field(
+        None, description="The ARI Dialer's API at /adial/api and /api; without a word, only while host is loopback."
+    )
+
+    @property
+    def speaks_ari_dialer(self) -> bool:
+        """Whether the ARI Dialer's API is there."""
+        return is_loopback(self.host) if self.ari_dialer is None else self.ari_dialer
 
     @model_validator(mode="after")
     def _check_remote(self) -> Self:
