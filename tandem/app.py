@@ -54,6 +54,7 @@ from tandem.lag import LagGauge
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.posting import Poster
+from tandem.reactor import SteadyClock
 from tandem.recordings import Recordings
 from tandem.retention import Kept, Retention
 from tandem.settings import Settings
@@ -76,6 +77,7 @@ from tandem.webhooks import Webhooks
 log = logging.getLogger(__name__)
 
 reactor: Any = installed_reactor
+clock: Any = SteadyClock(installed_reactor)
 
 # A call makes no cycles: with Python's own thresholds the collector took 5 % of the time of a decision, and found nothing.
 COLLECT_AFTER = (10_000, 20, 20)
@@ -97,18 +99,18 @@ class Tandem(MultiService):
         self.live = Live(reactor, self.store, settings.snapshot_path)
         self.stories = Stories(settings.calls_kept)
         self.decisions = DecisionLog(
-            self.stories, reactor, keep=lambda decisions: self.store.run(record_routes, decisions)
+            self.stories, clock, keep=lambda decisions: self.store.run(record_routes, decisions)
         )
-        self.lag = LagGauge(reactor)
+        self.lag = LagGauge(clock)
         self.ami = self._make_ami(settings.ami.username, settings.ami.secret)
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
-        self.facts = Facts(cast(Any, self.ami.send_list), reactor)
-        self.fallback = Fallback(self.config_ami, self._read_current, lambda: datetime.now(UTC), reactor)
-        self.calls = Calls(cast(Any, self.ami), CallBook(self.store), reactor)
+        self.facts = Facts(cast(Any, self.ami.send_list), clock)
+        self.fallback = Fallback(self.config_ami, self._read_current, lambda: datetime.now(UTC), clock)
+        self.calls = Calls(cast(Any, self.ami), CallBook(self.store), clock)
         self.ledger = Ledger(
             self.store,
             {"cel": settings.asterisk.cel_file, "cdr": settings.asterisk.cdr_file},
-            reactor,
+            clock,
             list_channels=self._list_channels,
             list_trunks=lambda: self.live.current.trunks if self.live.is_loaded else (),
             save_routes=self.decisions.save,
@@ -141,7 +143,7 @@ class Tandem(MultiService):
                 lag_s=self.lag.read_recent,
                 ask_pbx=self._ask_pbx,
             ),
-            reactor,
+            clock,
             limits=DialerLimits(max_calls=settings.dialer.max_calls, max_cps=settings.dialer.max_cps),
             node=settings.dialer.node,
         )
@@ -276,7 +278,7 @@ class Tandem(MultiService):
     def _make_ami(self, username: str, secret: Any) -> AmiClient:
         ami = self.settings.ami
         endpoint: Any = HostnameEndpoint(reactor, ami.host.encode(), ami.port)
-        client = AmiClient(endpoint, username, secret.get_secret_value() if secret is not None else "", clock=reactor)
+        client = AmiClient(endpoint, username, secret.get_secret_value() if secret is not None else "", clock=clock)
         client.setName(f"ami {username}")  # type: ignore[no-untyped-call]
         return client
 
