@@ -9,8 +9,7 @@ from typing import Any
 
 from tandem.agents import Agents, describe_agents
 from tandem.ami.errors import AmiError
-from tandem.dialer.service import CampaignView, Dialer
-from tandem.domain.campaigns import CampaignCounts
+from tandem.domain.campaigns import CampaignCounts, CampaignView, Dialer
 from tandem.domain.snapshot import Snapshot
 from tandem.monitoring import Monitor, read_queues
 from tandem.store.campaigns import load_counts, load_states

@@ -1,6 +1,6 @@
 """How the PBX is now: status, channels, queues, agents; `/health` and `/metrics`. Only read here."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final
@@ -11,6 +11,7 @@ from api.listing import list_query, make_page
 from api.times import time_of
 from api.v1.events import open_stream
 from tandem.domain.breaker import CLOSED, BreakerState
+from tandem.domain.campaigns import CampaignView
 from tandem.facts import Overview
 from tandem.monitoring import AgentNow, ChannelNow, QueueNow
 from tandem.store.errors import StoreError
@@ -89,18 +90,6 @@ async def _agents(services: Services, exchange: Exchange) -> Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignNow:
-    """A campaign that is running or has calls. ringing, waiting, connected: its calls; is_drained: nothing of it is due now."""
-
-    campaign_id: int
-    calls: int
-    ringing: int
-    waiting: int
-    connected: int
-    is_drained: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkNow:
     """A trunk as the dialer sees it. breaker: open while it shows no sign of life; retry_at: when a single call tries it again."""
 
@@ -119,7 +108,7 @@ class DialerNow:
     speed: float
     pressure: float
     problem: str | None
-    campaigns: tuple[CampaignNow, ...]
+    campaigns: tuple[CampaignView, ...]
     trunks: tuple[TrunkNow, ...]
 
 
@@ -143,7 +132,7 @@ async def _campaigns(services: Services, _: Exchange) -> Reply:
             speed=dialer.speed,
             pressure=dialer.pressure,
             problem=dialer.problem,
-            campaigns=tuple(CampaignNow(**asdict(view)) for view in dialer.describe()),
+            campaigns=tuple(dialer.describe()),
             trunks=tuple(trunks),
         )
     )
