@@ -9,7 +9,8 @@ from typing import Any
 
 from tandem.agents import Agents, describe_agents
 from tandem.ami.errors import AmiError
-from tandem.domain.campaigns import CampaignCounts, CampaignView, Dialer
+from tandem.dialer.service import Dialer
+from tandem.domain.campaigns import CampaignCounts, CampaignView
 from tandem.domain.snapshot import Snapshot
 from tandem.monitoring import Monitor, read_queues
 from tandem.store.campaigns import load_counts, load_states
