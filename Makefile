@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MISSING_TOOLS = $(shell command -v sipp >/dev/null 2>&1 || echo sip-tester; command -v ip >/dev/null 2>&1 || echo iproute2; \
 	command -v asterisk >/dev/null 2>&1 || command -v debootstrap >/dev/null 2>&1 || echo debootstrap; \
+	command -v curl >/dev/null 2>&1 || echo curl; command -v jq >/dev/null 2>&1 || echo jq; \
 	command -v cc >/dev/null 2>&1 || echo gcc libc6-dev; command -v systemd-analyze >/dev/null 2>&1 || echo systemd; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null 2>&1 || echo postgresql; \
 	command -v sox >/dev/null 2>&1 || echo sox libsox-fmt-mp3; command -v ffmpeg >/dev/null 2>&1 || echo ffmpeg; \
@@ -48,8 +49,9 @@ demo: setup ## a real call through everything, told in plain words
 	$(BIN)/python -m lab.demo
 
 .PHONY: soak
-soak: setup ## ten minutes of calls and faults; SOAK="--seed 7 --duration 3600" for others
+soak: setup ## ten minutes of calls and faults, then a campaign under 200 kills; SOAK="--seed 7 --duration 3600", CHAOS="--kills 20" for others
 	$(BIN)/python -m lab.soak $(SOAK)
+	$(BIN)/python -m lab.chaos $(CHAOS)
 
 .PHONY: lab
 lab: setup ## a private Asterisk with a console to play with

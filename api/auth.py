@@ -18,7 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThread
 
-from api.errors import Refused
+from api.errors import Refused, TokenMissing
 from tandem.domain.entities import Permission
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
@@ -44,13 +44,24 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
         "numbers/read",
         "attempts/read",
         "dnc/read",
+        "agents/read",
         "monitoring/read",
         "events/read",
         "routes/explain",
         *(f"{group}/read" for group in ("dids", "queues", "menus", "schedules", "announcements", "endpoints")),
+        # In the words of the ARI Dialer's API, where everybody runs campaigns and only users are for admins. Changing menus is left out:
+        # that changes the PBX.
+        *(f"campaigns/{action}" for action in ("list", "view", "stats", "create", "update", "delete")),
+        *(f"numbers/{action}" for action in ("list", "view", "add", "bulk_add", "delete")),
+        *(f"cdr/{action}" for action in ("list", "view", "stats")),
+        *(f"monitoring/{action}" for action in ("status", "channels", "realtime")),
+        *(f"tokens/{action}" for action in ("list", "create", "revoke")),
+        "ivr/list",
+        "ivr/view",
     ),
 }
 
+_CHALLENGE: Final = (("www-authenticate", 'Bearer realm="tandem"'),)
 LOGINS_PER_MINUTE: Final = 10
 MAX_SOURCES: Final = 10_000
 # Each takes 64 MiB and a core for 50 ms.
@@ -61,7 +72,10 @@ MAX_PASSWORD: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket; expires_at: of the token."""
+    """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket.
+
+    expires_at: of the token; owner_id: whose it is, None for a login and for a token of nobody's.
+    """
 
     name: str
     scope: str
@@ -69,6 +83,7 @@ class Principal:
     token_id: int | None = None
     user: str | None = None
     expires_at: datetime | None = None
+    owner_id: int | None = None
 
     def may(self, permission: str) -> bool:
         """Whether one of the permissions covers this one, which may itself be `group/*` or `*`."""
@@ -81,6 +96,15 @@ class Principal:
 
 
 SOCKET: Final = Principal("control socket", "socket", (EVERYTHING,))
+
+
+def limit_permissions(held: Iterable[str], most: Iterable[str]) -> tuple[str, ...]:
+    """What both allow: a token never gives more than its owner may do by now."""
+    held, most = tuple(held), tuple(most)
+    return (
+        *(one for one in held if covers(most, one)),
+        *(one for one in most if covers(held, one) and one not in held),
+    )
 
 
 def covers(held: Iterable[str], wanted: str) -> bool:
@@ -96,13 +120,16 @@ class Authority:
         self._store = store
         self._now = now
         self._keys: dict[int, TokenKey] | None = None
+        self._ids: dict[bytes, int] = {}
         self._uses: dict[int, datetime] = {}
         # Told when tokens may have gone: what was opened with one ends with it.
         self.watch: Callable[[], object] = lambda: None
 
     async def load(self) -> None:
         """Reads the tokens; StoreError leaves those known before."""
-        self._keys = {key.token.id: key for key in await self._store.read(load_token_keys)}
+        keys = await self._store.read(load_token_keys)
+        self._ids = {key.digest: key.token.id for key in keys}
+        self._keys = {key.token.id: key for key in keys}
         self.watch()
 
     async def flush(self) -> None:
@@ -119,13 +146,16 @@ class Authority:
     def identify(self, authorization: bytes | None) -> Principal:
         """Whose token the header `Authorization` has. Refused 401 for none or a wrong one, 503 while they could not be read."""
         if authorization is None:
-            raise refuse_unknown("a token is needed: `Authorization: Bearer tandem_…`")
+            raise TokenMissing(
+                HTTPStatus.UNAUTHORIZED, "a token is needed: `Authorization: Bearer tandem_…`", headers=_CHALLENGE
+            )
         scheme, _, secret = authorization.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer" or (found := split_secret(secret.strip())) is None:
             raise refuse_unknown("the header Authorization holds no token of ours")
         if self._keys is None:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be read, so no token can be verified")
-        token_id, digest = found
+        # Finding a hash tells nothing by its time: nobody can choose the hash of what they guess.
+        token_id, digest = (found[0] or self._ids.get(found[1], 0)), found[1]
         key = self._keys.get(token_id)
         # An unknown id takes the same way, so that time does not tell which ids there are.
         matches = hmac.compare_digest(digest, key.digest if key is not None else bytes(32))
@@ -134,22 +164,32 @@ class Authority:
         self._uses[token_id] = self._now()
         token = key.token
         name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
-        return Principal(name, f"token {token.id}", token.permissions, token.id, token.user, token.expires_at)
+        return Principal(name, f"token {token.id}", _hold(key), token.id, token.user, token.expires_at, token.owner_id)
+
+    def find_last_use(self, token: Token) -> datetime | None:
+        """When a token was used last, also if that is not in the database yet."""
+        return self._uses.get(token.id, token.last_used_at)
 
     def may_still(self, principal: Principal, permission: str) -> bool:
         """Whether someone who was admitted would be now: the token is there, has not expired and covers the permission."""
         if principal.token_id is None:
             return True
         key = (self._keys or {}).get(principal.token_id)
-        return key is not None and not self._is_over(key.token) and covers(key.token.permissions, permission)
+        return key is not None and not self._is_over(key.token) and covers(_hold(key), permission)
 
     def _is_over(self, token: Token) -> bool:
         return token.expires_at is not None and token.expires_at <= self._now()
 
 
+def _hold(key: TokenKey) -> tuple[str, ...]:
+    """What a token allows by now: never more than its owner may."""
+    held = key.token.permissions
+    return held if key.role is None else limit_permissions(held, ROLES[key.role])
+
+
 def refuse_unknown(message: str) -> Refused:
     """401, with what would help."""
-    return Refused(HTTPStatus.UNAUTHORIZED, message, headers=(("www-authenticate", 'Bearer realm="tandem"'),))
+    return Refused(HTTPStatus.UNAUTHORIZED, message, headers=_CHALLENGE)
 
 
 def refuse_busy(message: str, retry_s: int) -> Refused:

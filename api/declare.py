@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from api.errors import Refused, refuse_fields
+from api.errors import BodyUnreadable, refuse_fields
 from tandem.domain.problems import describe_errors
 
 PREFIX: Final = "/api/v1"
@@ -89,11 +89,11 @@ class Shown:
 
     def encode(self, value: Any) -> bytes:
         """A value of `kind` as JSON."""
-        return _adapt(self.kind).dump_json(value)
+        return _adapt(self.kind).dump_json(value, by_alias=True)
 
     def plain(self, value: Any) -> Any:
         """The same in dicts, lists and plain values, for events."""
-        return _adapt(self.kind).dump_python(value, mode="json")
+        return _adapt(self.kind).dump_python(value, mode="json", by_alias=True)
 
 
 @cache
@@ -120,6 +120,7 @@ Handler = Callable[[Any, Any], Awaitable[Reply | None]]
 class Route:
     """One route. path: below the root, with `{name}` for what varies; permission: None for everybody, without a token.
 
+    aliases: other paths of the same.
     parameters: what varies in the path, in words. raises: what it may answer besides the errors that all of its kind have.
     """
 
@@ -138,6 +139,7 @@ class Route:
     max_body: int = MAX_BODY
     arrival_s: float = ARRIVAL_S
     etag: bool = False
+    aliases: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -146,9 +148,9 @@ class Route:
         return tuple(re.findall(r"\{(\w+)\}", self.path))
 
     @property
-    def rule(self) -> str:
-        """The path as werkzeug writes it."""
-        return self.path.replace("{", "<").replace("}", ">")
+    def rules(self) -> tuple[str, ...]:
+        """The paths as werkzeug writes them."""
+        return tuple(path.replace("{", "<").replace("}", ">") for path in (self.path, *self.aliases))
 
     @property
     def body_limit(self) -> int:
@@ -214,13 +216,13 @@ _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def parse_json(raw: bytes) -> Any:
-    """The JSON of a body; Refused 400 if it is none, or too deep for anybody to mean it; 422 for the character NUL, which PostgreSQL keeps nowhere."""
+    """The JSON of a body; BodyUnreadable if it is none, or too deep for anybody to mean it; 422 for the character NUL, which PostgreSQL keeps nowhere."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
+        raise BodyUnreadable(f"the body is no JSON: {error}") from None
     if _is_deeper(value, MAX_DEPTH):
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is nested more than {MAX_DEPTH} deep")
+        raise BodyUnreadable(f"the body is nested more than {MAX_DEPTH} deep")
     if _NUL.search(raw):
         raise refuse_fields([("", "must not hold the character NUL")])
     return value

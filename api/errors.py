@@ -13,6 +13,7 @@ from tandem.ami.errors import AmiError
 from tandem.audio import ToolFailed, ToolMissing, ToolStopped
 from tandem.campaigning import CampaignRefused
 from tandem.document import DocumentError
+from tandem.domain.agents import AgentMissing, AgentNotThere, AgentRefused
 from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
 from tandem.domain.number_files import FileRefused
 from tandem.domain.number_rows import NotJson
@@ -30,6 +31,7 @@ from tandem.store.numbers import NumberInFlight, NumberMissing
 from tandem.store.objects import HeadMoved
 from tandem.store.sounds import SoundExists, SoundMissing
 from tandem.store.users import LastAdmin
+from tandem.store.webhooks import TooManyWebhooks, WebhookMissing
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,25 @@ class Refused(Exception):
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.problems, self.headers = status, message, problems, headers
+
+
+class TokenMissing(Refused):
+    """No token at all where one is needed."""
+
+
+class PermissionMissing(Refused):
+    """A token without the permission that this takes."""
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(HTTPStatus.FORBIDDEN, f"this takes the permission {permission}")
+        self.permission = permission
+
+
+class BodyUnreadable(Refused):
+    """A body that is no JSON, or JSON that nobody can mean."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(HTTPStatus.BAD_REQUEST, message)
 
 
 def refuse_fields(problems: Iterable[tuple[str, str]]) -> Refused:
@@ -91,8 +112,10 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.INSUFFICIENT_STORAGE, f"no space left: {error}")
         case CampaignRefused(problems=fields):
             return refuse_fields(fields)
-        case CampaignMissing() | NumberMissing() | ListMissing():
-            what = {CampaignMissing: "campaign", NumberMissing: "number"}.get(type(error), "list")
+        case CampaignMissing() | NumberMissing() | ListMissing() | WebhookMissing():
+            what = {CampaignMissing: "campaign", NumberMissing: "number", WebhookMissing: "webhook"}.get(
+                type(error), "list"
+            )
             return Refused(HTTPStatus.NOT_FOUND, f"there is no such {what}")
         case StateConflict(state=state, rule=rule):
             return Refused(HTTPStatus.CONFLICT, rule, ({"field": "state", "rule": f"is {state}"},))
@@ -102,7 +125,13 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.PRECONDITION_FAILED, "it was changed meanwhile: read it again")
         case FileRefused() | NotJson():
             return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), ({"field": "", "rule": str(error)},))
-        case ListExists() | ListUsed() | ImportsBusy():
+        case ListExists() | ListUsed() | ImportsBusy() | TooManyWebhooks():
+            return Refused(HTTPStatus.CONFLICT, str(error))
+        case AgentMissing():
+            return Refused(HTTPStatus.NOT_FOUND, "there is no such endpoint")
+        case AgentRefused(field=name, rule=rule):
+            return refuse_fields([(name, rule)])
+        case AgentNotThere():
             return Refused(HTTPStatus.CONFLICT, str(error))
         case HeadMoved():
             return Refused(HTTPStatus.CONFLICT, f"{error}; try again")

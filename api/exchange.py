@@ -53,6 +53,9 @@ class Services:
     campaigns: Any = None
     imports: Any = None
     dialer: Any = None
+    agents: Any = None
+    states: Any = None
+    allow_private_webhooks: bool = False
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from api.declare import JSON, Body, Route, Shown
+from api.dialect import NATIVE, Dialect
 from api.uploads import BYTES, FILE_FIELD, MULTIPART
 
 _REF: Final = "#/components/schemas/{model}"
@@ -32,38 +33,20 @@ _MEANINGS: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE: "The database or Asterisk cannot be asked now.",
     HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full; what was live is live.",
 }
-_ERROR_SCHEMA: Final[dict[str, Any]] = {
-    "type": "object",
-    "title": "Error",
-    "description": "What is wrong; `problems` names each field and its rule.",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "title": "ErrorDetail",
-            "required": ["status", "message", "problems"],
-            "properties": {
-                "status": {"type": "integer"},
-                "message": {"type": "string"},
-                "problems": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
-            },
-        }
-    },
-}
 
 
-def describe_api(routes: Iterable[Route]) -> dict[str, Any]:
+def describe_api(routes: Iterable[Route], dialect: Dialect = NATIVE) -> dict[str, Any]:
     """The document of these routes."""
-    schemas: dict[str, Any] = {_ERRORS: _ERROR_SCHEMA}
+    schemas: dict[str, Any] = {_ERRORS: dict(dialect.error_schema)}
     paths: dict[str, Any] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _describe_route(route, schemas)
+        paths.setdefault(route.path, {})[route.method.lower()] = _describe_route(route, schemas, dialect)
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Tandem",
+            "title": dialect.title,
             "version": version("tandem-pbx"),
-            "description": "The native API. What is changed here is the newest revision; `POST /api/v1/config/apply` brings it live.",
+            "description": dialect.description,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}],
@@ -77,7 +60,7 @@ def describe_api(routes: Iterable[Route]) -> dict[str, Any]:
     }
 
 
-def _describe_route(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+def _describe_route(route: Route, schemas: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
     permission = "Needs no token." if route.permission is None else f"Takes the permission `{route.permission}`."
     described: dict[str, Any] = {
         "operationId": route.operation,
@@ -85,7 +68,7 @@ def _describe_route(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "description": permission,
         "parameters": [*_path_parameters(route), *_query_parameters(route, schemas), *_header_parameters(route)],
-        "responses": _responses(route, schemas),
+        "responses": _responses(route, schemas, dialect),
     }
     if route.permission is None:
         described["security"] = [{}, {"token": []}]
@@ -151,7 +134,7 @@ def _header(name: str, description: str, rules: dict[str, Any]) -> dict[str, Any
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
-def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+def _responses(route: Route, schemas: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
     status = HTTPStatus(route.status)
     answer: dict[str, Any] = {"description": status.phrase}
     if route.answer is not None:
@@ -172,7 +155,7 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         errors.add(HTTPStatus.CONFLICT)
     if not route.query:
         errors.add(HTTPStatus.UNPROCESSABLE_ENTITY)  # a query where none is known
-    for error in sorted(errors):
+    for error in sorted({dialect.turn_status(error) for error in errors}):
         if error == HTTPStatus.PARTIAL_CONTENT:
             responses[str(int(error))] = {**answer, "description": error.phrase}
         elif error == HTTPStatus.NOT_MODIFIED:

@@ -13,7 +13,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import Request
 
 from api.declare import ARRIVAL_S
-from api.errors import Refused, encode_refusal, explain
+from api.errors import Refused
 
 if TYPE_CHECKING:
     from api.auth import Principal
@@ -75,22 +75,23 @@ class ApiRequest(Request):
             check_target(self.uri)
         except Refused as refused:
             self.site = self.channel.site
-            self.answer_refusal(refused)
+            self.answer_error(refused)
             return
         super().process()
 
     def processingFailed(self, reason: Failure) -> Failure:  # noqa: N802
         """Whatever twisted.web could not do is an answer in JSON too."""
-        refused = explain(reason.value or RuntimeError("failed"))
         if not self.startedWriting:
-            self.answer_refusal(refused)
+            self.answer_error(reason.value or RuntimeError("failed"))
         elif self.channel is not None:
             self.loseConnection()
         return reason
 
-    def answer_refusal(self, refused: Refused) -> None:
+    def answer_error(self, error: BaseException) -> None:
         """Answers and ends the request."""
-        body = encode_refusal(refused)
+        api = self.channel.site.api
+        refused = api.refuse(self.uri, error)
+        body = api.find_dialect(self.uri).encode(refused)
         self.setResponseCode(refused.status, refused.status.phrase.encode())
         for name, value in (*_SAFE_HEADERS, ("content-type", "application/json"), *refused.headers):
             self.setHeader(name.encode(), value.encode("latin-1"))
@@ -155,7 +156,7 @@ class ApiChannel(HTTPChannel):
             try:
                 request.admitted = self.site.admit(request, self._command, cast(bytes, self._path), self.length)
             except Exception as error:  # noqa: BLE001 - whatever it is has its answer in the table
-                self.refuse(explain(error))
+                self.refuse(error)
                 return
             if (allowed_s := request.admitted[0].arrival_s) > ARRIVAL_S:
                 self._start_deadline(allowed_s)
@@ -174,13 +175,15 @@ class ApiChannel(HTTPChannel):
         self.site.add_idle(self)
         super().requestDone(request)
 
-    def refuse(self, refused: Refused) -> None:
+    def refuse(self, error: BaseException) -> None:
         """Answers, reads no more, and closes; what is still coming is thrown away for a moment, or the answer would be lost with it."""
         if self._refused:
             return
         self._refused = True
         self._stop_deadline()
-        body = encode_refusal(refused)
+        uri = cast(bytes, getattr(self, "_path", b""))  # there is none before the request line is
+        refused = self.site.api.refuse(uri, error)
+        body = self.site.api.find_dialect(uri).encode(refused)
         headers = (
             *_SAFE_HEADERS,
             ("content-type", "application/json"),

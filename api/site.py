@@ -20,7 +20,8 @@ from twisted.web.server import Request, Site
 
 from api.auth import SOCKET, Principal
 from api.declare import JSON, Body, Reply, Route, parse_json, read_query
-from api.errors import Refused, encode_refusal, explain
+from api.dialect import Dialect, find_dialect
+from api.errors import PermissionMissing, Refused, explain
 from api.exchange import Exchange, Services, digest_body
 from api.request import ApiChannel, ApiRequest, check_target, refuse_size
 from api.uploads import is_upload, read_upload
@@ -35,8 +36,9 @@ MAX_QUERY_FIELDS: Final = 50
 class Api:
     """The routes and what they work with."""
 
-    def __init__(self, services: Services, routes: Sequence[Route]) -> None:
+    def __init__(self, services: Services, routes: Sequence[Route], dialects: Sequence[Dialect] = ()) -> None:
         self.services = services
+        self._dialects = tuple(dialects)
         self.routes = {route.operation: route for route in routes}
         assert len(self.routes) == len(routes), "two routes have one operation"
         self._app = Klein()
@@ -56,11 +58,21 @@ class Api:
             running.addCallbacks(answered.callback, answered.errback)
             return answered
 
-        self._app.route(route.rule, methods=[route.method], endpoint=route.operation)(endpoint)
+        for rule in route.rules:
+            self._app.route(rule, methods=[route.method], endpoint=route.operation)(endpoint)
 
     def make_site(self, reactor: Any, *, trusted: bool = False, max_connections: int = MAX_CONNECTIONS) -> "ApiSite":
         """A site; `trusted` for the unix socket, whose clients the file system has admitted."""
         return ApiSite(self, self._app.resource(), reactor, trusted=trusted, max_connections=max_connections)
+
+    def find_dialect(self, uri: bytes) -> Dialect:
+        """How whoever asks for this address is spoken to."""
+        return find_dialect(self._dialects, uri.partition(b"?")[0].decode("latin-1"))
+
+    def refuse(self, uri: bytes, error: BaseException) -> Refused:
+        """What is answered for an error, in the words of the address's API."""
+        refused = self.services.explain(error) or explain(error)
+        return self.find_dialect(uri).refuse(error, refused)
 
     def find_route(self, method: str, path: str) -> Route:
         """The route of a request; raises werkzeug's NotFound and MethodNotAllowed."""
@@ -78,7 +90,7 @@ class Api:
             raise Refused(HTTPStatus.BAD_REQUEST, "the header Authorization is there twice")
         principal = self.services.authority.identify(authorization[0] if authorization else None)
         if route.permission is not None and not principal.may(route.permission):
-            raise Refused(HTTPStatus.FORBIDDEN, f"this takes the permission {route.permission}")
+            raise PermissionMissing(route.permission)
         return principal
 
     async def _answer(self, route: Route, request: ApiRequest, path: dict[str, str]) -> Any:
@@ -86,9 +98,9 @@ class Api:
         try:
             reply = await self._handle(route, request, path)
         except Exception as error:  # noqa: BLE001 - the supervised edge: every error has its answer
-            refused = self.services.explain(error) or explain(error)
+            refused = self.refuse(request.uri, error)
             self.services.metrics.observe_http(route.operation, refused.status, time.perf_counter() - started_at)
-            return _write_refusal(request, refused)
+            return self._write_refusal(request, refused)
         if reply is None:
             return b""
         self.services.metrics.observe_http(route.operation, reply.status, time.perf_counter() - started_at)
@@ -99,7 +111,7 @@ class Api:
         principal = (
             request.admitted[1] if request.admitted is not None else self.admit(request, route, trusted=site.trusted)
         )
-        query = _read_query(route, request)
+        query = _read_query(route, request, is_lenient=self.find_dialect(request.uri).is_lenient)
         value, body = _read_body(route, request)
         if route.body is not None and route.body.is_file and request.getHeader("idempotency-key") is not None:
             value = await deferToThread(_digest_file, body)
@@ -125,9 +137,13 @@ class Api:
             self._under_way.discard(once)
 
     def _fail(self, request: ApiRequest, failure: Failure) -> bytes:
-        refused = explain(failure.value or RuntimeError("failed"))
+        refused = self.refuse(request.uri, failure.value or RuntimeError("failed"))
         self.services.metrics.observe_http("", refused.status, 0.0)
-        return _write_refusal(request, refused)
+        return self._write_refusal(request, refused)
+
+    def _write_refusal(self, request: Request, refused: Refused) -> bytes:
+        body = self.find_dialect(request.uri).encode(refused)
+        return _write(request, refused.status, JSON, refused.headers, body)
 
 
 class ApiSite(Site):
@@ -180,7 +196,7 @@ class ApiSite(Site):
         principal = self.api.admit(request, route, trusted=self.trusted)
         if length is not None and length > route.body_limit:
             raise refuse_size(route.body_limit)
-        if route.body is not None:
+        if route.body is not None and not self.api.find_dialect(uri).is_lenient:
             _check_type(request, route.body)
         return route, principal
 
@@ -202,7 +218,7 @@ def _media_type(request: Request) -> str:
     return (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
 
 
-def _read_query(route: Route, request: Request) -> Any:
+def _read_query(route: Route, request: Request, *, is_lenient: bool) -> Any:
     pairs = (
         parse_qsl(
             request.uri.partition(b"?")[2].decode("latin-1"),
@@ -215,13 +231,13 @@ def _read_query(route: Route, request: Request) -> Any:
     )
     given: dict[str, str] = {}
     for name, value in pairs:
-        if name in given:
+        if name in given and not is_lenient:
             raise Refused(
                 HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} is there twice", ({"field": name, "rule": "is there twice"},)
             )
         given[name] = value
     if route.query is None:
-        if given:
+        if given and not is_lenient:
             name = next(iter(given))
             raise Refused(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -303,7 +319,3 @@ def _write(request: Request, status: int, media_type: str, headers: Sequence[tup
     for name, value in headers:
         request.setHeader(name.encode(), value.encode("latin-1", "replace"))
     return body
-
-
-def _write_refusal(request: Request, refused: Refused) -> bytes:
-    return _write(request, refused.status, JSON, refused.headers, encode_refusal(refused))

@@ -8,6 +8,8 @@ from confgen.values import ValueUnrepresentable, make_environment
 from tandem.domain.dialplan import (
     CONTEXT_FROM_ENDPOINT,
     CONTEXT_FROM_TRUNK,
+    GLOBAL_AGENT_LOGIN,
+    GLOBAL_AGENT_PAUSE,
     GLOBAL_AGI,
     GLOBAL_COUNTRY_CODE,
     GLOBAL_EMERGENCY,
@@ -184,6 +186,8 @@ def _dialplan_globals(snapshot: Snapshot, target: RenderTarget) -> tuple[tuple[s
         (GLOBAL_INTERNATIONAL_PREFIX, plan.international_prefix),
         (GLOBAL_COUNTRY_CODE, plan.country_code),
         (GLOBAL_VOICEMAIL, general.voicemail_number),
+        (GLOBAL_AGENT_LOGIN, general.agent_login_code),
+        (GLOBAL_AGENT_PAUSE, general.agent_pause_code),
     )
 
 

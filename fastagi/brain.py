@@ -1,11 +1,12 @@
 """What the scripts may ask and tell, handed over by the composition root; never asks anything that could block."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
 
 from fastagi.session import Session
+from tandem.domain.agents import AgentChange, AgentMissing, AgentWish
 from tandem.domain.campaign_calls import Served
 from tandem.domain.decisions import Decision
 from tandem.domain.entities import Destination
@@ -20,6 +21,11 @@ def _no_facts(queue: str) -> None:
 
 def _no_campaign(uniqueid: str) -> None:
     """A call of no campaign: the dialplan has its destination."""
+
+
+async def _no_agents(endpoint: str, _wish: AgentWish, _is_wanted: Callable[[], bool]) -> AgentChange:
+    """Nobody is an agent."""
+    raise AgentMissing(endpoint)
 
 
 def _forget(decision: Decision) -> None:
@@ -58,6 +64,7 @@ class Brain:
 
     snapshot: the live snapshot; a script reads it once. queue_facts: what AMI says of a queue right now, None when unknown.
     serve_answered: the call id of an answered campaign call -> where the person goes; None for a call that is none of ours.
+    change_agent: endpoint, what they want and whether they still wait for it -> what it came to, or what `Roster.decide` raises.
     menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short. sounds_dir: of the
     uploaded sounds, as Asterisk sees it.
     """
@@ -65,6 +72,7 @@ class Brain:
     snapshot: Callable[[], Snapshot]
     queue_facts: Callable[[str], QueueFacts | None] = _no_facts
     serve_answered: Callable[[str], Served | None] = _no_campaign
+    change_agent: Callable[[str, AgentWish, Callable[[], bool]], Awaitable[AgentChange]] = _no_agents
     now: Callable[[], datetime] = _utc_now
     record: Callable[[Decision], None] = _forget
     prompt_lengths: PromptLengths = field(default_factory=PromptLengths)

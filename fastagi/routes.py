@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from fastagi.agent import agent
 from fastagi.brain import Brain
 from fastagi.campaign import campaign
 from fastagi.did import did
@@ -18,5 +19,6 @@ def list_scripts(brain: Brain) -> dict[str, Script]:
         "menu": partial(menu, brain),
         "queue": partial(queue, brain),
         "campaign": partial(campaign, brain),
+        "agent": partial(agent, brain),
         "health": partial(health, brain),
     }

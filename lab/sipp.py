@@ -269,6 +269,30 @@ def run_phone(
     return phone
 
 
+def dial_from_phone(
+    instance: AsteriskInstance,
+    account: tuple[str, str],
+    number: str,
+    *,
+    host: str = PHONE_HOST,
+    port: int = 0,
+    media_port: int | None = None,
+) -> SippRun:
+    """The phone of ``account`` (user, password) dials ``number`` once and stays on the line until the other side hangs up, at most a minute.
+
+    Events: ``answered``, ``bye``; ``gave-up`` where nobody hung up. ``media_port`` as in `place_calls`.
+    """
+    user, password = account
+    scenario = load_scenario(
+        "dialler.xml",
+        NUMBER=check_line("number", number),
+        USER=user,
+        PASSWORD=password,
+        MEDIA_PORT="[media_port]" if media_port is None else str(media_port),
+    )
+    return SippRun(instance, scenario, options=["-m", "1"], host=host, port=port)
+
+
 def run_transfer(
     instance: AsteriskInstance,
     account: tuple[str, str],

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -28,6 +28,7 @@ from fastagi.brain import Brain
 from fastagi.protocol import Limits
 from fastagi.routes import list_scripts
 from fastagi.service import AgiService
+from tandem.agents import Agents
 from tandem.ami import actions
 from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiConnectionLost, AmiError
@@ -40,6 +41,7 @@ from tandem.decision_log import DecisionLog
 from tandem.dialer.service import Around, Dialer
 from tandem.dialer.service import Limits as DialerLimits
 from tandem.document import read_document
+from tandem.domain.agents import AgentChange, AgentsUnavailable, AgentWish
 from tandem.domain.changes import AppliedView, ApplyRefused, ApplyStopped, HandEdited
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.sounds import find_prompt_users
@@ -51,12 +53,14 @@ from tandem.importing import Imports
 from tandem.lag import LagGauge
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
-from tandem.members import sync_members
+from tandem.posting import Poster
+from tandem.reactor import SteadyClock
 from tandem.recordings import Recordings
 from tandem.retention import Kept, Retention
 from tandem.settings import Settings
 from tandem.sounds import Sounds
 from tandem.speech import CommandEngine, Engine, HttpEngine, Speech
+from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.bodies import BodyError
 from tandem.store.call_book import CallBook
 from tandem.store.database import attach_store
@@ -68,10 +72,12 @@ from tandem.store.routes import record_routes
 from tandem.stories import Stories, Story
 from tandem.target import describe_target, read_dialplan
 from tandem.watchdog import Watchdog
+from tandem.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
 reactor: Any = installed_reactor
+clock: Any = SteadyClock(installed_reactor)
 
 # A call makes no cycles: with Python's own thresholds the collector took 5 % of the time of a decision, and found nothing.
 COLLECT_AFTER = (10_000, 20, 20)
@@ -93,18 +99,18 @@ class Tandem(MultiService):
         self.live = Live(reactor, self.store, settings.snapshot_path)
         self.stories = Stories(settings.calls_kept)
         self.decisions = DecisionLog(
-            self.stories, reactor, keep=lambda decisions: self.store.run(record_routes, decisions)
+            self.stories, clock, keep=lambda decisions: self.store.run(record_routes, decisions)
         )
-        self.lag = LagGauge(reactor)
+        self.lag = LagGauge(clock)
         self.ami = self._make_ami(settings.ami.username, settings.ami.secret)
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
-        self.facts = Facts(cast(Any, self.ami.send_list), reactor)
-        self.fallback = Fallback(self.config_ami, self._read_current, lambda: datetime.now(UTC), reactor)
-        self.calls = Calls(cast(Any, self.ami), CallBook(self.store), reactor)
+        self.facts = Facts(cast(Any, self.ami.send_list), clock)
+        self.fallback = Fallback(self.config_ami, self._read_current, lambda: datetime.now(UTC), clock)
+        self.calls = Calls(cast(Any, self.ami), CallBook(self.store), clock)
         self.ledger = Ledger(
             self.store,
             {"cel": settings.asterisk.cel_file, "cdr": settings.asterisk.cdr_file},
-            reactor,
+            clock,
             list_channels=self._list_channels,
             list_trunks=lambda: self.live.current.trunks if self.live.is_loaded else (),
             save_routes=self.decisions.save,
@@ -116,8 +122,15 @@ class Tandem(MultiService):
                 cdrs=settings.retention.cdrs_days,
                 placed_calls=settings.retention.placed_calls_days,
                 audit=settings.retention.audit_days,
+                webhook_deliveries=settings.retention.webhook_deliveries_days,
             ),
             reactor,
+        )
+        self.webhooks = Webhooks(
+            self.store,
+            Poster(reactor, reactor, allow_private=settings.webhooks.allow_private),
+            reactor,
+            max_pending=settings.webhooks.max_pending,
         )
         self.dialer = Dialer(
             self.store,
@@ -130,10 +143,14 @@ class Tandem(MultiService):
                 lag_s=self.lag.read_recent,
                 ask_pbx=self._ask_pbx,
             ),
-            reactor,
+            clock,
             limits=DialerLimits(max_calls=settings.dialer.max_calls, max_cps=settings.dialer.max_cps),
             node=settings.dialer.node,
         )
+        self.agents = Agents(
+            self.store, lambda: self.live.current, self.config_ami.send, cast(Any, self.config_ami.send_list)
+        )
+        self.agents.retry = self._try_later
         self.campaigns = Campaigns(lambda: self.live.current, self.dialer)
         self.imports = Imports(self.store, self.campaigns)
         self.head = Head(self.store, self.live)
@@ -180,6 +197,7 @@ class Tandem(MultiService):
                 imports=self.imports,
                 dialer=self.dialer,
                 ledger=self.ledger,
+                agents=self.agents,
                 sounds=self.sounds,
                 recordings=self.recordings,
                 ask_list=cast(Any, self.ami.send_list),
@@ -206,6 +224,7 @@ class Tandem(MultiService):
             snapshot=lambda: self.live.current,
             queue_facts=self.facts.read_queue,
             serve_answered=self.dialer.serve_answered,
+            change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             record=self.decisions.record,
             sounds_dir=str(self.settings.sounds.dir),
         )
@@ -235,6 +254,7 @@ class Tandem(MultiService):
             self.recordings,
             self.dialer,
             self.retention,
+            self.webhooks,
             self.http,
             # Last: systemd hears of it when everything listens.
             Watchdog(os.environ, reactor),
@@ -243,6 +263,8 @@ class Tandem(MultiService):
         self.live.subscribe(lambda _: self.fallback.follow())
         self.ami.on("Cdr", self._take_cdr)
         self.dialer.follow(self.ami)
+        self.facts.follow(self.ami)
+        self.facts.watch(self.dialer.kick)
         self.ami.on_ready(self.facts.ask_again)
         self.http.follow(self.ami)
         self.decisions.watch = self.http.tell_decision
@@ -256,7 +278,7 @@ class Tandem(MultiService):
     def _make_ami(self, username: str, secret: Any) -> AmiClient:
         ami = self.settings.ami
         endpoint: Any = HostnameEndpoint(reactor, ami.host.encode(), ami.port)
-        client = AmiClient(endpoint, username, secret.get_secret_value() if secret is not None else "", clock=reactor)
+        client = AmiClient(endpoint, username, secret.get_secret_value() if secret is not None else "", clock=clock)
         client.setName(f"ami {username}")  # type: ignore[no-untyped-call]
         return client
 
@@ -342,6 +364,18 @@ class Tandem(MultiService):
         self.head.forget()
         return saved, await self.applying.apply_head()
 
+    async def _change_agent(self, endpoint: str, wish: AgentWish, is_wanted: Callable[[], bool]) -> AgentChange:
+        """As a phone asks for it, by a feature code."""
+        by = f"phone {endpoint}"
+
+        async def commit(work: Callable[[Any], AgentChange]) -> AgentChange:
+            return await self.store.run(record_by_phone, work, by)
+
+        try:
+            return await self.agents.change(endpoint, wish, by=by, commit=commit, is_wanted=is_wanted)
+        except (AmiError, StoreError) as error:
+            raise AgentsUnavailable(str(error)) from error
+
     # ---------------------------------------------------------------------------------------------------- asterisk
 
     async def _recover(self) -> None:
@@ -406,7 +440,19 @@ class Tandem(MultiService):
             self._try_later(f"queue members are not in step: {error}")
 
     async def _sync_members(self) -> None:
-        await sync_members(self.live.current, self.config_ami.send, cast(Any, self.config_ami.send_list))
+        await self.agents.sync()
+
+
+def record_by_phone(db: Any, work: Callable[[Any], AgentChange], by: str) -> AgentChange:
+    """An agent's change and its audit entry, within one transaction; only of what changed something."""
+    change = work(db)
+    if change.logins or change.pause is not None:
+        target = f"agents/{change.endpoint}/{change.event}"
+        action = "agents/login" if change.event in ("login", "logout") else "agents/pause"
+        record_audit(
+            db, AuditEntry(at=datetime.now(UTC), who=by, source="phone", action=action, target=target, revision=None)
+        )
+    return change
 
 
 def _why(ami: AmiClient) -> str:

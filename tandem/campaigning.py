@@ -131,7 +131,7 @@ class Campaigns:
 
         def work(db: Any) -> None:
             check(load_campaign(db, campaign_id))
-            delete_campaign(db, campaign_id)
+            delete_campaign(db, campaign_id, self._now())
 
         await commit(work)
         self._dialer.forget(campaign_id)

@@ -13,14 +13,18 @@ from tandem.ami import actions
 from tandem.ami.actions import Action
 from tandem.ami.connection import Clock
 from tandem.ami.errors import AmiError
+from tandem.ami.events import QueueMember
 from tandem.domain.routing import QueueFacts
 
 log = logging.getLogger(__name__)
 
 ASK_EVERY_S = 2.0
+# After an event that changes who is free; many of them are one question.
+ASK_SOON_S = 0.1
 UNKNOWN_AFTER_S = 5.0
 # Lists that grow with the PBX are asked for after each login and rarely after that: they are for people, not for decisions.
 OVERVIEW_EVERY_S = 30.0
+_TELLING = (*QueueMember.CHANGES, "AgentConnect", "AgentComplete")
 # Asterisk's words for a device that cannot be reached (devicestate.c).
 _AWAY = frozenset({"UNAVAILABLE", "INVALID", "UNKNOWN"})
 
@@ -46,7 +50,8 @@ class Fields(Protocol):
 class Facts(Service):
     """Asks `QueueSummary` every two seconds: one action, one small event a queue, whatever the number of callers.
 
-    Events would be fresher, but they can be forged by a stranger's number (asterisk-notes); the answer to our own ActionID cannot.
+    Events can be forged by a stranger's number (asterisk-notes), the answer to our own ActionID cannot: so an event is never believed,
+    it only makes us ask a moment later.
     """
 
     def __init__(self, ask: Callable[[Action], Awaitable[list[Fields]]], clock: Clock) -> None:
@@ -56,6 +61,9 @@ class Facts(Service):
         self._read_at = -UNKNOWN_AFTER_S
         self._overview: Overview | None = None
         self._overview_at = -OVERVIEW_EVERY_S
+        self._soon: Any = None
+        self._asking = 0
+        self._watchers: tuple[Callable[[], object], ...] = ()
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.refresh()))
         self._loop.clock = cast(Any, clock)
 
@@ -69,6 +77,30 @@ class Facts(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:
             self._loop.stop()
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+
+    def follow(self, ami: Any) -> None:
+        """Asks a moment after each event that may have changed who is free."""
+        for event in _TELLING:
+            ami.on(event, lambda _: self._ask_soon())
+
+    def watch(self, callback: Callable[[], object]) -> None:
+        """Calls back when who is free is not what it was."""
+        self._watchers = (*self._watchers, callback)
+
+    def _ask_soon(self) -> None:
+        if self.running and self._soon is None:
+            self._soon = cast(Any, self._clock).callLater(ASK_SOON_S, self._ask_now)
+
+    def _ask_now(self) -> None:
+        self._soon = None
+        if self._asking:
+            # An Asterisk that does not answer is not asked more and more; the answer under way may be older than the event.
+            self._ask_soon()
+        else:
+            Deferred.fromCoroutine(self._read_queues())
 
     def read_at(self) -> float:
         """When the queues were last known, by the clock."""
@@ -99,14 +131,24 @@ class Facts(Service):
         """One question; a failure is only logged, because the facts then become unknown by their age."""
         if self._clock.seconds() - self._overview_at >= OVERVIEW_EVERY_S:
             await self.ask_again()
+        await self._read_queues()
+
+    async def _read_queues(self) -> None:
+        self._asking += 1
         try:
             rows = await self._ask(actions.queue_summary())
-            self._queues = dict(read_summary(row) for row in rows)
+            before, self._queues = self._queues, dict(read_summary(row) for row in rows)
             self._read_at = self._clock.seconds()
         except AmiError as error:
             log.debug("queues unknown: %s", error)
         except ValueError as error:
             log.warning("QueueSummary not understood: %s", error)
+        else:
+            if self._queues != before:
+                for callback in self._watchers:
+                    callback()
+        finally:
+            self._asking -= 1
 
 
 def read_overview(channels: list[Fields], queues: list[Fields], devices: list[Fields]) -> Overview:

@@ -13,22 +13,27 @@ from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.task import LoopingCall
 
 from api.auth import Authority, Logins
+from api.compat.ari.speech import DIALECT as ARI
+from api.compat.ari.table import ROUTES as ARI_ROUTES
 from api.declare import Shown
 from api.errors import MAX_PROBLEMS, Refused
 from api.events import EventHub
 from api.exchange import Services
 from api.metrics import Metrics
 from api.site import Api, ApiSite
+from api.states import StateHub
 from api.tags import load_tag_key
 from api.v1.table import PERMISSIONS, ROUTES
 from confgen.apply import HandEdited
 from confgen.values import ValueUnrepresentable
+from tandem.agents import Agents
 from tandem.ami.wire import Message
 from tandem.applying import Applying
 from tandem.calls import Calls
 from tandem.campaign_events import CampaignEvents
 from tandem.campaigning import Campaigns
 from tandem.dialer.service import Dialer
+from tandem.domain.agents import AgentChange
 from tandem.domain.calls import CallEvent
 from tandem.domain.cdr import Cdr
 from tandem.domain.changes import ApplyBusy, ApplyRefused, RevisionChanged
@@ -41,6 +46,7 @@ from tandem.monitoring import Monitor
 from tandem.recordings import Recordings
 from tandem.settings import Settings
 from tandem.sounds import Sounds
+from tandem.states_now import StatesNow
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
@@ -99,6 +105,7 @@ class UseCases:
     imports: Imports
     dialer: Dialer
     ledger: Ledger
+    agents: Agents
     sounds: Sounds
     recordings: Recordings
     ask_list: Callable[[Any], Awaitable[list[Any]]]
@@ -120,9 +127,16 @@ class HttpService(Service):
         self._notes: list[AuditEntry] = []
         self.sites: list[ApiSite] = []
         self.events = EventHub(reactor)
+        monitor = Monitor(use.ask_list)
+        self.states = StateHub(
+            StatesNow(monitor, use.agents, use.dialer, use.store, lambda: use.live.current).read, reactor
+        )
         self.metrics = Metrics(self._read_gauges)
         self.authority = Authority(use.store)
-        self.authority.watch = self.events.review
+        self.authority.watch = self._review
+        # Other systems' APIs that are switched on, with their routes.
+        spoken = [(ARI, ARI_ROUTES)] if settings.http.speaks_ari_dialer else []
+        compat = [route for _, routes in spoken for route in routes]
         services = Services(
             store=use.store,
             live=use.live,
@@ -136,19 +150,22 @@ class HttpService(Service):
             list_decisions=use.list_decisions,
             import_document=use.import_document,
             applying=use.applying,
-            monitor=Monitor(use.ask_list),
+            monitor=monitor,
             calls=use.calls,
             sounds=use.sounds,
             recordings=use.recordings,
             tag_key=load_tag_key(settings.etag_key),
-            permissions=PERMISSIONS,
+            permissions=PERMISSIONS | {route.permission for route in compat if route.permission is not None},
             campaigns=use.campaigns,
             imports=use.imports,
             dialer=use.dialer,
+            agents=use.agents,
+            states=self.states,
+            allow_private_webhooks=settings.webhooks.allow_private,
             note=self._notes.append,
             explain=explain_apply,
         )
-        self.api = Api(services, ROUTES)
+        self.api = Api(services, (*ROUTES, *compat), [dialect for dialect, _ in spoken])
         self._campaign_events = CampaignEvents(use.store, use.dialer, self.events, self.metrics)
         use.campaigns.watch(self._campaign_events.tell_change)
         use.imports.watch(self._campaign_events.tell_import)
@@ -164,6 +181,7 @@ class HttpService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         self._use.calls.watch(self._tell_call)
         self._use.ledger.watch(self._tell_cdr)
+        self._use.agents.watch(self._tell_agent)
         self._use.store.watch = self.metrics.observe_sql
         for loop, every_s in zip(self._loops, (FLUSH_EVERY_S, TOKEN_USES_EVERY_S, FLUSH_EVERY_S), strict=True):
             loop.clock = self._reactor
@@ -179,6 +197,7 @@ class HttpService(Service):
             if loop.running:
                 loop.stop()
         self.events.close()
+        self.states.close()
         for port in self._ports:
             await port.stopListening()
         await self._flush_notes()
@@ -232,6 +251,14 @@ class HttpService(Service):
         self.metrics.count_call(str(cdr.disposition))
         self.events.publish("cdr", lambda: _CDR.plain(cdr))
 
+    def _tell_agent(self, change: AgentChange) -> None:
+        told = {name: getattr(change, name) for name in ("event", "endpoint", "queues", "reason", "by")}
+        self.events.publish("agent", lambda: told)
+
+    def _review(self) -> None:
+        self.events.review()
+        self.states.review()
+
     def _tell_event(self, kind: str, event: str, message: Message) -> None:
         self.events.publish(kind, lambda: {"event": event, **dict(message.items())})
 
@@ -255,7 +282,8 @@ class HttpService(Service):
         shut = sum(breaker.state != "closed" for breaker in dialer.breakers.values())
         yield "tandem_trunks_dead", "Trunks without a sign of life", float(shut)
         yield "tandem_http_connections", "Connections to the API", float(sum(site.connections for site in self.sites))
-        yield "tandem_event_clients", "Listeners of server-sent events", float(self.events.clients)
+        listeners = self.events.clients + self.states.clients
+        yield "tandem_event_clients", "Listeners of server-sent events", float(listeners)
         yield "tandem_events_dropped", "Events that were too many for a batch", float(self.events.dropped)
         for name, value in health["fastagi"].items():
             yield f"tandem_fastagi_{name}", "A counter of the FastAGI server", float(value)

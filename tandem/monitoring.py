@@ -48,7 +48,7 @@ class QueueNow:
 
 @dataclass(frozen=True, slots=True)
 class AgentNow:
-    """A member of a queue. status: Asterisk's device state; last_call_at: seconds since 1970, 0 for never."""
+    """A member of a queue. status: Asterisk's device state; times are seconds since 1970, 0 for never."""
 
     queue: str
     interface: str
@@ -60,11 +60,22 @@ class AgentNow:
     is_paused: bool
     pause_reason: str
     status: str
+    logged_in_at: int = 0
+    paused_at: int = 0
 
 
 # devicestate.h, enum ast_device_state
-_DEVICE_STATES = (
+DEVICE_STATES = (
     *("unknown", "not-in-use", "in-use", "busy", "invalid", "unavailable", "ringing", "ringing-in-use", "on-hold"),
+)
+
+# The same as DeviceStateList names them.
+_STATE_WORDS = dict(
+    zip(
+        ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD"),
+        DEVICE_STATES,
+        strict=True,
+    )
 )
 
 
@@ -80,15 +91,33 @@ class Monitor:
 
     async def list_queues(self) -> list[QueueNow]:
         """Every queue."""
-        rows = await self._ask(actions.queue_status())
-        waits: dict[str, int] = {}
-        for name, wait_s in _read_all(rows, "QueueEntry", lambda row: (row.get("Queue"), _number(row.get("Wait")))):
-            waits[name] = max(wait_s, waits.get(name, 0))
-        return list(_read_all(rows, "QueueParams", lambda row: read_queue(row, waits)))
+        return read_queues(await self.ask_queues())
 
     async def list_agents(self) -> list[AgentNow]:
         """Every member of every queue."""
-        return list(_read_all(await self._ask(actions.queue_status()), "QueueMember", read_agent))
+        return read_agents(await self.ask_queues())
+
+    async def ask_queues(self) -> list[Any]:
+        """What `read_queues` and `read_agents` read: one answer for both."""
+        return await self._ask(actions.queue_status())
+
+
+def read_queues(rows: list[Any]) -> list[QueueNow]:
+    """The queues in the answer to QueueStatus."""
+    waits: dict[str, int] = {}
+    for name, wait_s in _read_all(rows, "QueueEntry", lambda row: (row.get("Queue"), _number(row.get("Wait")))):
+        waits[name] = max(wait_s, waits.get(name, 0))
+    return list(_read_all(rows, "QueueParams", lambda row: read_queue(row, waits)))
+
+
+def read_agents(rows: list[Any]) -> list[AgentNow]:
+    """The members in the answer to QueueStatus."""
+    return list(_read_all(rows, "QueueMember", read_agent))
+
+
+def to_state_word(state: str) -> str:
+    """Asterisk's `RINGINUSE` in our words."""
+    return _STATE_WORDS.get(state, DEVICE_STATES[0])
 
 
 def read_channel(row: Any) -> ChannelNow:
@@ -140,7 +169,9 @@ def read_agent(row: Any) -> AgentNow:
         is_in_call=row.get("InCall") == "1",
         is_paused=row.get("Paused") == "1",
         pause_reason=row.get("PausedReason"),
-        status=_DEVICE_STATES[state] if state < len(_DEVICE_STATES) else "unknown",
+        status=DEVICE_STATES[state] if state < len(DEVICE_STATES) else "unknown",
+        logged_in_at=_number(row.get("LoginTime")),
+        paused_at=_number(row.get("LastPause")) if row.get("Paused") == "1" else 0,
     )
 
 

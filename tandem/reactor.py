@@ -5,11 +5,33 @@ FastAGI sockets are served by uvloop itself (fastagi.service), which is where th
 
 import asyncio
 import sys
+import time
+from collections.abc import Callable
+from typing import Any
 
 import uvloop
 
 # How long a thread of ours may keep the reactor from the interpreter, which it gives away whenever it reads or writes a socket: 5 ms is Python's.
 SWITCH_S = 0.001
+
+
+class SteadyClock:
+    """The reactor's timers with a clock that never jumps: `reactor.seconds` is the wall clock, which an admin or NTP may set.
+
+    With the wall clock, an hour back would stop every rate and every waiting time for an hour.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    @staticmethod
+    def seconds() -> float:
+        """Seconds from anywhere, never backwards."""
+        return time.monotonic()
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Any:  # noqa: A002 - Twisted's names
+        """Call later, unless cancelled; Twisted's own timers do not look at the wall clock."""
+        return self._reactor.callLater(delay, callable, *args)
 
 
 def install_reactor() -> None:

@@ -14,6 +14,7 @@ from tandem.ami.connection import Clock
 from tandem.store.answers import KEPT as ANSWERS_KEPT
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
+from tandem.store.outbox import delete_deliveries
 from tandem.store.retention import (
     delete_answers,
     delete_audit,
@@ -40,11 +41,17 @@ class Kept:
     cdrs: timedelta | None
     placed_calls: timedelta | None
     audit: timedelta | None
+    webhook_deliveries: timedelta | None
 
     @classmethod
-    def in_days(cls, *, cdrs: int, placed_calls: int, audit: int) -> "Kept":
+    def in_days(cls, *, cdrs: int, placed_calls: int, audit: int, webhook_deliveries: int) -> "Kept":
         """As the settings have it: days, 0 is for ever."""
-        return cls(cdrs=_days(cdrs), placed_calls=_days(placed_calls), audit=_days(audit))
+        return cls(
+            cdrs=_days(cdrs),
+            placed_calls=_days(placed_calls),
+            audit=_days(audit),
+            webhook_deliveries=_days(webhook_deliveries),
+        )
 
 
 class Retention(Service):
@@ -63,6 +70,7 @@ class Retention(Service):
             (delete_lost_legs, timedelta(0)),
             (delete_placed_calls, kept.placed_calls),
             (delete_audit, kept.audit),
+            (delete_deliveries, kept.webhook_deliveries),
             (delete_answers, ANSWERS_KEPT),
             (delete_routes, ROUTES_KEPT),
         )

@@ -229,6 +229,14 @@ class HttpSettings(_Section):
     max_connections: Annotated[int, Field(ge=10, le=100_000)] = Field(
         1000, description="Connections at the same time; one more ends the one that is idle longest."
     )
+    ari_dialer: bool | None = Field(
+        None, description="The ARI Dialer's API at /adial/api and /api; without a word, only while host is loopback."
+    )
+
+    @property
+    def speaks_ari_dialer(self) -> bool:
+        """Whether the ARI Dialer's API is there."""
+        return is_loopback(self.host) if self.ari_dialer is None else self.ari_dialer
 
     @model_validator(mode="after")
     def _check_remote(self) -> Self:
@@ -310,9 +318,21 @@ class RetentionSettings(_Section):
     cdrs_days: Days = Field(365, description="CDRs, with the legs that they were made from.")
     placed_calls_days: Days = Field(365, description="Calls that Tandem placed, after their end.")
     audit_days: Days = Field(730, description="The audit log: who changed what.")
+    webhook_deliveries_days: Days = Field(30, description="What was delivered to webhooks, and what was given up.")
     record_file_mb: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         64,
         description="Asterisk's CEL and CDR files are set aside (.1) when they are so long and read to the end; 0 leaves them to you.",
+    )
+
+
+class WebhookSettings(_Section):
+    """Events that are sent to other systems."""
+
+    allow_private: bool = Field(
+        False, description="Whether webhooks may lead to private networks; also without TLS then."
+    )
+    max_pending: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
+        100_000, description="A webhook for which more deliveries wait is made inactive."
     )
 
 
@@ -343,6 +363,7 @@ class Settings(_Section):
     recordings: RecordingsSettings = RecordingsSettings()
     dialer: DialerSettings = DialerSettings()
     retention: RetentionSettings = RetentionSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -69,7 +69,7 @@ def test_the_lock_pins_whatever_make_installs():
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     pinned = {normalise_name(name) for name in pins}
     metadata = run(sys.executable, "-c", "import importlib.metadata as m; print('\\n'.join(m.requires('tandem-pbx')))")
-    named = {normalise_name(re.split("[<>=; ]", line)[0]) for line in metadata.splitlines()}
+    named = {normalise_name(re.split(r"[\[<>=; ]", line)[0]) for line in metadata.splitlines()}
     assert "twisted" in named
     assert named <= pinned
 

@@ -32,32 +32,32 @@ _Prefix = Annotated[str, StringConstraints(pattern=r"^(\+?[0-9*#]{1,24})?$")]
 class ExportQuery(Frozen):
     """Which attempts. since, until: when they began; phone_number: how it begins; is_open: under way, or over."""
 
-    number_id: Annotated[int | None, Field(ge=1, le=2**62)] = None
-    disposition: Disposition | None = None
-    phone_number: _Prefix = ""
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-    is_open: bool | None = None
-    newest_first: bool = True
+    number_id: Annotated[Annotated[int | None, Field(ge=1, le=2**62)], Field(description="Of one number.")] = None
+    disposition: Annotated[Disposition | None, Field(description="With one outcome only.")] = None
+    phone_number: Annotated[_Prefix, Field(description="How the number begins.")] = ""
+    since: Annotated[AwareDatetime | None, Field(description="Begun then or later.")] = None
+    until: Annotated[AwareDatetime | None, Field(description="Begun before.")] = None
+    is_open: Annotated[bool | None, Field(description="Under way (true), or over (false).")] = None
+    newest_first: Annotated[bool, Field(description="The order: by start, newest or oldest first.")] = True
 
 
 class AttemptsQuery(ExportQuery):
     """A page of them. after_id: the last attempt_id of the page before."""
 
-    after_id: Annotated[int, Field(ge=0, le=2**62)] = 0
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+    after_id: Annotated[Annotated[int, Field(ge=0, le=2**62)], Field(description="The last id of the page before.")] = 0
+    limit: Annotated[Annotated[int, Field(ge=1, le=MAX_PAGE)], Field(description="How many at most.")] = 100
 
 
 class AllAttemptsQuery(AttemptsQuery):
     """Of one campaign, or of all."""
 
-    campaign_id: Annotated[int | None, Field(ge=1, le=2**62)] = None
+    campaign_id: Annotated[Annotated[int | None, Field(ge=1, le=2**62)], Field(description="Of one campaign.")] = None
 
 
 class AllExportQuery(ExportQuery):
     """Of one campaign, or of all."""
 
-    campaign_id: Annotated[int | None, Field(ge=1, le=2**62)] = None
+    campaign_id: Annotated[Annotated[int | None, Field(ge=1, le=2**62)], Field(description="Of one campaign.")] = None
 
 
 @dataclass(frozen=True, slots=True)

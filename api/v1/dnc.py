@@ -47,8 +47,10 @@ class NumbersToBlock(Frozen):
 class NumbersQuery(Frozen):
     """A page. after: the last number of the page before."""
 
-    after: Annotated[str, StringConstraints(max_length=40)] = ""
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+    after: Annotated[
+        Annotated[str, StringConstraints(max_length=40)], Field(description="The last number of the page before.")
+    ] = ""
+    limit: Annotated[Annotated[int, Field(ge=1, le=MAX_PAGE)], Field(description="How many at most.")] = 100
 
 
 @dataclass(frozen=True, slots=True)

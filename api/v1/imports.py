@@ -50,8 +50,12 @@ class ImportQuery(Frozen):
         ),
         AfterValidator(_check_columns),
     ] = ""
-    delimiter: Delimiter | None = None
-    encoding: Encoding | None = None
+    delimiter: Annotated[
+        Delimiter | None, Field(description="What parts the fields; found out by itself where it is left out.")
+    ] = None
+    encoding: Annotated[
+        Encoding | None, Field(description="Of the text; found out by itself where it is left out.")
+    ] = None
     header: Annotated[bool | None, Field(description="Whether the first line names the columns.")] = None
     time_zone: Annotated[TimeZone | None, Field(description="Of times without an offset; else the PBX's own.")] = None
     wait_s: Annotated[float, Field(ge=0, le=30, description="How long to wait for the end before answering.")] = 2.0

@@ -1,6 +1,6 @@
 """How the PBX is now: status, channels, queues, agents; `/health` and `/metrics`. Only read here."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final
@@ -9,7 +9,9 @@ from api.declare import PREFIX, Page, Reply, Route, Shown
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from api.times import time_of
+from api.v1.events import open_stream
 from tandem.domain.breaker import CLOSED, BreakerState
+from tandem.domain.campaigns import CampaignView
 from tandem.facts import Overview
 from tandem.monitoring import AgentNow, ChannelNow, QueueNow
 from tandem.store.errors import StoreError
@@ -88,18 +90,6 @@ async def _agents(services: Services, exchange: Exchange) -> Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignNow:
-    """A campaign that is running or has calls. ringing, waiting, connected: its calls; is_drained: nothing of it is due now."""
-
-    campaign_id: int
-    calls: int
-    ringing: int
-    waiting: int
-    connected: int
-    is_drained: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkNow:
     """A trunk as the dialer sees it. breaker: open while it shows no sign of life; retry_at: when a single call tries it again."""
 
@@ -118,7 +108,7 @@ class DialerNow:
     speed: float
     pressure: float
     problem: str | None
-    campaigns: tuple[CampaignNow, ...]
+    campaigns: tuple[CampaignView, ...]
     trunks: tuple[TrunkNow, ...]
 
 
@@ -142,10 +132,16 @@ async def _campaigns(services: Services, _: Exchange) -> Reply:
             speed=dialer.speed,
             pressure=dialer.pressure,
             problem=dialer.problem,
-            campaigns=tuple(CampaignNow(**asdict(view)) for view in dialer.describe()),
+            campaigns=tuple(dialer.describe()),
             trunks=tuple(trunks),
         )
     )
+
+
+async def _stream(services: Services, exchange: Exchange) -> Reply | None:
+    may, ends_in_s = open_stream(services, exchange, services.states.clients)
+    await services.states.attach(exchange.request, may, ends_in_s)
+    return None
 
 
 async def _metrics(services: Services, _: Exchange) -> Reply:
@@ -170,6 +166,11 @@ ROUTES: Final = (
     Route(
         method="GET", path=f"{_PATH}/campaigns", permission="monitoring/read", summary="The dialer, its campaigns and trunks.",
         handler=_campaigns, tag="monitoring", operation="list_campaign_states", answer=Shown(DialerNow),
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/stream", permission="monitoring/read", handler=_stream, tag="monitoring", operation="stream_states",
+        summary="Server-sent events: `state` has all campaigns, channels, queues and agents, each `change` what changed since, twice a second at most.",
+        answer=Shown(str, media_type="text/event-stream"),
     ),
     Route(
         method="GET", path=f"{_PATH}/channels", permission="monitoring/read", summary="Channels that are up.", handler=_channels,

@@ -53,24 +53,26 @@ class NumbersToAdd(Frozen):
 class AddQuery(Frozen):
     """dedupe: leave out what is on the list already; skip_invalid: add the others, instead of none, where some are not valid."""
 
-    dedupe: bool = False
-    skip_invalid: bool = False
+    dedupe: Annotated[bool, Field(description="Leave out what is on the list already.")] = False
+    skip_invalid: Annotated[bool, Field(description="Add the others, where some are not valid, instead of none.")] = (
+        False
+    )
 
 
 class NumbersQuery(Frozen):
     """Which numbers. phone_number: how it begins; the order is then that of the phone numbers. after_id: the last one of the page before."""
 
-    status: NumberStatus | None = None
-    phone_number: _Prefix = ""
-    after_id: Annotated[int, Field(ge=0, le=2**62)] = 0
-    offset: Annotated[int, Field(ge=0, le=10**9)] = 0
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+    status: Annotated[NumberStatus | None, Field(description="Of one status only.")] = None
+    phone_number: Annotated[_Prefix, Field(description="How the number begins.")] = ""
+    after_id: Annotated[Annotated[int, Field(ge=0, le=2**62)], Field(description="The last id of the page before.")] = 0
+    offset: Annotated[Annotated[int, Field(ge=0, le=10**9)], Field(description="How many to pass over.")] = 0
+    limit: Annotated[Annotated[int, Field(ge=1, le=MAX_PAGE)], Field(description="How many at most.")] = 100
 
 
 class ExportQuery(Frozen):
     """Which numbers."""
 
-    status: NumberStatus | None = None
+    status: Annotated[NumberStatus | None, Field(description="Of one status only.")] = None
 
 
 @dataclass(frozen=True, slots=True)

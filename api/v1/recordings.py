@@ -27,12 +27,14 @@ _MAX_ID: Final = 2**63 - 1
 class RecordingsQuery(Frozen):
     """Which recordings, newest first. before_id: the last id of the page before."""
 
-    call_id: Annotated[str, StringConstraints(max_length=100)] | None = None
-    kind: RecordingKind | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-    before_id: Annotated[int, Field(ge=1, le=_MAX_ID)] | None = None
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    call_id: Annotated[str, StringConstraints(max_length=100)] | None = Field(None, description="Of one call.")
+    kind: RecordingKind | None = Field(None, description="Mixed, or one side.")
+    since: AwareDatetime | None = Field(None, description="Begun then or later.")
+    until: AwareDatetime | None = Field(None, description="Begun before.")
+    before_id: Annotated[int, Field(ge=1, le=_MAX_ID)] | None = Field(
+        None, description="The last id of the page before."
+    )
+    limit: Annotated[int, Field(ge=1, le=1000, description="How many at most.")] = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ class SoundsQuery(Frozen):
 
     limit: Annotated[int, Field(ge=1, le=1000, description="How many at most.")] = 100
     offset: Annotated[int, Field(ge=0, le=10**9, description="How many to pass over.")] = 0
-    q: Annotated[str, Field(max_length=100)] = ""
-    language: _Short | None = None
+    q: Annotated[str, Field(max_length=100, description="Part of the name or of the text.")] = ""
+    language: Annotated[_Short | None, Field(description=_LANGUAGE)] = None
 
 
 class LanguageQuery(Frozen):
@@ -52,7 +52,7 @@ class LanguageQuery(Frozen):
 class UploadQuery(LanguageQuery):
     """The name, where a body is nothing but a file."""
 
-    name: _Short = ""
+    name: Annotated[_Short, Field(description="The name of the sound.")] = ""
 
 
 async def _list(services: Services, exchange: Exchange) -> Reply:

@@ -5,6 +5,7 @@ from typing import Final, get_args
 from api.declare import Route
 from api.docs import declare_docs
 from api.v1 import (
+    agents,
     attempts,
     audit,
     calls,
@@ -22,6 +23,7 @@ from api.v1 import (
     sounds,
     tokens,
     users,
+    webhooks,
 )
 from tandem.domain.entities import Permission
 
@@ -33,6 +35,7 @@ _DECLARED: Final = (
     *imports.ROUTES,
     *attempts.ROUTES,
     *dnc.ROUTES,
+    *agents.ROUTES,
     *cdrs.ROUTES,
     *config.ROUTES,
     *sounds.ROUTES,
@@ -42,6 +45,7 @@ _DECLARED: Final = (
     *events.ROUTES,
     *tokens.ROUTES,
     *users.ROUTES,
+    *webhooks.ROUTES,
     *audit.ROUTES,
 )
 

@@ -30,7 +30,8 @@ UserName = Annotated[
     ),
 ]
 # Long ones cost nothing; what people choose below twelve characters is guessed.
-NewPassword = Annotated[str, StringConstraints(min_length=12, max_length=MAX_PASSWORD)]
+MIN_PASSWORD: Final = 12
+NewPassword = Annotated[str, StringConstraints(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
 RoleName = Literal["admin", "user"]
 
 
@@ -115,7 +116,7 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
 
     def work(db: Any) -> tuple[None, Reply]:
         try:
-            return None, Reply(update_user(db, name, password_hash=hashed, role=wanted.role))
+            return None, Reply(update_user(db, name, password_hash=hashed, role=wanted.role, at=services.now()))
         except KeyError:
             raise _missing(name) from None
 

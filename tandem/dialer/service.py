@@ -26,7 +26,8 @@ from tandem.dialer.board import AttemptStep, Board, OpenCall, queue_of
 from tandem.domain.breaker import CLOSED, Breaker, allow, note_end, note_lost, note_sent
 from tandem.domain.calls import CallEnded, CallEvent
 from tandem.domain.campaign_calls import Held, Served, choose_destination, plan_number
-from tandem.domain.campaigns import CampaignState, SavedCampaign, SavedNumber
+from tandem.domain.campaign_checks import check_campaign_within
+from tandem.domain.campaigns import CampaignState, CampaignView, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
 from tandem.domain.experience import Tally
 from tandem.domain.numbers import normalise_number, number_plan
@@ -100,18 +101,6 @@ class Around:
     ask_pbx: Callable[[str], Awaitable[Iterable[str]]]
 
 
-@dataclass(frozen=True, slots=True)
-class CampaignView:
-    """How a running campaign is doing. is_drained: nothing of it is due now."""
-
-    campaign_id: int
-    calls: int
-    ringing: int
-    waiting: int
-    connected: int
-    is_drained: bool
-
-
 class Dialer(Service):
     """Campaigns that are running, and their calls."""
 
@@ -145,6 +134,7 @@ class Dialer(Service):
         self._days: dict[int, list[CampaignDay]] = {}
         self._buckets: dict[str, Bucket] = {}
         self._served: dict[int, int] = {}
+        self._misfits: dict[int, tuple[tuple[int, int], str]] = {}
         self._served_since = clock.seconds()
         self._idle: dict[int, float] = {}
         self._is_loaded = False
@@ -300,9 +290,24 @@ class Dialer(Service):
                     sum(call.answered_at is not None and call.connected_at is None for call in calls),
                     sum(call.connected_at is not None for call in calls),
                     campaign_id in self._idle and not calls,
+                    self.find_misfit(self._running[campaign_id]) if campaign_id in self._running else "",
                 )
             )
         return views
+
+    def find_misfit(self, saved: SavedCampaign) -> str:
+        """What a campaign needs and the live PBX has not; '' when it has everything."""
+        snapshot = self._around.snapshot()
+        key = (saved.version, snapshot.revision)
+        known = self._misfits.get(saved.campaign_id)
+        if known is None or known[0] != key:
+            problems = "; ".join(f"{field}: {rule}" for field, rule in check_campaign_within(snapshot, saved.campaign))
+            if problems:
+                _log.warn(
+                    "campaign {campaign} does not dial: {problems}", campaign=saved.campaign_id, problems=problems
+                )
+            known = self._misfits[saved.campaign_id] = (key, problems)
+        return known[1]
 
     def weigh(self, saved: SavedCampaign) -> Conditions:
         """What keeps a campaign's numbers from being dialled now, or does not, whatever the number."""
@@ -321,7 +326,7 @@ class Dialer(Service):
             agents_free=live.agents_free,
             wanted=pace(policy, live, now),
             speed=self.speed,
-            problem=self.problem,
+            problem=self.problem or self.find_misfit(saved) or None,
         )
 
     # ------------------------------------------------------------------------------------------------------ ticking
@@ -385,7 +390,8 @@ class Dialer(Service):
         demands = []
         spoken_for: dict[str, int] = {}
         for saved in sorted(self._running.values(), key=lambda one: (-one.campaign.priority, one.campaign_id)):
-            if self._idle.get(saved.campaign_id, 0.0) > now:
+            # Without its trunk or destination every number would be refused for good: it waits for the PBX to have them again.
+            if self._idle.get(saved.campaign_id, 0.0) > now or self.find_misfit(saved):
                 continue
             trunk = _trunk_of(saved)
             if trunk not in trunks:

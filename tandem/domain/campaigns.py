@@ -240,6 +240,19 @@ class CampaignCounts:
         return self.pending + self.calling + self.answered + self.completed + self.failed + self.no_answer + self.busy
 
 
+@dataclass(frozen=True, slots=True)
+class CampaignView:
+    """How a running campaign is doing. is_drained: nothing of it is due now. problem: what it needs and the live PBX has not."""
+
+    campaign_id: int
+    calls: int
+    ringing: int
+    waiting: int
+    connected: int
+    is_drained: bool
+    problem: str = ""
+
+
 STATUS_BY_DISPOSITION: Final[dict[Disposition, NumberStatus]] = {
     Disposition.ANSWERED: NumberStatus.COMPLETED,
     Disposition.BUSY: NumberStatus.BUSY,

@@ -15,6 +15,7 @@ CONTEXT_FALLBACK: Final = "tandem-fallback"
 CONTEXT_ORIGINATED: Final = "tandem-originated"
 CONTEXT_QUEUE_FIRST: Final = "tandem-queue-first"
 CONTEXT_CAMPAIGN: Final = "tandem-campaign"
+CONTEXT_AGENT: Final = "tandem-agent"
 VOICEMAIL_CONTEXT: Final = "tandem"
 
 # Globals, written by confgen into extensions.conf; all but the first two may be empty.
@@ -28,6 +29,8 @@ GLOBAL_OUTBOUND_TRUNK: Final = "TANDEM_OUTBOUND_TRUNK"
 GLOBAL_INTERNATIONAL_PREFIX: Final = "TANDEM_INTERNATIONAL_PREFIX"  # 00
 GLOBAL_COUNTRY_CODE: Final = "TANDEM_COUNTRY_CODE"  # 49
 GLOBAL_VOICEMAIL: Final = "TANDEM_VOICEMAIL"  # *97
+GLOBAL_AGENT_LOGIN: Final = "TANDEM_AGENT_LOGIN"  # *45
+GLOBAL_AGENT_PAUSE: Final = "TANDEM_AGENT_PAUSE"  # *46
 
 # Channel variables. CALLER is cleaned (digits and + only) before any expression reads it.
 VARIABLE_DID: Final = "TANDEM_DID"  # the called number as the carrier sent it, cleaned

@@ -135,6 +135,10 @@ Language = Annotated[str, matches("[a-z]{2,3}(_[A-Z]{2})?", "must be a language 
 PhoneNumber = Annotated[
     str, matches(r"\+?[0-9*#]{1,24}", "must be 1 to 24 digits (also * and #), with or without a leading +")
 ]
+# A feature code of a phone. No extension begins with these signs, so no code can hide one.
+FeatureCode = Annotated[
+    str, matches(r"([*#][0-9*#]{1,7})?", "must be * or # and 1 to 7 keys more (0-9 * #), or empty to turn it off")
+]
 # A caller to block: a whole number, or the beginning of one and a star.
 CallerPattern = Annotated[
     str,
@@ -438,6 +442,8 @@ class Queue:
     extension: Extension | None = None
     strategy: QueueStrategy = "rrmemory"
     members: tuple[QueueMember, ...] = ()
+    # Whether endpoints that are no members may log in, too.
+    open_login: bool = False
     # How long one member rings, the pause before the next, and the rest that a member has after a call.
     ring_time_s: Annotated[int, Field(ge=5, le=300)] = 20
     retry_s: Annotated[int, Field(ge=1, le=60)] = 2
@@ -523,6 +529,12 @@ class General:
     emergency_trunk: Name | None = None
     # Dialled by endpoints to hear their messages.
     voicemail_number: PhoneNumber = "*97"
+    # Dialled by agents: in or out of their queues (a queue's extension after it: of that queue alone), and pause or work again
+    # (digits after it: the number of the reason). Empty turns a code off.
+    agent_login_code: FeatureCode = "*45"
+    agent_pause_code: FeatureCode = "*46"
+    # The names of the reasons 1, 2, 3 …; one without a name is told by its digits.
+    agent_pause_reasons: Annotated[tuple[Text, ...], Field(max_length=99)] = ()
     allowed_contexts: tuple[ContextName, ...] = ()
     # Channel variables that whoever places a call may set; the dialplan must treat them as a stranger's.
     allowed_variables: tuple[VariableName, ...] = ()

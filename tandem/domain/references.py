@@ -31,6 +31,8 @@ RESERVED_NAMES: Final = {
 }
 RESERVED_CONTEXTS: Final = frozenset({"general", "globals"})
 RESERVED_CONTEXT_PREFIX: Final = "tandem-"
+# Fields of `general`.
+AGENT_CODES: Final = ("agent_login_code", "agent_pause_code")
 _MAX_SUGGESTIONS: Final = 100
 
 
@@ -45,6 +47,7 @@ def check_pbx(pbx: Pbx) -> tuple[Problem, ...]:
         *check.queues(),
         *check.names(),
         *check.numbers(),
+        *check.codes(),
         *check.dids(),  # collects what `targets` needs
         *check.targets(),
         *find_loops(pbx),
@@ -152,11 +155,23 @@ class _Check:
             if (before := taken.setdefault(number, problem.path)) != problem.path:
                 yield Problem(at, problem.message + before)
 
+    def codes(self) -> Iterator[Problem]:
+        """What is dialled after a feature code is an argument of it, so no other number may begin with one."""
+        general = self._pbx.general
+        for name in AGENT_CODES:
+            code = getattr(general, name)
+            for at, number in self._numbers_inside():
+                if code and number != code and number.startswith(code):
+                    yield Problem(("general", name), f"{number} ({Problem(at, '').path}) begins with it")
+
     def _numbers_inside(self) -> Iterator[tuple[Location, str]]:
         general = self._pbx.general
         for index, number in enumerate(general.emergency_numbers):
             yield ("general", "emergency_numbers", index), number
         yield ("general", "voicemail_number"), general.voicemail_number
+        for name in AGENT_CODES:
+            if code := getattr(general, name):
+                yield ("general", name), code
         for collection in ("endpoints", "announcements", "menus", "queues"):
             for index, entity in enumerate(getattr(self._pbx, collection)):
                 if entity.extension is not None:

@@ -21,7 +21,9 @@ from tandem.domain.disposition import Disposition
 from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.store.calls import record_placed_calls
 from tandem.store.campaigns import DAY_S, CampaignDay, bump_counts, bump_days, load_campaigns
+from tandem.store.events import Listeners, tell_attempts
 from tandem.store.numbers import NUMBER_COLUMNS, read_number
+from tandem.store.outbox import load_listeners
 from tandem.store.rows import LISTED, LISTED_IDS, insert_rows, listed, load_rows, update_rows
 
 # How many numbers a claim looks at, at most, for a campaign: those that are held go to the end of the line, and the next claim goes on.
@@ -266,20 +268,14 @@ def _refuse(db: peewee.Database, campaign_id: int, refused: Sequence[tuple[Saved
     """These are never dialled: the number says why."""
     if not refused:
         return
-    update_rows(
-        db,
-        "numbers",
-        "number_id",
-        ("status", "disposition", "due_at", "hold", "updated_at"),
-        [
-            {
-                "number_id": number.number_id, "status": "failed", "disposition": why[:200], "due_at": None, "hold": "",
-                "updated_at": now,
-            }
-            for number, why in refused
-        ],
-    )  # fmt: skip
+    rows = [
+        {"number_id": number.number_id, "status": "failed", "disposition": why[:200], "due_at": None, "hold": "", "updated_at": now}
+        for number, why in refused
+    ]  # fmt: skip
+    update_rows(db, "numbers", "number_id", ("status", "disposition", "due_at", "hold", "updated_at"), rows)
     bump_counts(db, {(campaign_id, "pending"): -len(refused), (campaign_id, "failed"): len(refused)})
+    if listeners := load_listeners(db):
+        tell_attempts(db, listeners, [], [(number, row) for (number, _), row in zip(refused, rows, strict=True)])
 
 
 def _hold(db: peewee.Database, held: Sequence[tuple[SavedNumber, Held]]) -> None:
@@ -295,10 +291,10 @@ def _hold(db: peewee.Database, held: Sequence[tuple[SavedNumber, Held]]) -> None
 # --------------------------------------------------------------------------------------------------- on their way
 
 
-def follow_attempts(db: peewee.Database, calls: Sequence[PlacedCall]) -> None:
+def follow_attempts(db: peewee.Database, calls: Sequence[PlacedCall], listeners: Listeners) -> None:
     """Takes what became of placed calls into their attempts and numbers; calls that are no attempt's are passed over.
 
-    In the transaction that keeps the calls themselves, so that neither is ever ahead of the other. An attempt is closed once.
+    listeners: who is told of it (`tandem.store.outbox.load_listeners`). In the transaction that keeps the calls themselves, so that neither is ever ahead of the other. An attempt is closed once.
     """
     seen = {call.call_id: call for call in calls if call.answered_at is not None or call.ended_at is not None}
     if not seen:
@@ -333,6 +329,10 @@ def follow_attempts(db: peewee.Database, calls: Sequence[PlacedCall]) -> None:
     )
     bump_counts(db, book.counts)
     bump_days(db, book.days)
+    if listeners:
+        was = {number.number_id: number for _, number in rows if number is not None}
+        closed = [attempt for attempt in book.attempts if attempt["ended_at"] is not None]
+        tell_attempts(db, listeners, closed, [(was[row["number_id"]], row) for row in book.numbers])
 
 
 @dataclass(slots=True)

@@ -8,15 +8,23 @@ from twisted.internet.defer import Deferred
 from tandem.domain.calls import PlacedCall
 from tandem.domain.disposition import Evidence
 from tandem.store.attempts import follow_attempts
-from tandem.store.calls import load_call, load_open_calls, record_calls, record_placed_calls
+from tandem.store.calls import load_call, load_named_calls, load_open_calls, record_calls, record_placed_calls
 from tandem.store.cdrs import load_leg_evidence
 from tandem.store.database import Store
+from tandem.store.events import tell_calls
+from tandem.store.outbox import load_listeners
 
 
 def record_progress(db: peewee.Database, calls: Sequence[PlacedCall]) -> frozenset[str]:
-    """What became of calls, and of the attempts that they are; the ids of those that this ends."""
+    """What became of calls, and of the attempts that they are, and who is to be told of it; the ids of those that this ends."""
+    listeners = load_listeners(db)
+    before = (
+        {call.call_id: call for call in load_named_calls(db, [call.call_id for call in calls])} if listeners else {}
+    )
     ended = record_calls(db, calls)
-    follow_attempts(db, calls)
+    follow_attempts(db, calls, listeners)
+    if listeners:
+        tell_calls(db, listeners, before, calls, ended)
     return ended
 
 

@@ -12,6 +12,7 @@ import peewee
 from pydantic import TypeAdapter
 
 from tandem.domain.campaigns import Campaign, CampaignCounts, CampaignState, NumberStatus, SavedCampaign
+from tandem.store.outbox import Event, load_listeners, queue_events
 from tandem.store.rows import LISTED, LISTED_IDS, listed, load_rows
 
 _CAMPAIGN: Final[TypeAdapter[Campaign]] = TypeAdapter(Campaign)
@@ -20,6 +21,8 @@ _COLUMNS: Final = (
 )  # fmt: skip
 _COUNTED: Final = frozenset(CampaignCounts.__dataclass_fields__)
 DAY_S: Final = 86_400
+# What a campaign's change to a state is called.
+_TURNS: Final = {"running": "started", "paused": "paused", "stopped": "stopped"}
 
 
 class CampaignMissing(KeyError):
@@ -75,6 +78,12 @@ def load_campaign(db: peewee.Database, campaign_id: int) -> SavedCampaign:
     return _read(rows[0])
 
 
+def load_states(db: peewee.Database) -> list[tuple[int, str, str]]:
+    """(campaign id, name, state) of all, in the order in which they were made."""
+    rows = load_rows(db, ("campaign_id", "name", "state"), "campaigns ORDER BY campaign_id")
+    return [(row["campaign_id"], row["name"], row["state"]) for row in rows]
+
+
 def load_counts(db: peewee.Database, campaign_ids: Collection[int] | None = None) -> dict[int, CampaignCounts]:
     """Counts by campaign, of all or of these; one without any is left out."""
     where, given = (
@@ -123,7 +132,7 @@ def create_campaign(
         " VALUES (?, 'stopped', 0, ?, ?, ?, ?, ?, 1) RETURNING campaign_id",
         (campaign.name, _write(campaign), json.dumps(list(permissions)), author, json.dumps(words or {}), at),
     )
-    return load_campaign(db, cursor.fetchone()[0])
+    return _tell(db, "created", load_campaign(db, cursor.fetchone()[0]), at)
 
 
 def update_campaign(
@@ -149,10 +158,10 @@ def update_campaign(
         db.execute_sql("UPDATE campaigns SET words = ? WHERE campaign_id = ?", (json.dumps(words), campaign_id))
     if campaign.call_window != before.campaign.call_window:
         release_held(db, campaign_id, "window")
-    return load_campaign(db, campaign_id)
+    return _tell(db, "changed", load_campaign(db, campaign_id), at)
 
 
-def delete_campaign(db: peewee.Database, campaign_id: int) -> None:
+def delete_campaign(db: peewee.Database, campaign_id: int, at: float) -> None:
     """Takes it and its numbers away; attempts stay. CampaignMissing; StateConflict while it is running or calls are up."""
     before = load_campaign(db, campaign_id)
     if before.state == "running":
@@ -162,6 +171,7 @@ def delete_campaign(db: peewee.Database, campaign_id: int) -> None:
     ).fetchone():
         raise StateConflict(before.state, "Cannot delete campaign while its calls are up. Stop it first.")
     db.execute_sql("DELETE FROM campaigns WHERE campaign_id = ?", (campaign_id,))
+    _tell(db, "deleted", before, at)
 
 
 def change_state(
@@ -186,13 +196,19 @@ def change_state(
             "UPDATE campaigns SET permissions = ? WHERE campaign_id = ?", (json.dumps(list(permissions)), campaign_id)
         )
     if state == "stopped":
-        reset_numbers(db, campaign_id, at, (NumberStatus.PENDING, NumberStatus.CALLING))
-    return load_campaign(db, campaign_id)
+        _reset_numbers(db, campaign_id, at, (NumberStatus.PENDING, NumberStatus.CALLING))
+    what = "resumed" if before.state == "paused" and state == "running" else _TURNS[state]
+    return _tell(db, what, load_campaign(db, campaign_id), at)
 
 
-def reset_numbers(
-    db: peewee.Database, campaign_id: int, at: float, statuses: Collection[str] = tuple(NumberStatus)
-) -> int:
+def reset_numbers(db: peewee.Database, campaign_id: int, at: float) -> int:
+    """Every number is pending again, as of one that was stopped; how many."""
+    moved = _reset_numbers(db, campaign_id, at, tuple(NumberStatus))
+    _tell(db, "reset", load_campaign(db, campaign_id), at)
+    return moved
+
+
+def _reset_numbers(db: peewee.Database, campaign_id: int, at: float, statuses: Collection[str]) -> int:
     """Numbers in these statuses are pending again, with no attempts; how many. A call of theirs that is up does not count any more.
 
     One whose call is answered and up stays answered. A number is not dialled again before its call is over, whatever its status.
@@ -256,6 +272,14 @@ def bump_days(db: peewee.Database, days: Mapping[tuple[int, int], CampaignDay]) 
             " ring_s = campaign_days.ring_s + excluded.ring_s, talk_s = campaign_days.talk_s + excluded.talk_s",
             (campaign_id, day, more.attempts, more.answered, more.connected, more.abandoned, more.ring_s, more.talk_s),
         )
+
+
+def _tell(db: peewee.Database, what: str, saved: SavedCampaign, at: float) -> SavedCampaign:
+    """Keeps what happened to a campaign for whoever listens; the campaign."""
+    if listeners := load_listeners(db):
+        told = {"campaign_id": saved.campaign_id, "name": saved.campaign.name, "state": saved.state}
+        queue_events(db, listeners, [Event(f"campaign.{what}", at, told)])
+    return saved
 
 
 def _write(campaign: Campaign) -> str:

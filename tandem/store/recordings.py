@@ -8,12 +8,15 @@ from datetime import datetime
 from typing import Any, Final
 
 import peewee
+from pydantic import TypeAdapter
 
 from tandem.domain.recordings import Recording, RecordingFormat, RecordingKind
+from tandem.store.outbox import Event, load_listeners, queue_events
 from tandem.store.tables import RecordingRow
 
 # Of a statement with as many placeholders: SQLite's own limit is far above.
 _AT_ONCE: Final = 500
+_RECORDING: Final = TypeAdapter(Recording)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ def record_recordings(db: peewee.Database, recordings: Sequence[Recording]) -> N
             started_at=recording.started_at, duration_s=recording.duration_s, bytes=recording.bytes, format=recording.format,
             converted_at=recording.converted_at,
         ).on_conflict_ignore().execute(db)  # fmt: skip
+        _tell_attempt(db, recording.call_id, recording.kind, recording.path)
 
 
 def record_converted(
@@ -43,7 +47,29 @@ def record_converted(
 ) -> bool:
     """Notes where a recording is now; whether it still is one: it may have been deleted meanwhile."""
     changed = RecordingRow.update(path=path, bytes=size, format=form, converted_at=at)
-    return bool(changed.where(RecordingRow.id == recording_id).execute(db))
+    if not changed.where(RecordingRow.id == recording_id).execute(db):
+        return False
+    recording = load_recording(db, recording_id)
+    if recording is None:
+        return False
+    _tell_attempt(db, recording.call_id, recording.kind, path)
+    if listeners := load_listeners(db):
+        told = {name: value for name, value in _RECORDING.dump_python(recording, mode="json").items() if name != "path"}
+        queue_events(db, listeners, [Event("recording.ready", at.timestamp(), told)])
+    return True
+
+
+# Which column of an attempt names the file of a kind.
+_COLUMN_OF: Final[dict[RecordingKind, str]] = {
+    "mixed": "recording_file",
+    "leg1": "recording_leg1",
+    "leg2": "recording_leg2",
+}
+
+
+def _tell_attempt(db: peewee.Database, call_id: str, kind: RecordingKind, path: str | None) -> None:
+    """A campaign's call says where it can be heard."""
+    db.execute_sql(f"UPDATE attempts SET {_COLUMN_OF[kind]} = ? WHERE call_id = ?", (path, call_id))  # noqa: S608 - our own text
 
 
 def load_waiting(db: peewee.Database, limit: int) -> list[Recording]:
@@ -99,6 +125,14 @@ def load_expired(db: peewee.Database, before: datetime, limit: int) -> list[Reco
 
 def delete_recordings(db: peewee.Database, ids: Collection[int]) -> int:
     """Forgets these; how many there were."""
+    for part in _split(ids):
+        for row in (
+            RecordingRow.select(RecordingRow.call_id, RecordingRow.kind)
+            .where(RecordingRow.id.in_(part))
+            .tuples()
+            .execute(db)
+        ):
+            _tell_attempt(db, row[0], row[1], None)
     return sum(RecordingRow.delete().where(RecordingRow.id.in_(part)).execute(db) for part in _split(ids))
 
 

@@ -77,6 +77,10 @@ class TokenRow(Model):
     last_used_at = UtcField(null=True)
     expires_at = UtcField(null=True)
     user = TextField(null=True)
+    owner_id = IntegerField(null=True)
+    hint = TextField()
+    is_active = IntegerField()
+    updated_at = UtcField(null=True)
 
     class Meta:  # noqa: D106 - peewee's way to name a table
         table_name = "tokens"
@@ -85,11 +89,17 @@ class TokenRow(Model):
 class UserRow(Model):
     """Someone who may log in."""
 
-    name = TextField(primary_key=True)
+    user_id = IntegerField(primary_key=True)
+    name = TextField()
     password = TextField()
     role = TextField()
     created_at = UtcField()
     last_login_at = UtcField(null=True)
+    updated_at = UtcField(null=True)
+    email = TextField()
+    full_name = TextField()
+    is_active = IntegerField()
+    api_access = IntegerField()
 
     class Meta:  # noqa: D106 - peewee's way to name a table
         table_name = "users"

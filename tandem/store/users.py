@@ -2,9 +2,9 @@
 # (types-peewee leaves some of what we call untyped)
 """People who may log in: a name, an argon2id hash and a role; never sees a password. Every function is work for a Store."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import peewee
 
@@ -27,26 +27,57 @@ class LastAdmin(Exception):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Someone who may log in."""
+    """Someone who may log in. is_active: whether at all; api_access: whether tokens that are theirs are taken; updated_at: null until then."""
 
+    user_id: int
     name: str
     role: Role
     created_at: datetime
     last_login_at: datetime | None
+    updated_at: datetime | None = None
+    email: str = ""
+    full_name: str = ""
+    is_active: bool = True
+    api_access: bool = True
 
 
-def create_user(db: peewee.Database, name: str, password_hash: str, role: Role, at: datetime) -> User:
+_COLUMNS: Final = (
+    UserRow.user_id, UserRow.name, UserRow.role, UserRow.created_at, UserRow.last_login_at, UserRow.updated_at, UserRow.email,
+    UserRow.full_name, UserRow.is_active, UserRow.api_access,
+)  # fmt: skip
+# What `update_user` may change besides the password.
+CHANGEABLE: Final = frozenset({"name", "role", "email", "full_name", "is_active", "api_access"})
+
+
+def create_user(
+    db: peewee.Database,
+    name: str,
+    password_hash: str,
+    role: Role,
+    at: datetime,
+    *,
+    email: str = "",
+    full_name: str = "",
+    api_access: bool = True,
+) -> User:
     """A new user; KeyError if the name is taken, whatever its capitals."""
-    if UserRow.select().where(peewee.fn.LOWER(UserRow.name) == name.lower()).exists(db):
-        raise KeyError(name)
-    UserRow.insert(name=name, password=password_hash, role=role, created_at=at).execute(db)
-    return User(name, role, at, None)
+    _keep_names_apart(db, name)
+    user_id = UserRow.insert(
+        name=name,
+        password=password_hash,
+        role=role,
+        created_at=at,
+        email=email,
+        full_name=full_name,
+        is_active=1,
+        api_access=int(api_access),
+    ).execute(db)
+    return User(user_id, name, role, at, None, email=email, full_name=full_name, api_access=api_access)
 
 
 def load_users(db: peewee.Database) -> list[User]:
     """Everybody, by name."""
-    query = UserRow.select(UserRow.name, UserRow.role, UserRow.created_at, UserRow.last_login_at).order_by(UserRow.name)
-    return [User(*row) for row in query.tuples().execute(db)]
+    return [_read(row) for row in UserRow.select(*_COLUMNS).order_by(UserRow.name).tuples().execute(db)]
 
 
 def load_user(db: peewee.Database, name: str) -> User | None:
@@ -54,40 +85,59 @@ def load_user(db: peewee.Database, name: str) -> User | None:
     return next((user for user in load_users(db) if user.name == name), None)
 
 
+def load_user_numbered(db: peewee.Database, user_id: int) -> User | None:
+    """The one with this id."""
+    return next((user for user in load_users(db) if user.user_id == user_id), None)
+
+
 def load_password_hash(db: peewee.Database, name: str) -> str | None:
-    """What a password is verified against; None for a name that nobody has."""
-    row = UserRow.select(UserRow.password).where(UserRow.name == name).tuples().first(db)
+    """What a password is verified against; None for a name that nobody has, or nobody who may log in."""
+    query = UserRow.select(UserRow.password).where((UserRow.name == name) & (UserRow.is_active == 1))
+    row = query.tuples().first(db)
     return None if row is None else str(row[0])
 
 
 def update_user(
     db: peewee.Database,
     name: str,
+    /,
     *,
     password_hash: str | None = None,
     role: Role | None = None,
     kept_token: int | None = None,
+    at: datetime | None = None,
+    **changes: Any,
 ) -> User:
-    """Another password, another role, or both; ends the user's logins but `kept_token`. KeyError for nobody, LastAdmin if none would be left."""
+    """Another password, another role, or other fields (CHANGEABLE); ends the user's logins but `kept_token`.
+
+    KeyError for nobody, or with the new name if it is taken; LastAdmin if none would be left who may log in.
+    """
     user = load_user(db, name)
     if user is None:
         raise KeyError(name)
-    if role is not None and role != user.role:
+    assert changes.keys() <= CHANGEABLE
+    wanted = changes | ({"role": role} if role is not None else {})
+    if wanted.get("role", user.role) != "admin" or not wanted.get("is_active", user.is_active):
         _keep_an_admin(db, user)
-        UserRow.update(role=role).where(UserRow.name == name).execute(db)
+    if wanted.get("name", name).lower() != name.lower():
+        _keep_names_apart(db, wanted["name"])
     if password_hash is not None:
-        UserRow.update(password=password_hash).where(UserRow.name == name).execute(db)
+        wanted["password"] = password_hash
+    if wanted:
+        UserRow.update(**wanted, updated_at=at).where(UserRow.user_id == user.user_id).execute(db)
     TokenRow.delete().where(TokenRow.user == name, TokenRow.id != (kept_token or 0)).execute(db)
-    return User(user.name, role or user.role, user.created_at, user.last_login_at)
+    changed = load_user_numbered(db, user.user_id)
+    assert changed is not None
+    return changed
 
 
 def delete_user(db: peewee.Database, name: str) -> None:
-    """Takes a user and all logins away; KeyError for nobody, LastAdmin if none would be left."""
+    """Takes a user, all logins and all tokens away; KeyError for nobody, LastAdmin if none would be left."""
     user = load_user(db, name)
     if user is None:
         raise KeyError(name)
     _keep_an_admin(db, user)
-    TokenRow.delete().where(TokenRow.user == name).execute(db)
+    TokenRow.delete().where((TokenRow.user == name) | (TokenRow.owner_id == user.user_id)).execute(db)
     UserRow.delete().where(UserRow.name == name).execute(db)
 
 
@@ -121,5 +171,17 @@ def record_failure(db: peewee.Database, name: str, at: datetime) -> datetime | N
 
 
 def _keep_an_admin(db: peewee.Database, user: User) -> None:
-    if user.role == "admin" and not any(other.role == "admin" and other != user for other in load_users(db)):
+    """Unless another admin who may log in is left."""
+    others = (other for other in load_users(db) if other.user_id != user.user_id)
+    if user.role == "admin" and user.is_active and not any(it.role == "admin" and it.is_active for it in others):
         raise LastAdmin(f"{user.name} is the last admin")
+
+
+def _keep_names_apart(db: peewee.Database, name: str) -> None:
+    if UserRow.select().where(peewee.fn.LOWER(UserRow.name) == name.lower()).exists(db):
+        raise KeyError(name)
+
+
+def _read(row: tuple[Any, ...]) -> User:
+    user = User(*row)
+    return replace(user, is_active=bool(user.is_active), api_access=bool(user.api_access))

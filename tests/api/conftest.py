@@ -107,7 +107,7 @@ class Client:
 class Server:
     """url: a PostgreSQL database in the place of an SQLite file."""
 
-    def __init__(self, folder, url=None, password=None):
+    def __init__(self, folder, url=None, password=None, document=ROOT / "examples" / "pbx.yaml", **more):
         self.folder, self.url = folder, url
         self.port, self.fastagi_port = free_port(), free_port()
         self.settings = folder / "tandem.yaml"
@@ -122,6 +122,7 @@ class Server:
             "asterisk.config_dir": folder / "asterisk", "asterisk.cel_file": self.cel / "cel.json",
             "asterisk.cdr_file": self.cel / "cdr.json", "ami.secret_file": folder / "secret",
             "ami.config_secret_file": folder / "secret",
+            **more,
         }  # fmt: skip
         if url is not None:
             (folder / "password").write_text(password)
@@ -129,7 +130,7 @@ class Server:
             values |= {"database.url": url, "database.password_file": folder / "password"}
         first = self.run("init", *(f"--set={key}={value}" for key, value in values.items()))
         self.token = re.search(r"tandem_1_[0-9a-f]{64}", first)[0]
-        self.run("import", str(ROOT / "examples" / "pbx.yaml"))
+        self.run("import", str(document))
         self.log = (folder / "log").open("wb")
         self.process = None
 
@@ -216,3 +217,22 @@ SOURCES = (f"127.0.{high}.{low}" for high in range(1, 255) for low in range(1, 2
 def client(server, api):
     """From an address of its own, so that no test meets the limits of another."""
     return Client(server.port, server.token, api, next(SOURCES))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A server of its own for each module, with the PBX of which the ARI Dialer's document talks."""
+    server = Server(tmp_path_factory.mktemp("ari"), document=ROOT / "tests" / "api" / "ari.yaml")
+    server.start()
+    yield server
+    server.stop()
+    assert "Traceback" not in (server.folder / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def ari(site):
+    """The ARI Dialer's API there; every answer is held against its own OpenAPI document."""
+    from tests.api.ari_site import Ari
+
+    document = Client(site.port, None).ask("GET", "/adial/api/openapi.json")
+    return Ari(Client(site.port, site.token, Api(document)))

@@ -167,7 +167,7 @@ class TestSlowness:
 
         from api.metrics import Metrics
 
-        services = SimpleNamespace(metrics=Metrics(), authority=None)
+        services = SimpleNamespace(metrics=Metrics(), authority=None, explain=lambda _: None)
         api = Api(services, ROUTES)
         site = ApiSite(api, None, clock, trusted=True, max_connections=10)
         channel = site.buildProtocol(None)

@@ -219,6 +219,8 @@ class TestIdempotency:
             ),
             **dict.fromkeys(("adopt_hand_edits", "discard_hand_edits"), "asterisk/test_api.py"),
             "create_campaign": "api/test_campaigns.py",
+            "create_sound": "api/test_files.py",
+            "create_webhook": "api/test_webhooks.py",
         }
         made = {name for name, route in POSTS.items() if not route.path_names}
         assert made == CREATED.keys() | elsewhere.keys()

@@ -11,16 +11,16 @@ HANGUP = {"hangup": 16}
 
 
 @pytest.fixture
-def server(tmp_path):
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.stop()
+def own_server(tmp_path):
+    own_server = Server(tmp_path)
+    own_server.start()
+    yield own_server
+    own_server.stop()
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_what_clients_know_still_holds_after_a_restart(server):
-    client = Client(server.port, server.token)
+def test_what_clients_know_still_holds_after_a_restart(own_server):
+    client = Client(own_server.port, own_server.token)
     client.ask("POST", "/api/v1/endpoints", {"extension": "7001", "secret": "hidden-secret-1"}, 201)
     tag = client.headers["etag"]
     client.ask("GET", "/api/v1/general")
@@ -28,8 +28,8 @@ def test_what_clients_know_still_holds_after_a_restart(server):
     did = {"number": "+4930700", "destination": HANGUP}
     client.ask("POST", "/api/v1/dids", did, 201, headers={"Idempotency-Key": "over"})
     poor = client.with_token("dids/read")
-    server.stop()
-    server.start()
+    own_server.stop()
+    own_server.start()
     assert client.ask("GET", "/api/v1/endpoints/7001", status=304, headers={"If-None-Match": tag}) == b""
     assert client.ask("GET", "/api/v1/general", status=304, headers={"If-None-Match": general}) == b""
     client.ask("POST", "/api/v1/dids", did, 201, headers={"Idempotency-Key": "over"})

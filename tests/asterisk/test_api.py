@@ -234,3 +234,27 @@ def test_what_asterisk_says_right_now(site):
     metrics = site.ask("GET", "/metrics").decode()
     assert "tandem_ami_connected 1.0" in metrics
     assert site.ask("GET", "/health") == {"live": True, "ready": True, "reasons": []}
+
+
+def test_the_ari_dialers_api_sees_asterisk_and_applies_what_it_deletes(site, pbx):
+    """The keys and types are those of its document; a menu that it deletes is gone from the newest revision and from the live one."""
+    from tests.api.ari_document import compare, read_answers
+
+    base = "/adial/api"
+    assert site.ask("GET", f"{base}/monitoring/status")["data"]["asterisk"] is True
+    menu = {"name": "short", "prompts": ["vm-press"], "options": {"1": {"endpoint": "1001"}}}
+    menu |= {key: {"endpoint": "1001"} for key in ("invalid", "timeout", "fallback")}
+    site.ask("POST", "/api/v1/menus", menu, 201)
+    site.ask("POST", "/api/v1/config/apply", {})
+    made = next(menu for menu in site.ask("GET", f"{base}/ivr")["data"] if menu["name"] == "short")
+    assert site.ask("GET", "/api/v1/config/plan")["objects"] == []
+    pbx.asterisk.cli("dialplan add extension 100,1,Wait,60 into somewhere")
+    pbx.asterisk.cli("channel originate Local/100@somewhere application Wait 60")
+    shown = site.wait_for(f"{base}/monitoring/channels", lambda answer: answer["data"]["count"] > 0)
+    compare(read_answers()["GET", "/api/monitoring/channels"], shown, {"code", "name"})
+    pbx.asterisk.cli("channel request hangup all")
+    deleted = site.ask("DELETE", f"{base}/ivr/{made['id']}")
+    compare(read_answers()["DELETE", "/api/ivr/:id"], deleted, {"code"})
+    plan = site.ask("GET", "/api/v1/config/plan")
+    assert plan["live"] == plan["head"]
+    site.ask("GET", f"{base}/ivr/{made['id']}", status=404)

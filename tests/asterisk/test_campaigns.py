@@ -199,3 +199,9 @@ def test_both_sides_are_recorded(site, pbx):
         "three files",
     )
     assert len(names) == 3
+    named = ("recording_file", "recording_leg1", "recording_leg2")
+    site.wait_for(f"{path}/attempts", lambda found: all(found["items"][0][name] for name in named), 60)
+    found = site.ask("GET", f"/api/v1/recordings?call_id={attempt['call_id']}")["items"]
+    assert sorted(one["kind"] for one in found) == ["leg1", "leg2", "mixed"]
+    site.ask("DELETE", f"/api/v1/recordings/{found[0]['id']}", status=204)
+    assert sum(site.attempts(path)[0][name] is None for name in named) == 1

@@ -15,6 +15,7 @@ from tandem.ami import actions
 from tandem.ami.client import AmiClient
 from tandem.calls import Calls
 from tandem.dialer.service import Around, Dialer, Limits
+from tandem.domain.breaker import CLOSED
 from tandem.domain.campaigns import Campaign, CampaignCounts, NewNumber
 from tandem.domain.entities import Pbx
 from tandem.domain.snapshot import Snapshot, build_snapshot
@@ -190,6 +191,83 @@ class DialerTest(TestCase):
         assert sorted(attempt["dial"] for attempt in attempts) == [1] * 12
         called = [leg for leg in self.asterisk.far_ends["ok"].read_legs() if leg.is_answered]
         assert len(called) == 12
+
+    async def test_who_is_busy_is_tried_again_and_a_number_of_the_admins_own_way_is_reached(self):
+        side = self.side()
+        await side.ami.when_ready()
+        busy = await side.make(["0302001", "0302002"], trunk="busy", concurrent_calls=2, retry_times=1, retry_delay_s=1)
+        own = await side.make(["0303001", "0303002"], trunk=None, dial_string="Local/${EXTEN}@own", concurrent_calls=2)
+        await side.dialer.refresh()
+        for campaign_id in (busy, own):
+            await side.dialer.start(campaign_id, ("national",))
+
+        async def done():
+            one, other = await side.counts(busy), await side.counts(own)
+            return one.busy == 2 and other.completed == 2
+
+        await side.until(done, "both campaigns", 30)
+        attempts = await side.attempts(busy)
+        assert sorted((attempt["number_id"], attempt["dial"]) for attempt in attempts) == [
+            (1, 1),
+            (1, 2),
+            (2, 1),
+            (2, 2),
+        ]
+        assert {attempt["disposition"] for attempt in attempts} == {"busy"}
+        assert len([leg for leg in self.asterisk.far_ends["busy"].read_legs() if leg.refusal == 486 or leg.called]) == 4
+        assert {attempt["disposition"] for attempt in await side.attempts(own)} == {"answered"}
+
+    async def test_a_dead_trunk_spends_no_attempt_and_its_breaker_opens(self):
+        side = self.side()
+        await side.ami.when_ready()
+        campaign_id = await side.make(
+            [f"030400{number}" for number in range(6)], trunk="dead", concurrent_calls=3, dial_timeout_s=5
+        )
+        await side.dialer.refresh()
+        await side.dialer.start(campaign_id, ("national",))
+
+        async def opened():
+            return side.dialer.breakers.get("dead", CLOSED).state == "open"
+
+        await side.until(opened, "an open breaker", 30)
+        # Those that went out before it opened are over, too, and no probe is due yet.
+        await side.until(lambda: _true(not side.dialer.board.calls), "the last of them", 9)
+        numbers = await side.numbers(campaign_id)
+        assert {(number.attempts, number.status.value) for number in numbers} == {(0, "pending")}
+        attempts = await side.attempts(campaign_id)
+        assert 3 <= len(attempts) <= 5
+        assert {attempt["disposition"] for attempt in attempts} == {"trunk-dead"}
+
+    async def test_a_restart_in_the_middle_dials_nobody_twice(self):
+        side = self.side()
+        await side.ami.when_ready()
+        numbers = [f"030500{number}" for number in range(8)]
+        campaign_id = await side.make(numbers, trunk="talker", concurrent_calls=4)
+        await side.dialer.refresh()
+        await side.dialer.start(campaign_id, ("national",))
+
+        async def up():
+            return (await side.counts(campaign_id)).answered == 4
+
+        await side.until(up, "four calls up")
+        await side.stop()
+        other = self.side()
+        await other.ami.when_ready()
+        await other.until(lambda: _true(len(other.dialer.board.calls) == 4), "four calls are known again")
+        await _wait(2)
+        legs = [leg for leg in self.asterisk.far_ends["talker"].read_legs() if leg.called in numbers]
+        assert len(legs) == 4
+        await other.dialer.stop(campaign_id)
+
+        async def over():
+            counts = await other.counts(campaign_id)
+            return counts.completed == 4 and counts.pending == 4 and not other.dialer.board.calls
+
+        await other.until(over, "all hung up")
+
+
+async def _true(value: object) -> object:
+    return value
 
 
 def _wait(seconds: float) -> Deferred:

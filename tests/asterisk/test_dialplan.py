@@ -141,6 +141,8 @@ TANDEM_OUTBOUND_TRUNK = outside
 TANDEM_INTERNATIONAL_PREFIX = 00
 TANDEM_COUNTRY_CODE = 49
 TANDEM_VOICEMAIL = *97
+TANDEM_AGENT_LOGIN = *45
+TANDEM_AGENT_PAUSE = *46
 """
 
 
@@ -813,6 +815,7 @@ def test_the_dialplan_and_tandem_know_the_same_names() -> None:
     assert shared <= variables
     # Set by confgen for an endpoint, and by Originate.
     from_outside = {names.VARIABLE_PERMISSIONS, names.VARIABLE_JUMP, names.VARIABLE_QUEUE_FIRST}
+    from_outside |= {names.VARIABLE_SORRY, names.VARIABLE_DIAL_OPTIONS, names.VARIABLE_RECORDING_LEGS}
     assert variables - set_here == shared | from_outside
 
 

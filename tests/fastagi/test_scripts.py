@@ -11,6 +11,7 @@ from fastagi.brain import Brain
 from fastagi.routes import list_scripts
 from fastagi.testing import AgiCaller
 from tandem.document import read_document
+from tandem.domain.agents import AgentChange, AgentMissing, AgentNotThere, AgentsUnavailable
 from tandem.domain.decisions import Decision
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import build_snapshot
@@ -205,3 +206,66 @@ def test_health():
 
 def test_scripts_are_partials_of_one_brain():
     assert all(isinstance(script, partial) for script in list_scripts(Brain(snapshot=lambda: SNAPSHOT)).values())
+
+
+class AgentRun:
+    """One feature code of phone 1001."""
+
+    def __init__(self, *args, channel="PJSIP/1001-0000000a", answer=None, **caller):
+        self.asked, self.decisions = [], []
+
+        async def change(endpoint, wish, is_wanted):
+            self.asked.append((endpoint, wish.wish, wish.queues, wish.reason))
+            self.is_wanted = is_wanted
+            assert is_wanted()
+            if isinstance(answer, Exception):
+                raise answer
+            return AgentChange(endpoint, answer or "login", ("sales",), wish.reason, "phone")
+
+        brain = Brain(snapshot=lambda: SNAPSHOT, change_agent=change, record=self.decisions.append)
+        caller = {"script": "agent", "extension": "s", "callerid": "1002", "channel": channel, "args": args} | caller
+        self.result = AgiCaller(**caller).run(list_scripts(brain)["agent"])
+
+    @property
+    def jump(self):
+        return self.result.executed[1] if self.result.executed else None
+
+
+@pytest.mark.parametrize(
+    ("event", "heard"), [("login", "loggedin"), ("logout", "loggedout"), ("pause", "paused"), ("unpause", "working")]
+)
+def test_a_feature_code_is_of_the_phone_that_dials_and_is_told(event, heard):
+    run = AgentRun("pause", "3", answer=event)
+    assert run.asked == [("1001", "switch-pause", (), "3")]
+    assert run.jump == f"tandem-agent,{heard},1"
+    assert run.decisions[0].reasons == (f"{event} sales 3",)
+    assert not run.is_wanted()
+
+
+@pytest.mark.parametrize(
+    ("args", "answer"),
+    [
+        (("login", ""), AgentMissing("1001")),
+        (("login", ""), AgentNotThere("no queue")),
+        (("login", "999"), None),
+        (("pause", "x"), None),
+    ],
+)
+def test_what_an_agent_cannot_have_is_refused_aloud(args, answer):
+    assert AgentRun(*args, answer=answer).jump == "tandem-agent,refused,1"
+
+
+def test_what_cannot_be_done_now_is_left_to_the_dialplan():
+    run = AgentRun("login", "", answer=AgentsUnavailable("Asterisk is away"))
+    assert run.jump is None
+    assert run.result.error is None
+    assert run.decisions[0].outcome == "fallback"
+
+
+@pytest.mark.parametrize("how", ["line", "lost"])
+def test_nothing_changes_for_a_phone_that_does_not_wait_any_more(how):
+    """As after a freeze: what was asked is read when the phone has heard that it did not work."""
+    run = AgentRun("login", "", hangup_at=1, hangup_by=how)
+    assert run.result.hung_up
+    assert run.asked == []
+    assert run.decisions[0].outcome == "cut short"

@@ -11,8 +11,7 @@ from api.events import EventHub
 from api.metrics import Metrics
 from tandem.campaign_events import CampaignEvents
 from tandem.dialer.board import AttemptStep
-from tandem.dialer.service import CampaignView
-from tandem.domain.campaigns import NewNumber
+from tandem.domain.campaigns import CampaignView, NewNumber
 from tandem.store.attempts import claim_numbers
 from tandem.store.campaigns import change_state, create_campaign
 from tandem.store.database import open_store

@@ -4,13 +4,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from tandem.ami import actions
 from tandem.ami.client import AmiClient, AmiLimits
 from tandem.ami.testing import FakeAsterisk, error, success
 from tandem.document import read_document
+from tandem.domain.agents import AgentSessions, Roster
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import build_snapshot
-from tandem.facts import Facts, Overview
-from tandem.members import sync_members
+from tandem.facts import ASK_SOON_S, Facts, Overview
+from tandem.members import plan_members, read_present, send_plan
 
 SNAPSHOT = build_snapshot(1, read_document("""
 endpoints:
@@ -132,10 +134,60 @@ class FactsTest(AmiTestCase):
         assert len(self.asterisk.sent("QueueSummary")) <= 2
         self.facts.stopService()
 
+    def test_an_event_makes_it_ask_a_moment_later_and_is_never_believed(self):
+        told = []
+        self.facts.follow(self.client)
+        self.facts.watch(lambda: told.append(self.facts.read_queue("sales")))
+        self.asterisk.lists["QueueSummary"] = [summary("sales")]
+        self.facts.startService()
+        self.addCleanup(self.facts.stopService)
+        self.asterisk.flush()
+        asked = len(self.asterisk.sent("QueueSummary"))
+        read_at = self.facts.read_at()
+        self.asterisk.lists["QueueSummary"] = [summary("sales", available="0")]
+        for name in (
+            "QueueMemberPause",
+            "QueueMemberStatus",
+            "AgentConnect",
+            "AgentComplete",
+            "QueueMemberRemoved",
+        ) * 20:
+            self.asterisk.send_event(name, Queue="sales", Available="7")
+        self.asterisk.flush()
+        assert self.facts.read_queue("sales").members_available == 1
+        self.clock.advance(ASK_SOON_S)
+        self.asterisk.flush()
+        assert len(self.asterisk.sent("QueueSummary")) == asked + 1
+        assert self.facts.read_queue("sales").members_available == 0
+        assert self.facts.read_at() == read_at + ASK_SOON_S
+        assert [facts.members_available for facts in told] == [1, 0]
+        self.clock.advance(1)
+        self.asterisk.flush()
+        assert len(self.asterisk.sent("QueueSummary")) == asked + 1
+
+    def test_a_flood_of_events_does_not_ask_an_asterisk_that_does_not_answer(self):
+        self.facts.follow(self.client)
+        self.facts.startService()
+        self.asterisk.flush()
+        self.asterisk.answers["QueueSummary"] = lambda message: None
+        asked = len(self.asterisk.sent("QueueSummary"))
+        for _ in range(15):
+            self.asterisk.send_event("QueueMemberStatus", Queue="sales")
+            self.asterisk.flush()
+            self.clock.advance(ASK_SOON_S)
+            self.asterisk.flush()
+        assert len(self.asterisk.sent("QueueSummary")) == asked + 1
+        self.facts.stopService()
+
 
 class MembersTest(AmiTestCase):
     def sync(self):
-        done = Deferred.fromCoroutine(sync_members(SNAPSHOT, self.client.send, self.client.send_list))
+        async def bring_in_step():
+            present = read_present(await self.client.send_list(actions.queue_status()), SNAPSHOT.queues)
+            plan = plan_members(SNAPSHOT, Roster(SNAPSHOT, AgentSessions()), present)
+            return await send_plan(plan, self.client.send)
+
+        done = Deferred.fromCoroutine(bring_in_step())
         self.asterisk.flush()
         return self.successResultOf(done)
 

@@ -68,7 +68,7 @@ class RetentionTests(TestCase):
         return lambda: away.rename(path)
 
     def start(self, **days: int) -> Retention:
-        kept = Kept.in_days(**{"cdrs": 10, "placed_calls": 20, "audit": 30, **days})
+        kept = Kept.in_days(**{"cdrs": 10, "placed_calls": 20, "audit": 30, "webhook_deliveries": 7, **days})
         retention = Retention(self.store, kept, self.clock, now=lambda: NOW)
         self.addCleanup(self.store.stop)
         retention.startService()

@@ -18,7 +18,7 @@ from tandem.dialer.service import Around, Dialer, Limits
 from tandem.domain.campaigns import Campaign, CampaignCounts, NewNumber, SavedNumber
 from tandem.domain.entities import Pbx
 from tandem.domain.routing import QueueFacts
-from tandem.domain.snapshot import build_snapshot
+from tandem.domain.snapshot import Snapshot, build_snapshot
 from tandem.store.call_book import CallBook
 from tandem.store.campaigns import create_campaign, load_counts
 from tandem.store.database import Store, open_store
@@ -209,6 +209,7 @@ class House:
     store: StoreNow = field(init=False)
     ami: AmiClient = field(init=False)
     calls: Calls = field(init=False)
+    snapshot: Snapshot = field(init=False)
     dialer: Dialer = field(init=False)
     output: tuple[str, ...] = ()
     lag_s: float = 0.0
@@ -225,14 +226,14 @@ class House:
 
     def start(self) -> None:
         fake = self.far.fake
-        snapshot = build_snapshot(1, self.pbx)
+        self.snapshot = build_snapshot(1, self.pbx)
         self.ami = AmiClient(fake.endpoint, fake.username, fake.secret, clock=self.clock)
         self.calls = Calls(self.ami, CallBook(self.store), self.clock, now=self._utc)
         self.dialer = Dialer(
             self.store,
             self.calls,
             Around(
-                snapshot=lambda: snapshot, queue_facts=lambda _: self.facts, facts_at=lambda: self.facts_at, is_ready=lambda: self.ami.is_ready,
+                snapshot=lambda: self.snapshot, queue_facts=lambda _: self.facts, facts_at=lambda: self.facts_at, is_ready=lambda: self.ami.is_ready,
                 lag_s=lambda: self.lag_s, ask_pbx=self._ask,
             ),
             self.clock,

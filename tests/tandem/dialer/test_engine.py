@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tandem.dialer.service import Limits
 from tandem.domain.campaigns import NumberStatus
 from tandem.domain.routing import QueueFacts
+from tandem.domain.snapshot import without_entity
 from tandem.store.campaigns import StateConflict
 from tandem.store.database import open_store
 from tandem.store.errors import StoreError
@@ -355,6 +357,25 @@ def test_nobody_free_hears_the_message_and_counts_as_abandoned(tmp_path: Path) -
     assert (counts.answered_calls, counts.connected_calls, counts.abandoned_calls) == (3, 1, 2)
     assert [attempt["agent"] for attempt in house.attempts("agent")] == ["", "", "1001"]
     house.check()
+
+
+def test_a_trunk_that_is_taken_away_costs_no_number_its_call(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    campaign_id = house.make(numbers(10), concurrent_calls=2)
+    house.go(campaign_id)
+    house.advance(2)
+    whole = house.snapshot
+    house.snapshot = replace(without_entity(whole, 2, "trunks", "carrier"), revision=2)
+    house.advance(30)
+    house.check()
+    (view,) = house.dialer.describe()
+    assert "there is no trunk carrier" in view.problem
+    assert Counter(number.status for number in house.numbers(campaign_id)) == {
+        NumberStatus.COMPLETED: 2, NumberStatus.PENDING: 8,
+    }  # fmt: skip
+    house.snapshot = replace(whole, revision=3)
+    house.advance(60)
+    assert house.counts(campaign_id).completed == 10
 
 
 def test_progressive_reserves_an_agent_for_each_call(tmp_path: Path) -> None:

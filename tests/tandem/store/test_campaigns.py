@@ -250,7 +250,7 @@ def test_counts_are_those_of_the_rows_whatever_happens(store, steps):
     story.check()
     numbers, _ = store.run_now(load_numbers, NumberQuery(campaign_id=story.campaign_id, limit=1000))
     assert not [number for number in numbers if number.status in (NumberStatus.CALLING, NumberStatus.ANSWERED)]
-    store.run_now(delete_campaign, story.campaign_id)
+    store.run_now(delete_campaign, story.campaign_id, NOW)
     with pytest.raises(CampaignMissing):
         store.run_now(load_campaign, story.campaign_id)
     rows = store.run_now(load_rows, ("call_id",), "attempts", [])

@@ -1,0 +1,211 @@
+"""Agents of a whole Tandem beside a real Asterisk: feature codes from a real phone, restarts of either side, the next call, what is heard without Tandem."""
+
+import json
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from lab.observe import wait_until
+from lab.pbx import LabPbx
+from lab.rtp import RtpSink
+from lab.sipp import Caller, HangUp, Wait, dial_from_phone, place_calls, register_phones, run_phone
+from tandem.cli.control import _UnixConnection
+from tests.asterisk.test_api import Site
+
+pytestmark = pytest.mark.asterisk
+
+PHONE_PORT, PHONE_HOST = 5070, "127.0.0.3"
+SECRET = "swordfish-of-the-lab"
+DOCUMENT = f"""
+general: {{country: DE, agent_pause_reasons: [lunch]}}
+trunks: [{{name: carrier, hosts: ["127.0.0.2:5060"], match: [127.0.0.2]}}]
+endpoints:
+  - {{extension: "1001", secret: {SECRET}, name: Anna}}
+  - {{extension: "1002", secret: {SECRET}}}
+queues:
+  - {{name: sales, extension: "500", members: [{{endpoint: "1001"}}], join_when_empty: yes, leave_when_empty: no, fallback: {{hangup: normal}}}}
+  - {{name: open, extension: "501", open_login: yes, join_when_empty: yes, leave_when_empty: no, fallback: {{hangup: normal}}}}
+dids:
+  - {{number: "+4930100", destination: {{queue: sales}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def pbx(asterisk_install):
+    with LabPbx(asterisk_install, DOCUMENT) as pbx:
+        pbx.serve()
+        Site(pbx).wait_for("/api/v1/config/plan", lambda plan: plan["live"] == plan["head"] and not plan["files"], 60)
+        register_phones(pbx.asterisk, [("1001", SECRET)], port=PHONE_PORT)
+        yield pbx
+
+
+@pytest.fixture(scope="module")
+def phone(pbx):
+    """1001's, which answers; it is there all the time, or Asterisk would find it gone."""
+    with run_phone(pbx.asterisk, port=PHONE_PORT, ring_s=0.2, steps=[Wait(0.5), HangUp()]) as phone:
+        yield phone
+
+
+class Desk(Site):
+    """Where an agent sits: a phone to dial with, and the API."""
+
+    def __init__(self, pbx, phone):
+        super().__init__(pbx)
+        self.pbx, self._phone = pbx, phone
+
+    def count_rings(self):
+        """How many calls came to 1001 so far."""
+        return len(self._phone.read_legs())
+
+    def dial(self, number, extension="1001", heard=0):
+        """Dials a code, and is told something: at least `heard` RTP packets."""
+        with (
+            RtpSink(self.pbx.asterisk, PHONE_HOST) as sink,
+            dial_from_phone(self.pbx.asterisk, (extension, SECRET), number, media_port=sink.port) as run,
+        ):
+            (leg,) = run.wait(timeout_s=60).legs
+            assert sum(sink.count_packets().values()) > heard
+        assert (leg.is_answered, leg.ended_by) == (True, "them")
+
+    def agent(self, extension="1001"):
+        return self.ask("GET", f"/api/v1/agents/{extension}")
+
+    def members(self, queue="sales"):
+        return [row for row in self.ask("GET", "/api/v1/monitoring/agents")["items"] if row["queue"] == queue]
+
+    def wait_until_in_step(self):
+        self.wait_for("/health", lambda health: health["ready"], 60)
+
+    def call(self, wait_s):
+        with place_calls(self.pbx.asterisk, [Caller("+4930100")], steps=[Wait(wait_s), HangUp()]) as run:
+            (leg,) = run.wait(timeout_s=60).legs
+        return leg
+
+    def reinstall_asterisk(self):
+        """A crash, and no memory of who was a member of what."""
+        self.pbx.asterisk.kill()
+        (path,) = self.pbx.asterisk.folder.rglob("astdb.sqlite3")
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("DELETE FROM astdb WHERE key LIKE '/Queue/PersistentMembers%'")
+            db.commit()
+        self.pbx.asterisk.start()
+        # Asterisk takes a contact from before for gone until it has asked it, at a random moment of the next minute.
+        self.pbx.asterisk.cli("pjsip qualify 1001")
+        shown = re.compile(r"1001/sip:\S+ +\w+ +Avail")
+        wait_until(
+            lambda: shown.search(self.pbx.asterisk.cli("pjsip show contacts")), "the phone of 1001", timeout_s=20
+        )
+        self.wait_until_in_step()
+
+
+@pytest.fixture
+def desk(pbx, phone):
+    desk = Desk(pbx, phone)
+    desk.wait_until_in_step()
+    yield desk
+    desk.ask("POST", "/api/v1/agents/1001/login")
+    desk.ask("POST", "/api/v1/agents/1001/unpause")
+
+
+def test_who_logs_out_by_a_code_is_not_rung_until_they_log_in_whatever_restarts(desk, pbx):
+    desk.dial("*45", heard=25)
+    assert (desk.agent()["is_logged_in"], desk.agent()["device"], desk.members()) == (False, "not-in-use", [])
+    before = desk.count_rings()
+    assert desk.call(3).ended_by == "us"
+    pbx.kill()
+    pbx.serve()
+    desk.wait_until_in_step()
+    assert desk.members() == []
+    desk.reinstall_asterisk()
+    assert (desk.agent()["is_logged_in"], desk.members()) == (False, [])
+    assert desk.call(3).ended_by == "us"
+    assert desk.count_rings() == before
+    desk.ask("POST", "/api/v1/agents/1001/login")
+    assert [row["interface"] for row in desk.members()] == ["PJSIP/1001"]
+    assert desk.call(20).ended_by == "them"
+    assert desk.count_rings() == before + 1
+    agent = desk.wait_for("/api/v1/agents/1001", lambda agent: agent["calls_taken"] == 1)
+    assert (agent["is_logged_in"], agent["is_in_call"]) == (True, False)
+    assert agent["last_call_at"] >= agent["logged_in_since"]
+    audit = [(entry["who"], entry["target"]) for entry in desk.ask("GET", "/api/v1/audit?limit=20")["items"]]
+    assert ("phone 1001", "agents/1001/logout") in audit
+    assert ("control socket", "agents/1001/login") in audit
+
+
+def test_a_pause_has_its_reason_keeps_callers_waiting_and_is_there_after_a_crash(desk):
+    desk.dial("*461", heard=25)
+    agent, before = desk.agent(), desk.count_rings()
+    assert (agent["is_paused"], agent["pause_reason"]) == (True, "lunch")
+    assert [(row["is_paused"], row["pause_reason"]) for row in desk.members()] == [(True, "lunch")]
+    assert desk.call(2).ended_by == "us"
+    desk.reinstall_asterisk()
+    assert [(row["is_paused"], row["pause_reason"]) for row in desk.members()] == [(True, "lunch")]
+    assert desk.agent()["paused_since"] == agent["paused_since"]
+    assert desk.call(2).ended_by == "us"
+    assert desk.count_rings() == before
+    desk.dial("*46")
+    assert [(row["is_paused"], row["pause_reason"]) for row in desk.members()] == [(False, "")]
+    assert desk.call(20).ended_by == "them"
+    assert desk.count_rings() == before + 1
+
+
+def test_an_open_queue_is_entered_by_its_number_and_nothing_else_is(desk):
+    desk.dial("*45501", "1002", heard=25)
+    assert [(row["queue"], row["is_logged_in"]) for row in desk.agent("1002")["queues"]] == [("open", True)]
+    assert [row["interface"] for row in desk.members("open")] == ["PJSIP/1002"]
+    desk.dial("*45500", "1002", heard=25)  # refused aloud
+    assert [row["interface"] for row in desk.members()] == ["PJSIP/1001"]
+    desk.ask("POST", "/api/v1/agents/1002/login", {"queues": ["sales"]}, 422)
+    desk.dial("*45", "1002")
+    assert desk.members("open") == []
+    desk.ask("GET", "/api/v1/agents/1002", status=404)
+    desk.ask("POST", "/api/v1/agents/1002/pause", {"reason": "x"}, 409)
+
+
+@pytest.mark.parametrize("how", ["frozen", "dead"])
+def test_without_tandem_the_phone_hears_so_and_nothing_changes(desk, pbx, how):
+    if how == "frozen":
+        pbx.freeze()
+    else:
+        pbx.kill()
+    try:
+        desk.dial("*45", heard=50)
+    finally:
+        if how == "frozen":
+            pbx.thaw()
+        else:
+            pbx.serve()
+    desk.wait_until_in_step()
+    assert desk.agent()["is_logged_in"]
+    assert [row["interface"] for row in desk.members()] == ["PJSIP/1001"]
+    assert "PJSIP/1001" in pbx.asterisk.cli("queue show sales")
+
+
+def test_listeners_of_events_and_of_states_are_told(desk):
+    with closing(_UnixConnection(desk.socket, 30)) as events, closing(_UnixConnection(desk.socket, 30)) as states:
+        events.request("GET", "/api/v1/events?kinds=agent")
+        states.request("GET", "/api/v1/monitoring/stream")
+        told, shown = events.getresponse(), states.getresponse()
+        (sales, _) = sorted(read_event(shown)["queues"], key=lambda queue: queue["queue"], reverse=True)
+        assert (sales["queue"], sales["callers"]) == ("sales", 0)
+        desk.ask("POST", "/api/v1/agents/1001/pause", {"reason": "coffee"})
+        assert read_event(told) == {
+            "event": "pause", "endpoint": "1001", "queues": ["sales"], "reason": "coffee", "by": "control socket",
+        }  # fmt: skip
+        with place_calls(desk.pbx.asterisk, [Caller("+4930100")], steps=[Wait(4), HangUp()]):
+            found = {}
+            while {"agents", "queues", "channels"} - set(found):
+                found |= read_event(shown)
+        (anna,) = found["agents"]["changed"]
+        assert (anna["extension"], anna["is_paused"], anna["pause_reason"]) == ("1001", True, "coffee")
+        assert found["queues"]["changed"][0]["callers"] == 1
+        assert len(found["channels"]["changed"]) == 1
+
+
+def read_event(stream):
+    for line in iter(stream.fp.readline, b""):
+        if line.startswith(b"data: "):
+            return json.loads(line[6:])
+    raise AssertionError("the stream has ended")
