@@ -31,6 +31,8 @@ WARM_UP = 500
 FAR_HOST, FAR_PORT = "127.0.0.4", 5070
 STUCK_S = 30.0
 """Without any progress for so long a run has failed."""
+POLL_S = 0.3
+"""Each question costs Tandem a millisecond or two."""
 BATCH = 10_000
 CEILING = "AMI alone, Local channels"
 DOCUMENT = f"""
@@ -158,7 +160,7 @@ def _wait(pbx: LabPbx, path: str) -> dict[str, int]:
     """The counts, once nothing is pending or up."""
     seen, moved_at = 0, time.monotonic()
     while True:
-        time.sleep(0.1)
+        time.sleep(POLL_S)
         counts: dict[str, int] = pbx.request("GET", path)["counts"]
         if not counts["pending"] + counts["calling"] + counts["answered"]:
             return counts
