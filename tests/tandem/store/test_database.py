@@ -183,7 +183,7 @@ class TestTrouble:
             "from tandem.store.database import open_store\nfrom tandem.store.errors import StoreError\n"
             "from tandem.store.tables import RevisionRow\n"
             f"disk = Path({str(tmp_path)!r})\n"
-            "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', str(disk)], check=True)\n"
+            "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', str(disk)], check=True)\n"
             "store = open_store(disk / 'tandem.db')\n"
             "row = dict(created_at=datetime.now(UTC), author='a', note='x' * 900, added=0, changed=0, removed=0)\n"
             "def fill(db):\n    [RevisionRow.insert(**row).execute(db) for _ in range(4000)]\n"
