@@ -45,6 +45,8 @@ COMPARE_EVERY_S: Final = 5.0
 # A commit whose answer was lost may have kept a call that we do not know of: what is open in the database is read again.
 LOAD_EVERY_S: Final = 60.0
 SAVE_AGAIN_S: Final = 1.0
+# That it rings is known here at once; in the database it is often overtaken by the answer, and one transaction does for both.
+RINGING_S: Final = 0.25
 _UP: Final = 6  # Asterisk's channel state
 _RESPONSES: Final[dict[int, Response]] = {0: "failed", 3: "timed-out", 4: "answered"}
 _SIGNS_OF_LIFE: Final = frozenset({"RINGING", "PROGRESS"})
@@ -275,7 +277,7 @@ class Calls(Service):
         before, followed.call = followed.call, advance_call(followed.call, followed.evidence, self._now())
         if followed.call is not before:
             self._tell("answered" if followed.call.answered_at is not None else "ringing", followed.call)
-            self._save(followed.call)
+            self._save(followed.call, is_urgent=followed.call.answered_at is not None)
         if followed.evidence.is_complete:
             self._end(call_id)
         elif followed.settling is None and (followed.evidence.is_hung_up or followed.evidence.response == "failed"):
@@ -294,11 +296,13 @@ class Calls(Service):
         self._ended[call_id] = CallEnded(call, evidence)
         self._save(call)
 
-    def _save(self, call: PlacedCall) -> None:
+    def _save(self, call: PlacedCall, *, is_urgent: bool = True) -> None:
+        """Saves with the next transaction; what is not urgent waits for one that is, a moment at the most."""
         self._unsaved[call.call_id] = call
-        if not self._is_saving:
-            self._is_saving = True
-            self._supervise(self._save_all())
+        if is_urgent:
+            self._save_now()
+        elif not self._is_saving and (self._saving_again is None or not self._saving_again.active()):
+            self._saving_again = self._clock.callLater(RINGING_S, self._save_now)
 
     async def _save_all(self) -> None:
         """Saves until there is nothing more; what comes meanwhile goes into the next transaction, together."""
@@ -310,7 +314,8 @@ class Calls(Service):
                 except Exception:  # noqa: BLE001 - the database may come back; the calls are not forgotten meanwhile
                     _log.failure("calls could not be saved; trying again")
                     self._unsaved = batch | self._unsaved
-                    self._saving_again = self._clock.callLater(SAVE_AGAIN_S, self._save_again)
+                    _cancel(self._saving_again)
+                    self._saving_again = self._clock.callLater(SAVE_AGAIN_S, self._save_now)
                     return
                 for call_id, call in batch.items():
                     if call.ended_at is not None:
@@ -318,7 +323,7 @@ class Calls(Service):
         finally:
             self._is_saving = False
 
-    def _save_again(self) -> None:
+    def _save_now(self) -> None:
         if self._unsaved and not self._is_saving:
             self._is_saving = True
             self._supervise(self._save_all())
