@@ -136,7 +136,8 @@ async def _measure(folder: Path, port: int, numbers: int, in_flight: int) -> Dia
 
     from tandem.ami.client import AmiClient
     from tandem.calls import Calls
-    from tandem.dialer.service import Around, Dialer, Limits
+    from tandem.dialer.lines import Limits
+    from tandem.dialer.service import Around, Dialer
     from tandem.domain.entities import Pbx
     from tandem.domain.snapshot import build_snapshot
     from tandem.lag import LagGauge

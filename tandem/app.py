@@ -38,8 +38,8 @@ from tandem.audio import Converter, Tools
 from tandem.calls import Calls
 from tandem.campaigning import Campaigns
 from tandem.decision_log import DecisionLog
+from tandem.dialer.lines import Limits as DialerLimits
 from tandem.dialer.service import Around, Dialer
-from tandem.dialer.service import Limits as DialerLimits
 from tandem.document import read_document
 from tandem.domain.agents import AgentChange, AgentsUnavailable, AgentWish
 from tandem.domain.changes import AppliedView, ApplyRefused, ApplyStopped, HandEdited

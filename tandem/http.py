@@ -277,9 +277,9 @@ class HttpService(Service):
         dialer = self._use.dialer
         yield "tandem_campaign_calls_open", "Calls of campaigns that are not over", float(len(dialer.board.calls))
         yield "tandem_campaigns_running", "Campaigns that dial", float(dialer.running_campaigns)
-        yield "tandem_dialer_speed", "What the PBX allows the dialer, 0 to 1", dialer.speed
-        yield "tandem_dialer_pressure", "How busy the PBX is, 0 to 1", dialer.pressure
-        shut = sum(breaker.state != "closed" for breaker in dialer.breakers.values())
+        yield "tandem_dialer_speed", "What the PBX allows the dialer, 0 to 1", dialer.brake.speed
+        yield "tandem_dialer_pressure", "How busy the PBX is, 0 to 1", dialer.brake.pressure
+        shut = sum(breaker.state != "closed" for breaker in dialer.lines.breakers.values())
         yield "tandem_trunks_dead", "Trunks without a sign of life", float(shut)
         yield "tandem_http_connections", "Connections to the API", float(sum(site.connections for site in self.sites))
         listeners = self.events.clients + self.states.clients

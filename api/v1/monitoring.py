@@ -123,14 +123,14 @@ async def _campaigns(services: Services, _: Exchange) -> Reply:
             failures=breaker.failures,
             retry_at=time_of(breaker.retry_at or None),
         )
-        for name in sorted({*calls, *dialer.breakers} - {""})
-        for breaker in (dialer.breakers.get(name, CLOSED),)
+        for name in sorted({*calls, *dialer.lines.breakers} - {""})
+        for breaker in (dialer.lines.breakers.get(name, CLOSED),)
     )
     return Reply(
         DialerNow(
             calls=len(dialer.board.calls),
-            speed=dialer.speed,
-            pressure=dialer.pressure,
+            speed=dialer.brake.speed,
+            pressure=dialer.brake.pressure,
             problem=dialer.problem,
             campaigns=tuple(dialer.describe()),
             trunks=tuple(trunks),

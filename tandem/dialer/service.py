@@ -8,12 +8,12 @@ is late (Asterisk, the database, a pause) can pass them. What a crash left open 
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 from twisted.application.service import Service
 from twisted.internet.base import DelayedCall
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
@@ -23,7 +23,9 @@ from tandem.ami.events import Dial
 from tandem.ami.wire import Message
 from tandem.calls import Calls
 from tandem.dialer.board import AttemptStep, Board, OpenCall, queue_of
-from tandem.domain.breaker import CLOSED, Breaker, allow, note_end, note_lost, note_sent
+from tandem.dialer.brake import Brake
+from tandem.dialer.lines import Limits, Lines, trunk_of
+from tandem.dialer.notes import Notes
 from tandem.domain.calls import CallEnded, CallEvent
 from tandem.domain.campaign_calls import Held, Served, choose_destination, plan_number
 from tandem.domain.campaign_checks import check_campaign_within
@@ -32,11 +34,10 @@ from tandem.domain.disposition import Disposition
 from tandem.domain.experience import Tally
 from tandem.domain.numbers import normalise_number, number_plan
 from tandem.domain.originate import OriginateOrder
-from tandem.domain.overload import adjust_speed, read_pressure, read_task_queues
 from tandem.domain.pacing import Live as PacingFacts
 from tandem.domain.pacing import Policy, count_free, pace
 from tandem.domain.routing import QueueFacts
-from tandem.domain.shares import Bucket, Demand, headroom, share
+from tandem.domain.shares import Demand, share
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.why import Conditions
 from tandem.store.attempts import (
@@ -45,8 +46,6 @@ from tandem.store.attempts import (
     claim_numbers,
     load_open_attempts,
     load_recent_attempts,
-    note_abandoned,
-    note_connected,
 )
 from tandem.store.campaigns import (
     DAY_S,
@@ -67,19 +66,10 @@ WATCH_EVERY_S: Final = 1.0
 # A campaign without a due number is asked again so much later, unless somebody adds one meanwhile.
 IDLE_S: Final = 1.0
 ABANDON_DAYS: Final = 30
-TURNS_S: Final = 60.0
 # Calls sent in one turn of the reactor: each takes a fifth of a millisecond.
 TURN_CALLS: Final = 20
 # Does work within a transaction, and fires with what it returned.
 Commit = Callable[[Callable[[Any], Any]], Awaitable[Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What holds for all campaigns together: calls at once, calls per second."""
-
-    max_calls: int = 200
-    max_cps: float = 50.0
 
 
 class QueueReader(Protocol):
@@ -113,7 +103,7 @@ class Dialer(Service):
         around: Around,
         clock: Clock,
         *,
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         node: str = "tandem",
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -121,33 +111,27 @@ class Dialer(Service):
         self._calls = calls
         self._around = around
         self._clock = clock
-        self._limits = limits
         self._node = node
         self._now = now
         self.board = Board()
-        self.breakers: dict[str, Breaker] = {}
-        self.speed = 1.0
-        self.pressure = 0.0
+        self.lines = Lines(limits or Limits(), clock, now)
+        self.brake = Brake(around.lag_s, around.ask_pbx)
         self.problem: str | None = None
         self._running: dict[int, SavedCampaign] = {}
         self._resting: dict[int, SavedCampaign] = {}
         self._days: dict[int, list[CampaignDay]] = {}
-        self._buckets: dict[str, Bucket] = {}
-        self._served: dict[int, int] = {}
         self._misfits: dict[int, tuple[tuple[int, int], str]] = {}
-        self._served_since = clock.seconds()
         self._idle: dict[int, float] = {}
         self._is_loaded = False
         self._is_ticking = False
         self._again = False
         self._outbox: deque[Claim] = deque()
         self._due: DelayedCall | None = None
-        self._notes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        self._noting = DeferredLock()
+        self._notes = Notes(store)
         self._watchers: tuple[Callable[[AttemptStep], None], ...] = ()
         self._loops = (
             LoopingCall(self.kick),
-            LoopingCall(lambda: Deferred.fromCoroutine(self._watch_pbx())),
+            LoopingCall(lambda: Deferred.fromCoroutine(self.brake.look(is_dialling=self._is_dialling()))),
             LoopingCall(lambda: Deferred.fromCoroutine(self.refresh())),
         )
         calls.watch(self._take_step)
@@ -157,7 +141,7 @@ class Dialer(Service):
         """Hears from Asterisk who took a call."""
         ami.on("AgentConnect", self._take_agent)
         ami.on("DialEnd", self._take_dial_end)
-        ami.on_lost(self._forget_probes)
+        ami.on_lost(self.lines.forget_probes)
 
     def watch_attempts(self, callback: Callable[[AttemptStep], None]) -> None:
         """Calls back with each step of each attempt; those of a last run have no `claimed`."""
@@ -186,7 +170,7 @@ class Dialer(Service):
         if self._due is not None and self._due.active():
             self._due.cancel()
         self._send_some(len(self._outbox))
-        await self._flush_notes()
+        await self._notes.flush()
 
     # --------------------------------------------------------------------------------------------------- use-cases
 
@@ -311,25 +295,28 @@ class Dialer(Service):
 
     def weigh(self, saved: SavedCampaign) -> Conditions:
         """What keeps a campaign's numbers from being dialled now, or does not, whatever the number."""
-        now, trunk = self._clock.seconds(), _trunk_of(saved)
+        now, trunk = self._clock.seconds(), trunk_of(saved)
         known = self._around.snapshot().trunks.get(trunk)
         policy, live = self._read_pacing(saved, now, {})
         return Conditions(
             is_ready=self._around.is_ready(),
             calls=len(self.board.calls),
-            max_calls=self._limits.max_calls,
+            max_calls=self.lines.limits.max_calls,
             trunk=trunk,
             trunk_calls=self.board.count_trunks().get(trunk, 0),
             trunk_limit=known.max_calls if known is not None else 0,
-            breaker=self.breakers.get(trunk, CLOSED),
+            breaker=self.lines.breaker_of(trunk),
             campaign_calls=live.in_flight + live.connected,
             agents_free=live.agents_free,
             wanted=pace(policy, live, now),
-            speed=self.speed,
+            speed=self.brake.speed,
             problem=self.problem or self.find_misfit(saved) or None,
         )
 
     # ------------------------------------------------------------------------------------------------------ ticking
+
+    def _is_dialling(self) -> bool:
+        return bool(self._running) and self._around.is_ready()
 
     def kick(self) -> None:
         """A tick, as soon as the reactor has a turn; many at once are one."""
@@ -360,7 +347,7 @@ class Dialer(Service):
             _log.failure("a tick of the dialer failed")
 
     async def _dial(self) -> None:
-        if not self._running or not self._around.is_ready():
+        if not self._is_dialling():
             return
         wanted = self._divide()
         if not wanted:
@@ -393,9 +380,10 @@ class Dialer(Service):
             # Without its trunk or destination every number would be refused for good: it waits for the PBX to have them again.
             if self._idle.get(saved.campaign_id, 0.0) > now or self.find_misfit(saved):
                 continue
-            trunk = _trunk_of(saved)
+            trunk = trunk_of(saved)
             if trunk not in trunks:
-                trunks[trunk] = self._room_of(trunk, trunk_calls.get(trunk, 0), now)
+                known = self._around.snapshot().trunks.get(trunk)
+                trunks[trunk] = self.lines.room_on_trunk(trunk, known, trunk_calls.get(trunk, 0))
             want = self._pace(saved, now, spoken_for)
             if want:
                 demands.append(
@@ -405,22 +393,16 @@ class Dialer(Service):
                         want=want,
                         weight=saved.campaign.priority,
                         held=sum(1 for _ in self.board.of_campaign(saved.campaign_id)),
-                        served=self._served.get(saved.campaign_id, 0),
+                        served=self.lines.turns_of(saved.campaign_id),
                     )
                 )
-        capacity = headroom(
-            self._limits.max_calls, len(self.board.calls), self._bucket("all", self._limits.max_cps * self.speed), now
-        )
-        if self.speed <= 0:
-            return {}
+        capacity = self.lines.room_in_all(len(self.board.calls), self.brake.speed)
         return {campaign: amount for campaign, amount in share(demands, capacity, trunks).items() if amount}
 
     def _pace(self, saved: SavedCampaign, now: float, spoken_for: dict[str, int]) -> int:
         """What one campaign may dial by its own rules. spoken_for: queue -> agents that campaigns before it count on."""
-        want = pace(*self._read_pacing(saved, now, spoken_for), now)
-        campaign, queue = saved.campaign, queue_of(saved.campaign)
-        if campaign.max_cps:
-            want = min(want, self._bucket(f"campaign {saved.campaign_id}", campaign.max_cps).available(now))
+        want = self.lines.room_of_campaign(saved, pace(*self._read_pacing(saved, now, spoken_for), now))
+        queue = queue_of(saved.campaign)
         unserved = sum(call.connected_at is None for call in self.board.of_campaign(saved.campaign_id))
         spoken_for[queue] = spoken_for.get(queue, 0) + want + unserved
         return want
@@ -463,41 +445,17 @@ class Dialer(Service):
         )
         return policy, live
 
-    def _room_of(self, trunk: str, used: int, now: float) -> int:
-        """How many calls may go over a trunk now."""
-        known = self._around.snapshot().trunks.get(trunk)
-        limit = known.max_calls if known is not None and known.max_calls else self._limits.max_calls
-        bucket = self._bucket(f"trunk {trunk}", known.max_cps) if known is not None and known.max_cps else None
-        room = headroom(limit, used, bucket, now)
-        allowed = allow(self.breakers.get(trunk, CLOSED), self._now())
-        return room if allowed is None else min(room, allowed)
-
-    def _bucket(self, name: str, rate: float) -> Bucket:
-        """The bucket of that name, at that rate; a new rate keeps what it held."""
-        rate = max(rate, 0.01)
-        # A tenth of a second's worth at once: what a tick is late is made up for, and no more.
-        burst = max(1, round(rate / 10))
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            bucket = Bucket(rate=rate, burst=burst)
-        elif bucket.rate != rate:
-            now = self._clock.seconds()
-            bucket = Bucket(rate=rate, burst=burst, tokens=min(float(burst), bucket.level(now)), at=now)
-        self._buckets[name] = bucket
-        return bucket
-
     def _note_claim(self, claim: Claim, now: float) -> None:
-        saved, trunk = claim.campaign, _trunk_of(claim.campaign)
+        saved = claim.campaign
         self.board.calls[claim.call.call_id] = OpenCall(
-            claim.call.call_id, saved.campaign_id, trunk, queue_of(saved.campaign), saved.campaign.call_timeout_s, now
+            claim.call.call_id,
+            saved.campaign_id,
+            trunk_of(saved),
+            queue_of(saved.campaign),
+            saved.campaign.call_timeout_s,
+            now,
         )
-        self._served[saved.campaign_id] = self._served.get(saved.campaign_id, 0) + 1
-        for name in ("all", f"trunk {trunk}", f"campaign {saved.campaign_id}"):
-            bucket = self._buckets.get(name)
-            if bucket is not None:
-                self._buckets[name] = replace(bucket, tokens=bucket.level(now) - 1.0, at=max(now, bucket.at))
-        if trunk in self.breakers:
-            self.breakers[trunk] = note_sent(self.breakers[trunk], self._now())
+        self.lines.note_claim(saved)
         self._tell(AttemptStep("claimed", saved.campaign_id, claim.call.call_id))
 
     def _send_some(self, amount: int) -> None:
@@ -547,14 +505,7 @@ class Dialer(Service):
         if call is None:
             return
         if call.trunk:
-            breaker = self.breakers.get(call.trunk, CLOSED)
-            is_dead = end.call.disposition is Disposition.TRUNK_DEAD
-            after = note_end(breaker, is_dead=is_dead, now=self._now())
-            if after.state != breaker.state:
-                _log.warn(
-                    "trunk {trunk}: {before} -> {after}", trunk=call.trunk, before=breaker.state, after=after.state
-                )
-            self.breakers[call.trunk] = after
+            self.lines.note_end(call.trunk, is_dead=end.call.disposition is Disposition.TRUNK_DEAD)
         self._tell(AttemptStep("ended", call.campaign_id, call.call_id, str(end.call.disposition or "")))
         self.wake(call.campaign_id)
 
@@ -571,7 +522,7 @@ class Dialer(Service):
         if call is None or call.connected_at is not None:
             return
         self.board.connect(call, self._clock.seconds())
-        self._note(note_connected, (call_id, self._now(), agent.partition("/")[2] or agent))
+        self._notes.note_connected(call_id, self._now(), agent.partition("/")[2] or agent)
         self._tell(AttemptStep("connected", call.campaign_id, call_id))
 
     def serve_answered(self, call_id: str) -> Served | None:
@@ -590,31 +541,10 @@ class Dialer(Service):
         served = choose_destination(saved.campaign, facts, self.board.count_waiting(call.queue, besides=call_id))
         if served.is_unserved:
             call.is_unserved = True
-            self._note(note_abandoned, (call_id, self._now()))
+            self._notes.note_abandoned(call_id, self._now())
         elif not call.queue and not hasattr(served.destination, "endpoint"):
             self._connect(call_id, "")
         return served
-
-    def _forget_probes(self) -> None:
-        self.breakers = {trunk: note_lost(breaker, self._now()) for trunk, breaker in self.breakers.items()}
-
-    # ------------------------------------------------------------------------------------------------------- notes
-
-    def _note(self, work: Callable[..., None], note: tuple[Any, ...]) -> None:
-        self._notes.append((work, note))
-        Deferred.fromCoroutine(self._flush_notes())
-
-    async def _flush_notes(self) -> None:
-        """Writes what was noted, in order, together; kept until the database takes it."""
-        async with self._noting:
-            if not self._notes:
-                return
-            notes = self._notes[:]
-            try:
-                await self._store.run(_record_notes, notes)
-                del self._notes[: len(notes)]
-            except StoreError as error:
-                _log.warn("who took which call is not written yet: {error}", error=error)
 
     # ---------------------------------------------------------------------------------------------------- watching
 
@@ -631,8 +561,8 @@ class Dialer(Service):
                 since = int(self._now() // DAY_S) - ABANDON_DAYS + 1
                 self._days = await self._store.read(load_days, paced, since)
                 await self._learn(paced)
-            self._forget_turns()
-            await self._flush_notes()
+            self.lines.forget_turns()
+            await self._notes.flush()
             await self._end_long_calls()
             self.problem = None
             self.kick()
@@ -649,12 +579,6 @@ class Dialer(Service):
             queue = self._around.snapshot().queues.get(queue_of(self._running[campaign_id].campaign))
             attempts = await self._store.read(load_recent_attempts, campaign_id, Tally().attempts)
             self.board.learn(campaign_id, attempts, float(queue.wrap_up_s) if queue is not None else 0.0)
-
-    def _forget_turns(self) -> None:
-        """Whose turn it was long ago counts no more: a new campaign would have all of them."""
-        if self._clock.seconds() - self._served_since > TURNS_S:
-            self._served.clear()
-            self._served_since = self._clock.seconds()
 
     async def _load(self) -> None:
         """The attempts that a last run left open count from the start."""
@@ -693,37 +617,6 @@ class Dialer(Service):
         if long:
             await self._calls.hang_up_all([call.call_id for call in long])
 
-    async def _watch_pbx(self) -> None:
-        """Slows down before Asterisk refuses calls, ours or others'."""
-        lag_s = self._around.lag_s()
-        queues: tuple[Any, ...] = ()
-        if self._running and self._around.is_ready():
-            try:
-                queues = read_task_queues(await self._around.ask_pbx("core show taskprocessors"))
-            except AmiError as error:
-                _log.debug("task processors unknown: {error}", error=error)
-        before = self.pressure
-        self.pressure = read_pressure(queues, lag_s)
-        self.speed = adjust_speed(self.speed, self.pressure)
-        if self.pressure >= 0.5 > before:
-            worst = max(queues, key=lambda queue: queue.waiting / max(queue.high_water, 1), default=None)
-            _log.warn(
-                "the PBX is busy ({worst}, reactor {lag:.3f} s late): campaigns slow down", worst=worst, lag=lag_s
-            )
-
-
-def _trunk_of(saved: SavedCampaign) -> str:
-    """The trunk that a campaign's calls go over; '' for another way."""
-    campaign = saved.campaign
-    if campaign.dial_string is not None and campaign.dial_string.startswith("PJSIP/"):
-        return campaign.dial_string.partition("@")[2]
-    return campaign.trunk or ""
-
 
 async def _is_recorded(_call: object) -> None:
     """The claim has kept the call already."""
-
-
-def _record_notes(db: Any, notes: list[tuple[Callable[..., None], tuple[Any, ...]]]) -> None:
-    for work, note in notes:
-        work(db, [note])

@@ -31,12 +31,17 @@ def allow(breaker: Breaker, now: float) -> int | None:
     """How many calls may go out: None for no limit, 0 while it is open or a probe is under way, 1 when a probe is due."""
     if breaker.state == "closed":
         return None
-    return 1 if breaker.state == "open" and now >= breaker.retry_at else 0
+    return 1 if breaker.state == "open" and _is_due(breaker, now) else 0
 
 
 def note_sent(breaker: Breaker, now: float) -> Breaker:
     """A call went out: of an open breaker it is the probe."""
-    return replace(breaker, state="probing") if breaker.state == "open" and now >= breaker.retry_at else breaker
+    return replace(breaker, state="probing") if breaker.state == "open" and _is_due(breaker, now) else breaker
+
+
+def _is_due(breaker: Breaker, now: float) -> bool:
+    """A probe is: its time has come, or the clock went back, and it would be waited for all that time."""
+    return now >= breaker.retry_at or breaker.retry_at - now > breaker.backoff_s
 
 
 def note_end(breaker: Breaker, *, is_dead: bool, now: float) -> Breaker:

@@ -14,7 +14,8 @@ from lab.sipp import AwaitBye, HangUp, Wait, register_phones, run_phone
 from tandem.ami import actions
 from tandem.ami.client import AmiClient
 from tandem.calls import Calls
-from tandem.dialer.service import Around, Dialer, Limits
+from tandem.dialer.lines import Limits
+from tandem.dialer.service import Around, Dialer
 from tandem.domain.breaker import CLOSED
 from tandem.domain.campaigns import Campaign, CampaignCounts, NewNumber
 from tandem.domain.entities import Pbx
@@ -147,11 +148,10 @@ class Side:
         rows = await self.store.read(load_rows, ("status", "hold", "disposition", "due_at"), "numbers")
         return (
             self.dialer.problem,
-            self.dialer.speed,
-            self.dialer.pressure,
-            self.dialer._buckets,
+            self.dialer.brake.speed,
+            self.dialer.brake.pressure,
             self.dialer.describe(),
-            self.dialer.breakers,
+            self.dialer.lines.breakers,
             rows,
         )
 
@@ -227,7 +227,7 @@ class DialerTest(TestCase):
         await side.dialer.start(campaign_id, ("national",))
 
         async def opened():
-            return side.dialer.breakers.get("dead", CLOSED).state == "open"
+            return side.dialer.lines.breakers.get("dead", CLOSED).state == "open"
 
         await side.until(opened, "an open breaker", 30)
         # Those that went out before it opened are over, too, and no probe is due yet.

@@ -24,6 +24,15 @@ def test_it_opens_after_failures_in_a_row_and_lets_single_probes_through():
     assert allow(note_lost(probing, 300), 300) == 1
 
 
+def test_a_clock_that_goes_back_does_not_keep_it_shut():
+    breaker = CLOSED
+    for _ in range(FAILURES):
+        breaker = note_end(breaker, is_dead=True, now=10_000)
+    assert allow(breaker, 10_001) == 0
+    assert allow(breaker, 10_000 - 3600) == 1
+    assert note_sent(breaker, 10_000 - 3600).state == "probing"
+
+
 def test_one_answer_in_between_keeps_it_closed():
     breaker = CLOSED
     for _ in range(10):

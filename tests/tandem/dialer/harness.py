@@ -14,7 +14,8 @@ from tandem.ami.client import AmiClient
 from tandem.ami.testing import FakeAsterisk, error, success
 from tandem.ami.wire import Message
 from tandem.calls import Calls
-from tandem.dialer.service import Around, Dialer, Limits
+from tandem.dialer.lines import Limits
+from tandem.dialer.service import Around, Dialer
 from tandem.domain.campaigns import Campaign, CampaignCounts, NewNumber, SavedNumber
 from tandem.domain.entities import Pbx
 from tandem.domain.routing import QueueFacts

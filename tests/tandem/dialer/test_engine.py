@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tandem.dialer.service import Limits
+from tandem.dialer.lines import Limits
 from tandem.domain.campaigns import NumberStatus
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import without_entity
@@ -132,7 +132,7 @@ def test_a_dead_trunk_spends_no_attempt_and_is_probed(tmp_path: Path) -> None:
     house.go(campaign_id)
     house.advance(60, 0.25)
     house.check()
-    assert house.dialer.breakers["carrier"].state in {"open", "probing"}
+    assert house.dialer.lines.breakers["carrier"].state in {"open", "probing"}
     dead = len(house.far.legs)
     # Five at once, then single probes after 10, 20, … s.
     assert dead <= 9
@@ -141,7 +141,7 @@ def test_a_dead_trunk_spends_no_attempt_and_is_probed(tmp_path: Path) -> None:
     house.advance(300, 0.25)
     house.check()
     assert house.counts(campaign_id).completed == 50
-    assert house.dialer.breakers["carrier"].state == "closed"
+    assert house.dialer.lines.breakers["carrier"].state == "closed"
 
 
 def test_stop_hangs_up_and_resets_and_does_not_dial_twice_at_once(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_busy_pbx_is_left_alone(tmp_path: Path) -> None:
     house.advance(10)
     assert len(house.far.legs) == begun
     assert begun <= 10
-    assert house.dialer.pressure == 1.0
+    assert house.dialer.brake.pressure == 1.0
     house.output = ("cdr_engine  9000  0  1500  4500  5000  0  0",)
     house.advance(60)
     house.advance(100, 0.25)
