@@ -342,7 +342,7 @@ def test_a_phone_rings_and_is_recorded(pbx: Pbx22) -> None:
         leg, story = pbx.call_one("03010001", steps=(Speak(0.8), HangUp()))
         assert leg.is_answered
         assert phone.wait_for("bye")
-    assert story.data("Dial") == ["PJSIP/1001,5"]
+    assert story.data("Dial") == ["PJSIP/1001,5,"]
     assert "CHANNEL(language)=de" in " ".join(story.data("ExecIf"))
     (recording,) = story.data("MixMonitor")
     assert recording.startswith(f"{pbx.asterisk.folder}/recordings/")
@@ -354,7 +354,7 @@ def test_a_phone_cannot_name_a_second_channel_in_its_contact(pbx: Pbx22) -> None
     mark = len(pbx.asterisk.read_log())
     leg, story = pbx.call_one("03010020")
     assert not leg.is_answered
-    assert story.data("Dial") == ["PJSIP/1005,5"]
+    assert story.data("Dial") == ["PJSIP/1005,5,"]
     assert re.findall("Called (.*)", pbx.asterisk.read_log()[mark:]) == ["PJSIP/1005"]
 
 
@@ -387,7 +387,7 @@ def test_an_external_number_goes_out_over_the_trunk(pbx: Pbx22) -> None:
         leg, story = pbx.call_one("03010006")
         assert outside.wait_for("answered")
     assert leg.is_answered
-    assert story.data("Dial") == ["PJSIP/+4989111@outside,120"]
+    assert story.data("Dial") == ["PJSIP/+4989111@outside,120,"]
 
 
 @pytest.mark.asterisk
@@ -742,7 +742,7 @@ def test_what_a_phone_may_dial_outside(pbx: Pbx22) -> None:
         legs, stories = pbx.call(*numbers, host=PHONE_1001, steps=(Wait(0.5), HangUp()))
         assert len(outside.wait_for("bye", count=3)) == 3
     assert sorted(dial for story in stories for dial in story.data("Dial")) == sorted(
-        f"PJSIP/{number}@outside,120" for number in numbers
+        f"PJSIP/{number}@outside,120," for number in numbers
     )
     assert all(leg.is_answered for leg in legs)
 
@@ -777,7 +777,7 @@ def test_what_a_phone_dials_inside(pbx: Pbx22, called: str, outcome: str) -> Non
     ("called", "step"),
     [
         ("4000", ("Gosub", "tandem-enter,menu,1(main,0,,,,)")),
-        ("08005551", ("Dial", "PJSIP/08005551@outside,120")),
+        ("08005551", ("Dial", "PJSIP/08005551@outside,120,")),
         ("0014155550100", ("GotoIf", "0?external:refused")),  # where 1001 may not dial, it may send nobody
     ],
 )
