@@ -61,7 +61,7 @@ def test_a_registered_phone_rings_answers_and_hangs_up(asterisk):
         (called,) = phone.stop().legs
         assert 20 <= sum(sink.count_packets().values()) <= 30  # half a second, 50 a second
     assert [event.word for event in caller.events] == ["ringing", "answered", "bye"]
-    assert [event.word for event in called.events] == ["invited", "answered", "hangup"]
+    assert [event.word for event in called.events] == ["invited", "called", "answered", "hangup"]
     assert "+40213334455" in called.events[0].detail
 
 
@@ -73,7 +73,7 @@ def test_a_phone_that_refuses_and_one_that_the_caller_leaves_ringing(asterisk):
     with run_phone(asterisk, port=5072, ring_s=60) as phone:
         (caller,) = place_calls(asterisk, [Caller("102")], answer_timeout_s=0.5).wait().legs
         assert caller.events[-1].word == "cancelled"
-        assert [event.word for event in phone.stop().legs[0].events] == ["invited", "cancelled"]
+        assert [event.word for event in phone.stop().legs[0].events] == ["invited", "called", "cancelled"]
 
 
 def test_a_wrong_password_is_not_registered(asterisk):
