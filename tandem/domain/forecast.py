@@ -71,11 +71,12 @@ def _losses(calls: int, answers: float) -> Iterator[float]:
 
 def _binomial(trials: int, mean: float) -> Iterator[float]:
     """P(X = 0), P(X = 1)… P(X = trials); in logarithms, as P(X = 0) of some thousand calls is below what a float can hold."""
-    if mean <= 0.0 or mean >= trials:
-        certain = 0 if mean <= 0.0 else trials
+    # The smallest mean, of two trials, is a chance of 0 in a float.
+    chance = mean / trials if trials else 0.0
+    if not 0.0 < chance < 1.0:
+        certain = 0 if chance <= 0.0 else trials
         yield from (float(k == certain) for k in range(trials + 1))
         return
-    chance = mean / trials
     log_odds = math.log(chance) - math.log1p(-chance)
     log_mass = trials * math.log1p(-chance)
     for k in range(trials + 1):

@@ -3,7 +3,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tandem.domain.experience import Experience, Tally, answer_chances
@@ -27,6 +27,7 @@ def each(groups):
     return [chance for count, chance in groups for _ in range(count)]
 
 
+@example([5e-324, 0.0], 0, [])
 @given(chances, st.integers(-3, 7), groups)
 def test_it_is_never_below_the_true_expectation(answering, agents, groups):
     expected = expect_abandoned(len(answering), sum(answering), agents, spread_freed(*groups))

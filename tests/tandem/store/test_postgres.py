@@ -181,7 +181,7 @@ class TestLock:
         self, postgres_server: PostgresServer, postgres_place: PostgresPlace
     ) -> None:
         store = open_store(postgres_place, owner="tandem serve")
-        end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE 'tandem serve%'"
+        end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE 'tandem serve%' AND datname = current_database()"
         assert execute(postgres_server, postgres_place, end) == [(True,)]
         assert store.run_now(add) == 1
         with pytest.raises(StoreBusy, match="tandem serve"):
