@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.threads import deferToThread
-from zope.interface import implementer  # type: ignore[import-untyped]
+from zope.interface import implementer  # type: ignore[import-untyped]  # zope has no types
 
 from tandem.domain.csv_cells import write_rows
 
@@ -38,16 +38,16 @@ class _Writer:
             raise ClientGone
         self._request.write(chunk)
 
-    def pauseProducing(self) -> None:  # noqa: N802
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         if self._paused is None:
             self._paused = Deferred()
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
         paused, self._paused = self._paused, None
         if paused is not None:
             paused.callback(None)
 
-    def stopProducing(self) -> None:  # noqa: N802
+    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
         self._is_gone = True
         self.resumeProducing()
 

@@ -37,15 +37,15 @@ class Client:
         if not self.is_paused:
             self.request.write(chunk)
 
-    def pauseProducing(self) -> None:  # noqa: N802
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         """The client reads slower than we write."""
         self.is_paused = True
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
         """It reads again."""
         self.is_paused = False
 
-    def stopProducing(self) -> None:  # noqa: N802
+    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
         """Gone; the hub hears of it too."""
         self.is_paused = True
 
@@ -83,7 +83,7 @@ class EventClient(Client):
             self._waiting_bytes -= len(dropped)
             self.lost += lost
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
         """It reads again."""
         super().resumeProducing()
         if self.lost > self._told_lost:
@@ -95,7 +95,7 @@ class EventClient(Client):
             self._waiting_bytes -= len(chunk)
             self.request.write(chunk)
 
-    def stopProducing(self) -> None:  # noqa: N802
+    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
         """Gone; the hub hears of it too."""
         super().stopProducing()
         self._waiting.clear()

@@ -285,7 +285,7 @@ def _detach(content: Any) -> BinaryIO:
 
 
 def _digest_file(content: BinaryIO) -> str:
-    digest = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+    digest = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]  # a request's content is a file
     content.seek(0)
     return digest
 

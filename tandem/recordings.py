@@ -234,7 +234,7 @@ class Recordings(Service):
             await work
         except (StoreError, OSError) as error:
             _log.warn("recordings: {error}", error=error)
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - a supervised edge: the next turn may do better
             _log.failure("recordings")
 
 

@@ -173,7 +173,7 @@ def _row_of(number: SavedNumber) -> list[Any]:
     for name in _EXPORTED:
         value = getattr(number, name)
         if name.endswith("_at") and value is not None:
-            value = time_of(value).isoformat()  # type: ignore[union-attr]
+            value = time_of(value).isoformat()  # type: ignore[union-attr]  # not None here
         elif name in ("data", "variables"):
             value = json.dumps(value, ensure_ascii=False) if value else None
         row.append(value)

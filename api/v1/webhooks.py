@@ -77,7 +77,7 @@ class DeliveriesQuery(Frozen):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookMade(WebhookShown):  # type: ignore[misc]
+class WebhookMade(WebhookShown):  # type: ignore[misc]  # a made dataclass as base
     """A webhook just made, or with a new secret. secret: null when the answer is a repeated one."""
 
     secret: str | None = field(repr=False)

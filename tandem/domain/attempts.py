@@ -50,7 +50,7 @@ def after_attempt(
         return Finished(NumberStatus.COMPLETED)
     if is_unsent or disposition is Disposition.TRUNK_DEAD:
         return Retry(ended_at + TRUNK_DELAY_S, "trunk", is_spent=False)
-    rule = campaign.retry_rules.get(disposition.value)  # type: ignore[call-overload]
+    rule = campaign.retry_rules.get(disposition.value)  # type: ignore[call-overload]  # others are just not there
     times = rule.times if rule is not None else 0 if disposition in _NEVER else campaign.retry_times
     delay_s = rule.delay_s if rule is not None else campaign.retry_delay_s
     if attempts > times:

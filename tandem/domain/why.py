@@ -127,7 +127,7 @@ def _explain_status(saved: SavedCampaign, number: SavedNumber) -> Reason | None:
             return Reason("in-call", "its call is under way")
     if number.disposition not in _DISPOSITIONS:
         return Reason("refused", number.disposition)
-    rule = saved.campaign.retry_rules.get(number.disposition)  # type: ignore[call-overload]
+    rule = saved.campaign.retry_rules.get(number.disposition)  # type: ignore[call-overload]  # others are just not there
     times = rule.times if rule is not None else saved.campaign.retry_times
     return Reason("finished", f"attempt {number.attempts} was its last (retries: {times}): {number.disposition}")
 

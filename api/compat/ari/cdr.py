@@ -102,7 +102,7 @@ class CdrQuery(StatsQuery, PageQuery):
 
 
 def _turn(disposition: str | None) -> str:
-    return _DISPOSITIONS.get(disposition, _FAILED)  # type: ignore[call-overload,no-any-return]
+    return _DISPOSITIONS.get(disposition, _FAILED)  # type: ignore[call-overload,no-any-return]  # any text is asked
 
 
 def _dispositions(word: str) -> tuple[str, ...] | None:
