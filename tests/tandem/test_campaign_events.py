@@ -1,6 +1,8 @@
 """What listeners are told of numbers: where they are after a batch of steps, and nothing of what a client keeps of people."""
 
 import json
+import shutil
+import tempfile
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -54,7 +56,9 @@ class Dialling:
 
 class TestCampaignEvents(TestCase):
     async def test_numbers_in_batches_and_drained_once(self):
-        store = open_store(Path(self.mktemp()))
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        store = open_store(Path(folder) / "tandem.db")
         self.addCleanup(store.stop)
         clock, listener, dialling = Clock(), Listener(), Dialling()
         hub = EventHub(clock)
