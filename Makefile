@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Two files of tests at a time: each Asterisk is in namespaces of its own, and most of a real call is waiting.
+WORKERS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 MISSING_TOOLS = $(shell command -v sipp >/dev/null 2>&1 || echo sip-tester; command -v ip >/dev/null 2>&1 || echo iproute2; \
 	command -v asterisk >/dev/null 2>&1 || command -v debootstrap >/dev/null 2>&1 || echo debootstrap; \
 	command -v curl >/dev/null 2>&1 || echo curl; command -v jq >/dev/null 2>&1 || echo jq; \
@@ -41,6 +43,11 @@ lint: setup ## ruff, mypy, import rules
 
 .PHONY: test
 test: lint ## everything: lint, types, import rules, unit, property, real Asterisk
+	$(BIN)/python -m lab prepare
+	$(BIN)/pytest $(WORKERS)
+
+.PHONY: coverage
+coverage: setup ## the same tests in one process, and which lines they ran
 	$(BIN)/python -m lab prepare
 	$(BIN)/pytest --cov --cov-report=term
 

@@ -80,6 +80,7 @@ setup(
             "pytest>=8.3",
             "pytest-cov>=6.0",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.8",
             "requests>=2.32",
             "ruff>=0.8",
             "schemathesis>=4.0",

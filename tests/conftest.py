@@ -1,5 +1,7 @@
-"""Databases for every test that needs one: each such test runs on SQLite and on PostgreSQL."""
+"""For all tests: databases (each such test runs on SQLite and on PostgreSQL), and an end to a run that has ended; knows no Asterisk."""
 
+import faulthandler
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,13 @@ import pytest
 from tandem.store.database import Store, open_store
 from tandem.store.place import Place, PostgresPlace
 from tests.postgres import PostgresServer
+
+ENDED_S = 60.0
+
+
+def pytest_unconfigure() -> None:
+    """After the last line: a thread that keeps the process from ending is shown, and is a failure, instead of holding the run for ever."""
+    faulthandler.dump_traceback_later(ENDED_S, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from confgen.apply import Steps, apply_snapshot
 from confgen.plan import touch_all
 from confgen.render import RenderTarget, Transport, render
 from confgen.verify import Check, compose_candidate
+from lab.observe import wait_until
 from lab.pbx import ADMIN_FILES, LabPbx
 from lab.sipp import AwaitBye, Caller, HangUp, Wait, place_calls
 from tandem.asterisk.instance import AsteriskInstance
@@ -503,6 +505,15 @@ def test_the_throw_away_asterisk_shares_nothing_with_the_live_one(pbx):
     pbx.tandem("check", "--wait", "30")  # AstDB is in step
     ours = {("udp", 5060), ("tcp", 5038)}
     assert ours <= list_ports(live.process.pid)
+
+    def is_committed():
+        """Asterisk writes its database a second after the last change; a picture before that shows the old one."""
+        with contextlib.closing(sqlite3.connect(live.folder / "lib/astdb.sqlite3", timeout=5)) as astdb:
+            kept = {(key, value.rstrip()) for key, value in astdb.execute("SELECT key, value FROM astdb")}
+        shown = [line.partition(":") for line in live.cli("database show").splitlines() if line.startswith("/")]
+        return kept == {(key.rstrip(), value.strip()) for key, _, value in shown}
+
+    wait_until(is_committed, "AstDB in its file")
 
     def photograph():
         database = (live.folder / "lib/astdb.sqlite3").read_bytes()
