@@ -1,0 +1,56 @@
+"""The dialplan's text and Tandem know the same names, and every jump leads somewhere; needs no Asterisk."""
+
+import re
+from typing import get_args
+
+from tandem.domain import dialplan as names
+from tests.asterisk.dialplan.bare import DIALPLAN
+
+
+def read_dialplan() -> str:
+    return "\n".join(
+        line for path in sorted(DIALPLAN.glob("*.conf")) for line in path.read_text().splitlines() if line[:1] != ";"
+    )
+
+
+def test_the_dialplan_and_tandem_know_the_same_names() -> None:
+    text = read_dialplan()
+    contexts = set(re.findall(r"^\[(.+)\]$", text, re.MULTILINE))
+    families = set(re.findall(r"DB(?:_EXISTS)?\((tandem-[a-z]+)/", text))
+    variables = set(re.findall(r"TANDEM_[A-Z_]+", text))
+    set_here = set(re.findall(r"Set\((TANDEM_[A-Z_]+)=", text))
+    constants = {name: value for name, value in vars(names).items() if isinstance(value, str)}
+    assert {value for name, value in constants.items() if name.startswith("CONTEXT_")} <= contexts
+    assert families == set(names.FAMILIES)
+    assert {value for name, value in constants.items() if name.startswith("VARIABLE_")} <= variables
+    shared = {value for name, value in constants.items() if name.startswith("GLOBAL_")}
+    assert shared <= variables
+    # Set by confgen for an endpoint, and by Originate.
+    from_outside = {names.VARIABLE_PERMISSIONS, names.VARIABLE_JUMP, names.VARIABLE_QUEUE_FIRST}
+    from_outside |= {names.VARIABLE_SORRY, names.VARIABLE_DIAL_OPTIONS, names.VARIABLE_RECORDING_LEGS}
+    assert variables - set_here == shared | from_outside
+
+
+def test_every_kind_of_jump_has_its_extension() -> None:
+    text = read_dialplan()
+    enter = text[text.index("[tandem-enter]") : text.index("[tandem-prepare]")]
+    do = text[text.index("[tandem-do]") : text.index("[tandem-unanswered]")]
+    kinds = set(get_args(names.JumpKind))
+    for part in (enter, do):
+        assert set(re.findall(r"^exten => ([a-z]{2,}),1,", part, re.MULTILINE)) == kinds
+
+
+def test_every_goto_in_the_dialplan_leads_somewhere() -> None:
+    text = read_dialplan()
+    extensions = set()
+    context = ""
+    for line in text.splitlines():
+        if found := re.match(r"\[(.+)\]$", line):
+            context = found[1]
+        elif found := re.match(r"exten => ([^,]+),", line):
+            extensions.add((context, found[1]))
+    targets = set(re.findall(r"[(?:](tandem-[a-z-]+),([a-zA-Z]+),", text))
+    assert len(targets) > 10
+    for context, extension in targets:
+        known = {name for place, name in extensions if place == context}
+        assert known & {extension, "_[a-z].", "_[+0-9a-zA-Z]!"}, f"{context},{extension}"
