@@ -1,16 +1,31 @@
 """A client of the ARI Dialer's API, and calls that are over, written where the dialer would have written them."""
 
+import re
 import secrets
 import sqlite3
 import time
 from contextlib import closing
+from zoneinfo import ZoneInfo
+
+from api.compat.ari.table import ROUTES
 
 BASE = "/adial/api"
+GUARDED = [route for route in ROUTES if route.permission is not None]
+ZONE = ZoneInfo("Europe/Berlin")
+NASTY = "N & <b>x</b> '; DROP TABLE campaigns; -- ${SHELL(id)} =1+1 é漢😀"
 CAMPAIGN = {
     "name": "Sales Campaign", "description": "Outbound sales calls", "trunk_type": "pjsip", "trunk_value": "my_trunk",
     "callerid": "1234567890", "agent_dest_type": "exten", "agent_dest_value": "100", "record_calls": 1,
     "concurrent_calls": 5, "retry_times": 2, "retry_delay": 300,
 }  # fmt: skip
+
+
+def path_of(route):
+    return re.sub(r"\{\w+\}", "987654", route.path.removeprefix("/adial/api"))
+
+
+def bodies(route):
+    return {} if route.body is not None else None
 
 
 class Ari:

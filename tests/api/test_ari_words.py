@@ -67,7 +67,7 @@ ways = st.one_of(
     st.just({"dial_string": "Local/${EXTEN}@to-carrier"}),
 )
 caller_names = st.text(
-    st.characters(exclude_characters='"<>\\', exclude_categories=("C", "Zl", "Zp")), max_size=20
+    st.characters(exclude_characters='"<>\\', exclude_categories=("C", "Z"), include_characters=" "), max_size=20
 ).map(str.strip)
 
 
