@@ -11,6 +11,7 @@ It knows neither AMI nor database: `reload`, `check` and `verify` are plain call
     confirm      one rename                                                    the new
 """
 
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ async def apply_snapshot(
                 generation = await deferToThread(write_generation, folder, snapshot.revision, plan.files)
         assert generation is not None
         if generation != previous:
-            await deferToThread(switch_link, folder, "current", generation)
+            await _switch(folder, generation, previous)
         watch.lap("write")
         try:
             verified = await _load(steps, prepared, watch)
@@ -202,6 +203,24 @@ class _Watch:
 
     def __str__(self) -> str:
         return ", ".join(self._laps)
+
+
+async def _switch(folder: Path, generation: str, previous: str | None) -> None:
+    """`current` names it. Cancelled: it is taken back, after the thread has ended, which nothing can stop."""
+    ended = threading.Event()
+
+    def switch() -> None:
+        try:
+            switch_link(folder, "current", generation)
+        finally:
+            ended.set()
+
+    try:
+        await deferToThread(switch)
+    except CancelledError:
+        await deferToThread(ended.wait)
+        await deferToThread(_switch_back, folder, previous)
+        raise
 
 
 async def _load(steps: Steps, prepared: Prepared, watch: _Watch) -> int:

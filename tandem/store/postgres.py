@@ -118,8 +118,11 @@ class PostgresLock:
         self.acquire(self._owner)
 
     def release(self) -> None:
-        """Lets go."""
+        """Lets go; when it returns somebody else can have it. The server notices a closed connection a little later than we do."""
         self._owner = None
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                _scalar(self._connection, "SELECT pg_advisory_unlock(%s, %s)", _LOCKS, _OWNER_LOCK)
         self._drop()
 
     def _drop(self) -> None:

@@ -480,7 +480,11 @@ def list_ports(pid):
 
 
 def list_open_files(pid):
-    return {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    found = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.add(str(path.readlink()))
+    return found
 
 
 def find_asterisk_of(folder):

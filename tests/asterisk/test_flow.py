@@ -271,8 +271,8 @@ def test_a_message_is_left_with_and_without_instructions(observer: Observer) -> 
     lived = observer.call_all(
         {
             "03010010/with": (Wait(10), HangUp()),
-            "03010011/without": (Wait(7.5), Speak(4), HangUp()),
-            "03010010/skipped": (Wait(1), Press("#"), Speak(4), HangUp()),
+            "03010011/without": (Wait(7.5), Speak(7), HangUp()),
+            "03010010/skipped": (Wait(1), Press("#"), Speak(7), HangUp()),
         }
     )
     assert [one.data("VoiceMail") for one in lived.values()] == [

@@ -1,11 +1,14 @@
 """Applying: only what changed is reloaded, and what was not confirmed is never forgotten."""
 
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from confgen.apply import Steps, apply_snapshot, plan_snapshot
@@ -97,6 +100,26 @@ class ApplyTest(TestCase):
         with pytest.raises(ValueUnrepresentable):
             await self.apply(bad, 2)
         assert (list_generations(self.folder), self.links()) == before
+        assert self.reloaded == []
+
+    async def test_cancelled_while_it_switches_it_is_taken_back_and_not_after_that_switched(self):
+        first = await self.apply(PBX, 1)
+        begun, may_go_on = threading.Event(), threading.Event()
+
+        def switch_slowly(folder, name, generation):
+            if generation != first.generation:
+                begun.set()
+                assert may_go_on.wait(30)
+            switch_link(folder, name, generation)
+
+        self.patch(sys.modules["confgen.apply"], "switch_link", switch_slowly)
+        applying = self.apply(OTHER_QUEUE, 2)
+        await deferToThread(begun.wait)
+        applying.cancel()
+        may_go_on.set()
+        with pytest.raises(CancelledError):
+            await applying
+        assert self.links() == (first.generation, None)
         assert self.reloaded == []
 
     async def test_failed_reload_is_taken_back_and_not_forgotten(self):

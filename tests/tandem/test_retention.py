@@ -1,5 +1,6 @@
 """What is too old goes in small transactions with room for others between; what is not over, or not too old, stays."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -145,8 +146,8 @@ class RetentionTests(TestCase):
         await self.store.stop()
         bring_back = self.take_away()
         retention = self.start()
-        for _ in range(50):
-            await deferToThread(lambda: None)
+        while not self.clock.getDelayedCalls():  # until it has failed, and waits for its next turn
+            await deferToThread(time.sleep, 0.005)
         bring_back()
         self.clock.advance(EVERY_S)
         await self.finish(retention)
