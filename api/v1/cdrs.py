@@ -1,28 +1,29 @@
 """CDRs: every call of the PBX, joined; only read here."""
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
+from api.csv_stream import CSV, stream_csv
 from api.declare import PREFIX, Frozen, Reply, Route, Shown
 from api.errors import Refused
 from api.exchange import Exchange, Services
 from tandem.domain.cdr import Cdr, Direction
 from tandem.domain.disposition import Disposition
-from tandem.store.cdrs import CdrQuery, count_cdrs, load_cdr, load_cdrs
+from tandem.store.cdrs import MAX_PAGE, CdrQuery, count_cdrs, load_cdr, load_cdrs
 
 _Number = Annotated[str, StringConstraints(max_length=40)]
+# A call's legs are no cell.
+_EXPORTED: Final = tuple(field.name for field in fields(Cdr) if field.name != "legs")
 
 
-class CdrsQuery(Frozen):
+class ExportQuery(Frozen):
     """Which calls."""
 
-    after_id: Annotated[
-        str, StringConstraints(max_length=80), Field(description="The last call_id of the page before.")
-    ] = ""
-    limit: Annotated[int, Field(ge=1, le=1000, description="How many at most.")] = 100
     since: Annotated[AwareDatetime | None, Field(description="Begun not before.")] = None
     until: Annotated[AwareDatetime | None, Field(description="Begun before.")] = None
     direction: Annotated[Direction | None, Field(description="As seen from the PBX.")] = None
@@ -30,6 +31,15 @@ class CdrsQuery(Frozen):
     caller: Annotated[_Number, Field(description="How the caller's number begins.")] = ""
     called: Annotated[_Number, Field(description="How the called number begins.")] = ""
     newest_first: Annotated[bool, Field(description="Or oldest first.")] = True
+
+
+class CdrsQuery(ExportQuery):
+    """Which calls, and which page of them."""
+
+    after_id: Annotated[
+        str, StringConstraints(max_length=80), Field(description="The last call_id of the page before.")
+    ] = ""
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="How many at most.")] = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,23 @@ async def _list(services: Services, exchange: Exchange) -> Reply:
     return Reply(CdrPage(tuple(found), total, query.limit))
 
 
+async def _export(services: Services, exchange: Exchange) -> Reply | None:
+    given = exchange.query.model_dump()
+
+    async def pages() -> AsyncIterator[list[list[Any]]]:
+        query = CdrQuery(**given, limit=MAX_PAGE)
+        while found := await services.store.read(load_cdrs, query):
+            yield [[_cell_of(getattr(cdr, name)) for name in _EXPORTED] for cdr in found]
+            query = replace(query, after_id=found[-1].call_id, after_start=found[-1].started_at)
+
+    await stream_csv(exchange.request, "cdrs.csv", _EXPORTED, pages())
+    return None
+
+
+def _cell_of(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
 async def _get(services: Services, exchange: Exchange) -> Reply:
     cdr = await services.store.read(load_cdr, exchange.path["call_id"])
     if cdr is None:
@@ -62,6 +89,10 @@ ROUTES: Final = (
     Route(
         method="GET", path=f"{PREFIX}/cdrs", permission="cdrs/read", summary="Calls that are over.", handler=_list, tag="cdrs",
         operation="list_cdrs", query=CdrsQuery, answer=Shown(CdrPage),
+    ),
+    Route(
+        method="GET", path=f"{PREFIX}/cdrs/export", permission="cdrs/read", summary="Calls that are over, as CSV.", handler=_export, tag="cdrs",
+        operation="export_cdrs", query=ExportQuery, answer=Shown(str, media_type=CSV),
     ),
     Route(
         method="GET", path=f"{PREFIX}/cdrs/{{call_id}}", parameters={"call_id": "The linkedid of its first channel; of a placed call its id."}, permission="cdrs/read", summary="A call with its legs.", handler=_get,

@@ -39,9 +39,14 @@ class FilePosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CdrQuery:
-    """Which CDRs; empty fields ask nothing. after_id: the last call_id of the page before. caller, called: the beginning of a number."""
+    """Which CDRs; empty fields ask nothing.
+
+    after_id: the last call_id of the page before; with its start in after_start that call may be gone by now. caller, called: the
+    beginning of a number.
+    """
 
     after_id: str = ""
+    after_start: datetime | None = None
     limit: int = 100
     since: datetime | None = None
     until: datetime | None = None
@@ -193,7 +198,10 @@ def load_cdrs(db: peewee.Database, query: CdrQuery) -> list[Cdr]:
     """The CDRs that a query asks for, in the order of their start, without legs."""
     where, given = _conditions(query)
     order, sign = ("DESC", "<") if query.newest_first else ("ASC", ">")
-    if query.after_id:
+    if query.after_start is not None:
+        where.append(f"(started_at, call_id) {sign} (?, ?)")
+        given += [format_time(query.after_start), query.after_id]
+    elif query.after_id:
         where.append(f"(started_at, call_id) {sign} (SELECT started_at, call_id FROM cdrs WHERE call_id = ?)")  # noqa: S608 - our own text
         given.append(query.after_id)
     sql = f"SELECT * FROM cdrs {_where(where)} ORDER BY started_at {order}, call_id {order} LIMIT ?"  # noqa: S608 - our own text
