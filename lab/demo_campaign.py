@@ -57,5 +57,7 @@ def _wait(pbx: LabPbx, path: str) -> dict[str, Any]:
         counts: dict[str, Any] = pbx.request("GET", path)["counts"]
         if not counts["pending"] + counts["calling"] + counts["answered"]:
             return counts
-        expect(time.monotonic() < deadline, f"the campaign does not end: {counts}")
+        if time.monotonic() > deadline:
+            attempts = pbx.request("GET", f"{path}/attempts")["items"]
+            expect(False, f"the campaign does not end: {counts} {attempts}")
         time.sleep(0.3)
