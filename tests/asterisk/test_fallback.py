@@ -121,22 +121,27 @@ class FallbackTests(TestCase):
     async def test_ten_thousand_routes_leave_the_reactor_free(self) -> None:
         await self.until_in_step()
         lags: list[float] = []
-        last = [time.perf_counter()]
+        work: list[float] = []
+        last, worked = [time.perf_counter()], [time.thread_time()]
 
         def measure() -> None:
             now = time.perf_counter()
             lags.append(now - last[0] - 0.001)
-            last[0] = now
+            work.append(time.thread_time() - worked[0])
+            last[0], worked[0] = now, time.thread_time()
 
         watch = LoopingCall(measure)
         watch.start(0.001)
         self.snapshot = make_snapshot(20, 10_000)
-        last[0] = time.perf_counter()
+        last[0], worked[0] = time.perf_counter(), time.thread_time()
         lags.clear()
+        work.clear()
         started = time.perf_counter()
         self.fallback.follow()
         await self.until_in_step()
         took_s = time.perf_counter() - started
         watch.stop()
         assert took_s < 15
-        assert max(lags) < 0.25, "the machine may be busy, but this is a stall"
+        # One step's own work; what others on the machine take from it shows in the clock alone.
+        assert max(work) < 0.25, "a stall"
+        assert max(lags) < 2, "the machine may be busy, but this is a stall"
