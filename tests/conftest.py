@@ -14,8 +14,10 @@ from tests.postgres import PostgresServer
 ENDED_S = 60.0
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     """After the last line: a thread that keeps the process from ending is shown, and is a failure, instead of holding the run for ever."""
+    if hasattr(config, "workerinput"):
+        return  # one of several: it waits for the others, and is ended by the first
     faulthandler.dump_traceback_later(ENDED_S, exit=True, file=sys.__stderr__)
 
 
