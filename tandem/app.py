@@ -213,8 +213,10 @@ class Tandem(MultiService):
         self.step_problem: str | None = None
 
     async def prepare(self) -> None:
-        """Migrations are done; loads the first snapshot. LiveError when there is nothing to route by."""
+        """Migrations are done; loads the first snapshot, and the tokens if they can be had. LiveError when there is nothing to route by."""
         await self.live.load()
+        # Or whoever asks first is told that there is no database.
+        await self.http.authority.flush()
         log.info("%s", self.applying.describe_start())
 
     def startService(self) -> None:

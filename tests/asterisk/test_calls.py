@@ -1,5 +1,6 @@
 """Calls on command in a real Asterisk: every disposition by a real call, variables and hostile values, hanging up, restarts of either side."""
 
+import contextlib
 import json
 import socket
 from dataclasses import replace
@@ -333,10 +334,13 @@ class CallTests(TestCase):
     async def test_no_record_is_lost_while_files_are_set_aside(self) -> None:
         side = await self.side(max_bytes=500)  # each reading sets them aside
         cel = self.asterisk.log / "cel-custom/cel.json"
-        placed, inodes = [], set()
+        placed, first_records = [], set()
         for _ in range(40):
             placed.append(await side.place(ExternalDestination(external="0301234", trunk="busy"), ring_timeout_s=5.0))
-            inodes.update(path.stat().st_ino for path in cel.parent.glob("cel.json*"))
+            for path in cel.parent.glob("cel.json*"):
+                with contextlib.suppress(FileNotFoundError):  # set aside, or gone, meanwhile
+                    first, end, _ = path.read_bytes().partition(b"\n")
+                    first_records.update([first] if end else [])
             await deferLater(reactor, 0.1)
         for call in placed:
             await side.wait_for_end(call.call_id)
@@ -344,7 +348,7 @@ class CallTests(TestCase):
         await side.ledger.read()
         cdrs = [await side.store.read(load_cdr, call.call_id) for call in placed]
         assert [cdr and (cdr.disposition, cdr.cause) for cdr in cdrs] == [(Disposition.BUSY, 17)] * len(placed)
-        assert len(inodes) > 2
+        assert len(first_records) > 2  # not by their inodes, which are given out again
         assert sorted(path.name for path in cel.parent.glob("cel.json.*")) == ["cel.json.1"]
 
     async def test_a_call_outlives_tandem(self) -> None:

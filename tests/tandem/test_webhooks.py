@@ -250,10 +250,12 @@ class SendingTests(TestCase):
         return list(reversed(found))
 
     async def settled(self, webhook_id: int, attempts: int) -> Delivery:
-        """The first delivery after so many tries."""
+        """The first delivery after so many tries, when nothing goes on but waiting: a clock that is moved meanwhile moves for nobody."""
 
         async def is_so() -> bool:
-            return (await self.deliveries(webhook_id))[0].attempts == attempts
+            waits = [call.getTime() - self.clock.seconds() for call in self.clock.getDelayedCalls()]
+            is_waiting = any(wait <= LOOK_EVERY_S for wait in waits)
+            return is_waiting and (await self.deliveries(webhook_id))[0].attempts == attempts
 
         await self.until(is_so)
         return (await self.deliveries(webhook_id))[0]
