@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.sip_calls import read_cpu_s
-from bench.whole_tandem import ROOT, START_S, WholeTandem, find_free_port
+from bench.whole_tandem import ROOT, START_S, WholeTandem
+from lab.ports import find_free_port
 
 CONNECTIONS = 32
 REQUESTS = 3_000

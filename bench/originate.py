@@ -17,8 +17,9 @@ from typing import Any
 
 from bench.http_get import is_whole
 from bench.sip_calls import QUIET_LOG, read_cpu_s
-from bench.whole_tandem import START_S, find_free_port
+from bench.whole_tandem import START_S
 from lab.pbx import LabPbx
+from lab.ports import find_free_port
 from lab.sipp import AwaitBye, run_phone
 from tandem.asterisk.install import find_asterisk
 

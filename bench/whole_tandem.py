@@ -20,15 +20,10 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.request import Request, urlopen
 
+from lab.ports import find_free_port
+
 START_S = 30.0
 ROOT = Path(__file__).parents[1]
-
-
-def find_free_port() -> int:
-    """A TCP port of the loopback that nobody has right now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class WholeTandem:

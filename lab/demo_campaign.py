@@ -3,10 +3,12 @@
 import time
 from typing import Any
 
+from lab.observe import wait_until
 from lab.pbx import LabPbx
 from lab.sipp import HangUp, Wait, run_phone
 from lab.telling import Teller, expect
 
+TRUNK = "carrier"
 FAR_HOST, FAR_PORT = "127.0.0.2", 5060
 PEOPLE = ("03055510101", "03055510102", "03055510103", "03055510104")
 BLOCKED, EMERGENCY = "03055519999", "112"
@@ -22,7 +24,7 @@ def run_small_campaign(teller: Teller, pbx: LabPbx) -> None:
         "POST",
         "/api/v1/campaigns",
         {
-            "name": "Callbacks", "trunk": "carrier", "destination": {"queue": "sales"}, "dial_mode": "progressive",
+            "name": "Callbacks", "trunk": TRUNK, "destination": {"queue": "sales"}, "dial_mode": "progressive",
             "concurrent_calls": 2, "dnc_lists": ["do-not-call"], "caller_number": "+493023125000",
         },
     )  # fmt: skip
@@ -30,6 +32,9 @@ def run_small_campaign(teller: Teller, pbx: LabPbx) -> None:
     numbers = [{"phone_number": number} for number in (*PEOPLE, BLOCKED, EMERGENCY)]
     pbx.request("POST", f"{path}/numbers/bulk", {"numbers": numbers})
     with run_phone(pbx.asterisk, host=FAR_HOST, port=FAR_PORT, ring_s=0.5, steps=[Wait(TALK_S), HangUp()]) as people:
+        # Nobody was there before: until Asterisk looks again the trunk may be dead to it.
+        pbx.asterisk.cli(f"pjsip qualify {TRUNK}")
+        wait_until(lambda: " Avail " in pbx.asterisk.cli(f"pjsip show aor {TRUNK}"), "the carrier answers")
         pbx.request("POST", f"{path}/start")
         counts = _wait(pbx, path)
         legs = people.read_legs()

@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from lab.ports import find_free_port
 from tandem.store.database import open_store
 from tandem.store.place import PostgresPlace
 
@@ -49,9 +49,7 @@ class PostgresServer:
             account = pwd.getpwnam("postgres")
             os.chown(self.folder, account.pw_uid, account.pw_gid)
             self._as = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = find_free_port()
         password = self.folder / "password"
         password.write_text(PASSWORD)
         made = subprocess.run(

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import resource
-import socket
 import subprocess
 import sys
 import time
@@ -15,15 +14,10 @@ import psycopg
 import pytest
 from jsonschema import Draft202012Validator
 
+from lab.ports import find_free_port
 from tests.postgres import PASSWORD
 
 ROOT = Path(__file__).parents[2]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Api:
@@ -109,7 +103,7 @@ class Server:
 
     def __init__(self, folder, url=None, password=None, document=ROOT / "examples" / "pbx.yaml", **more):
         self.folder, self.url = folder, url
-        self.port, self.fastagi_port = free_port(), free_port()
+        self.port, self.fastagi_port = find_free_port(), find_free_port()
         self.settings = folder / "tandem.yaml"
         (folder / "secret").write_text("a-secret-of-the-lab")
         (folder / "secret").chmod(0o600)
@@ -118,7 +112,7 @@ class Server:
         values = {
             "state_dir": folder / "state", "run_dir": folder / "run", "database.path": folder / "db" / "tandem.db",
             "asterisk.recordings_dir": folder / "spool", "recordings.dir": folder / "recordings", "sounds.dir": folder / "sounds",
-            "http.port": self.port, "fastagi.port": self.fastagi_port, "ami.port": free_port(), "asterisk.check": "off",
+            "http.port": self.port, "fastagi.port": self.fastagi_port, "ami.port": find_free_port(), "asterisk.check": "off",
             "asterisk.config_dir": folder / "asterisk", "asterisk.cel_file": self.cel / "cel.json",
             "asterisk.cdr_file": self.cel / "cdr.json", "ami.secret_file": folder / "secret",
             "ami.config_secret_file": folder / "secret",
