@@ -13,10 +13,12 @@ from tandem.ami.errors import AmiError
 from tandem.audio import ToolFailed, ToolMissing, ToolStopped
 from tandem.campaigning import CampaignRefused
 from tandem.document import DocumentError
+from tandem.domain.agent_statuses import StatusRefused
 from tandem.domain.agents import AgentMissing, AgentNotThere, AgentRefused
 from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
 from tandem.domain.number_files import FileRefused
 from tandem.domain.number_rows import NotJson
+from tandem.domain.originate import CallRefused
 from tandem.domain.sounds import SoundRefused
 from tandem.editing import EditRefused, StillUsed
 from tandem.importing import ImportsBusy
@@ -24,9 +26,11 @@ from tandem.live import LiveError
 from tandem.sounds import SoundsBusy
 from tandem.speech import SpeechFailed
 from tandem.store.answers import OtherBody
+from tandem.store.attempts import ClaimRefused
 from tandem.store.campaigns import CampaignMissing, StateConflict, VersionConflict
 from tandem.store.dnc import ListExists, ListMissing, ListUsed
 from tandem.store.errors import StoreError
+from tandem.store.number_lists import NumberListBusy, NumberListExists, NumberListMissing
 from tandem.store.numbers import NumberInFlight, NumberMissing
 from tandem.store.objects import HeadMoved
 from tandem.store.sounds import SoundExists, SoundMissing
@@ -117,6 +121,12 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
                 type(error), "list"
             )
             return Refused(HTTPStatus.NOT_FOUND, f"there is no such {what}")
+        case NumberListMissing():
+            return Refused(HTTPStatus.NOT_FOUND, "there is no such list of this campaign")
+        case NumberListExists() | NumberListBusy() | ClaimRefused():
+            return Refused(HTTPStatus.CONFLICT, str(error))
+        case StatusRefused(field=field, rule=rule) | CallRefused(field=field, rule=rule):
+            return refuse_fields([(field, rule)])
         case StateConflict(state=state, rule=rule):
             return Refused(HTTPStatus.CONFLICT, rule, ({"field": "state", "rule": f"is {state}"},))
         case NumberInFlight(status=status):

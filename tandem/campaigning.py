@@ -10,13 +10,15 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.threads import deferToThread
 
+from tandem.domain.agent_statuses import StatusRefused, statuses_of
 from tandem.domain.campaign_checks import check_campaign_within
 from tandem.domain.campaigns import Campaign, NewNumber, SavedCampaign, SavedNumber
 from tandem.domain.numbers import normalise_number, number_plan
 from tandem.domain.snapshot import Snapshot
-from tandem.store import dnc
+from tandem.store import dnc, number_lists
+from tandem.store.attempts import Claim, record_agent_status
 from tandem.store.campaigns import create_campaign, delete_campaign, load_campaign, update_campaign
-from tandem.store.numbers import Added, add_numbers, delete_number
+from tandem.store.numbers import Added, add_numbers, delete_number, load_number, update_number
 
 T = TypeVar("T")
 # Does work within a transaction of the caller's choice, and fires with what it returned.
@@ -49,6 +51,11 @@ class Dialling(Protocol):
 
     async def reset(self, campaign_id: int, *, commit: Commit[Any] | None = None) -> int:
         """Everything is pending again."""
+
+    async def dial_by_hand(
+        self, campaign_id: int, agent: str, number_id: int | None = None, *, commit: Commit[Any] | None = None
+    ) -> Claim:
+        """One number for one agent."""
 
     def note_change(self, saved: SavedCampaign) -> None:
         """A campaign was changed."""
@@ -216,6 +223,87 @@ class Campaigns:
         number = await commit(lambda db: delete_number(db, number_id))
         self._tell("number-deleted", number.campaign_id)
         return number
+
+    async def change_number(
+        self, number_id: int, decide: Callable[[SavedNumber], NewNumber], *, commit: Commit[SavedNumber]
+    ) -> SavedNumber:
+        """Another phone number, other data and variables; NumberMissing, NumberInFlight. Its list and its time stay."""
+        at = self._now()
+
+        def work(db: Any) -> SavedNumber:
+            wanted = decide(load_number(db, number_id))
+            return update_number(
+                db, number_id, at, phone_number=wanted.phone_number, data=wanted.data, variables=wanted.variables
+            )
+
+        number = await commit(work)
+        self._tell("number-changed", number.campaign_id)
+        return number
+
+    async def dial_by_hand(
+        self, campaign_id: int, agent: str, number_id: int | None, *, commit: Commit[Claim]
+    ) -> Claim:
+        """Dials a number, or the next that is due, for the agent of an endpoint; what the dialer raises."""
+        return await self._dialer.dial_by_hand(campaign_id, agent, number_id, commit=commit)
+
+    async def set_status(
+        self,
+        number_id: int,
+        code: str,
+        *,
+        author: str,
+        commit: Commit[SavedNumber],
+        call_again_at: float | None = None,
+    ) -> SavedNumber:
+        """Keeps what an agent says of a number's last call; the campaign's rules follow when the call is over.
+
+        call_again_at: seconds since 1970, for a status that is a callback. StatusRefused, NumberMissing, ClaimRefused.
+        """
+        at, make_key = self._now(), self.make_key()
+
+        def work(db: Any) -> SavedNumber:
+            number = load_number(db, number_id)
+            known = statuses_of(load_campaign(db, number.campaign_id).campaign.statuses)
+            status = known.get(code)
+            if status is None:
+                raise StatusRefused("status", f"must be one of {', '.join(sorted(known))}")
+            if status.is_callback != (call_again_at is not None):
+                rule = "is missing: a callback has a time" if status.is_callback else f"does not go with {code}"
+                raise StatusRefused("call_again_at", rule)
+            if status.is_dnc:
+                dnc.add_dnc_numbers(db, "global", [make_key(number.phone_number)], at, author)
+            return record_agent_status(db, number_id, code, at, call_again_at)
+
+        number = await commit(work)
+        self._dialer.wake(number.campaign_id)
+        self._tell("number-spoken-of", number.campaign_id)
+        return number
+
+    # ---------------------------------------------------------------------------------------------- lists of numbers
+
+    async def create_number_list(
+        self, campaign_id: int, name: str, *, commit: Commit[number_lists.NumberList], **given: Any
+    ) -> number_lists.NumberList:
+        """A new, empty list that feeds a campaign; given: description, is_active, list_id. CampaignMissing, NumberListExists."""
+        at = self._now()
+        made = await commit(lambda db: number_lists.create_number_list(db, campaign_id, name, at, **given))
+        self._tell("list-created", campaign_id)
+        return made
+
+    async def change_number_list(
+        self, list_id: int, *, commit: Commit[number_lists.NumberList], **changes: Any
+    ) -> number_lists.NumberList:
+        """name, description, is_active, campaign_id: its numbers go with it. From the next claim on."""
+        at = self._now()
+        changed = await commit(lambda db: number_lists.update_number_list(db, list_id, at, **changes))
+        self._dialer.wake(changed.campaign_id)
+        self._tell("list-changed", changed.campaign_id)
+        return changed
+
+    async def delete_number_list(self, list_id: int, *, commit: Commit[number_lists.NumberList]) -> None:
+        """Takes a list and its numbers away; NumberListMissing, NumberListBusy."""
+        gone = await commit(lambda db: number_lists.delete_number_list(db, list_id))
+        self._tell("list-deleted", gone.campaign_id)
 
     # ------------------------------------------------------------------------------------- numbers not to be called
 

@@ -25,6 +25,7 @@ from tandem.store.campaigns import CampaignMissing, load_campaign
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.store.imports import ImportReport, add_batch, load_import, load_imports, note_rows, record_import
+from tandem.store.number_lists import check_number_lists
 from tandem.store.numbers import find_phone_numbers
 
 _log = Logger()
@@ -76,7 +77,7 @@ class Imports:
         commit: Commit[ImportReport] | None,
         dedupe: bool = True,
     ) -> ImportReport:
-        """Reads a file into a campaign from now on, and closes it at the end; FileRefused, CampaignMissing, ImportsBusy.
+        """Reads a file into a campaign from now on, and closes it at the end; FileRefused, CampaignMissing, NumberListMissing, ImportsBusy.
 
         commit: keeps the first report; None is a preview: nothing is changed, and every row is looked at all the same.
         """
@@ -98,7 +99,7 @@ class Imports:
             if commit is None:
                 await self._store.read(load_campaign, campaign_id)
             else:
-                await commit(lambda db: _begin(db, report))
+                await commit(lambda db: _begin(db, report, options.list_id))
         except BaseException:
             file.close()
             raise
@@ -230,8 +231,9 @@ class Imports:
             callback(report)
 
 
-def _begin(db: Any, report: ImportReport) -> ImportReport:
+def _begin(db: Any, report: ImportReport, list_id: int | None) -> ImportReport:
     load_campaign(db, report.campaign_id)
+    check_number_lists(db, report.campaign_id, () if list_id is None else (list_id,))
     return record_import(db, report)
 
 

@@ -4,19 +4,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import Field, TypeAdapter
+from pydantic import Field, StringConstraints, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from api.declare import PREFIX, Body, Frozen, Page, Reply, Route, Shown, all_optional, read_object, validate
+from api.declare import PREFIX, Body, Frozen, Page, Reply, Route, Shown, all_optional, model_body, read_object, validate
 from api.errors import Refused
 from api.exchange import Commit, Exchange, Services
 from api.listing import list_query, make_page
 from api.times import time_of
 from tandem.domain.campaigns import Campaign, CampaignCounts, CampaignState, SavedCampaign
 from tandem.domain.why import Reason, explain_campaign
+from tandem.store.attempts import Claim
 from tandem.store.campaigns import load_campaign, load_campaigns, load_counts
 from tandem.store.numbers import count_waiting
 
@@ -210,6 +211,40 @@ async def _reset(services: Services, exchange: Exchange) -> Reply:
     return commit.reply
 
 
+class NumberToDial(Frozen):
+    """For whom, and whom. agent: the extension of an endpoint; number_id: without one the next that is due."""
+
+    agent: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    number_id: Annotated[int, Field(ge=1, le=_MAX_ID)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialledByHand:
+    """A call that is placed. call_id: of its attempt."""
+
+    call_id: str
+    number_id: int
+    phone_number: str
+    agent: str
+
+
+async def _dial(services: Services, exchange: Exchange) -> Reply:
+    campaign_id, wanted = campaign_id_of(exchange), exchange.body
+
+    def reply(_db: Any, claim: Claim) -> Reply:
+        dialled = DialledByHand(
+            call_id=claim.call.call_id,
+            number_id=claim.number.number_id,
+            phone_number=claim.number.phone_number,
+            agent=wanted.agent,
+        )
+        return Reply(dialled, HTTPStatus.ACCEPTED)
+
+    commit: Commit[Claim] = Commit(exchange, lambda claim: f"numbers/{claim.number.number_id}", reply)
+    await services.campaigns.dial_by_hand(campaign_id, wanted.agent, wanted.number_id, commit=commit)
+    return commit.reply
+
+
 # ----------------------------------------------------------------------------------------------------- declarations
 
 
@@ -244,11 +279,11 @@ ROUTES: Final = (
         summary="Where a campaign's numbers are, and what keeps the pending ones from being dialled.", answer=Shown(CountsNow), raises=_MISSING,
     ),
     Route(
-        method="PUT", path=ONE, permission="campaigns/update", summary="Replace a campaign that is not running.", handler=_replace,
+        method="PUT", path=ONE, permission="campaigns/update", summary="Replace a campaign; while it is running only statuses, recycle rules, pause codes and description may differ.", handler=_replace,
         tag="campaigns", operation="replace_campaign", body=Body(Campaign, _check), answer=_SHOWN, raises=_EDIT_FAILURES, etag=True,
     ),
     Route(
-        method="PATCH", path=ONE, permission="campaigns/update", summary="Change fields of a campaign that is not running.",
+        method="PATCH", path=ONE, permission="campaigns/update", summary="Change fields of a campaign; while it is running only statuses, recycle rules, pause codes and description.",
         handler=_change, tag="campaigns", operation="change_campaign", etag=True,
         body=Body(Campaign, read_object, schema=all_optional, name="CampaignChange"), answer=_SHOWN, raises=_EDIT_FAILURES,
     ),
@@ -261,6 +296,12 @@ ROUTES: Final = (
     _action("pause", "Dial no more; calls go on."),
     _action("resume", "Go on after a pause."),
     _action("stop", "Dial no more, hang up all calls, put what was not reached back to the beginning."),
+    Route(
+        method="POST", path=f"{ONE}/dial", permission="campaigns/dial", handler=_dial, tag="campaigns", operation="dial_by_hand",
+        summary="Dial one number of a running campaign now, for one agent: whoever answers is connected with the agent's phone.",
+        body=model_body(NumberToDial), answer=Shown(DialledByHand), status=HTTPStatus.ACCEPTED,
+        raises=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
+    ),
     Route(
         method="POST", path=f"{ONE}/reset", permission="campaigns/reset", handler=_reset, tag="campaigns", operation="reset_campaign",
         summary="Put every number back to the beginning, those that were reached too.", answer=Shown(Reset), raises=_MISSING,

@@ -58,6 +58,9 @@ class ImportQuery(Frozen):
     ] = None
     header: Annotated[bool | None, Field(description="Whether the first line names the columns.")] = None
     time_zone: Annotated[TimeZone | None, Field(description="Of times without an offset; else the PBX's own.")] = None
+    list_id: Annotated[int | None, Field(ge=1, le=2**62, description="The list of the campaign that they are of.")] = (
+        None
+    )
     wait_s: Annotated[float, Field(ge=0, le=30, description="How long to wait for the end before answering.")] = 2.0
 
 
@@ -69,6 +72,7 @@ async def _begin(services: Services, exchange: Exchange) -> Reply:
         delimiter=query.delimiter,
         encoding=query.encoding,
         has_header=query.header,
+        list_id=query.list_id,
         zone=_read_zone(query.time_zone or services.live.current.general.time_zone),
     )
 

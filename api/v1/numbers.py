@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from twisted.internet.threads import deferToThread
 
 from api.csv_stream import CSV, stream_csv
-from api.declare import JSON, PREFIX, Body, Frozen, Reply, Route, Shown
+from api.declare import JSON, PREFIX, Body, Frozen, Reply, Route, Shown, model_body
 from api.errors import Refused, refuse_fields
 from api.exchange import Commit, Exchange, Services
 from api.times import show_times, time_of, with_times
@@ -21,6 +21,7 @@ from tandem.domain.number_rows import NotJson, read_new_number, split_items
 from tandem.domain.why import Why, explain_number
 from tandem.store.attempts import load_blocked
 from tandem.store.campaigns import load_campaign
+from tandem.store.number_lists import load_inactive_lists
 from tandem.store.numbers import MAX_PAGE, Added, NumberQuery, load_number, load_numbers
 
 _PATH: Final = f"{CAMPAIGN}/numbers"
@@ -36,12 +37,28 @@ _Prefix = Annotated[str, StringConstraints(pattern=r"^(\+?[0-9*#]{1,24})?$")]
 
 
 class NumberToAdd(Frozen):
-    """A number to call. data: whatever the client knows of it; variables: set on the channel; not_before: not called earlier."""
+    """A number to call. data: whatever the client knows of it; variables: set on the channel; not_before: not called earlier; list_id: of which list of the campaign's."""
 
     phone_number: Annotated[str, StringConstraints(pattern=r"^\+?[0-9*#]{1,24}$")]
     data: Any = None
     variables: dict[str, str] = Field(default_factory=dict)
     not_before: AwareDatetime | None = None
+    list_id: Annotated[int, Field(ge=1, le=2**62)] | None = None
+
+
+class NumberChange(Frozen):
+    """What is known of a number."""
+
+    phone_number: Annotated[str, StringConstraints(pattern=r"^\+?[0-9*#]{1,24}$")] | None = None
+    data: Any = None
+    variables: dict[str, str] | None = None
+
+
+class SpokenOf(Frozen):
+    """What an agent says of the last call. call_again_at: for a status that is a callback."""
+
+    status: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9_-]{0,7}$")]
+    call_again_at: AwareDatetime | None = None
 
 
 class NumbersToAdd(Frozen):
@@ -64,6 +81,16 @@ class NumbersQuery(Frozen):
 
     status: Annotated[NumberStatus | None, Field(description="Of one status only.")] = None
     phone_number: Annotated[_Prefix, Field(description="How the number begins.")] = ""
+    list_id: Annotated[
+        Annotated[int, Field(ge=1, le=2**62)] | None, Field(description="Of one list of the campaign's only.")
+    ] = None
+    agent_status: Annotated[
+        Annotated[str, StringConstraints(max_length=8)] | None,
+        Field(description="Of whose last call an agent said this; nothing at all where it is empty."),
+    ] = None
+    text: Annotated[
+        str, Field(max_length=100, description="With this text in what is known of them, whatever its capitals.")
+    ] = ""
     after_id: Annotated[Annotated[int, Field(ge=0, le=2**62)], Field(description="The last id of the page before.")] = 0
     offset: Annotated[Annotated[int, Field(ge=0, le=10**9)], Field(description="How many to pass over.")] = 0
     limit: Annotated[Annotated[int, Field(ge=1, le=MAX_PAGE)], Field(description="How many at most.")] = 100
@@ -133,15 +160,16 @@ async def _get(services: Services, exchange: Exchange) -> Reply:
 async def _why(services: Services, exchange: Exchange) -> Reply:
     number_id, make_key = number_id_of(exchange), services.campaigns.make_key()
 
-    def read(db: Any) -> tuple[Any, SavedNumber, str | None]:
+    def read(db: Any) -> tuple[Any, SavedNumber, str | None, bool]:
         number = load_number(db, number_id)
         saved = load_campaign(db, number.campaign_id)
         key = make_key(number.phone_number)
-        return saved, number, load_blocked(db, ("global", *saved.campaign.dnc_lists), [key]).get(key)
+        blocked = load_blocked(db, ("global", *saved.campaign.dnc_lists), [key]).get(key)
+        return saved, number, blocked, number.list_id not in load_inactive_lists(db, saved.campaign_id)
 
-    saved, number, blocked = await services.store.read(read)
-    snapshot, now = services.live.current, services.now().timestamp()
-    return Reply(explain_number(snapshot, saved, number, blocked, services.dialer.weigh(saved), now))
+    saved, number, blocked, is_active = await services.store.read(read)
+    snapshot, now, conditions = services.live.current, services.now().timestamp(), services.dialer.weigh(saved)
+    return Reply(explain_number(snapshot, saved, number, blocked, conditions, now, is_list_active=is_active))
 
 
 _EXPORTED: Final = (
@@ -254,6 +282,38 @@ def _read_many(file: BinaryIO) -> tuple[list[NewNumber], list[int], list[NotAdde
     return numbers, places, invalid
 
 
+async def _change(services: Services, exchange: Exchange) -> Reply:
+    change: NumberChange = exchange.body
+
+    def decide(number: SavedNumber) -> NewNumber:
+        return _read_one(
+            {
+                "phone_number": number.phone_number,
+                "data": number.data,
+                "variables": number.variables,
+                **change.model_dump(exclude_unset=True),
+            }
+        )
+
+    commit: Commit[SavedNumber] = Commit(exchange, f"numbers/{number_id_of(exchange)}", _show)
+    await services.campaigns.change_number(number_id_of(exchange), decide, commit=commit)
+    return commit.reply
+
+
+async def _speak(services: Services, exchange: Exchange) -> Reply:
+    said: SpokenOf = exchange.body
+    at = said.call_again_at.timestamp() if said.call_again_at is not None else None
+    commit: Commit[SavedNumber] = Commit(exchange, f"numbers/{number_id_of(exchange)}/status", _show)
+    await services.campaigns.set_status(
+        number_id_of(exchange), said.status, author=exchange.who.name, commit=commit, call_again_at=at
+    )
+    return commit.reply
+
+
+def _show(_db: Any, number: SavedNumber) -> Reply:
+    return Reply(show_times(NumberShown, number))
+
+
 async def _delete(services: Services, exchange: Exchange) -> Reply:
     number_id = number_id_of(exchange)
     gone = Reply(None, HTTPStatus.NO_CONTENT)
@@ -289,6 +349,16 @@ ROUTES: Final = (
     Route(
         method="GET", path=f"{_ONE}/why", permission="numbers/read", handler=_why, tag="numbers", operation="read_why",
         summary="Every rule that keeps a number from being dialled now, and when it may be.", answer=Shown(Why), raises=_MISSING,
+    ),
+    Route(
+        method="PATCH", path=_ONE, permission="numbers/update", summary="Change what is known of a number, unless it is being called.",
+        handler=_change, tag="numbers", operation="change_number", body=model_body(NumberChange), answer=Shown(NumberShown),
+        raises=(*_MISSING, HTTPStatus.CONFLICT),
+    ),
+    Route(
+        method="PUT", path=f"{_ONE}/status", permission="numbers/status", handler=_speak, tag="numbers", operation="set_agent_status",
+        summary="Keep what an agent says of the last call; the campaign's recycle rules follow when it is over.",
+        body=model_body(SpokenOf), answer=Shown(NumberShown), raises=(*_MISSING, HTTPStatus.CONFLICT),
     ),
     Route(
         method="DELETE", path=_ONE, permission="numbers/delete", summary="Take a number off its list, unless it is being called.",

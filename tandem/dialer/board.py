@@ -18,7 +18,7 @@ MAX_REACHED: Final = 500
 class OpenCall:
     """One attempt under way. Times are seconds of the reactor's clock, None where it has not happened.
 
-    trunk: '' where it goes another way. queue: whose agents it needs, '' for none. served_at: when FastAGI said where to.
+    agent: the endpoint that it was dialled for by hand. trunk: '' where it goes another way. queue: whose agents it needs, '' for none. served_at: when FastAGI said where to.
     """
 
     call_id: str
@@ -32,6 +32,7 @@ class OpenCall:
     connected_at: float | None = None
     is_unserved: bool = False
     is_hung_up: bool = False
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

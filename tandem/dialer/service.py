@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from tandem.ami.connection import Clock
-from tandem.ami.errors import AmiError
+from tandem.ami.errors import AmiConnectionLost, AmiError
 from tandem.ami.events import Dial
 from tandem.ami.wire import Message
 from tandem.calls import Calls
@@ -29,11 +29,12 @@ from tandem.dialer.notes import Notes
 from tandem.domain.calls import CallEnded, CallEvent
 from tandem.domain.campaign_calls import Held, Served, choose_destination, plan_number
 from tandem.domain.campaign_checks import check_campaign_within
-from tandem.domain.campaigns import CampaignState, CampaignView, SavedCampaign, SavedNumber
+from tandem.domain.campaigns import UNPACED, CampaignState, CampaignView, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
+from tandem.domain.entities import EndpointDestination
 from tandem.domain.experience import Tally
 from tandem.domain.numbers import normalise_number, number_plan
-from tandem.domain.originate import OriginateOrder
+from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.domain.pacing import Live as PacingFacts
 from tandem.domain.pacing import Policy, count_free, pace
 from tandem.domain.routing import QueueFacts
@@ -43,6 +44,8 @@ from tandem.domain.why import Conditions
 from tandem.store.attempts import (
     Claim,
     Claimed,
+    ClaimRefused,
+    claim_by_hand,
     claim_numbers,
     load_open_attempts,
     load_recent_attempts,
@@ -209,6 +212,45 @@ class Dialer(Service):
         moved: int = await (commit or self._store.run)(work)
         self.wake(campaign_id)
         return moved
+
+    async def dial_by_hand(
+        self, campaign_id: int, agent: str, number_id: int | None = None, *, commit: Commit | None = None
+    ) -> Claim:
+        """Dials one number of a campaign for one agent, or the next that is due: whoever answers is connected with the agent's phone.
+
+        agent: an endpoint. Limits of the PBX and of the trunk hold as for every call. ClaimRefused, CallRefused and what `claim_by_hand` raises.
+        """
+        snapshot = self._around.snapshot()
+        if agent not in snapshot.endpoints:
+            raise CallRefused("agent", f"there is no endpoint {agent}")
+        if not self._around.is_ready() or not self._is_loaded:
+            raise AmiConnectionLost("Originate", "not connected", written=False)
+        saved = self._running.get(campaign_id)
+        if saved is not None:
+            self._check_room(saved, snapshot)
+        now = self._now()
+
+        def plan(saved: SavedCampaign, number: SavedNumber) -> OriginateOrder | Held:
+            return plan_number(snapshot, saved, number, now, agent)
+
+        def work(db: Any) -> Claim:
+            return claim_by_hand(db, campaign_id, number_id, plan, self._make_key(), now, self._node)
+
+        claim: Claim = await (commit or self._store.run)(work)
+        self._note_claim(claim, self._clock.seconds(), agent)
+        self._outbox.append(claim)
+        self._send_some(len(self._outbox))
+        return claim
+
+    def _check_room(self, saved: SavedCampaign, snapshot: Snapshot) -> None:
+        """ClaimRefused where the PBX or the trunk takes no further call."""
+        if misfit := self.find_misfit(saved):
+            raise ClaimRefused(f"the campaign does not dial: {misfit}")
+        trunk = trunk_of(saved)
+        if self.lines.room_in_all(len(self.board.calls), self.brake.speed) < 1:
+            raise ClaimRefused("the PBX takes no further call now")
+        if self.lines.room_on_trunk(trunk, snapshot.trunks.get(trunk), self.board.count_trunks().get(trunk, 0)) < 1:
+            raise ClaimRefused(f"trunk {trunk} takes no further call now")
 
     async def hang_up(self, campaign_id: int) -> None:
         """Ends all calls of a campaign."""
@@ -445,15 +487,16 @@ class Dialer(Service):
         )
         return policy, live
 
-    def _note_claim(self, claim: Claim, now: float) -> None:
+    def _note_claim(self, claim: Claim, now: float, agent: str = "") -> None:
         saved = claim.campaign
         self.board.calls[claim.call.call_id] = OpenCall(
             claim.call.call_id,
             saved.campaign_id,
             trunk_of(saved),
-            queue_of(saved.campaign),
+            "" if agent else queue_of(saved.campaign),
             saved.campaign.call_timeout_s,
             now,
+            agent=agent,
         )
         self.lines.note_claim(saved)
         self._tell(AttemptStep("claimed", saved.campaign_id, claim.call.call_id))
@@ -538,6 +581,8 @@ class Dialer(Service):
         self.board.answer(call_id, now)
         call.served_at = now
         facts = self._around.queue_facts(call.queue) if call.queue else None
+        if call.agent:
+            return Served(EndpointDestination(endpoint=call.agent), f"dialled by hand for {call.agent}")
         served = choose_destination(saved.campaign, facts, self.board.count_waiting(call.queue, besides=call_id))
         if served.is_unserved:
             call.is_unserved = True
@@ -556,7 +601,9 @@ class Dialer(Service):
             rows = await self._store.read(load_campaigns)
             self._running = {saved.campaign_id: saved for saved in rows if saved.state == "running"}
             self._resting = {saved.campaign_id: saved for saved in rows if saved.state != "running"}
-            paced = [one.campaign_id for one in self._running.values() if one.campaign.dial_mode != "fixed"]
+            paced = [
+                one.campaign_id for one in self._running.values() if one.campaign.dial_mode not in ("fixed", *UNPACED)
+            ]
             if paced:
                 since = int(self._now() // DAY_S) - ABANDON_DAYS + 1
                 self._days = await self._store.read(load_days, paced, since)
@@ -599,6 +646,10 @@ class Dialer(Service):
                 now - ago,
                 answered_at=now if attempt.answered_at is not None else None,
                 connected_at=now if attempt.connected_at is not None else None,
+                # For a campaign that leads to an endpoint anyway it is the same.
+                agent=attempt.destination.removeprefix("endpoint ")
+                if attempt.destination.startswith("endpoint ")
+                else "",
             )
         self._is_loaded = True
 

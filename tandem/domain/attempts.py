@@ -60,3 +60,11 @@ def after_attempt(
         ring_window = started_at + campaign.dial_timeout_s + DOUBT_S
         return Retry(max(at, ring_window), "doubt" if ring_window > at else "retry")
     return Retry(at)
+
+
+def after_status(campaign: Campaign, attempts: int, agent_status: str, ended_at: float) -> Retry | Finished:
+    """What follows on a call that an agent has spoken of, by the campaign's recycle rules. attempts: how many there were, this one included."""
+    rule = campaign.recycle_rules.get(agent_status)
+    if rule is None or attempts > rule.times:
+        return Finished(NumberStatus.COMPLETED)
+    return Retry(ended_at + rule.delay_s)

@@ -15,6 +15,7 @@ from tandem.domain.dialplan import (
 from tandem.domain.entities import (
     AnnouncementDestination,
     Destination,
+    EndpointDestination,
     ExternalDestination,
     Permission,
     QueueDestination,
@@ -46,7 +47,9 @@ class Held:
     hold: Hold
 
 
-def plan_number(snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber, now: float) -> OriginateOrder | Held:
+def plan_number(
+    snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber, now: float, agent: str = ""
+) -> OriginateOrder | Held:
     """The order for a number whose turn it is, or why not yet; CallRefused: never."""
     window, general = saved.campaign.call_window, snapshot.general
     if window is not None:
@@ -56,17 +59,24 @@ def plan_number(snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber, n
             return Held(now + NEVER_S, "window")
         if opening > at:
             return Held(opening.timestamp(), "window")
-    return plan_campaign_call(snapshot, saved, number)
+    return plan_campaign_call(snapshot, saved, number, agent)
 
 
-def plan_campaign_call(snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber) -> OriginateOrder:
-    """The order for a number; CallRefused naming the field and the rule: such a number is never dialled."""
+def plan_campaign_call(
+    snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber, agent: str = ""
+) -> OriginateOrder:
+    """The order for a number; CallRefused naming the field and the rule: such a number is never dialled.
+
+    agent: the endpoint that it is dialled for by hand, and that whoever answers is connected with; '' for the campaign's destination.
+    """
     campaign = saved.campaign
+    if campaign.dial_mode == "inbound":
+        raise CallRefused("dial_mode", "is inbound: the campaign only takes calls")
     technology, _, place = (campaign.dial_string or "").partition("/")
     trunk = place.partition("@")[2] if technology == "PJSIP" else campaign.trunk
     request = CallRequest(
         origin=ExternalDestination(external=number.phone_number, trunk=trunk),
-        destination=campaign.destination,
+        destination=EndpointDestination(endpoint=agent) if agent else campaign.destination,
         variables=tuple(number.variables.items()),
         ring_timeout_s=float(campaign.dial_timeout_s),
         permissions=cast("tuple[Permission, ...]", saved.permissions),

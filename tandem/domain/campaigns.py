@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
+from tandem.domain.agent_statuses import MAX_CODES, AgentStatus, PauseCode, StatusCode, statuses_of
 from tandem.domain.disposition import Disposition
 from tandem.domain.entities import (
     Destination,
@@ -29,7 +30,9 @@ from tandem.domain.entities import (
 _STRICT: Final = ConfigDict(extra="forbid")
 
 CampaignState = Literal["stopped", "running", "paused"]
-DialMode = Literal["fixed", "progressive", "ratio", "predictive"]
+# manual: each call is asked for by an agent; inbound: it only takes calls, from its queue. Neither dials by itself.
+DialMode = Literal["fixed", "progressive", "ratio", "predictive", "manual", "inbound"]
+UNPACED: Final = frozenset({"manual", "inbound"})
 # What becomes of an answered call for which nobody is free: it waits in the queue, or hears the message and is let go.
 Unserved = Literal["wait", "message"]
 
@@ -47,7 +50,7 @@ class NumberStatus(StrEnum):
 
 
 # Why a pending number is not dialled right now; '' when nothing keeps it.
-Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt"]
+Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt", "list"]
 
 MAX_DATA_BYTES: Final = 4096
 # The placeholder in a dial string of the admin's own, as Asterisk writes it.
@@ -136,6 +139,8 @@ class Campaign:
     attempt; retry_rules: other numbers for single outcomes. dial_timeout_s: how long it rings; call_timeout_s: how long an answered
     call may last, 0 for ever. unserved: what happens to an answered person when no agent is free. priority: 1 to 10, the share of
     lines when there are not enough for all. abandon_cap: share of answered people who may be left without an agent.
+    statuses: what agents may say of a call, besides what they may everywhere; recycle_rules: by what an agent said, whether and when
+    a number that was reached is called again; pause_codes: reasons for a pause. These three may change while it is running.
     """
 
     name: CampaignName
@@ -163,16 +168,20 @@ class Campaign:
     unserved: Unserved = "wait"
     unserved_announcement: Name | None = None
     priority: Annotated[int, Field(ge=1, le=10)] = 5
+    statuses: Annotated[dict[StatusCode, AgentStatus], Field(max_length=MAX_CODES)] = field(default_factory=dict)
+    recycle_rules: Annotated[dict[StatusCode, RetryRule], Field(max_length=MAX_CODES)] = field(default_factory=dict)
+    pause_codes: Annotated[dict[StatusCode, PauseCode], Field(max_length=MAX_CODES)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class NewNumber:
-    """A number to call, and what is known of it. variables: set on the channel; not_before: seconds since 1970."""
+    """A number to call, and what is known of it. variables: set on the channel; not_before: seconds since 1970; list_id: of which list of the campaign's."""
 
     phone_number: PhoneNumber
     data: Annotated[Any, AfterValidator(_check_data)] = None
     variables: dict[VariableName, Annotated[str, AfterValidator(check_line)]] = field(default_factory=dict)
     not_before: Annotated[float, Field(ge=0, le=253402300799, allow_inf_nan=False)] | None = None
+    list_id: Annotated[int, Field(ge=1, le=2**62)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +207,7 @@ class SavedCampaign:
 class SavedNumber:
     """A number on a list.
 
-    attempts: since the last reset; dials: ever. due_at: not dialled before, None for now; hold: why. call_id: the attempt that is under way, '' for none. disposition: of the last attempt. Times are seconds since 1970.
+    attempts: since the last reset; dials: ever. due_at: not dialled before, None for now; hold: why. call_id: the attempt that is under way, '' for none. disposition: of the last attempt. list_id: null for none; agent_status: what an agent said of the last call. Times are seconds since 1970.
     """
 
     number_id: int
@@ -216,6 +225,8 @@ class SavedNumber:
     variables: dict[str, str]
     created_at: float
     updated_at: float | None
+    list_id: int | None = None
+    agent_status: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,15 +271,40 @@ STATUS_BY_DISPOSITION: Final[dict[Disposition, NumberStatus]] = {
 }
 
 
+# What may be changed while a campaign is running: no call that is under way is planned by it.
+CHANGEABLE_RUNNING: Final = frozenset({"statuses", "recycle_rules", "pause_codes", "description"})
+
+
+def needs_stop(before: Campaign, after: Campaign) -> bool:
+    """Whether a campaign must not be running for this change."""
+    return any(
+        getattr(before, name) != getattr(after, name)
+        for name in Campaign.__dataclass_fields__
+        if name not in CHANGEABLE_RUNNING
+    )
+
+
 def check_campaign(campaign: Campaign) -> tuple[tuple[str, str], ...]:
     """What does not fit within the campaign itself: (field, rule)."""
     problems: list[tuple[str, str]] = []
-    if (campaign.trunk is None) == (campaign.dial_string is None):
+    if campaign.dial_mode == "inbound":
+        problems += [
+            (name, "must not be given: a campaign that only takes calls places none")
+            for name in ("trunk", "dial_string")
+            if getattr(campaign, name) is not None
+        ]
+    elif (campaign.trunk is None) == (campaign.dial_string is None):
         problems.append(("trunk", "exactly one of trunk and dial_string must be given"))
-    if campaign.dial_mode != "fixed" and not hasattr(campaign.destination, "queue"):
+    if campaign.dial_mode not in ("fixed", "manual") and not hasattr(campaign.destination, "queue"):
         problems.append(
-            ("dial_mode", "only fixed goes with a destination that is no queue: there are no agents to count")
+            ("dial_mode", "only fixed and manual go with a destination that is no queue: there are no agents to count")
         )
     if campaign.unserved == "message" and campaign.unserved_announcement is None:
         problems.append(("unserved_announcement", "is missing: people who cannot be served are told so"))
+    known = statuses_of(campaign.statuses)
+    problems += [
+        (f"recycle_rules.{code}", "is no status that agents may say: name it under statuses first")
+        for code in campaign.recycle_rules
+        if code not in known
+    ]
     return tuple(problems)

@@ -8,7 +8,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Any, BinaryIO, Final, Literal
 
@@ -53,13 +53,14 @@ class FileRefused(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileOptions:
-    """How to read a file; None finds it out. columns: target -> column, where its name does not say it; zone: of times without an offset."""
+    """How to read a file; None finds it out. columns: target -> column, where its name does not say it; zone: of times without an offset; list_id: of which list the numbers are."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     delimiter: Delimiter | None = None
     encoding: Encoding | None = None
     has_header: bool | None = None
     zone: tzinfo | None = None
+    list_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +213,7 @@ class NumberFile:
             return BadRow(line, "phone_number", "is missing")
         number = read_new_number(value, self._options.zone)
         if isinstance(number, NewNumber):
-            return line, number
+            return line, number if self._options.list_id is None else replace(number, list_id=self._options.list_id)
         return BadRow(line, *number[0])
 
 

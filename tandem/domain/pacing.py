@@ -12,7 +12,7 @@ from typing import Final, Literal
 from tandem.domain.experience import Experience, answer_chances
 from tandem.domain.forecast import expect_abandoned, spread_freed
 
-Mode = Literal["fixed", "progressive", "ratio", "predictive"]
+Mode = Literal["fixed", "progressive", "ratio", "predictive", "manual", "inbound"]
 
 # 16 CFR 310.4(b)(4)(i) and 47 CFR 64.1200(a)(7): 3 % of the calls that a person answered, per campaign and 30 days.
 LEGAL_ABANDON_CAP: Final = 0.03
@@ -89,6 +89,8 @@ class Live:
 
 def pace(policy: Policy, live: Live, now: float) -> int:
     """How many calls to place now: never negative, never more than `limit - in_flight - connected`."""
+    if policy.mode in ("manual", "inbound"):
+        return 0
     room = max(0, policy.limit - live.in_flight - live.connected)
     if policy.mode == "fixed" or room == 0:
         return room

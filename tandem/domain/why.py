@@ -17,8 +17,8 @@ from tandem.domain.snapshot import Snapshot
 from tandem.domain.windows import find_zones, opens_at
 
 Rule = Literal[
-    "finished", "refused", "in-call", "campaign", "dnc", "due", "window", "limit", "asterisk", "pressure", "trunk", "agents",
-    "problem",
+    "finished", "refused", "in-call", "campaign", "list", "dnc", "due", "window", "limit", "asterisk", "pressure", "trunk", "agents",
+    "problem", "manual",
 ]  # fmt: skip
 
 _DISPOSITIONS: Final = frozenset(Disposition)
@@ -28,6 +28,7 @@ _HOLDS: Final = {
     "window": "its call window is closed",
     "trunk": "it waits for its trunk",
     "doubt": "what became of its last call is not known, and it may still ring",
+    "list": "its list is not active",
 }
 
 
@@ -87,13 +88,16 @@ def explain_number(
     blocked_by: str | None,
     conditions: Conditions,
     now: float,
+    *,
+    is_list_active: bool = True,
 ) -> Why:
-    """Why a number is not dialled now. blocked_by: the list of numbers not to be called that it is on."""
+    """Why a number is not dialled now. blocked_by: the list of numbers not to be called that it is on; is_list_active: the one that feeds it."""
     reasons = tuple(
         reason
         for reason in (
             _explain_status(saved, number),
             *_explain_state(saved),
+            None if is_list_active else Reason("list", f"its list {number.list_id} is not active"),
             _explain_dnc(blocked_by),
             *_explain_order(snapshot, saved, number, now),
             *explain_campaign(saved, conditions)[len(_explain_state(saved)) :],
@@ -141,7 +145,8 @@ def _explain_dnc(blocked_by: str | None) -> Reason | None:
 def _explain_order(snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber, now: float) -> tuple[Reason, ...]:
     """Its own time, its window, and whether there is an order for it at all."""
     found = []
-    if number.due_at is not None and number.due_at > now:
+    # A list that is not active says so itself, and has no end of its own.
+    if number.due_at is not None and number.due_at > now and number.hold != "list":
         rule: Rule = "window" if number.hold == "window" else "due"
         found.append(Reason(rule, _HOLDS.get(number.hold, "its time has not come"), number.due_at))
     try:
@@ -164,7 +169,9 @@ def _explain_limits(saved: SavedCampaign, conditions: Conditions) -> tuple[Reaso
         found.append(Reason("limit", f"all campaigns together have their {conditions.max_calls} calls"))
     if conditions.trunk_limit and conditions.trunk_calls >= conditions.trunk_limit:
         found.append(Reason("limit", f"trunk {conditions.trunk} has its {conditions.trunk_limit} calls"))
-    if conditions.wanted <= 0 and saved.campaign.dial_mode != "fixed" and not found:
+    if saved.campaign.dial_mode == "manual":
+        found.append(Reason("manual", "the campaign dials only what an agent asks for"))
+    elif conditions.wanted <= 0 and saved.campaign.dial_mode not in ("fixed", "inbound") and not found:
         free = "unknown" if conditions.agents_free is None else str(conditions.agents_free)
         found.append(Reason("agents", f"no agent is free for it (free: {free}; mode: {saved.campaign.dial_mode})"))
     return tuple(found)

@@ -6,23 +6,24 @@ A number has at most one attempt under way (`numbers.call_id`), and each attempt
 cannot both have it, and what a crash left open is closed by what becomes of its call (`tandem.calls`), never claimed again before.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import peewee
 
-from tandem.domain.attempts import Finished, after_attempt
+from tandem.domain.attempts import Finished, after_attempt, after_status
 from tandem.domain.calls import PlacedCall, new_call_id, start_call
-from tandem.domain.campaign_calls import Held
+from tandem.domain.campaign_calls import NEVER_S, Held
 from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
 from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.store.calls import record_placed_calls
 from tandem.store.campaigns import DAY_S, CampaignDay, bump_counts, bump_days, load_campaigns
 from tandem.store.events import Listeners, tell_attempts
-from tandem.store.numbers import NUMBER_COLUMNS, read_number
+from tandem.store.number_lists import load_inactive_lists
+from tandem.store.numbers import NUMBER_COLUMNS, NumberInFlight, NumberMissing, load_number, read_number
 from tandem.store.outbox import load_listeners
 from tandem.store.rows import LISTED, LISTED_IDS, insert_rows, listed, load_rows, update_rows
 
@@ -33,7 +34,7 @@ AGENT_KINDS: Final = ("queue ", "endpoint ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One originate for one number, and what became of it. Times are seconds since 1970."""
+    """One originate for one number, and what became of it. agent_status: what an agent said of it. Times are seconds since 1970."""
 
     attempt_id: int
     call_id: str
@@ -58,6 +59,7 @@ class Attempt:
     recording_file: str | None
     recording_leg1: str | None
     recording_leg2: str | None
+    agent_status: str = ""
 
 
 ATTEMPT_COLUMNS: Final = tuple(field.name for field in fields(Attempt))
@@ -121,14 +123,14 @@ def claim_numbers(
         if saved is None:
             continue
         room = min(amount, saved.campaign.concurrent_calls - open_calls.get(campaign_id, 0))
-        looked = 0
+        looked, inactive = 0, load_inactive_lists(db, campaign_id)
         while room > 0 and looked < MAX_LOOK:
             candidates = _load_due(db, campaign_id, now, room)
             if not candidates:
                 drained.add(campaign_id)
                 break
             looked += len(candidates)
-            sorted_out = _sort_out(db, saved, candidates, plan, make_key)
+            sorted_out = _sort_out(db, saved, candidates, plan, make_key, now, inactive)
             for number, order in sorted_out.orders:
                 taken.append(Claim(saved, number, order, start_call(order, new_call_id(), at)))
             room -= len(sorted_out.orders)
@@ -138,6 +140,73 @@ def claim_numbers(
             _refuse(db, campaign_id, sorted_out.refused, now)
             _hold(db, sorted_out.held)
     return Claimed(tuple(taken), frozenset(drained), refused, held)
+
+
+class ClaimRefused(Exception):
+    """A number cannot be claimed by hand: the campaign's state, a list or a rule keeps it."""
+
+
+def claim_by_hand(
+    db: peewee.Database,
+    campaign_id: int,
+    number_id: int | None,
+    plan: Plan,
+    make_key: Callable[[str], str],
+    now: float,
+    node: str,
+) -> Claim:
+    """Claims one number because somebody asks for it, or the next that is due; all that holds for others holds for it, but its own time.
+
+    ClaimRefused, NumberMissing (also for one of another campaign), NumberInFlight; CallRefused where it is never dialled.
+    """
+    running = {saved.campaign_id: saved for saved in load_campaigns(db, "running")}
+    saved = running.get(campaign_id)
+    if saved is None:
+        raise ClaimRefused("the campaign is not running")
+    if count_open(db).get(campaign_id, 0) >= saved.campaign.concurrent_calls:
+        raise ClaimRefused(f"the campaign has its {saved.campaign.concurrent_calls} calls")
+    inactive, looked = load_inactive_lists(db, campaign_id), 0
+    while True:
+        number = _load_wanted(db, campaign_id, number_id, now)
+        if number_id is None:
+            looked += 1
+        sorted_out = _sort_out(db, saved, [number], plan, make_key, now, inactive)
+        if sorted_out.orders:
+            break
+        if number_id is not None or looked >= MAX_LOOK:
+            raise ClaimRefused(_tell_kept(sorted_out, number))
+        _refuse(db, campaign_id, sorted_out.refused, now)
+        _hold(db, sorted_out.held)
+    claim = Claim(
+        saved,
+        number,
+        sorted_out.orders[0][1],
+        start_call(sorted_out.orders[0][1], new_call_id(), datetime.fromtimestamp(now, UTC)),
+    )
+    _take(db, [claim], now, node)
+    return claim
+
+
+def _load_wanted(db: peewee.Database, campaign_id: int, number_id: int | None, now: float) -> SavedNumber:
+    if number_id is None:
+        due = _load_due(db, campaign_id, now, 1)
+        if not due:
+            raise ClaimRefused("no number of the campaign is due")
+        return due[0]
+    number = load_number(db, number_id)
+    if number.campaign_id != campaign_id:
+        raise NumberMissing(number_id)
+    if number.call_id or number.status is NumberStatus.CALLING:
+        raise NumberInFlight("calling")
+    return number
+
+
+def _tell_kept(sorted_out: "_SortedOut", number: SavedNumber) -> str:
+    if sorted_out.refused:
+        return f"number {number.number_id} cannot be dialled: {sorted_out.refused[0][1]}"
+    words = {"window": "its call window is closed", "list": "its list is not active"}
+    hold = sorted_out.held[0][1].hold
+    return f"number {number.number_id} is not dialled now: {words.get(hold, hold)}"
 
 
 def count_open(db: peewee.Database) -> dict[int, int]:
@@ -182,6 +251,8 @@ def _sort_out(
     candidates: Sequence[SavedNumber],
     plan: Plan,
     make_key: Callable[[str], str],
+    now: float,
+    inactive: Collection[int],
 ) -> _SortedOut:
     keys = {number.number_id: make_key(number.phone_number) for number in candidates}
     blocked = load_blocked(db, ("global", *saved.campaign.dnc_lists), keys.values())
@@ -189,6 +260,10 @@ def _sort_out(
     for number in candidates:
         if (list_name := blocked.get(keys[number.number_id])) is not None:
             refused.append((number, f"dnc {list_name}"))
+            continue
+        if number.list_id in inactive:
+            # Until it is active again, which releases it.
+            held.append((number, Held(now + NEVER_S, "list")))
             continue
         try:
             planned = plan(saved, number)
@@ -241,7 +316,7 @@ def _take(db: peewee.Database, claims: Sequence[Claim], now: float, node: str) -
         db,
         "numbers",
         "number_id",
-        ("status", "attempts", "dials", "due_at", "hold", "call_id", "last_attempt_at", "updated_at"),
+        ("status", "attempts", "dials", "due_at", "hold", "call_id", "last_attempt_at", "updated_at", "agent_status"),
         [
             {
                 "number_id": claim.number.number_id,
@@ -253,13 +328,14 @@ def _take(db: peewee.Database, claims: Sequence[Claim], now: float, node: str) -
                 "call_id": claim.call.call_id,
                 "last_attempt_at": now,
                 "updated_at": now,
+                "agent_status": "",
             }
             for claim in claims
         ],
     )
     counts: dict[tuple[int, str], int] = {}
     for claim in claims:
-        _move(counts, claim.campaign.campaign_id, "pending", "calling")
+        _move(counts, claim.campaign.campaign_id, claim.number.status.value, "calling")
         _add(counts, claim.campaign.campaign_id, "total_calls", 1)
     bump_counts(db, counts)
 
@@ -443,6 +519,8 @@ def _after(
     assert call.disposition is not None
     disposition = "" if call.disposition is Disposition.ANSWERED else call.disposition.value
     common = {"call_id": None, "disposition": call.disposition.value, "updated_at": ended_at}
+    if saved is not None and attempt.epoch == saved.epoch and not disposition and number.agent_status:
+        return _number_row(number, **_recycle(saved, number, ended_at), **common)
     if saved is None or attempt.epoch != saved.epoch:
         # Reset meanwhile: it is pending with no attempts, or it was answered, which no reset takes back.
         status = "completed" if not disposition else number.status.value
@@ -454,6 +532,64 @@ def _after(
         return _number_row(number, status=outcome.status.value, due_at=None, hold="", **common)
     spent = number.attempts if outcome.is_spent else max(0, number.attempts - 1)
     return _number_row(number, status="pending", attempts=spent, due_at=outcome.at, hold=outcome.hold, **common)
+
+
+def _recycle(saved: SavedCampaign, number: SavedNumber, ended_at: float) -> dict[str, Any]:
+    """Where a number that was reached goes on from what an agent said of it."""
+    if number.hold == "not-before":  # the agent named a time
+        return {"status": "pending", "due_at": number.due_at, "hold": "not-before"}
+    outcome = after_status(saved.campaign, number.attempts, number.agent_status, ended_at)
+    if isinstance(outcome, Finished):
+        return {"status": outcome.status.value, "due_at": None, "hold": ""}
+    return {"status": "pending", "due_at": outcome.at, "hold": outcome.hold}
+
+
+def record_agent_status(
+    db: peewee.Database, number_id: int, agent_status: str, at: float, call_again_at: float | None = None
+) -> SavedNumber:
+    """Keeps what an agent says of a number's last call, and lets the campaign's rules follow: at once, or when the call is over.
+
+    call_again_at: seconds since 1970, the time that the agent named. NumberMissing; ClaimRefused for a number that was never dialled.
+    """
+    number = load_number(db, number_id)
+    if not number.dials:
+        raise ClaimRefused(f"number {number_id} was not called yet")
+    (saved,) = load_campaigns(db, campaign_ids=[number.campaign_id])
+    db.execute_sql(
+        "UPDATE attempts SET agent_status = ? WHERE number_id = ? AND dial = ?", (agent_status, number_id, number.dials)
+    )
+    given = replace(
+        number,
+        agent_status=agent_status,
+        due_at=call_again_at,
+        hold="not-before" if call_again_at is not None else "",
+    )
+    after: dict[str, Any] = {"status": number.status.value, "due_at": number.due_at, "hold": number.hold}
+    if number.call_id:
+        after |= {"due_at": given.due_at, "hold": given.hold}
+    elif _is_followed(saved, given, number):
+        after = _recycle(saved, given, load_end(db, number_id, number.dials) or at)
+    db.execute_sql(
+        "UPDATE numbers SET agent_status = ?, status = ?, due_at = ?, hold = ?, updated_at = ? WHERE number_id = ?",
+        (agent_status, after["status"], after["due_at"], after["hold"], at, number_id),
+    )
+    if after["status"] != number.status.value:
+        bump_counts(db, {(number.campaign_id, number.status.value): -1, (number.campaign_id, after["status"]): 1})
+    return load_number(db, number_id)
+
+
+def _is_followed(saved: SavedCampaign, given: SavedNumber, before: SavedNumber) -> bool:
+    """Whether what the agent said moves the number: one that a reset took back stays, and so does one that nobody answered without a rule."""
+    if before.status is NumberStatus.PENDING and before.attempts == 0:
+        return False
+    is_answered = before.disposition == Disposition.ANSWERED.value
+    return is_answered or bool(given.hold) or given.agent_status in saved.campaign.recycle_rules
+
+
+def load_end(db: peewee.Database, number_id: int, dial: int) -> float | None:
+    """When that attempt ended; None while it has not."""
+    rows = load_rows(db, ("ended_at",), "attempts WHERE number_id = ? AND dial = ?", [number_id, dial])
+    return rows[0]["ended_at"] if rows else None
 
 
 def _number_row(number: SavedNumber, **changes: Any) -> dict[str, Any]:

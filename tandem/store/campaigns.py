@@ -11,7 +11,14 @@ from typing import Any, Final
 import peewee
 from pydantic import TypeAdapter
 
-from tandem.domain.campaigns import Campaign, CampaignCounts, CampaignState, NumberStatus, SavedCampaign
+from tandem.domain.campaigns import (
+    Campaign,
+    CampaignCounts,
+    CampaignState,
+    NumberStatus,
+    SavedCampaign,
+    needs_stop,
+)
 from tandem.store.outbox import Event, load_listeners, queue_events
 from tandem.store.rows import LISTED, LISTED_IDS, listed, load_rows
 
@@ -144,11 +151,11 @@ def update_campaign(
     version: int | None = None,
     words: Mapping[str, Any] | None = None,
 ) -> SavedCampaign:
-    """Other fields. CampaignMissing, VersionConflict; StateConflict while it is running. What waited for a window waits anew."""
+    """Other fields. CampaignMissing, VersionConflict; StateConflict for what must not change while it is running. What waited for a window waits anew."""
     before = load_campaign(db, campaign_id)
     if version is not None and before.version != version:
         raise VersionConflict
-    if before.state == "running":
+    if before.state == "running" and needs_stop(before.campaign, campaign):
         raise StateConflict(before.state, "Cannot update running campaign. Stop it first.")
     db.execute_sql(
         "UPDATE campaigns SET name = ?, body = ?, updated_at = ?, version = version + 1 WHERE campaign_id = ?",
@@ -196,19 +203,23 @@ def change_state(
             "UPDATE campaigns SET permissions = ? WHERE campaign_id = ?", (json.dumps(list(permissions)), campaign_id)
         )
     if state == "stopped":
-        _reset_numbers(db, campaign_id, at, (NumberStatus.PENDING, NumberStatus.CALLING))
+        # Whom an agent has spoken of was reached: what was said of them stands.
+        _reset_numbers(db, campaign_id, at, (NumberStatus.PENDING, NumberStatus.CALLING), "agent_status = ''")
     what = "resumed" if before.state == "paused" and state == "running" else _TURNS[state]
     return _tell(db, what, load_campaign(db, campaign_id), at)
 
 
 def reset_numbers(db: peewee.Database, campaign_id: int, at: float) -> int:
     """Every number is pending again, as of one that was stopped; how many."""
+    db.execute_sql("UPDATE numbers SET agent_status = '' WHERE campaign_id = ? AND agent_status <> ''", (campaign_id,))
     moved = _reset_numbers(db, campaign_id, at, tuple(NumberStatus))
     _tell(db, "reset", load_campaign(db, campaign_id), at)
     return moved
 
 
-def _reset_numbers(db: peewee.Database, campaign_id: int, at: float, statuses: Collection[str]) -> int:
+def _reset_numbers(
+    db: peewee.Database, campaign_id: int, at: float, statuses: Collection[str], only: str = "1 = 1"
+) -> int:
     """Numbers in these statuses are pending again, with no attempts; how many. A call of theirs that is up does not count any more.
 
     One whose call is answered and up stays answered. A number is not dialled again before its call is over, whatever its status.
@@ -219,14 +230,14 @@ def _reset_numbers(db: peewee.Database, campaign_id: int, at: float, statuses: C
         db,
         ("status", "amount"),
         f"(SELECT status, count(*) AS amount FROM numbers WHERE campaign_id = ? AND status IN {LISTED}"  # noqa: S608 - our own text
-        " AND NOT (status = 'answered' AND call_id IS NOT NULL) GROUP BY status) AS counted",
+        f" AND NOT (status = 'answered' AND call_id IS NOT NULL) AND {only} GROUP BY status) AS counted",
         given[1:],
     ):
         moved[row["status"]] = row["amount"]
     db.execute_sql(
         "UPDATE numbers SET status = 'pending', attempts = 0, due_at = NULL, hold = '', updated_at = ?"  # noqa: S608 - our own text
         f" WHERE campaign_id = ? AND status IN {LISTED} AND NOT (status = 'answered' AND call_id IS NOT NULL)"
-        " AND NOT (status = 'pending' AND attempts = 0 AND due_at IS NULL)",
+        f" AND NOT (status = 'pending' AND attempts = 0 AND due_at IS NULL) AND {only}",
         given,
     )
     db.execute_sql(

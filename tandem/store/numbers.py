@@ -3,7 +3,8 @@
 """The numbers of campaigns: add, list, delete; never changes one whose call is under way. Every function is work for a Store."""
 
 import json
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,11 +13,12 @@ from pydantic_core import to_json
 
 from tandem.domain.campaigns import NewNumber, NumberStatus, SavedNumber
 from tandem.store.campaigns import bump_counts, load_campaign, load_counts
+from tandem.store.number_lists import bump_lists, check_number_lists
 from tandem.store.rows import LISTED, listed, load_rows
 
 NUMBER_COLUMNS: Final = (
     "number_id", "campaign_id", "phone_number", "status", "attempts", "dials", "due_at", "hold", "call_id", "disposition",
-    "last_attempt_at", "data", "variables", "created_at", "updated_at",
+    "last_attempt_at", "data", "variables", "created_at", "updated_at", "list_id", "agent_status",
 )  # fmt: skip
 MAX_PAGE: Final = 1000
 # Rows in a statement: SQLite takes 32,766 values.
@@ -52,26 +54,38 @@ class Added:
 class NumberQuery:
     """Which numbers; empty fields ask nothing. phone_number: the beginning of one; the order is then that of the phone numbers.
 
+    text: somewhere in what the client knows of it (`data`), whatever its capitals.
+
     after_id: the last number_id of the page before, which is faster than an offset; 0 for the first page.
     """
 
     campaign_id: int
     status: str | None = None
     phone_number: str = ""
+    list_id: int | None = None
+    agent_status: str | None = None
+    text: str = ""
     limit: int = 100
     offset: int = 0
     after_id: int = 0
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it asks for what nobody keeps count of."""
+        return self.list_id is not None or self.agent_status is not None or bool(self.text)
 
 
 def add_numbers(
     db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber], at: float, *, dedupe: bool = False
 ) -> Added:
-    """Adds numbers at the list's end; CampaignMissing. dedupe: those that the campaign has already are left out."""
+    """Adds numbers at the list's end; CampaignMissing, NumberListMissing. dedupe: those that the campaign has already are left out."""
     load_campaign(db, campaign_id)
+    check_number_lists(db, campaign_id, {number.list_id for number in numbers if number.list_id is not None})
     wanted, duplicate_at = _without_known(db, campaign_id, numbers) if dedupe else (list(numbers), ())
     last = db.execute_sql("SELECT coalesce(max(number_id), 0) FROM numbers").fetchone()[0]
     _insert(db, campaign_id, wanted, at)
     bump_counts(db, {(campaign_id, "pending"): len(wanted)})
+    bump_lists(db, (number.list_id for number in wanted))
     added = load_rows(
         db, ("number_id",), "numbers WHERE number_id > ? AND campaign_id = ? ORDER BY number_id", [last, campaign_id]
     )
@@ -114,7 +128,8 @@ def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNum
     limit, offset = max(0, min(query.limit, MAX_PAGE)), max(0, query.offset)
     is_backwards = False
     if offset and not query.phone_number and not query.after_id:
-        first = _first_of_dense(db, query.campaign_id, total) if query.status is None else None
+        is_whole = query.status is None and not query.is_narrow
+        first = _first_of_dense(db, query.campaign_id, total) if is_whole else None
         if first is not None:
             where.append("number_id >= ?")
             given.append(first + offset)
@@ -147,14 +162,20 @@ def _conditions(query: NumberQuery) -> tuple[list[str], list[object]]:
     else:
         where.append("campaign_id = ?")
         given.append(query.campaign_id)
-    if query.status is not None:
-        where.append("status = ?")
-        given.append(query.status)
+    for name in ("status", "list_id", "agent_status"):
+        if (value := getattr(query, name)) is not None:
+            where.append(f"{name} = ?")
+            given.append(value)
+    if query.text:
+        where.append("lower(data) LIKE lower(?) ESCAPE '!'")
+        # As it stands in JSON, where a quote and a backslash have another before them.
+        wanted = to_json(query.text).decode()[1:-1]
+        given.append("%" + re.sub(r"([!%_])", r"!\1", wanted) + "%")
     return where, given
 
 
 def _count(db: peewee.Database, query: NumberQuery, where: Sequence[str], given: Sequence[object]) -> int:
-    if query.phone_number:
+    if query.phone_number or query.is_narrow:
         sql = f"SELECT count(*) FROM numbers WHERE {' AND '.join(where)}"  # noqa: S608 - our own text
         return int(db.execute_sql(sql, tuple(given)).fetchone()[0])
     counts = load_counts(db, [query.campaign_id]).get(query.campaign_id)
@@ -205,7 +226,26 @@ def delete_number(db: peewee.Database, number_id: int) -> SavedNumber:
         raise NumberInFlight(number.status.value if not number.call_id else "calling")
     db.execute_sql("DELETE FROM numbers WHERE number_id = ?", (number_id,))
     bump_counts(db, {(number.campaign_id, number.status.value): -1})
+    bump_lists(db, [number.list_id], -1)
     return number
+
+
+def update_number(
+    db: peewee.Database, number_id: int, at: float, *, phone_number: str, data: Any, variables: Mapping[str, str]
+) -> SavedNumber:
+    """What is known of a number; NumberMissing, NumberInFlight. One that was refused for its phone number stays so until a reset."""
+    number = load_number(db, number_id)
+    if number.call_id or number.status is NumberStatus.CALLING:
+        raise NumberInFlight(number.status.value if not number.call_id else "calling")
+    db.execute_sql(
+        "UPDATE numbers SET phone_number = ?, data = ?, variables = ?, updated_at = ? WHERE number_id = ?",
+        (phone_number, _write(data), _write(dict(variables) or None), at, number_id),
+    )
+    return load_number(db, number_id)
+
+
+def _write(value: Any) -> str | None:
+    return to_json(value).decode() if value is not None else None
 
 
 def read_number(row: dict[str, Any]) -> SavedNumber:
@@ -223,7 +263,7 @@ def _insert(db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber],
     """Plain values instead of one JSON text: a million rows have to go in, and reading JSON costs SQLite four times what the row does."""
     for start in range(0, len(numbers), _AT_ONCE):
         batch = numbers[start : start + _AT_ONCE]
-        values = ", ".join(["(?, ?, 'pending', 0, 0, ?, ?, '', ?, ?, ?)"] * len(batch))
+        values = ", ".join(["(?, ?, 'pending', 0, 0, ?, ?, '', ?, ?, ?, ?)"] * len(batch))
         given: list[object] = []
         for number in batch:
             given += (
@@ -231,11 +271,13 @@ def _insert(db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber],
                 number.phone_number,
                 number.not_before,
                 "" if number.not_before is None else "not-before",
-                to_json(number.data).decode() if number.data is not None else None,
-                to_json(number.variables).decode() if number.variables else None,
+                _write(number.data),
+                _write(number.variables or None),
                 at,
+                number.list_id,
             )
         columns = (
-            "campaign_id, phone_number, status, attempts, dials, due_at, hold, disposition, data, variables, created_at"
+            "campaign_id, phone_number, status, attempts, dials, due_at, hold, disposition, data, variables, created_at,"
+            " list_id"
         )
         db.execute_sql(f"INSERT INTO numbers ({columns}) VALUES {values}", tuple(given))  # noqa: S608 - our own text
