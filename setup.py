@@ -36,6 +36,7 @@ setup(
         "tandem.cli",
         "tandem.dialer",
         "tandem.domain",
+        "tandem.settings",
         "tandem.store",
         "tandem.store.migrations",
     ],

@@ -146,8 +146,22 @@ class Authority:
         except StoreError as error:
             log.warning("tokens: %s", error)
 
+    def find_speech(self, authorization: bytes | None) -> str | None:
+        """The dialect that a token was made for, "" for none in particular; None for what is no valid token."""
+        try:
+            return self._find_key(authorization).token.dialect
+        except Refused:
+            return None
+
     def identify(self, authorization: bytes | None) -> Principal:
         """Whose token the header `Authorization` has. Refused 401 for none or a wrong one, 503 while they could not be read."""
+        key = self._find_key(authorization)
+        token = key.token
+        self._uses[token.id] = self._now()
+        name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
+        return Principal(name, f"token {token.id}", _hold(key), token.id, token.user, token.expires_at, token.owner_id)
+
+    def _find_key(self, authorization: bytes | None) -> TokenKey:
         if authorization is None:
             raise TokenMissing(
                 HTTPStatus.UNAUTHORIZED, "a token is needed: `Authorization: Bearer tandem_…`", headers=_CHALLENGE
@@ -164,10 +178,7 @@ class Authority:
         matches = hmac.compare_digest(digest, key.digest if key is not None else bytes(32))
         if key is None or not matches or self._is_over(key.token):
             raise refuse_unknown("this token is unknown, deleted or expired")
-        self._uses[token_id] = self._now()
-        token = key.token
-        name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
-        return Principal(name, f"token {token.id}", _hold(key), token.id, token.user, token.expires_at, token.owner_id)
+        return key
 
     def find_last_use(self, token: Token) -> datetime | None:
         """When a token was used last, also if that is not in the database yet."""

@@ -54,12 +54,22 @@ class Whole(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A request's query and body as they came, for those that read them by rules of their own."""
+
+    query: bytes
+    content: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Body:
     """What a request brings. `read` turns the parsed JSON into the value.
 
     takes_files: a file may come instead, as a form with `fields` or as the bytes alone; `read` gets an `Upload` then.
     optional: none at all means the defaults. example: for the document, where the schema does not speak for itself.
     is_file: too long to be read at once: the handler gets a file, which it closes, and reads it in a thread.
+    is_sent: `read` gets what was `Sent`, whatever it is, and the query is its own too (`api.compat.parameters`).
     """
 
     kind: Any
@@ -72,6 +82,7 @@ class Body:
     fields: tuple[str, ...] = ()
     example: Any = None
     is_file: bool = False
+    is_sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +131,8 @@ Handler = Callable[[Any, Any], Awaitable[Reply | None]]
 class Route:
     """One route. path: below the root, with `{name}` for what varies; permission: None for everybody, without a token.
 
-    aliases: other paths of the same.
+    aliases: other paths of the same. identify: who asks, by what is in the request itself (parameters, a cookie), where no token says so;
+    such a route has no permission, and its handler asks for one (`Exchange.require`) as soon as it knows what is wanted.
     parameters: what varies in the path, in words. raises: what it may answer besides the errors that all of its kind have.
     """
 
@@ -140,6 +152,7 @@ class Route:
     arrival_s: float = ARRIVAL_S
     etag: bool = False
     aliases: tuple[str, ...] = ()
+    identify: Callable[[Any, Any], Awaitable[Any]] | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property

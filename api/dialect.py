@@ -1,6 +1,6 @@
 """A dialect: how an API that is not the native one words its errors and reads its requests; holds no route and no rule of a resource."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -27,14 +27,28 @@ ERROR_SCHEMA: Final[Mapping[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What tells whose a request is, before its body came.
+
+    path: without the query. speaks: the dialect that its token was made for; "" for another token of ours, None for none or a wrong one.
+    """
+
+    path: str
+    query: bytes
+    has_token: bool
+    speaks: Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dialect:
     """How one API speaks.
 
-    prefixes: the paths that are its own, by their beginning; the longest one of all dialects decides. turn_status: its status for one of
-    ours. refuse: an exception and what the one table says of it -> what is answered; encode: that as a body, of which error_schema is
-    the JSON schema. is_lenient: what is not known in a query is passed over, and a body needs no Content-Type. title, description: for
-    its OpenAPI document.
+    prefixes: the paths that are its own, by their beginning; the longest one of all dialects decides, and of equal ones the first that
+    claims the request. turn_status: its status for one of
+    ours. refuse: an exception and what the one table says of it -> what is answered; encode: that as a body of media_type, of which
+    error_schema is the JSON schema. is_lenient: what is not known in a query is passed over, whatever it holds, and a body needs no
+    Content-Type. title, description: for its OpenAPI document.
     """
 
     title: str
@@ -43,7 +57,9 @@ class Dialect:
     turn_status: Callable[[HTTPStatus], HTTPStatus] = lambda status: status
     refuse: Callable[[BaseException, Refused], Refused] = lambda _, refused: refused
     encode: Callable[[Refused], bytes] = encode_refusal
+    media_type: str = "application/json"
     error_schema: Mapping[str, Any]
+    claims: Callable[[Asked], bool] = lambda _: True
     is_lenient: bool = False
 
 
@@ -55,12 +71,12 @@ NATIVE: Final = Dialect(
 )
 
 
-def find_dialect(dialects: Sequence[Dialect], path: str) -> Dialect:
-    """Whose path this is; NATIVE for what is nobody's."""
+def find_dialect(dialects: Iterable[Dialect], asked: Asked) -> Dialect:
+    """Whose request this is; NATIVE for what is nobody's."""
     found = [
-        (len(prefix), dialect)
-        for dialect in (NATIVE, *dialects)
+        (-len(prefix), dialect)
+        for dialect in (*dialects, NATIVE)
         for prefix in dialect.prefixes
-        if not prefix or path == prefix or path.startswith(f"{prefix}/")
+        if not prefix or asked.path == prefix or asked.path.startswith(f"{prefix}/")
     ]
-    return max(found, key=lambda one: one[0])[1]
+    return next(dialect for _, dialect in sorted(found, key=lambda one: one[0]) if dialect.claims(asked))

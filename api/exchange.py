@@ -12,13 +12,14 @@ import orjson
 
 from api.auth import Authority, Logins, Principal
 from api.declare import Reply, Route
-from api.errors import Refused
+from api.errors import PermissionMissing, Refused, TokenMissing, explain
 from api.events import EventHub
 from api.metrics import Metrics
 from api.tags import KEY_BYTES, make_tag
 from tandem.domain.problems import HIDDEN_FIELDS
 from tandem.editing import Author, Head
 from tandem.live import Live
+from tandem.settings import ApiSettings
 from tandem.store.answers import Answer, Once, record_answer
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
@@ -58,11 +59,19 @@ class Services:
     allow_private_webhooks: bool = False
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
+    apis: ApiSettings = field(default_factory=ApiSettings)
+
+    def refuse(self, error: BaseException) -> Refused:
+        """What is answered for an error, in our own words."""
+        return self.explain(error) or explain(error)
 
 
 @dataclass(slots=True)
 class Exchange:
-    """path, query and body are validated; once: the Idempotency-Key, where there is one."""
+    """path, query and body are validated; once: the Idempotency-Key, where there is one.
+
+    is_near: who asks is on this machine. action: what the audit log says was done, where the route does not say it (`require`).
+    """
 
     request: Any
     route: Route
@@ -73,11 +82,22 @@ class Exchange:
     body: Any
     once: Once | None
     services: Services
+    is_near: bool = False
+    action: str = ""
 
     @property
     def who(self) -> Principal:
         """Who asks; only for routes that need a permission."""
         assert self.principal is not None
+        return self.principal
+
+    def require(self, permission: str) -> Principal:
+        """Who asks, if they may do this; Refused 401 or 403. The audit log knows it by this name."""
+        if self.principal is None:
+            raise TokenMissing(HTTPStatus.UNAUTHORIZED, "who asks must be known for that")
+        if not self.principal.may(permission):
+            raise PermissionMissing(permission)
+        self.action = permission
         return self.principal
 
     @property
@@ -106,7 +126,7 @@ class Exchange:
     def _record(self, db: Any, reply: Reply, target: str, revision: int | None, who: str) -> AuditEntry:
         """Within a transaction: the audit entry and the kept answer."""
         at = self.services.now()
-        action = self.route.permission or self.route.operation
+        action = self.action or self.route.permission or self.route.operation
         name = who or (self.principal.name if self.principal is not None else "nobody")
         entry = AuditEntry(at=at, who=name, source=self.source, action=action, target=target[:200], revision=revision)
         record_audit(db, entry)

@@ -18,6 +18,7 @@ from api.errors import Refused
 if TYPE_CHECKING:
     from api.auth import Principal
     from api.declare import Route
+    from api.dialect import Dialect
     from api.site import ApiSite
 
 # For whoever is still sending when refused: so much is read and thrown away, so long, that the answer can be read.
@@ -28,9 +29,13 @@ _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SAFE_HEADERS: Final = (("x-content-type-options", "nosniff"), ("cache-control", "no-store"))
 
 
-def check_target(uri: bytes) -> str:
-    """The path of a request line, decoded; Refused 400 for bad escapes, control characters or what is no path."""
+def check_target(uri: bytes, *, is_lenient: bool = False) -> str:
+    """The path of a request line, decoded; Refused 400 for bad escapes, control characters or what is no path.
+
+    is_lenient: the query is not looked at, as whoever reads it takes it for data.
+    """
     path = uri.partition(b"?")[0]
+    uri = path if is_lenient else uri
     if not path.startswith(b"/"):
         raise Refused(HTTPStatus.BAD_REQUEST, "the request names no path")
     if _BAD_ESCAPE.search(uri):
@@ -55,6 +60,14 @@ class ApiRequest(Request):
     site: "ApiSite"
     admitted: "tuple[Route, Principal | None] | None" = None
     received = 0
+    _dialect: "Dialect | None" = None
+
+    @property
+    def dialect(self) -> "Dialect":
+        """How whoever asks is spoken to."""
+        if self._dialect is None:
+            self._dialect = self.channel.site.find_dialect(self, self.uri)
+        return self._dialect
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
         """A body without a length is counted while it comes."""
@@ -72,7 +85,7 @@ class ApiRequest(Request):
     def process(self) -> None:
         """Looks at the address before anything else does."""
         try:
-            check_target(self.uri)
+            check_target(self.uri, is_lenient=self.dialect.is_lenient)
         except Refused as refused:
             self.site = self.channel.site
             self.answer_error(refused)
@@ -90,10 +103,10 @@ class ApiRequest(Request):
     def answer_error(self, error: BaseException) -> None:
         """Answers and ends the request."""
         api = self.channel.site.api
-        refused = api.refuse(self.uri, error)
-        body = api.find_dialect(self.uri).encode(refused)
+        refused = api.refuse(self.dialect, error)
+        body = self.dialect.encode(refused)
         self.setResponseCode(refused.status, refused.status.phrase.encode())
-        for name, value in (*_SAFE_HEADERS, ("content-type", "application/json"), *refused.headers):
+        for name, value in (*_SAFE_HEADERS, ("content-type", self.dialect.media_type), *refused.headers):
             self.setHeader(name.encode(), value.encode("latin-1"))
         self.setHeader(b"content-length", str(len(body)).encode())
         self.write(body)
@@ -182,11 +195,12 @@ class ApiChannel(HTTPChannel):
         self._refused = True
         self._stop_deadline()
         uri = cast(bytes, getattr(self, "_path", b""))  # there is none before the request line is
-        refused = self.site.api.refuse(uri, error)
-        body = self.site.api.find_dialect(uri).encode(refused)
+        dialect = self.site.find_dialect(self.requests[-1] if self.requests else None, uri)
+        refused = self.site.api.refuse(dialect, error)
+        body = dialect.encode(refused)
         headers = (
             *_SAFE_HEADERS,
-            ("content-type", "application/json"),
+            ("content-type", dialect.media_type),
             ("content-length", str(len(body))),
             ("connection", "close"),
             *refused.headers,

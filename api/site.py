@@ -7,21 +7,23 @@ import io
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, BinaryIO, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
+from twisted.web.resource import getChildForRequest
 from twisted.web.server import Request, Site
 
 from api.auth import SOCKET, Principal
-from api.declare import JSON, Body, Reply, Route, parse_json, read_query
-from api.dialect import Dialect, find_dialect
-from api.errors import PermissionMissing, Refused, explain
+from api.declare import JSON, Body, Reply, Route, Sent, parse_json, read_query
+from api.dialect import NATIVE, Asked, Dialect, find_dialect
+from api.doors import OpenDoor, is_near
+from api.errors import PermissionMissing, Refused
 from api.exchange import Exchange, Services, digest_body
 from api.request import ApiChannel, ApiRequest, check_target, refuse_size
 from api.uploads import is_upload, read_upload
@@ -36,21 +38,27 @@ MAX_QUERY_FIELDS: Final = 50
 class Api:
     """The routes and what they work with."""
 
-    def __init__(self, services: Services, routes: Sequence[Route], dialects: Sequence[Dialect] = ()) -> None:
+    def __init__(self, services: Services, routes: Sequence[Route], doors: Sequence[OpenDoor] = ()) -> None:
         self.services = services
-        self._dialects = tuple(dialects)
-        self.routes = {route.operation: route for route in routes}
-        assert len(self.routes) == len(routes), "two routes have one operation"
-        self._app = Klein()
-        self._app.url_map.strict_slashes = True
-        self._app.url_map.merge_slashes = False
+        self.doors = tuple(doors)
+        spoken = [(NATIVE, tuple(routes)), *((door.dialect, door.routes) for door in doors)]
+        self.routes = {route.operation: route for _, declared in spoken for route in declared}
+        assert len(self.routes) == sum(len(declared) for _, declared in spoken), "two routes have one operation"
         self._under_way: set[Once] = set()
-        for route in routes:
-            self._declare(route)
-        self._app.handle_errors(Exception)(self._fail)
-        self._adapter = self._app.url_map.bind("localhost")
+        self._apps = {dialect: self._declare(declared) for dialect, declared in spoken}
+        self._adapters = {dialect: app.url_map.bind("localhost") for dialect, app in self._apps.items()}
 
-    def _declare(self, route: Route) -> None:
+    def _declare(self, routes: Sequence[Route]) -> Klein:
+        app = Klein()
+        app.url_map.strict_slashes = True
+        app.url_map.merge_slashes = False
+        for route in routes:
+            for rule in route.rules:
+                app.route(rule, methods=[route.method], endpoint=route.operation)(self._make_endpoint(route))
+        app.handle_errors(Exception)(self._fail)
+        return app
+
+    def _make_endpoint(self, route: Route) -> Callable[..., Deferred[Any]]:
         def endpoint(request: ApiRequest, **path: str) -> Deferred[Any]:
             # Not cancelled when the client goes: half an effect would be worse than an answer that nobody reads.
             answered: Deferred[Any] = Deferred()
@@ -58,25 +66,24 @@ class Api:
             running.addCallbacks(answered.callback, answered.errback)
             return answered
 
-        for rule in route.rules:
-            self._app.route(rule, methods=[route.method], endpoint=route.operation)(endpoint)
+        return endpoint
 
     def make_site(self, reactor: Any, *, trusted: bool = False, max_connections: int = MAX_CONNECTIONS) -> "ApiSite":
         """A site; `trusted` for the unix socket, whose clients the file system has admitted."""
-        return ApiSite(self, self._app.resource(), reactor, trusted=trusted, max_connections=max_connections)
+        resources = {dialect: app.resource() for dialect, app in self._apps.items()}
+        return ApiSite(self, resources, reactor, trusted=trusted, max_connections=max_connections)
 
-    def find_dialect(self, uri: bytes) -> Dialect:
-        """How whoever asks for this address is spoken to."""
-        return find_dialect(self._dialects, uri.partition(b"?")[0].decode("latin-1"))
+    def find_dialect(self, asked: Asked, *, near: bool) -> Dialect:
+        """How a request is spoken to: a door that is closed to whoever asks is not there."""
+        return find_dialect((door.dialect for door in self.doors if near or not door.is_near_only), asked)
 
-    def refuse(self, uri: bytes, error: BaseException) -> Refused:
-        """What is answered for an error, in the words of the address's API."""
-        refused = self.services.explain(error) or explain(error)
-        return self.find_dialect(uri).refuse(error, refused)
+    def refuse(self, dialect: Dialect, error: BaseException) -> Refused:
+        """What is answered for an error, in the words of the request's API."""
+        return dialect.refuse(error, self.services.refuse(error))
 
-    def find_route(self, method: str, path: str) -> Route:
+    def find_route(self, dialect: Dialect, method: str, path: str) -> Route:
         """The route of a request; raises werkzeug's NotFound and MethodNotAllowed."""
-        operation, _ = self._adapter.match(path, method=method)
+        operation, _ = self._adapters[dialect].match(path, method=method)
         return self.routes[operation]
 
     def admit(self, request: Request, route: Route, *, trusted: bool) -> Principal | None:
@@ -98,7 +105,7 @@ class Api:
         try:
             reply = await self._handle(route, request, path)
         except Exception as error:  # noqa: BLE001 - the supervised edge: every error has its answer
-            refused = self.refuse(request.uri, error)
+            refused = self.refuse(request.dialect, error)
             self.services.metrics.observe_http(route.operation, refused.status, time.perf_counter() - started_at)
             return self._write_refusal(request, refused)
         if reply is None:
@@ -111,13 +118,16 @@ class Api:
         principal = (
             request.admitted[1] if request.admitted is not None else self.admit(request, route, trusted=site.trusted)
         )
-        query = _read_query(route, request, is_lenient=self.find_dialect(request.uri).is_lenient)
+        query = _read_query(route, request, is_lenient=request.dialect.is_lenient)
         value, body = _read_body(route, request)
         if route.body is not None and route.body.is_file and request.getHeader("idempotency-key") is not None:
             value = await deferToThread(_digest_file, body)
         source = "unix" if site.trusted else getattr(request.getClientAddress(), "host", "unknown")
-        once = _read_key(route, request, principal, path, value)
-        exchange = Exchange(request, route, principal, source, path, query, body, once, self.services)
+        near = is_near(request, trusted=site.trusted)
+        exchange = Exchange(request, route, principal, source, path, query, body, None, self.services, near)
+        if exchange.principal is None and route.identify is not None:
+            exchange.principal = await route.identify(self.services, exchange)
+        once = exchange.once = _read_key(route, request, exchange.principal, path, value)
         if once is None:
             return await route.handler(self.services, exchange)
         return await self._handle_once(once, exchange)
@@ -137,13 +147,13 @@ class Api:
             self._under_way.discard(once)
 
     def _fail(self, request: ApiRequest, failure: Failure) -> bytes:
-        refused = self.refuse(request.uri, failure.value or RuntimeError("failed"))
+        refused = self.refuse(request.dialect, failure.value or RuntimeError("failed"))
         self.services.metrics.observe_http("", refused.status, 0.0)
         return self._write_refusal(request, refused)
 
-    def _write_refusal(self, request: Request, refused: Refused) -> bytes:
-        body = self.find_dialect(request.uri).encode(refused)
-        return _write(request, refused.status, JSON, refused.headers, body)
+    def _write_refusal(self, request: ApiRequest, refused: Refused) -> bytes:
+        body = request.dialect.encode(refused)
+        return _write(request, refused.status, request.dialect.media_type, refused.headers, body)
 
 
 class ApiSite(Site):
@@ -151,11 +161,14 @@ class ApiSite(Site):
 
     protocol = ApiChannel  # type: ignore[assignment]
 
-    def __init__(self, api: Api, resource: Any, reactor: Any, *, trusted: bool, max_connections: int) -> None:
-        super().__init__(resource, ApiRequest, timeout=IDLE_S, reactor=reactor, parsePOSTFormSubmission=False)
+    def __init__(
+        self, api: Api, resources: Mapping[Dialect, Any], reactor: Any, *, trusted: bool, max_connections: int
+    ) -> None:
+        super().__init__(resources[NATIVE], ApiRequest, timeout=IDLE_S, reactor=reactor, parsePOSTFormSubmission=False)
         self.displayTracebacks = False
         self.noisy = False
         self.api = api
+        self._resources = resources
         self.trusted = trusted
         self._max_connections = max_connections
         self._idle: OrderedDict[ApiChannel, None] = OrderedDict()
@@ -165,6 +178,24 @@ class ApiSite(Site):
     def connections(self) -> int:
         """How many there are."""
         return len(self._idle) + len(self._busy)
+
+    def getResourceFor(self, request: ApiRequest) -> Any:  # noqa: N802
+        """The routes of whoever is spoken to."""
+        request.site = self
+        return getChildForRequest(self._resources[request.dialect], request)
+
+    def find_dialect(self, request: ApiRequest | None, uri: bytes) -> Dialect:
+        """How a request is spoken to, by its address and its token."""
+        path, _, query = uri.partition(b"?")
+        tokens = request.requestHeaders.getRawHeaders(b"authorization") or [] if request is not None else []
+        asked = Asked(
+            unquote_to_bytes(path).decode("latin-1"),
+            query,
+            bool(tokens),
+            lambda: self.api.services.authority.find_speech(tokens[0] if tokens else None),
+        )
+        near = request is not None and is_near(request, trusted=self.trusted)
+        return self.api.find_dialect(asked, near=near)
 
     def log(self, request: Any) -> None:
         """No access log: addresses hold numbers of people; the metrics count, and the audit log says who changed what."""
@@ -192,11 +223,13 @@ class ApiSite(Site):
         self, request: ApiRequest, method: bytes, uri: bytes, length: int | None
     ) -> tuple[Route, Principal | None]:
         """Judges a request by its headers, before its body."""
-        route = self.api.find_route(method.decode("latin-1"), check_target(uri))
+        dialect = self.find_dialect(request, uri)
+        path = check_target(uri, is_lenient=dialect.is_lenient)
+        route = self.api.find_route(dialect, method.decode("latin-1"), path)
         principal = self.api.admit(request, route, trusted=self.trusted)
         if length is not None and length > route.body_limit:
             raise refuse_size(route.body_limit)
-        if route.body is not None and not self.api.find_dialect(uri).is_lenient:
+        if route.body is not None and not dialect.is_lenient:
             _check_type(request, route.body)
         return route, principal
 
@@ -219,6 +252,8 @@ def _media_type(request: Request) -> str:
 
 
 def _read_query(route: Route, request: Request, *, is_lenient: bool) -> Any:
+    if route.body is not None and route.body.is_sent:
+        return None
     pairs = (
         parse_qsl(
             request.uri.partition(b"?")[2].decode("latin-1"),
@@ -256,6 +291,9 @@ def _read_body(route: Route, request: ApiRequest) -> tuple[Any, Any]:
     if route.body.is_file:
         return None, _detach(content)
     raw = content.read()
+    if route.body.is_sent:
+        sent = Sent(request.uri.partition(b"?")[2], raw, request.getHeader("content-type") or "")
+        return None, route.body.read(sent)
     if not raw:
         if not route.body.optional:
             raise Refused(HTTPStatus.BAD_REQUEST, "a body is needed")

@@ -32,6 +32,14 @@ class Upload:
         return {**self.fields, FILE_FIELD: hashlib.sha256(self.content).hexdigest()}
 
 
+@dataclass(frozen=True, slots=True)
+class FormFile:
+    """A file of a form. name: what the client calls it, to be told, never to be a path."""
+
+    content: bytes
+    name: str
+
+
 def is_upload(media_type: str) -> bool:
     """Whether a body of this type brings a file."""
     return media_type in (MULTIPART, BYTES) or media_type.startswith("audio/")
@@ -39,18 +47,9 @@ def is_upload(media_type: str) -> bool:
 
 def read_upload(content_type: str, raw: bytes) -> Upload:
     """The file of a body. Refused 400 for a form that is none, 422 for one without the file."""
-    header = Message()
-    header["content-type"] = content_type
-    if header.get_content_type() != MULTIPART:
+    if _split_type(content_type)[0] != MULTIPART:
         return Upload(raw, {})
-    boundary = str(header.get_param("boundary") or "")
-    parser = FormDataParser(silent=False, max_form_memory_size=_MAX_FIELD_BYTES, max_form_parts=_MAX_PARTS)
-    try:
-        _, form, files = parser.parse(BytesIO(raw), MULTIPART, len(raw), {"boundary": boundary})
-    except RequestEntityTooLarge:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the form has more than {_MAX_PARTS} parts, or too long ones") from None
-    except (ValueError, UnicodeError) as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no multipart/form-data: {error}") from None
+    form, files = _parse_form(content_type, raw, _MAX_PARTS)
     if FILE_FIELD not in files:
         raise refuse_fields([(FILE_FIELD, "is missing: a part of the form with a filename")])
     for name in (*form, *files):
@@ -60,3 +59,32 @@ def read_upload(content_type: str, raw: bytes) -> Upload:
     if unknown:
         raise refuse_fields([(unknown[0], "is not known here")])
     return Upload(files[FILE_FIELD].stream.read(), dict(form.items()))
+
+
+def read_form(
+    content_type: str, raw: bytes, *, max_parts: int
+) -> tuple[list[tuple[str, str]], list[tuple[str, FormFile]]]:
+    """The fields and the files of any form, in their order. Refused 400 for one that is none."""
+    form, files = _parse_form(content_type, raw, max_parts)
+    return list(form.items(multi=True)), [
+        (name, FormFile(one.stream.read(), one.filename or "")) for name, one in files.items(multi=True)
+    ]
+
+
+def _split_type(content_type: str) -> tuple[str, str]:
+    """(media type, boundary)."""
+    header = Message()
+    header["content-type"] = content_type.replace("\r", " ").replace("\n", " ")
+    return header.get_content_type(), str(header.get_param("boundary") or "")
+
+
+def _parse_form(content_type: str, raw: bytes, max_parts: int) -> tuple[Any, Any]:
+    boundary = _split_type(content_type)[1]
+    parser = FormDataParser(silent=False, max_form_memory_size=_MAX_FIELD_BYTES, max_form_parts=max_parts)
+    try:
+        _, form, files = parser.parse(BytesIO(raw), MULTIPART, len(raw), {"boundary": boundary})
+    except RequestEntityTooLarge:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the form has more than {max_parts} parts, or too long ones") from None
+    except (ValueError, UnicodeError) as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no multipart/form-data: {error}") from None
+    return form, files

@@ -13,9 +13,9 @@ from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.task import LoopingCall
 
 from api.auth import Authority, Logins
-from api.compat.ari.speech import DIALECT as ARI
-from api.compat.ari.table import ROUTES as ARI_ROUTES
+from api.compat.table import DOORS
 from api.declare import Shown
+from api.doors import open_doors
 from api.errors import MAX_PROBLEMS, Refused
 from api.events import EventHub
 from api.exchange import Services
@@ -135,8 +135,8 @@ class HttpService(Service):
         self.authority = Authority(use.store)
         self.authority.watch = self._review
         # Other systems' APIs that are switched on, with their routes.
-        spoken = [(ARI, ARI_ROUTES)] if settings.http.speaks_ari_dialer else []
-        compat = [route for _, routes in spoken for route in routes]
+        doors = open_doors(DOORS, settings.apis)
+        compat = [route for door in doors for route in door.routes]
         services = Services(
             store=use.store,
             live=use.live,
@@ -164,8 +164,9 @@ class HttpService(Service):
             allow_private_webhooks=settings.webhooks.allow_private,
             note=self._notes.append,
             explain=explain_apply,
+            apis=settings.apis,
         )
-        self.api = Api(services, (*ROUTES, *compat), [dialect for dialect, _ in spoken])
+        self.api = Api(services, ROUTES, doors)
         self._campaign_events = CampaignEvents(use.store, use.dialer, self.events, self.metrics)
         use.campaigns.watch(self._campaign_events.tell_change)
         use.imports.watch(self._campaign_events.tell_import)

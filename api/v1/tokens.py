@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
@@ -22,11 +22,15 @@ PermissionText = Annotated[str, matches(r"\*|[a-z_]{1,40}/(\*|[a-z_]{1,40})", "m
 
 
 class NewToken(Frozen):
-    """A token to make. permissions: `dids/read`, `calls/*`, `*`; never more than whoever makes it has."""
+    """A token to make. permissions: `dids/read`, `calls/*`, `*`; never more than whoever makes it has.
+
+    dialect: `while1` for one that speaks While1 under `/api/`, where other tokens speak the ARI Dialer's API.
+    """
 
     name: TokenName
     permissions: Annotated[tuple[PermissionText, ...], Field(min_length=1, max_length=100)]
     expires_at: AwareDatetime | None = None
+    dialect: Literal["", "while1"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,14 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
         raise refuse_fields([("name", "must not hold control characters")])
 
     def work(db: Any) -> tuple[None, Reply]:
-        made = create_token(db, name=wanted.name, permissions=wanted.permissions, at=now, expires_at=wanted.expires_at)
+        made = create_token(
+            db,
+            name=wanted.name,
+            permissions=wanted.permissions,
+            at=now,
+            expires_at=wanted.expires_at,
+            dialect=wanted.dialect,
+        )
         shown, kept = TokenMade.of(made.token, made.secret), TokenMade.of(made.token, None)
         return None, Reply(shown, HTTPStatus.CREATED, (("location", f"{_PATH}/{made.token.id}"),), kept=kept)
 

@@ -81,6 +81,7 @@ class TokenRow(Model):
     hint = TextField()
     is_active = IntegerField()
     updated_at = UtcField(null=True)
+    dialect = TextField()
 
     class Meta:  # noqa: D106 - peewee's way to name a table
         table_name = "tokens"

@@ -28,6 +28,7 @@ _USE_NOTED_EVERY: Final = timedelta(minutes=1)
 class Token:
     """What is known of a token. permissions: `calls/create`, `dids/*`, `*`. user: whose login made it, None for one made by hand.
 
+    dialect: the API that it speaks where two have the same path, '' for none in particular.
     owner_id: whose it is, None for nobody's; hint: the first and last 8 of its 64 digits, '' for an old one; updated_at: when it was revoked.
     """
 
@@ -42,6 +43,7 @@ class Token:
     hint: str = ""
     is_active: bool = True
     updated_at: datetime | None = None
+    dialect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def create_token(
     expires_at: datetime | None = None,
     user: str | None = None,
     owner_id: int | None = None,
+    dialect: str = "",
 ) -> NewToken:
     """A new token; ValueError naming the field for a bad name, an unknown form of permission, none at all, or an end in the past."""
     if not 0 < len(name) <= 80 or not name.isprintable():
@@ -104,8 +107,9 @@ def create_token(
         owner_id=owner_id,
         hint=hint,
         is_active=1,
+        dialect=dialect,
     ).execute(db)
-    token = Token(row_id, name, permissions, at, None, expires_at, user, owner_id, hint)
+    token = Token(row_id, name, permissions, at, None, expires_at, user, owner_id, hint, dialect=dialect)
     return NewToken(token, f"tandem_{row_id}_{random}")
 
 
@@ -185,10 +189,6 @@ def _digest(random: str) -> bytes:
 
 
 def _read_token(row: tuple[Any, ...]) -> Token:
-    row_id, name, _, permissions, created_at, last_used_at, expires_at, user, owner_id, hint, is_active, updated_at = (
-        row
-    )
-    held = tuple(json.loads(permissions))
-    return Token(
-        row_id, name, held, created_at, last_used_at, expires_at, user, owner_id, hint, bool(is_active), updated_at
-    )
+    row_id, name, _, permissions, *known, is_active, updated_at, dialect = row
+    held: Any = tuple(json.loads(permissions))
+    return Token(*(row_id, name, held, *known), is_active=bool(is_active), updated_at=updated_at, dialect=dialect)

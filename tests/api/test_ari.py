@@ -111,14 +111,9 @@ def test_schemathesis_finds_nothing(site, ari, tmp_path):
 
 
 def test_it_can_be_switched_off(tmp_path):
-    from tandem.settings import HttpSettings
     from tests.api.conftest import Server
 
-    assert HttpSettings().speaks_ari_dialer
-    remote = {"host": "192.0.2.1", "port": 80, "allow_remote": True}
-    assert not HttpSettings(**remote).speaks_ari_dialer
-    assert HttpSettings(**remote, ari_dialer=True).speaks_ari_dialer
-    server = Server(tmp_path, **{"http.ari_dialer": "no"})
+    server = Server(tmp_path, **{"apis.ari_dialer.serve": "off"})
     server.start()
     try:
         client = Client(server.port, server.token)

@@ -1,0 +1,12 @@
+"""All other systems' APIs that we speak: one line for each; declares no route itself.
+
+Where two have the same path, the first one that claims a request speaks.
+"""
+
+from typing import Final
+
+from api.compat.ari.speech import DIALECT as ARI
+from api.compat.ari.table import ROUTES as ARI_ROUTES
+from api.doors import Door
+
+DOORS: Final = (Door("ari_dialer", lambda _: ARI, ARI_ROUTES),)
