@@ -189,6 +189,9 @@ def _digest(random: str) -> bytes:
 
 
 def _read_token(row: tuple[Any, ...]) -> Token:
-    row_id, name, _, permissions, *known, is_active, updated_at, dialect = row
-    held: Any = tuple(json.loads(permissions))
-    return Token(*(row_id, name, held, *known), is_active=bool(is_active), updated_at=updated_at, dialect=dialect)
+    row_id, name, _, permissions, *dates_and_owner, is_active, updated_at, dialect = row
+    made_at, used_at, ends_at, user, owner_id, hint = dates_and_owner
+    held = tuple(json.loads(permissions))
+    return Token(
+        row_id, name, held, made_at, used_at, ends_at, user, owner_id, hint, bool(is_active), updated_at, dialect
+    )

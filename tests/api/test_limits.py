@@ -10,8 +10,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from api.declare import ARRIVAL_S
+from api.errors import explain
 from api.request import LINGER_S
-from api.site import Api, ApiSite
+from api.site import Api
 from api.v1.table import ROUTES
 
 
@@ -167,9 +168,9 @@ class TestSlowness:
 
         from api.metrics import Metrics
 
-        services = SimpleNamespace(metrics=Metrics(), authority=None, explain=lambda _: None)
+        services = SimpleNamespace(metrics=Metrics(), authority=None, refuse=explain)
         api = Api(services, ROUTES)
-        site = ApiSite(api, None, clock, trusted=True, max_connections=10)
+        site = api.make_site(clock, trusted=True, max_connections=10)
         channel = site.buildProtocol(None)
         channel.makeConnection(Aborting())
         return channel
