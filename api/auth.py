@@ -23,6 +23,7 @@ from tandem.domain.entities import Permission
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.store.tokens import Token, TokenKey, load_token_keys, record_token_uses, split_secret
+from tandem.store.user_groups import UserGroup
 from tandem.store.users import Role, User, load_lock, load_password_hash, record_failure, record_login
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ MAX_PASSWORD: Final = 256
 class Principal:
     """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket.
 
-    expires_at: of the token; owner_id: whose it is, None for a login and for a token of nobody's.
+    expires_at: of the token; owner_id: whose it is, None for a login and for a token of nobody's; group: of users, which limits them.
     """
 
     name: str
@@ -87,6 +88,16 @@ class Principal:
     user: str | None = None
     expires_at: datetime | None = None
     owner_id: int | None = None
+    group: UserGroup | None = None
+
+    @property
+    def campaigns(self) -> tuple[int, ...] | None:
+        """The only campaigns that they see; None for all."""
+        return self.group.campaigns if self.group is not None else None
+
+    def sees_campaign(self, campaign_id: int | None) -> bool:
+        """Whether their group leaves them this campaign; None is one that is gone."""
+        return self.campaigns is None or campaign_id in self.campaigns
 
     def may(self, permission: str) -> bool:
         """Whether one of the permissions covers this one, which may itself be `group/*` or `*`."""
@@ -159,7 +170,9 @@ class Authority:
         token = key.token
         self._uses[token.id] = self._now()
         name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
-        return Principal(name, f"token {token.id}", _hold(key), token.id, token.user, token.expires_at, token.owner_id)
+        return Principal(
+            name, f"token {token.id}", _hold(key), token.id, token.user, token.expires_at, token.owner_id, key.group
+        )
 
     def _find_key(self, authorization: bytes | None) -> TokenKey:
         if authorization is None:
@@ -198,7 +211,14 @@ class Authority:
 def _hold(key: TokenKey) -> tuple[str, ...]:
     """What a token allows by now: never more than its owner may."""
     held = key.token.permissions
-    return held if key.role is None else limit_permissions(held, ROLES[key.role])
+    return limit_by_group(held if key.role is None else limit_permissions(held, ROLES[key.role]), key.group)
+
+
+def limit_by_group(held: tuple[str, ...], group: UserGroup | None) -> tuple[str, ...]:
+    """What is left of permissions for somebody in a group; their own login they always keep."""
+    if group is None or group.permissions is None:
+        return held
+    return limit_permissions(held, (*group.permissions, "session/update", "session/delete"))
 
 
 def refuse_unknown(message: str) -> Refused:

@@ -133,6 +133,7 @@ class Route:
 
     aliases: other paths of the same. identify: who asks, by what is in the request itself (parameters, a cookie), where no token says so;
     such a route has no permission, and its handler asks for one (`Exchange.require`) as soon as it knows what is wanted.
+    is_scoped: shows and changes only what somebody may see who is limited to some campaigns; others refuse them.
     parameters: what varies in the path, in words. raises: what it may answer besides the errors that all of its kind have.
     """
 
@@ -154,6 +155,7 @@ class Route:
     aliases: tuple[str, ...] = ()
     identify: Callable[[Any, Any], Awaitable[Any]] | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    is_scoped: bool = False
 
     @property
     def path_names(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from tandem.store.number_lists import NumberListBusy, NumberListExists, NumberLi
 from tandem.store.numbers import NumberInFlight, NumberMissing
 from tandem.store.objects import HeadMoved
 from tandem.store.sounds import SoundExists, SoundMissing
+from tandem.store.user_groups import UserGroupExists, UserGroupMissing, UserGroupUsed
 from tandem.store.users import LastAdmin
 from tandem.store.webhooks import TooManyWebhooks, WebhookMissing
 
@@ -124,6 +125,10 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
         case NumberListMissing():
             return Refused(HTTPStatus.NOT_FOUND, "there is no such list of this campaign")
         case NumberListExists() | NumberListBusy() | ClaimRefused():
+            return Refused(HTTPStatus.CONFLICT, str(error))
+        case UserGroupMissing():
+            return Refused(HTTPStatus.NOT_FOUND, "there is no such group of users")
+        case UserGroupExists() | UserGroupUsed():
             return Refused(HTTPStatus.CONFLICT, str(error))
         case StatusRefused(field=field, rule=rule) | CallRefused(field=field, rule=rule):
             return refuse_fields([(field, rule)])

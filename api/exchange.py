@@ -97,6 +97,7 @@ class Exchange:
             raise TokenMissing(HTTPStatus.UNAUTHORIZED, "who asks must be known for that")
         if not self.principal.may(permission):
             raise PermissionMissing(permission)
+        check_scope(self.principal, self.route)
         self.action = permission
         return self.principal
 
@@ -179,6 +180,12 @@ class Commit(Generic[T]):
         """What was answered."""
         assert self._reply is not None, "nothing was committed"
         return self._reply
+
+
+def check_scope(principal: Principal, route: Route) -> None:
+    """Fails closed: what does not know groups shows everybody's. Refused 403 for who is limited to some campaigns."""
+    if principal.campaigns is not None and not route.is_scoped:
+        raise Refused(HTTPStatus.FORBIDDEN, "this shows more than the campaigns of your group")
 
 
 def digest_body(value: Any) -> bytes:

@@ -24,7 +24,7 @@ from api.declare import JSON, Body, Reply, Route, Sent, parse_json, read_query
 from api.dialect import NATIVE, Asked, Dialect, find_dialect
 from api.doors import OpenDoor, is_near
 from api.errors import PermissionMissing, Refused
-from api.exchange import Exchange, Services, digest_body
+from api.exchange import Exchange, Services, check_scope, digest_body
 from api.request import ApiChannel, ApiRequest, check_target, refuse_size
 from api.uploads import is_upload, read_upload
 from tandem.store.answers import Once, load_answer
@@ -98,6 +98,8 @@ class Api:
         principal = self.services.authority.identify(authorization[0] if authorization else None)
         if route.permission is not None and not principal.may(route.permission):
             raise PermissionMissing(route.permission)
+        if route.permission is not None:
+            check_scope(principal, route)
         return principal
 
     async def _answer(self, route: Route, request: ApiRequest, path: dict[str, str]) -> Any:

@@ -136,7 +136,7 @@ ROUTES: Final = (
         tag="attempts", operation="get_attempt", answer=Shown(AttemptShown), raises=_MISSING,
     ),
     Route(
-        method="GET", path=f"{CAMPAIGN}/attempts", permission="attempts/read", summary="Calls of a campaign, newest first.", handler=_list,
+        is_scoped=True, method="GET", path=f"{CAMPAIGN}/attempts", permission="attempts/read", summary="Calls of a campaign, newest first.", handler=_list,
         tag="attempts", operation="list_campaign_attempts", query=AttemptsQuery, answer=Shown(AttemptPage), raises=_MISSING,
     ),
 )  # fmt: skip

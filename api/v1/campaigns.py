@@ -20,6 +20,7 @@ from tandem.domain.why import Reason, explain_campaign
 from tandem.store.attempts import Claim
 from tandem.store.campaigns import load_campaign, load_campaigns, load_counts
 from tandem.store.numbers import count_waiting
+from tandem.store.user_groups import admit_campaign
 
 PATH: Final = f"{PREFIX}/campaigns"
 ONE: Final = f"{PATH}/{{campaign_id}}"
@@ -75,8 +76,16 @@ def read_id(text: str, what: str) -> int:
 
 
 def campaign_id_of(exchange: Exchange) -> int:
-    """Which campaign the path names."""
-    return read_id(exchange.path["campaign_id"], "campaign")
+    """Which campaign the path names; one that their group does not show is none."""
+    campaign_id = read_id(exchange.path["campaign_id"], "campaign")
+    check_campaign_seen(exchange, campaign_id)
+    return campaign_id
+
+
+def check_campaign_seen(exchange: Exchange, campaign_id: int, what: str = "campaign") -> None:
+    """Refused 404 where the group of whoever asks does not show it, as if it were not there."""
+    if not exchange.who.sees_campaign(campaign_id):
+        raise Refused(HTTPStatus.NOT_FOUND, f"there is no such {what}")
 
 
 def _tag(exchange: Exchange, saved: SavedCampaign) -> str:
@@ -124,7 +133,11 @@ async def _list(services: Services, exchange: Exchange) -> Reply:
         return load_campaigns(db), load_counts(db)
 
     found, counts = await services.store.read(read)
-    shown = [CampaignShown.of(saved, counts.get(saved.campaign_id)) for saved in found]
+    shown = [
+        CampaignShown.of(saved, counts.get(saved.campaign_id))
+        for saved in found
+        if exchange.who.sees_campaign(saved.campaign_id)
+    ]
     return Reply(make_page(shown, exchange.query, "campaign_id"))
 
 
@@ -152,8 +165,17 @@ async def _get_counts(services: Services, exchange: Exchange) -> Reply:
 
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
-    commit = _commit(exchange, HTTPStatus.CREATED)
+    group, at = exchange.who.group, services.now().timestamp()
+
+    def reply(db: Any, saved: SavedCampaign) -> Reply:
+        if group is not None:
+            admit_campaign(db, group.name, saved.campaign_id, at)
+        return _give(exchange, saved, None, HTTPStatus.CREATED)
+
+    commit: Commit[SavedCampaign] = Commit(exchange, lambda saved: f"campaigns/{saved.campaign_id}", reply)
     await services.campaigns.create(exchange.body, author=exchange.who.name, commit=commit)
+    if group is not None and group.campaigns is not None:
+        await services.authority.load()
     return commit.reply
 
 
@@ -253,7 +275,7 @@ _SHOWN: Final = Shown(CampaignShown)
 
 def _action(name: str, summary: str) -> Route:
     return Route(
-        method="POST", path=f"{ONE}/{name}", permission=f"campaigns/{name}", summary=summary, tag="campaigns",
+        is_scoped=True, method="POST", path=f"{ONE}/{name}", permission=f"campaigns/{name}", summary=summary, tag="campaigns",
         handler=_start if name == "start" else _turn(name), operation=f"{name}_campaign", answer=_SHOWN, etag=True,
         raises=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     )  # fmt: skip
@@ -261,34 +283,34 @@ def _action(name: str, summary: str) -> Route:
 
 ROUTES: Final = (
     Route(
-        method="GET", path=PATH, permission="campaigns/read", summary="List campaigns with their counts, newest first.", handler=_list,
+        is_scoped=True, method="GET", path=PATH, permission="campaigns/read", summary="List campaigns with their counts, newest first.", handler=_list,
         tag="campaigns", operation="list_campaigns", query=list_query(CampaignShown, "campaign_id", sort="-campaign_id"),
         answer=Shown(Page[CampaignShown], name="CampaignPage"),
     ),
     Route(
-        method="POST", path=PATH, permission="campaigns/create", summary="Make a campaign; it does not dial before it is started.",
+        is_scoped=True, method="POST", path=PATH, permission="campaigns/create", summary="Make a campaign; it does not dial before it is started.",
         handler=_create, tag="campaigns", operation="create_campaign", body=Body(Campaign, _check), answer=_SHOWN,
         status=HTTPStatus.CREATED, etag=True,
     ),
     Route(
-        method="GET", path=ONE, permission="campaigns/read", summary="Read a campaign.", handler=_get, tag="campaigns",
+        is_scoped=True, method="GET", path=ONE, permission="campaigns/read", summary="Read a campaign.", handler=_get, tag="campaigns",
         operation="get_campaign", answer=_SHOWN, raises=_MISSING, etag=True,
     ),
     Route(
-        method="GET", path=f"{ONE}/counts", permission="campaigns/read", handler=_get_counts, tag="campaigns", operation="count_numbers",
+        is_scoped=True, method="GET", path=f"{ONE}/counts", permission="campaigns/read", handler=_get_counts, tag="campaigns", operation="count_numbers",
         summary="Where a campaign's numbers are, and what keeps the pending ones from being dialled.", answer=Shown(CountsNow), raises=_MISSING,
     ),
     Route(
-        method="PUT", path=ONE, permission="campaigns/update", summary="Replace a campaign; while it is running only statuses, recycle rules, pause codes and description may differ.", handler=_replace,
+        is_scoped=True, method="PUT", path=ONE, permission="campaigns/update", summary="Replace a campaign; while it is running only statuses, recycle rules, pause codes and description may differ.", handler=_replace,
         tag="campaigns", operation="replace_campaign", body=Body(Campaign, _check), answer=_SHOWN, raises=_EDIT_FAILURES, etag=True,
     ),
     Route(
-        method="PATCH", path=ONE, permission="campaigns/update", summary="Change fields of a campaign; while it is running only statuses, recycle rules, pause codes and description.",
+        is_scoped=True, method="PATCH", path=ONE, permission="campaigns/update", summary="Change fields of a campaign; while it is running only statuses, recycle rules, pause codes and description.",
         handler=_change, tag="campaigns", operation="change_campaign", etag=True,
         body=Body(Campaign, read_object, schema=all_optional, name="CampaignChange"), answer=_SHOWN, raises=_EDIT_FAILURES,
     ),
     Route(
-        method="DELETE", path=ONE, permission="campaigns/delete", handler=_delete, tag="campaigns", operation="delete_campaign",
+        is_scoped=True, method="DELETE", path=ONE, permission="campaigns/delete", handler=_delete, tag="campaigns", operation="delete_campaign",
         summary="Delete a campaign that is not running, with its numbers; its attempts stay.", status=HTTPStatus.NO_CONTENT,
         raises=_EDIT_FAILURES,
     ),
@@ -297,13 +319,13 @@ ROUTES: Final = (
     _action("resume", "Go on after a pause."),
     _action("stop", "Dial no more, hang up all calls, put what was not reached back to the beginning."),
     Route(
-        method="POST", path=f"{ONE}/dial", permission="campaigns/dial", handler=_dial, tag="campaigns", operation="dial_by_hand",
+        is_scoped=True, method="POST", path=f"{ONE}/dial", permission="campaigns/dial", handler=_dial, tag="campaigns", operation="dial_by_hand",
         summary="Dial one number of a running campaign now, for one agent: whoever answers is connected with the agent's phone.",
         body=model_body(NumberToDial), answer=Shown(DialledByHand), status=HTTPStatus.ACCEPTED,
         raises=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
     ),
     Route(
-        method="POST", path=f"{ONE}/reset", permission="campaigns/reset", handler=_reset, tag="campaigns", operation="reset_campaign",
+        is_scoped=True, method="POST", path=f"{ONE}/reset", permission="campaigns/reset", handler=_reset, tag="campaigns", operation="reset_campaign",
         summary="Put every number back to the beginning, those that were reached too.", answer=Shown(Reset), raises=_MISSING,
     ),
 )  # fmt: skip

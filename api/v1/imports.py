@@ -144,21 +144,21 @@ _SHOWN: Final = Shown(ImportShown)
 
 ROUTES: Final = (
     Route(
-        method="POST", path=f"{CAMPAIGN}/numbers/import", permission="numbers/import", tag="numbers", operation="import_numbers",
+        is_scoped=True, method="POST", path=f"{CAMPAIGN}/numbers/import", permission="numbers/import", tag="numbers", operation="import_numbers",
         summary="Read a CSV file of numbers into a campaign, or look at what that would do.", handler=_begin, query=ImportQuery,
         body=Body(str, lambda value: value, media_type=CSV, is_file=True), answer=_SHOWN, status=HTTPStatus.ACCEPTED,
         max_body=_MAX_FILE, arrival_s=600.0, raises=_MISSING,
     ),
     Route(
-        method="GET", path=_PATH, permission="numbers/read", summary="The files that were read into a campaign, newest first.",
+        is_scoped=True, method="GET", path=_PATH, permission="numbers/read", summary="The files that were read into a campaign, newest first.",
         handler=_list, tag="numbers", operation="list_imports", answer=Shown(Whole[ImportShown], name="ImportList"), raises=_MISSING,
     ),
     Route(
-        method="GET", path=f"{_PATH}/{{import_id}}", permission="numbers/read", summary="How far a file is, and what became of its rows.",
+        is_scoped=True, method="GET", path=f"{_PATH}/{{import_id}}", permission="numbers/read", summary="How far a file is, and what became of its rows.",
         handler=_get, tag="numbers", operation="get_import", answer=_SHOWN, raises=_MISSING,
     ),
     Route(
-        method="DELETE", path=f"{_PATH}/{{import_id}}", permission="numbers/import", handler=_cancel, tag="numbers",
+        is_scoped=True, method="DELETE", path=f"{_PATH}/{{import_id}}", permission="numbers/import", handler=_cancel, tag="numbers",
         operation="cancel_import", summary="End the reading of a file; what was added stays.", status=HTTPStatus.NO_CONTENT,
         raises=(*_MISSING, HTTPStatus.CONFLICT),
     ),

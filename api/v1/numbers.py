@@ -15,7 +15,7 @@ from api.errors import Refused, refuse_fields
 from api.exchange import Commit, Exchange, Services
 from api.times import show_times, time_of, with_times
 from api.v1.campaigns import ONE as CAMPAIGN
-from api.v1.campaigns import campaign_id_of, read_id
+from api.v1.campaigns import campaign_id_of, check_campaign_seen, read_id
 from tandem.domain.campaigns import NewNumber, NumberStatus, SavedNumber
 from tandem.domain.number_rows import NotJson, read_new_number, split_items
 from tandem.domain.why import Why, explain_number
@@ -133,9 +133,13 @@ class NumbersAdded:
     not_added: tuple[NotAdded, ...]
 
 
-def number_id_of(exchange: Exchange) -> int:
-    """Which number the path names."""
-    return read_id(exchange.path["number_id"], "number")
+async def number_id_of(services: Services, exchange: Exchange) -> int:
+    """Which number the path names; one of a campaign that their group does not show is none."""
+    number_id = read_id(exchange.path["number_id"], "number")
+    if exchange.who.campaigns is not None:
+        number = await services.store.read(load_number, number_id)
+        check_campaign_seen(exchange, number.campaign_id, "number")
+    return number_id
 
 
 # ---------------------------------------------------------------------------------------------------------- reading
@@ -154,11 +158,12 @@ async def _list(services: Services, exchange: Exchange) -> Reply:
 
 
 async def _get(services: Services, exchange: Exchange) -> Reply:
-    return Reply(show_times(NumberShown, await services.store.read(load_number, number_id_of(exchange))))
+    number_id = await number_id_of(services, exchange)
+    return Reply(show_times(NumberShown, await services.store.read(load_number, number_id)))
 
 
 async def _why(services: Services, exchange: Exchange) -> Reply:
-    number_id, make_key = number_id_of(exchange), services.campaigns.make_key()
+    number_id, make_key = await number_id_of(services, exchange), services.campaigns.make_key()
 
     def read(db: Any) -> tuple[Any, SavedNumber, str | None, bool]:
         number = load_number(db, number_id)
@@ -284,6 +289,7 @@ def _read_many(file: BinaryIO) -> tuple[list[NewNumber], list[int], list[NotAdde
 
 async def _change(services: Services, exchange: Exchange) -> Reply:
     change: NumberChange = exchange.body
+    number_id = await number_id_of(services, exchange)
 
     def decide(number: SavedNumber) -> NewNumber:
         return _read_one(
@@ -295,17 +301,18 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
             }
         )
 
-    commit: Commit[SavedNumber] = Commit(exchange, f"numbers/{number_id_of(exchange)}", _show)
-    await services.campaigns.change_number(number_id_of(exchange), decide, commit=commit)
+    commit: Commit[SavedNumber] = Commit(exchange, f"numbers/{number_id}", _show)
+    await services.campaigns.change_number(number_id, decide, commit=commit)
     return commit.reply
 
 
 async def _speak(services: Services, exchange: Exchange) -> Reply:
     said: SpokenOf = exchange.body
+    number_id = await number_id_of(services, exchange)
     at = said.call_again_at.timestamp() if said.call_again_at is not None else None
-    commit: Commit[SavedNumber] = Commit(exchange, f"numbers/{number_id_of(exchange)}/status", _show)
+    commit: Commit[SavedNumber] = Commit(exchange, f"numbers/{number_id}/status", _show)
     await services.campaigns.set_status(
-        number_id_of(exchange), said.status, author=exchange.who.name, commit=commit, call_again_at=at
+        number_id, said.status, author=exchange.who.name, commit=commit, call_again_at=at
     )
     return commit.reply
 
@@ -315,7 +322,7 @@ def _show(_db: Any, number: SavedNumber) -> Reply:
 
 
 async def _delete(services: Services, exchange: Exchange) -> Reply:
-    number_id = number_id_of(exchange)
+    number_id = await number_id_of(services, exchange)
     gone = Reply(None, HTTPStatus.NO_CONTENT)
     commit: Commit[SavedNumber] = Commit(exchange, f"numbers/{number_id}", lambda _db, _: gone)
     await services.campaigns.delete_number(number_id, commit=commit)
@@ -324,44 +331,44 @@ async def _delete(services: Services, exchange: Exchange) -> Reply:
 
 ROUTES: Final = (
     Route(
-        method="GET", path=_PATH, permission="numbers/read", summary="Numbers of a campaign, in the order of the list.", handler=_list,
+        is_scoped=True, method="GET", path=_PATH, permission="numbers/read", summary="Numbers of a campaign, in the order of the list.", handler=_list,
         tag="numbers", operation="list_numbers", query=NumbersQuery, answer=Shown(NumberPage), raises=_MISSING,
     ),
     Route(
-        method="POST", path=_PATH, permission="numbers/create", summary="Add a number.", handler=_add, tag="numbers",
+        is_scoped=True, method="POST", path=_PATH, permission="numbers/create", summary="Add a number.", handler=_add, tag="numbers",
         operation="create_number", query=AddQuery, body=Body(NumberToAdd, _read_one), answer=Shown(NumberShown),
         status=HTTPStatus.CREATED, raises=_MISSING,
     ),
     Route(
-        method="POST", path=f"{_PATH}/bulk", permission="numbers/create", tag="numbers", operation="create_numbers", handler=_add_many,
+        is_scoped=True, method="POST", path=f"{_PATH}/bulk", permission="numbers/create", tag="numbers", operation="create_numbers", handler=_add_many,
         summary="Add many numbers, all of the valid ones or none.", query=AddQuery, arrival_s=120.0, max_body=_MAX_BULK_BODY,
         body=Body(NumbersToAdd, lambda value: value, is_file=True, media_type=JSON), answer=Shown(NumbersAdded), status=HTTPStatus.CREATED,
         raises=_MISSING,
     ),
     Route(
-        method="GET", path=f"{_PATH}/export", permission="numbers/read", summary="All numbers of a campaign, as CSV.", handler=_export,
+        is_scoped=True, method="GET", path=f"{_PATH}/export", permission="numbers/read", summary="All numbers of a campaign, as CSV.", handler=_export,
         tag="numbers", operation="export_numbers", query=ExportQuery, answer=Shown(str, media_type=CSV), raises=_MISSING,
     ),
     Route(
-        method="GET", path=_ONE, permission="numbers/read", summary="Read a number.", handler=_get, tag="numbers",
+        is_scoped=True, method="GET", path=_ONE, permission="numbers/read", summary="Read a number.", handler=_get, tag="numbers",
         operation="get_number", answer=Shown(NumberShown), raises=_MISSING,
     ),
     Route(
-        method="GET", path=f"{_ONE}/why", permission="numbers/read", handler=_why, tag="numbers", operation="read_why",
+        is_scoped=True, method="GET", path=f"{_ONE}/why", permission="numbers/read", handler=_why, tag="numbers", operation="read_why",
         summary="Every rule that keeps a number from being dialled now, and when it may be.", answer=Shown(Why), raises=_MISSING,
     ),
     Route(
-        method="PATCH", path=_ONE, permission="numbers/update", summary="Change what is known of a number, unless it is being called.",
+        is_scoped=True, method="PATCH", path=_ONE, permission="numbers/update", summary="Change what is known of a number, unless it is being called.",
         handler=_change, tag="numbers", operation="change_number", body=model_body(NumberChange), answer=Shown(NumberShown),
         raises=(*_MISSING, HTTPStatus.CONFLICT),
     ),
     Route(
-        method="PUT", path=f"{_ONE}/status", permission="numbers/status", handler=_speak, tag="numbers", operation="set_agent_status",
+        is_scoped=True, method="PUT", path=f"{_ONE}/status", permission="numbers/status", handler=_speak, tag="numbers", operation="set_agent_status",
         summary="Keep what an agent says of the last call; the campaign's recycle rules follow when it is over.",
         body=model_body(SpokenOf), answer=Shown(NumberShown), raises=(*_MISSING, HTTPStatus.CONFLICT),
     ),
     Route(
-        method="DELETE", path=_ONE, permission="numbers/delete", summary="Take a number off its list, unless it is being called.",
+        is_scoped=True, method="DELETE", path=_ONE, permission="numbers/delete", summary="Take a number off its list, unless it is being called.",
         handler=_delete, tag="numbers", operation="delete_number", status=HTTPStatus.NO_CONTENT, raises=(*_MISSING, HTTPStatus.CONFLICT),
     ),
 )  # fmt: skip

@@ -23,6 +23,7 @@ from api.v1 import (
     routes,
     sounds,
     tokens,
+    user_groups,
     users,
     webhooks,
 )
@@ -47,6 +48,7 @@ _DECLARED: Final = (
     *events.ROUTES,
     *tokens.ROUTES,
     *users.ROUTES,
+    *user_groups.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,
 )

@@ -12,8 +12,10 @@ from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from api.v1.tokens import TokenMade
+from api.v1.user_groups import GroupName
 from tandem.domain.entities import matches
 from tandem.store.tokens import create_token, delete_token
+from tandem.store.user_groups import UserGroupMissing
 from tandem.store.users import User, create_user, delete_user, load_user, load_users, update_user
 
 _PATH: Final = f"{PREFIX}/users"
@@ -41,6 +43,7 @@ class NewUser(Frozen):
     name: UserName
     password: NewPassword
     role: RoleName = "user"
+    user_group: GroupName | None = None
 
 
 class UserChange(Frozen):
@@ -48,6 +51,7 @@ class UserChange(Frozen):
 
     password: NewPassword | None = None
     role: RoleName | None = None
+    user_group: GroupName | None = None
 
 
 class PasswordChange(Frozen):
@@ -92,7 +96,9 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
 
     def work(db: Any) -> tuple[None, Reply]:
         try:
-            user = create_user(db, wanted.name, hashed, wanted.role, services.now())
+            user = create_user(db, wanted.name, hashed, wanted.role, services.now(), user_group=wanted.user_group)
+        except UserGroupMissing:
+            raise
         except KeyError:
             raise Refused(HTTPStatus.CONFLICT, f"user {wanted.name} is there already") from None
         return None, Reply(user, HTTPStatus.CREATED, (("location", f"{_PATH}/{wanted.name}"),))
@@ -104,8 +110,8 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
 async def _change(services: Services, exchange: Exchange) -> Reply:
     wanted: UserChange = exchange.body
     name = exchange.path["name"]
-    if wanted.password is None and wanted.role is None:
-        raise refuse_fields([("", "must have a password or a role")])
+    if not wanted.model_fields_set - {name for name in ("password", "role") if getattr(wanted, name) is None}:
+        raise refuse_fields([("", "must have a password, a role or a group")])
     current = await services.store.read(load_user, name)
     if current is None:
         raise _missing(name)
@@ -113,10 +119,14 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
     _check_role(exchange, current.role)
     _check_role(exchange, wanted.role)
     hashed = await services.logins.hash(wanted.password) if wanted.password is not None else None
+    group = wanted.model_dump(include={"user_group"}, exclude_unset=True)
 
     def work(db: Any) -> tuple[None, Reply]:
         try:
-            return None, Reply(update_user(db, name, password_hash=hashed, role=wanted.role, at=services.now()))
+            changed = update_user(db, name, password_hash=hashed, role=wanted.role, at=services.now(), **group)
+            return None, Reply(changed)
+        except UserGroupMissing:
+            raise
         except KeyError:
             raise _missing(name) from None
 
@@ -215,7 +225,7 @@ ROUTES: Final = (
         operation="get_user", answer=Shown(User), raises=(HTTPStatus.NOT_FOUND,),
     ),
     Route(
-        method="PATCH", path=_ONE, parameters={"name": "The name that the user logs in with."}, permission="users/update", summary="Change a user's password or role; all logins end.",
+        method="PATCH", path=_ONE, parameters={"name": "The name that the user logs in with."}, permission="users/update", summary="Change a user's password, role or group; all logins end.",
         handler=_change, tag="users", operation="change_user", body=model_body(UserChange), answer=Shown(User),
         raises=(*_FAILURES, HTTPStatus.TOO_MANY_REQUESTS),
     ),
@@ -229,12 +239,12 @@ ROUTES: Final = (
         raises=(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),
     ),
     Route(
-        method="PUT", path=f"{_SESSION}/password", permission="session/update", tag="users", operation="change_own_password",
+        is_scoped=True, method="PUT", path=f"{_SESSION}/password", permission="session/update", tag="users", operation="change_own_password",
         summary="Change one's own password; one's other logins end.", handler=_change_own_password, status=HTTPStatus.NO_CONTENT,
         body=model_body(PasswordChange), max_body=4096, raises=(*_FAILURES, HTTPStatus.TOO_MANY_REQUESTS),
     ),
     Route(
-        method="DELETE", path=_SESSION, permission="session/delete", summary="Log out: the token ends.", handler=_log_out,
+        is_scoped=True, method="DELETE", path=_SESSION, permission="session/delete", summary="Log out: the token ends.", handler=_log_out,
         tag="users", operation="log_out", status=HTTPStatus.NO_CONTENT, raises=(HTTPStatus.CONFLICT,),
     ),
 )  # fmt: skip

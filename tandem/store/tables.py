@@ -101,6 +101,7 @@ class UserRow(Model):
     full_name = TextField()
     is_active = IntegerField()
     api_access = IntegerField()
+    user_group = TextField(null=True)
 
     class Meta:  # noqa: D106 - peewee's way to name a table
         table_name = "users"

@@ -16,6 +16,7 @@ from typing import Any, Final
 import peewee
 
 from tandem.store.tables import TokenRow, UserRow
+from tandem.store.user_groups import UserGroup, load_user_groups
 from tandem.store.users import Role
 
 _TOKEN: Final = re.compile(r"tandem_([1-9][0-9]{0,17})_([0-9a-f]{64})")
@@ -48,11 +49,12 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """A token and the hash that proves it, for whoever must verify without SQL. role: the owner's, None without one."""
+    """A token and the hash that proves it, for whoever must verify without SQL. role: the owner's, None without one; group: the owner's, or theirs who logged in."""
 
     token: Token
     digest: bytes
     role: Role | None = None
+    group: UserGroup | None = None
 
     def __repr__(self) -> str:
         return f"TokenKey({self.token!r}, digest=…)"
@@ -145,11 +147,19 @@ def load_token_keys(db: peewee.Database) -> list[TokenKey]:
         .tuples()
         .execute(db)
     }
+    groups = {group.name: group for group in load_user_groups(db)}
+    members = {
+        key: groups[row[2]]
+        for row in UserRow.select(UserRow.user_id, UserRow.name, UserRow.user_group).tuples().execute(db)
+        if row[2] is not None
+        for key in row[:2]
+    }
     keys = []
     for row in TokenRow.select().where(TokenRow.is_active == 1).tuples().execute(db):
         token = _read_token(row)
         if token.owner_id is None or token.owner_id in roles:
-            keys.append(TokenKey(token, bytes(row[2]), roles.get(token.owner_id)))
+            group = members.get(token.user) or members.get(token.owner_id)
+            keys.append(TokenKey(token, bytes(row[2]), roles.get(token.owner_id), group))
     return keys
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import peewee
 
 from tandem.store.tables import LoginFailureRow, TokenRow, UserRow
+from tandem.store.user_groups import load_user_group
 
 Role = Literal["admin", "user"]
 
@@ -27,7 +28,7 @@ class LastAdmin(Exception):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Someone who may log in. is_active: whether at all; api_access: whether tokens that are theirs are taken; updated_at: null until then."""
+    """Someone who may log in. user_group: whose limits hold for them, null for none. is_active: whether at all; api_access: whether tokens that are theirs are taken; updated_at: null until then."""
 
     user_id: int
     name: str
@@ -39,14 +40,15 @@ class User:
     full_name: str = ""
     is_active: bool = True
     api_access: bool = True
+    user_group: str | None = None
 
 
 _COLUMNS: Final = (
     UserRow.user_id, UserRow.name, UserRow.role, UserRow.created_at, UserRow.last_login_at, UserRow.updated_at, UserRow.email,
-    UserRow.full_name, UserRow.is_active, UserRow.api_access,
+    UserRow.full_name, UserRow.is_active, UserRow.api_access, UserRow.user_group,
 )  # fmt: skip
 # What `update_user` may change besides the password.
-CHANGEABLE: Final = frozenset({"name", "role", "email", "full_name", "is_active", "api_access"})
+CHANGEABLE: Final = frozenset({"name", "role", "email", "full_name", "is_active", "api_access", "user_group"})
 
 
 def create_user(
@@ -59,9 +61,12 @@ def create_user(
     email: str = "",
     full_name: str = "",
     api_access: bool = True,
+    user_group: str | None = None,
 ) -> User:
-    """A new user; KeyError if the name is taken, whatever its capitals."""
+    """A new user; UserGroupMissing; KeyError if the name is taken, whatever its capitals."""
     _keep_names_apart(db, name)
+    if user_group is not None:
+        load_user_group(db, user_group)
     user_id = UserRow.insert(
         name=name,
         password=password_hash,
@@ -71,8 +76,11 @@ def create_user(
         full_name=full_name,
         is_active=1,
         api_access=int(api_access),
+        user_group=user_group,
     ).execute(db)
-    return User(user_id, name, role, at, None, email=email, full_name=full_name, api_access=api_access)
+    made = load_user_numbered(db, user_id)
+    assert made is not None
+    return made
 
 
 def load_users(db: peewee.Database) -> list[User]:
@@ -110,7 +118,7 @@ def update_user(
 ) -> User:
     """Another password, another role, or other fields (CHANGEABLE); ends the user's logins but `kept_token`.
 
-    KeyError for nobody, or with the new name if it is taken; LastAdmin if none would be left who may log in.
+    KeyError for nobody, or with the new name if it is taken; UserGroupMissing; LastAdmin if none would be left who may log in.
     """
     user = load_user(db, name)
     if user is None:
@@ -121,6 +129,8 @@ def update_user(
         _keep_an_admin(db, user)
     if wanted.get("name", name).lower() != name.lower():
         _keep_names_apart(db, wanted["name"])
+    if wanted.get("user_group") is not None:
+        load_user_group(db, wanted["user_group"])
     if password_hash is not None:
         wanted["password"] = password_hash
     if wanted:

@@ -220,6 +220,7 @@ class TestIdempotency:
             **dict.fromkeys(("adopt_hand_edits", "discard_hand_edits"), "asterisk/test_api.py"),
             "create_campaign": "api/test_campaigns.py",
             "create_number_list": "api/test_lists.py",
+            "create_user_group": "api/test_user_groups.py",
             "create_sound": "api/test_files.py",
             "create_webhook": "api/test_webhooks.py",
         }
