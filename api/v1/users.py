@@ -98,7 +98,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
         try:
             user = create_user(db, wanted.name, hashed, wanted.role, services.now(), user_group=wanted.user_group)
         except UserGroupMissing:
-            raise
+            raise refuse_fields([("user_group", "is no group of users")]) from None
         except KeyError:
             raise Refused(HTTPStatus.CONFLICT, f"user {wanted.name} is there already") from None
         return None, Reply(user, HTTPStatus.CREATED, (("location", f"{_PATH}/{wanted.name}"),))
@@ -126,7 +126,7 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
             changed = update_user(db, name, password_hash=hashed, role=wanted.role, at=services.now(), **group)
             return None, Reply(changed)
         except UserGroupMissing:
-            raise
+            raise refuse_fields([("user_group", "is no group of users")]) from None
         except KeyError:
             raise _missing(name) from None
 
