@@ -51,6 +51,7 @@ from tandem.fallback import Fallback
 from tandem.http import HttpService, UseCases
 from tandem.importing import Imports
 from tandem.lag import LagGauge
+from tandem.lease import Lease
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.posting import Poster
@@ -106,7 +107,10 @@ class Tandem(MultiService):
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
         self.facts = Facts(cast(Any, self.ami.send_list), clock)
         self.fallback = Fallback(self.config_ami, self._read_current, lambda: datetime.now(UTC), clock)
-        self.calls = Calls(cast(Any, self.ami), CallBook(self.store), clock)
+        self.lease = Lease(self.store, settings.dialer.node, clock)
+        book = CallBook(self.store, self.lease.node, is_shared=self.lease.is_shared)
+        self.calls = Calls(cast(Any, self.ami), book, clock, node=self.lease.node)
+        self.lease.on_taken_over(self.calls.take_up)
         self.ledger = Ledger(
             self.store,
             {"cel": settings.asterisk.cel_file, "cdr": settings.asterisk.cdr_file},
@@ -131,6 +135,7 @@ class Tandem(MultiService):
             Poster(reactor, reactor, allow_private=settings.webhooks.allow_private),
             reactor,
             max_pending=settings.webhooks.max_pending,
+            lease=self.lease,
         )
         self.dialer = Dialer(
             self.store,
@@ -145,7 +150,7 @@ class Tandem(MultiService):
             ),
             clock,
             limits=DialerLimits(max_calls=settings.dialer.max_calls, max_cps=settings.dialer.max_cps),
-            node=settings.dialer.node,
+            lease=self.lease,
         )
         self.agents = Agents(
             self.store, lambda: self.live.current, self.config_ami.send, cast(Any, self.config_ami.send_list)
@@ -250,6 +255,7 @@ class Tandem(MultiService):
             self.config_ami,
             self.facts,
             self.fallback,
+            self.lease,
             self.calls,
             self.ledger,
             self.sounds,

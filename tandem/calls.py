@@ -42,6 +42,8 @@ SETTLE_S: Final = 1.0
 # How long a call may be in no list of channels before it counts as gone. An originate that a frozen Asterisk had read already is carried out late.
 GRACE_S: Final = 10.0
 COMPARE_EVERY_S: Final = 5.0
+# While a call is missing: its end is in Asterisk's records soon, and until it is known its slot and its number wait.
+LOOK_AGAIN_S: Final = 1.0
 # A commit whose answer was lost may have kept a call that we do not know of: what is open in the database is read again.
 LOAD_EVERY_S: Final = 60.0
 SAVE_AGAIN_S: Final = 1.0
@@ -77,14 +79,14 @@ class CallRecords(Protocol):
     def save_placed(self, calls: Sequence[PlacedCall]) -> Awaitable[None]:
         """Before sending: all or none."""
 
-    def save_changes(self, calls: Sequence[PlacedCall]) -> Awaitable[frozenset[str]]:
-        """What became of calls; the ids of those that this ended, for a call ends once."""
+    def save_changes(self, calls: Sequence[PlacedCall]) -> Awaitable[object]:
+        """What became of calls; what is kept of one that is over stays as it is."""
 
     def load(self, call_id: str) -> Awaitable[PlacedCall | None]:
         """One call."""
 
     def load_open(self) -> Awaitable[list[PlacedCall]]:
-        """Every call whose end is not known."""
+        """Every call whose end is not known, and that is ours to follow."""
 
     def find_end(self, call_id: str) -> Awaitable[Evidence | None]:
         """What Asterisk's own records say of a leg that is over; None where they say nothing."""
@@ -112,7 +114,9 @@ class Calls(Service):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         *,
         grace_s: float = GRACE_S,
+        node: str = "",
     ) -> None:
+        self.node = node
         self._ami = ami
         self._records = records
         self._clock = clock
@@ -124,6 +128,10 @@ class Calls(Service):
         self._watchers: tuple[Callable[[CallEvent], None], ...] = ()
         self._end_watchers: tuple[Callable[[CallEnded], None], ...] = ()
         self._load_at = clock.seconds()
+        self._looking_again: DelayedCall | None = None
+        self._inherited: set[str] = set()
+        self._loads = 0
+        self._told: set[str] = set()  # what ended while open calls are read
         self._unsaved: dict[str, PlacedCall] = {}
         self._is_saving = False
         self._saving_again: DelayedCall | None = None
@@ -153,6 +161,7 @@ class Calls(Service):
         if self._loop.running:
             self._loop.stop()
         _cancel(self._saving_again)
+        _cancel(self._looking_again)
         for followed in self._open.values():
             _cancel(followed.settling)
 
@@ -193,6 +202,17 @@ class Calls(Service):
             self._end(call.call_id, Evidence(is_unsent=True))
             raise
         return self._known(call.call_id) or call
+
+    def drop(self, call: PlacedCall) -> None:
+        """Ends a call that was kept and must not be sent any more."""
+        self._open[call.call_id] = _Followed(call, Evidence())
+        self._end(call.call_id, Evidence(is_unsent=True))
+
+    def take_up(self, calls: frozenset[str]) -> None:
+        """There may be more calls to follow. calls: those of a node that died, whose Asterisk may be another one than ours and up."""
+        self._inherited |= calls
+        self._load_at = self._clock.seconds()
+        self._supervise(self._compare_regularly())
 
     async def find(self, call_id: str) -> PlacedCall | None:
         """A placed call, over or not."""
@@ -290,6 +310,7 @@ class Calls(Service):
         if followed is None:
             return
         _cancel(followed.settling)
+        self._inherited.discard(call_id)
         self._actions.pop(followed.action_id, None)
         evidence = followed.evidence if last is None else merge_evidence(followed.evidence, last)
         call = end_call(followed.call, evidence, self._now())
@@ -310,7 +331,7 @@ class Calls(Service):
             while self._unsaved:
                 batch, self._unsaved = self._unsaved, {}
                 try:
-                    ended = await self._records.save_changes(tuple(batch.values()))
+                    await self._records.save_changes(tuple(batch.values()))
                 except Exception:  # noqa: BLE001 - the database may come back; the calls are not forgotten meanwhile
                     _log.failure("calls could not be saved; trying again")
                     self._unsaved = batch | self._unsaved
@@ -319,7 +340,7 @@ class Calls(Service):
                     return
                 for call_id, call in batch.items():
                     if call.ended_at is not None:
-                        self._report(self._ended.pop(call_id), is_new=call_id in ended)
+                        self._report(self._ended.pop(call_id))
         finally:
             self._is_saving = False
 
@@ -328,9 +349,10 @@ class Calls(Service):
             self._is_saving = True
             self._supervise(self._save_all())
 
-    def _report(self, end: CallEnded, *, is_new: bool) -> None:
-        if not is_new:
-            return
+    def _report(self, end: CallEnded) -> None:
+        """Also where the database had it already: the answer to its commit was lost, or another node was sooner."""
+        if self._loads:
+            self._told.add(end.call.call_id)
         self._tell("ended", end.call)
         for callback in self._end_watchers:
             self._guard(callback, end)
@@ -373,6 +395,8 @@ class Calls(Service):
         }
         for call_id in before & self._open.keys():
             channel = channels.get(call_id)
+            if call_id not in self._open:
+                continue  # it ended while another one was asked about
             if channel is None:
                 await self._miss(call_id)
                 continue
@@ -380,23 +404,45 @@ class Calls(Service):
             self._observe(call_id, Evidence(has_channel=True, is_answered=channel.state == _UP))
             if self._open[call_id].evidence.is_cancelled:
                 await self._hang_up_channel(channel.channel)
+        if any(followed.missing_since is not None for followed in self._open.values()):
+            _cancel(self._looking_again)
+            self._looking_again = self._clock.callLater(LOOK_AGAIN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        if self.running:
+            self._supervise(self._compare_regularly())
 
     async def _miss(self, call_id: str) -> None:
+        """Nowhere to be seen: over, as soon as Asterisk's own records say so; and after a while without their word."""
         followed = self._open[call_id]
         now = self._clock.seconds()
         if followed.missing_since is None:
             followed.missing_since = now
-        if now - followed.missing_since < self._grace_s:
+        # What events say of it may be on its way, and says more than a record.
+        if now - followed.missing_since < min(SETTLE_S, self._grace_s):
             return
         found = await self._records.find_end(call_id)
-        gap = Evidence(has_gap=True) if found is None or not found.is_hung_up else Evidence()
-        self._end(call_id, merge_evidence(found or Evidence(is_lost=True), gap))
+        is_over = found is not None and found.is_hung_up
+        if is_over or now - followed.missing_since >= self._grace_s:
+            # Who was talking when a node died may be talking still, and must not be called: that one was answered.
+            is_kept = call_id in self._inherited and followed.evidence.is_answered
+            gap = Evidence() if is_over else Evidence(has_gap=True)
+            self._end(call_id, merge_evidence(found or Evidence(is_lost=not is_kept), gap))
 
     async def _load(self) -> None:
         if self._clock.seconds() < self._load_at:
             return
-        for call in await self._records.load_open():
-            if call.call_id not in self._open and call.call_id not in self._ended:
+        self._loads += 1
+        try:
+            found = await self._records.load_open()
+            # What ended since the database was read must not come back.
+            known = self._open.keys() | self._ended.keys() | self._told
+        finally:
+            self._loads -= 1
+            if not self._loads:
+                self._told.clear()
+        for call in found:
+            if call.call_id not in known:
                 seen = Evidence(
                     is_trunk=call.is_trunk,
                     has_rung=call.ringing_at is not None,

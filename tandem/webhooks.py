@@ -19,10 +19,11 @@ from twisted.python.failure import Failure
 
 from tandem.ami.connection import Clock
 from tandem.domain.webhooks import MAX_DELAY_S, Delivery, TargetRefused, plan_retry, sign
+from tandem.lease import Lease
 from tandem.posting import Answer, NotSent
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
-from tandem.store.outbox import Outcome, count_pending, load_due, record_outcomes
+from tandem.store.outbox import Outcome, claim_due, count_pending, load_due, record_outcomes
 from tandem.store.webhooks import Target, deactivate_webhook, load_targets
 
 _log = Logger()
@@ -72,10 +73,13 @@ class Webhooks(Service):
         luck: Callable[[], float] = random.random,
         *,
         max_pending: int = 100_000,
+        lease: Lease | None = None,
     ) -> None:
         self.setName("webhooks")  # type: ignore[no-untyped-call]
         self._store, self._poster, self._now, self._luck = store, poster, now, luck
         self._max_pending = max_pending
+        self._lease = lease or Lease(store, "tandem", clock)
+        self._lease.on_lost(self._drop)
         self._lanes: dict[int, _Lane] = {}
         # By delivery; until they are written it is not sent again.
         self._outcomes: dict[int, Outcome] = {}
@@ -117,7 +121,13 @@ class Webhooks(Service):
                 webhook_id: {*lane.sending, *(one.id for one in lane.queue), *self._outcomes}
                 for webhook_id, lane in self._lanes.items()
             }
-            self._take(await self._store.read(_load, self._now(), known))
+            found = await self._store.read(_load, self._now(), known)
+            if self._lease.is_shared and self.running and any(due for _, due in found):
+                term, work = self._lease.term, self._lease.guard(_claim)
+                found = await self._store.claim(work, self._now(), known, self._lease.node)
+                if self._lease.term != term:
+                    return  # they may be another node's by now
+            self._take(found)
             await self._save()
         except StoreError as error:
             _log.debug("webhooks wait for the database: {error}", error=error)
@@ -141,7 +151,14 @@ class Webhooks(Service):
             lane.has_more = len(due) == AHEAD
             self._pump(lane)
 
+    def _drop(self) -> None:
+        """Others send what waits here."""
+        for lane in self._lanes.values():
+            lane.queue.clear()
+
     def _pump(self, lane: _Lane) -> None:
+        if not self._lease.is_held:
+            lane.queue.clear()
         while self.running and lane.queue and lane.has_room:
             delivery = lane.queue.popleft()
             lane.sending.add(delivery.id)
@@ -236,6 +253,13 @@ def _log_failure(failure: Failure) -> None:
 def _load(db: Any, now: float, known: Mapping[int, set[int]]) -> list[tuple[Target, list[Delivery]]]:
     return [
         (target, load_due(db, target.webhook.id, now, known.get(target.webhook.id, ()), AHEAD))
+        for target in load_targets(db, now)
+    ]
+
+
+def _claim(db: Any, now: float, known: Mapping[int, set[int]], node: str) -> list[tuple[Target, list[Delivery]]]:
+    return [
+        (target, claim_due(db, target.webhook.id, now, known.get(target.webhook.id, ()), AHEAD, node))
         for target in load_targets(db, now)
     ]
 

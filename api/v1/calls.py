@@ -87,7 +87,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
         """The call, the kept answer and the audit entry, in one transaction."""
 
         def work(db: Any) -> tuple[None, Reply]:
-            record_placed(db, call)
+            record_placed(db, call, services.calls.node)
             return None, Reply(call, HTTPStatus.ACCEPTED, location)
 
         await exchange.write(work, f"calls/{call_id}")

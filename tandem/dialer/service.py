@@ -41,6 +41,7 @@ from tandem.domain.routing import QueueFacts
 from tandem.domain.shares import Demand, share
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.why import Conditions
+from tandem.lease import Lease
 from tandem.store.attempts import (
     Claim,
     Claimed,
@@ -107,14 +108,14 @@ class Dialer(Service):
         clock: Clock,
         *,
         limits: Limits | None = None,
-        node: str = "tandem",
+        lease: Lease | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._calls = calls
         self._around = around
         self._clock = clock
-        self._node = node
+        self._lease = lease or Lease(store, "tandem", clock)
         self._now = now
         self.board = Board()
         self.lines = Lines(limits or Limits(), clock, now)
@@ -139,6 +140,7 @@ class Dialer(Service):
         )
         calls.watch(self._take_step)
         calls.watch_ends(self._take_end)
+        self._lease.on_lost(self._drop_claims)
 
     def follow(self, ami: Any) -> None:
         """Hears from Asterisk who took a call."""
@@ -223,7 +225,7 @@ class Dialer(Service):
         snapshot = self._around.snapshot()
         if agent not in snapshot.endpoints:
             raise CallRefused("agent", f"there is no endpoint {agent}")
-        if not self._around.is_ready() or not self._is_loaded:
+        if not self._around.is_ready() or not self._is_loaded or not self._lease.is_held:
             raise AmiConnectionLost("Originate", "not connected", written=False)
         saved = self._running.get(campaign_id)
         if saved is not None:
@@ -234,9 +236,9 @@ class Dialer(Service):
             return plan_number(snapshot, saved, number, now, agent)
 
         def work(db: Any) -> Claim:
-            return claim_by_hand(db, campaign_id, number_id, plan, self._make_key(), now, self._node)
+            return claim_by_hand(db, campaign_id, number_id, plan, self._make_key(), now, self._lease.node)
 
-        claim: Claim = await (commit or self._store.run)(work)
+        claim: Claim = await (commit or self._store.run)(self._lease.guard(work))
         self._note_claim(claim, self._clock.seconds(), agent)
         self._outbox.append(claim)
         self._send_some(len(self._outbox))
@@ -256,8 +258,11 @@ class Dialer(Service):
         """Ends all calls of a campaign."""
         # What is claimed is a call already: it must be known to be hung up.
         self._send_some(len(self._outbox))
+        calls = list(self.board.of_campaign(campaign_id))
+        for call in calls:
+            call.is_hung_up = True
         try:
-            await self._calls.hang_up_all([call.call_id for call in self.board.of_campaign(campaign_id)])
+            await self._calls.hang_up_all([call.call_id for call in calls])
         except AmiError as error:
             # They are marked as cancelled: whoever compares them with Asterisk's channels hangs them up then.
             _log.warn("calls of campaign {campaign} not hung up yet: {error}", campaign=campaign_id, error=error)
@@ -358,7 +363,7 @@ class Dialer(Service):
     # ------------------------------------------------------------------------------------------------------ ticking
 
     def _is_dialling(self) -> bool:
-        return bool(self._running) and self._around.is_ready()
+        return bool(self._running) and self._around.is_ready() and self._lease.is_held
 
     def kick(self) -> None:
         """A tick, as soon as the reactor has a turn; many at once are one."""
@@ -394,8 +399,15 @@ class Dialer(Service):
         wanted = self._divide()
         if not wanted:
             return
+        term = self._lease.term
         claimed: Claimed = await self._store.run(
-            claim_numbers, wanted, self._make_plan(), self._make_key(), self._now(), self._node
+            self._lease.guard(claim_numbers),
+            wanted,
+            self._make_plan(),
+            self._make_key(),
+            self._now(),
+            self._lease.node,
+            self._list_trunk_limits() if self._lease.is_shared else None,
         )
         now = self._clock.seconds()
         for campaign_id in claimed.drained:
@@ -405,11 +417,17 @@ class Dialer(Service):
         for claim in claimed.claims:
             self._note_claim(claim, now)
         self._outbox.extend(claimed.claims)
+        if self._lease.term != term:
+            self._drop_claims()
         self._send_some(TURN_CALLS)
         while self._outbox:
             # The reactor has other work between them.
             await deferLater(cast("Any", self._clock), 0)
             self._send_some(TURN_CALLS)
+
+    def _list_trunk_limits(self) -> dict[str, int]:
+        """Calls at once of each trunk: the carrier counts those of every node."""
+        return {trunk.name: trunk.max_calls for trunk in self._around.snapshot().trunks.values() if trunk.max_calls}
 
     def _divide(self) -> dict[int, int]:
         """How many each campaign may claim now."""
@@ -506,7 +524,15 @@ class Dialer(Service):
         for _ in range(min(amount, len(self._outbox))):
             Deferred.fromCoroutine(self._send(self._outbox.popleft()))
 
+    def _drop_claims(self) -> None:
+        """Others have taken over what was claimed and not sent: they may have dialled it again."""
+        while self._outbox:
+            self._calls.drop(self._outbox.popleft().call)
+
     async def _send(self, claim: Claim) -> None:
+        if not self._lease.is_held:
+            self._calls.drop(claim.call)
+            return
         try:
             await self._calls.place(claim.order, call_id=claim.call.call_id, record=_is_recorded)
         except AmiError as error:
@@ -611,7 +637,8 @@ class Dialer(Service):
             self.lines.forget_turns()
             await self._notes.flush()
             await self._end_long_calls()
-            self.problem = None
+            await self._end_stopped_calls()
+            self.problem = self._lease.problem
             self.kick()
         except StoreError as error:
             self.problem = f"campaigns cannot be read: {error}"
@@ -633,7 +660,7 @@ class Dialer(Service):
         timeouts = {
             saved.campaign_id: saved.campaign.call_timeout_s for saved in await self._store.read(load_campaigns)
         }
-        for attempt in await self._store.read(load_open_attempts):
+        for attempt in await self._store.read(load_open_attempts, self._lease.followed):
             if attempt.campaign_id is None or attempt.call_id in self.board.calls:
                 continue
             ago = max(0.0, wall - attempt.started_at)
@@ -652,6 +679,18 @@ class Dialer(Service):
                 else "",
             )
         self._is_loaded = True
+
+    async def _end_stopped_calls(self) -> None:
+        """Calls of campaigns that were stopped by another node, or by a run of ours that died before it had hung up."""
+        stopped = {
+            call.campaign_id
+            for call in self.board.calls.values()
+            if not call.is_hung_up
+            and (saved := self._resting.get(call.campaign_id)) is not None
+            and saved.state == "stopped"
+        }
+        for campaign_id in sorted(stopped):
+            await self.hang_up(campaign_id)
 
     async def _end_long_calls(self) -> None:
         now = self._clock.seconds()

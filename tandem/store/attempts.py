@@ -106,14 +106,16 @@ def claim_numbers(
     make_key: Callable[[str], str],
     now: float,
     node: str,
+    trunk_limits: Mapping[str, int] | None = None,
 ) -> Claimed:
     """Claims up to `wanted` numbers of each campaign (id -> how many) and keeps their calls, all in this transaction.
 
     The campaign must still be running, and its open attempts plus the new ones never pass its limit, whatever the caller believed.
-    make_key: a phone number as DNC lists have it.
+    make_key: a phone number as DNC lists have it. trunk_limits: calls at once of trunks that other nodes use, too: counted here.
     """
     running = {saved.campaign_id: saved for saved in load_campaigns(db, "running")}
     open_calls = count_open(db)
+    trunk_calls = count_open_by_trunk(db) if trunk_limits else {}
     taken: list[Claim] = []
     drained: set[int] = set()
     refused = held = 0
@@ -123,6 +125,9 @@ def claim_numbers(
         if saved is None:
             continue
         room = min(amount, saved.campaign.concurrent_calls - open_calls.get(campaign_id, 0))
+        trunk = saved.campaign.trunk or ""
+        if trunk_limits and trunk in trunk_limits:
+            room = min(room, trunk_limits[trunk] - trunk_calls.get(trunk, 0))
         looked, inactive = 0, load_inactive_lists(db, campaign_id)
         while room > 0 and looked < MAX_LOOK:
             candidates = _load_due(db, campaign_id, now, room)
@@ -134,6 +139,7 @@ def claim_numbers(
             for number, order in sorted_out.orders:
                 taken.append(Claim(saved, number, order, start_call(order, new_call_id(), at)))
             room -= len(sorted_out.orders)
+            trunk_calls[trunk] = trunk_calls.get(trunk, 0) + len(sorted_out.orders)
             refused += len(sorted_out.refused)
             held += len(sorted_out.held)
             _take(db, list(taken[len(taken) - len(sorted_out.orders) :]), now, node)
@@ -217,6 +223,16 @@ def count_open(db: peewee.Database) -> dict[int, int]:
         "(SELECT campaign_id, count(*) AS amount FROM attempts WHERE ended_at IS NULL AND campaign_id IS NOT NULL GROUP BY campaign_id) AS open",
     )
     return {row["campaign_id"]: row["amount"] for row in rows}
+
+
+def count_open_by_trunk(db: peewee.Database) -> dict[str, int]:
+    """Trunk -> attempts over it that are under way, whichever node's."""
+    rows = load_rows(
+        db,
+        ("trunk", "amount"),
+        "(SELECT trunk, count(*) AS amount FROM attempts WHERE ended_at IS NULL GROUP BY trunk) AS open",
+    )
+    return {row["trunk"]: row["amount"] for row in rows}
 
 
 def _load_due(db: peewee.Database, campaign_id: int, now: float, limit: int) -> list[SavedNumber]:
@@ -311,7 +327,7 @@ def _take(db: peewee.Database, claims: Sequence[Claim], now: float, node: str) -
             for claim in claims
         ],
     )
-    record_placed_calls(db, [claim.call for claim in claims])
+    record_placed_calls(db, [claim.call for claim in claims], node)
     update_rows(
         db,
         "numbers",
@@ -640,9 +656,13 @@ def _add(counts: dict[tuple[int, str], int], campaign_id: int, kind: str, amount
 # ---------------------------------------------------------------------------------------------------------- loading
 
 
-def load_open_attempts(db: peewee.Database, campaign_id: int | None = None) -> list[Attempt]:
-    """Those that are under way, of one campaign or of all."""
-    where, given = ("AND campaign_id = ?", [campaign_id]) if campaign_id is not None else ("", [])
+def load_open_attempts(db: peewee.Database, node: str | None = None) -> list[Attempt]:
+    """Those that are under way; of those whose calls one node follows, where it is given."""
+    where, given = (
+        ("AND call_id IN (SELECT call_id FROM placed_calls WHERE ended_at IS NULL AND node = ?)", [node])
+        if node is not None
+        else ("", [])
+    )
     rows = load_rows(db, ATTEMPT_COLUMNS, f"attempts WHERE ended_at IS NULL {where} ORDER BY attempt_id", given)
     return [Attempt(**row) for row in rows]
 

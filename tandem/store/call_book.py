@@ -29,14 +29,19 @@ def record_progress(db: peewee.Database, calls: Sequence[PlacedCall]) -> frozens
 
 
 class CallBook:
-    """Placed calls in the database; every method fires with StoreError where the database cannot do it."""
+    """Placed calls in the database; every method fires with StoreError where the database cannot do it.
 
-    def __init__(self, store: Store) -> None:
+    node: who places them; with `is_shared` only what that node follows is open to it, else everything.
+    """
+
+    def __init__(self, store: Store, node: str = "", *, is_shared: bool = False) -> None:
         self._store = store
+        self._node = node
+        self._followed = node if is_shared else None
 
     def save_placed(self, calls: Sequence[PlacedCall]) -> "Deferred[None]":
         """Keeps new calls, all or none."""
-        return self._store.run(record_placed_calls, calls)
+        return self._store.run(record_placed_calls, calls, self._node)
 
     def save_changes(self, calls: Sequence[PlacedCall]) -> "Deferred[frozenset[str]]":
         """Keeps what became of calls; the ids of those that this ends."""
@@ -47,8 +52,8 @@ class CallBook:
         return self._store.read(load_call, call_id)
 
     def load_open(self) -> "Deferred[list[PlacedCall]]":
-        """Every call whose end is not known."""
-        return self._store.read(load_open_calls)
+        """Every call whose end is not known and that is ours to follow."""
+        return self._store.read(load_open_calls, self._followed)
 
     def find_end(self, call_id: str) -> "Deferred[Evidence | None]":
         """What Asterisk's own records say of a leg that is over."""

@@ -21,14 +21,17 @@ _TIMES: Final = ("placed_at", "ringing_at", "answered_at", "ended_at")
 _UPDATE: Final = replacing(_COLUMNS, "call_id", where="placed_calls.ended_at IS NULL")
 
 
-def record_placed(db: peewee.Database, call: PlacedCall) -> None:
-    """Keeps a call that is about to be sent; an error if its id was used before."""
-    _insert(db, [call], "")
+def record_placed(db: peewee.Database, call: PlacedCall, node: str) -> None:
+    """Keeps a call that is about to be sent; an error if its id was used before. node: who follows it up."""
+    record_placed_calls(db, [call], node)
 
 
-def record_placed_calls(db: peewee.Database, calls: Sequence[PlacedCall]) -> None:
+def record_placed_calls(db: peewee.Database, calls: Sequence[PlacedCall], node: str) -> None:
     """The same for several at once: all or none."""
-    _insert(db, calls, "")
+    rows = [_write(call) for call in calls]
+    for row in rows:
+        row["node"] = node
+    insert_rows(db, "placed_calls", (*_COLUMNS, "node"), rows)
 
 
 def record_calls(db: peewee.Database, calls: Sequence[PlacedCall]) -> frozenset[str]:
@@ -36,7 +39,8 @@ def record_calls(db: peewee.Database, calls: Sequence[PlacedCall]) -> frozenset[
     ending = [call.call_id for call in calls if call.ended_at is not None]
     known = "placed_calls WHERE ended_at IS NOT NULL AND call_id IN (SELECT value FROM json_each(?))"
     over = {row["call_id"] for row in load_rows(db, ["call_id"], known, (json.dumps(ending),))}
-    _insert(db, calls, _UPDATE)
+    # Who follows a call is not for the call to say: another node may have taken it over.
+    insert_rows(db, "placed_calls", _COLUMNS, [_write(call) for call in calls], _UPDATE)
     ended = frozenset(ending) - over
     if ended:
         # The CDR may have been made before, from less evidence.
@@ -58,9 +62,10 @@ def load_named_calls(db: peewee.Database, call_ids: Iterable[str]) -> list[Place
     return _select(db, "WHERE call_id IN (SELECT value FROM json_each(?))", (json.dumps(list(call_ids)),))
 
 
-def load_open_calls(db: peewee.Database) -> list[PlacedCall]:
-    """Every call whose end is not known."""
-    return _select(db, "WHERE ended_at IS NULL", ())
+def load_open_calls(db: peewee.Database, node: str | None = None) -> list[PlacedCall]:
+    """Every call whose end is not known; of those that one node follows, where it is given."""
+    mine, given = ("AND node = ?", (node,)) if node is not None else ("", ())
+    return _select(db, f"WHERE ended_at IS NULL {mine}", given)
 
 
 def load_calls(db: peewee.Database, limit: int = 100, before: datetime | None = None) -> list[PlacedCall]:
@@ -69,10 +74,6 @@ def load_calls(db: peewee.Database, limit: int = 100, before: datetime | None = 
     given: tuple[object, ...] = (format_time(before), limit) if before is not None else (limit,)
     inner = f"(SELECT * FROM placed_calls {where} ORDER BY placed_at DESC LIMIT ?) AS page"  # noqa: S608 - our own text
     return sorted(_select(db, "", given, inner), key=lambda call: call.placed_at, reverse=True)
-
-
-def _insert(db: peewee.Database, calls: Sequence[PlacedCall], conflict: str) -> None:
-    insert_rows(db, "placed_calls", _COLUMNS, [_write(call) for call in calls], conflict)
 
 
 def _write(call: PlacedCall) -> dict[str, Any]:

@@ -147,6 +147,11 @@ def for_claim_sql(db: peewee.Database, sql: str) -> str:
     return f"{sql} FOR UPDATE SKIP LOCKED" if is_postgres(db) else sql
 
 
+def for_share_sql(db: peewee.Database, sql: str) -> str:
+    """A query whose rows stay as they are until the transaction ends, whoever else reads them."""
+    return f"{sql} FOR SHARE" if is_postgres(db) else sql
+
+
 def replacing(columns: Iterable[str], *key: str, where: str = "") -> str:
     """The end of an INSERT that takes the place of the row with the same key; `where`: only if that holds for the row as it was."""
     updates = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)

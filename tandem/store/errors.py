@@ -29,6 +29,10 @@ class StoreError(Exception):
         self.place, self.problem, self.remedy = place, problem, remedy
 
 
+class LeaseLost(StoreError):
+    """The node counts as dead: it may write nothing that others would trip over."""
+
+
 class StoreBusy(StoreError):
     """Another process holds the database's lock."""
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import peewee
 
 from tandem.domain.webhooks import TEST_KIND, Delivery, DeliveryState, new_event_id
+from tandem.store.dialect import for_claim_sql
 from tandem.store.rows import LISTED, LISTED_IDS, insert_rows, listed, load_rows
 
 _COLUMNS: Final = tuple(field.name for field in fields(Delivery))
@@ -97,12 +98,30 @@ def load_due(db: peewee.Database, webhook_id: int, now: float, known: Collection
     return [Delivery(**row) for row in load_rows(db, _COLUMNS, source, [webhook_id, now, listed(known), limit])]
 
 
+def claim_due(
+    db: peewee.Database, webhook_id: int, now: float, known: Collection[int], limit: int, node: str
+) -> list[Delivery]:
+    """The same, where other nodes send, too: what comes is this node's until its outcome is kept, and nobody waits for anybody."""
+    source = for_claim_sql(
+        db,
+        "SELECT id FROM webhook_deliveries WHERE webhook_id = ? AND state = 'pending' AND next_at <= ? AND node IN ('', ?)"  # noqa: S608 - our own text
+        f" AND id NOT IN {LISTED_IDS} ORDER BY next_at, id LIMIT ?",
+    )
+    found = db.execute_sql(source, (webhook_id, now, node, listed(known), limit)).fetchall()
+    if not found:
+        return []
+    ids = listed(row[0] for row in found)
+    db.execute_sql(f"UPDATE webhook_deliveries SET node = ? WHERE id IN {LISTED_IDS}", (node, ids))  # noqa: S608 - our own text
+    rows = load_rows(db, _COLUMNS, f"webhook_deliveries WHERE id IN {LISTED_IDS} ORDER BY next_at, id", [ids])
+    return [Delivery(**row) for row in rows]
+
+
 def record_outcomes(db: peewee.Database, outcomes: Sequence[Outcome]) -> None:
     """What became of tries; of a delivery that is gone by now nothing is kept."""
     for one in outcomes:
         db.execute_sql(
             "UPDATE webhook_deliveries SET state = ?, attempts = ?, next_at = coalesce(?, next_at), last_status = ?,"
-            " last_error = ?, delivered_at = ? WHERE id = ?",
+            " last_error = ?, delivered_at = ?, node = '' WHERE id = ?",
             (
                 *(one.state, one.attempts, one.next_at, one.status, one.error[:200]),
                 *(one.at if one.state == "delivered" else None, one.delivery_id),

@@ -264,7 +264,7 @@ def test_what_calls_knows_wins(store: Store) -> None:
     placed = PlacedCall(
         call_id=call_id, channel="PJSIP/1@carrier", origin="external 030", destination="queue sales", placed_at=BEGAN
     )
-    store.run_now(record_placed, placed)
+    store.run_now(record_placed, placed, "tandem")
     lines = (event("CHAN_START", 1) + event("HANGUP", 1, 5, cause=19)).replace(b"1.1", call_id.encode())
     (cdr,) = take(store, lines)
     assert (cdr.disposition, cdr.is_placed, cdr.direction) == (Disposition.NO_ANSWER, True, "outbound")

@@ -97,7 +97,7 @@ class RetentionTests(TestCase):
         await run(record_legs, [leg("4.1", old), leg("5.1", old), leg("5.1", old, "4.1")], ())  # merged
         await run(record_legs, [Leg(uniqueid="6.1", call_id="6.1", application="Dial(x)")], ())
         await run(record_lost, ["6.1"], ())
-        await run(record_placed_calls, [placed(1, 21 * DAY), placed(2, 19 * DAY), placed(3, 21 * DAY, None)])
+        await run(record_placed_calls, [placed(1, 21 * DAY), placed(2, 19 * DAY), placed(3, 21 * DAY, None)], "tandem")
         for age in (31, 29):
             entry = AuditEntry(at=NOW - age * DAY, who="x", source="unix", action="dids/update", target="dids/1")
             await run(record_audit, entry)
@@ -136,13 +136,13 @@ class RetentionTests(TestCase):
         retention = self.start(cdrs=0)
         await self.finish(retention)
         assert await self.store.read(count_cdrs, CdrQuery()) == 1
-        await self.store.run(record_placed_calls, [placed(1, 21 * DAY)])
+        await self.store.run(record_placed_calls, [placed(1, 21 * DAY)], "tandem")
         self.clock.advance(EVERY_S)
         await self.finish(retention)
         assert await self.store.read(load_calls) == []
 
     async def test_a_database_in_trouble_is_tried_again(self) -> None:
-        await self.store.run(record_placed_calls, [placed(1, 21 * DAY)])
+        await self.store.run(record_placed_calls, [placed(1, 21 * DAY)], "tandem")
         await self.store.stop()
         bring_back = self.take_away()
         retention = self.start()

@@ -20,6 +20,7 @@ from tandem.domain.campaigns import Campaign, CampaignCounts, NewNumber, SavedNu
 from tandem.domain.entities import Pbx
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import Snapshot, build_snapshot
+from tandem.lease import Lease
 from tandem.store.call_book import CallBook
 from tandem.store.campaigns import create_campaign, load_counts
 from tandem.store.database import Store, open_store
@@ -173,9 +174,14 @@ class StoreNow:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
+        self.place = store.place
         self.clock = clock
         self.latency_s = 0.0
         self.problem: Exception | None = None
+
+    @property
+    def is_postgres(self) -> bool:
+        return self.store.is_postgres
 
     def run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         done: Deferred[Any] = Deferred()
@@ -184,7 +190,19 @@ class StoreNow:
         self.clock.callLater(self.latency_s, lambda: self._now(work, *args, **kwargs).chainDeferred(done))
         return done
 
-    read = run
+    read = claim = run
+
+    def hold_next_answer(self, seconds: float) -> None:
+        """The next work is done at once, and who asked for it learns of that so much later."""
+        run = self.run
+
+        def late(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+            del self.run
+            done: Deferred[Any] = Deferred()
+            self.clock.callLater(seconds, run(work, *args, **kwargs).chainDeferred, done)
+            return done
+
+        self.run = late  # type: ignore[method-assign]
 
     def _now(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         if self.problem is not None:
@@ -198,7 +216,7 @@ class StoreNow:
 
 @dataclass(slots=True)
 class House:
-    """Everything together; `restart` is a kill -9: nothing is stopped, all that was in memory is gone."""
+    """Everything together; `kill` is a kill -9: nothing is stopped, all that was in memory is gone."""
 
     folder: Path
     limits: Limits = field(default_factory=Limits)
@@ -206,12 +224,14 @@ class House:
     pbx: Pbx = PBX
     facts: QueueFacts | None = None
     facts_at: float = float("inf")  # always fresh
+    node: str = "tandem"
     far: FarEnd = field(init=False)
     store: StoreNow = field(init=False)
     ami: AmiClient = field(init=False)
     calls: Calls = field(init=False)
     snapshot: Snapshot = field(init=False)
     dialer: Dialer = field(init=False)
+    lease: Lease = field(init=False)
     output: tuple[str, ...] = ()
     lag_s: float = 0.0
     wall: float = 0.0  # how far the wall clock has jumped
@@ -229,7 +249,10 @@ class House:
         fake = self.far.fake
         self.snapshot = build_snapshot(1, self.pbx)
         self.ami = AmiClient(fake.endpoint, fake.username, fake.secret, clock=self.clock)
-        self.calls = Calls(self.ami, CallBook(self.store), self.clock, now=self._utc)
+        self.lease = Lease(self.store, self.node, self.clock)
+        book = CallBook(self.store, self.node, is_shared=self.lease.is_shared)
+        self.calls = Calls(self.ami, book, self.clock, now=self._utc, node=self.node)
+        self.lease.on_taken_over(self.calls.take_up)
         self.dialer = Dialer(
             self.store,
             self.calls,
@@ -240,9 +263,10 @@ class House:
             self.clock,
             limits=self.limits,
             now=self.now,
+            lease=self.lease,
         )  # fmt: skip
         self.dialer.follow(self.ami)
-        for service in (self.ami, self.calls, self.dialer):
+        for service in (self.lease, self.ami, self.calls, self.dialer):
             service.startService()
         fake.flush()
 
@@ -254,16 +278,19 @@ class House:
     async def _ask(self, line: str) -> tuple[str, ...]:
         return self.output
 
-    def restart(self) -> None:
-        for loop in (*self.dialer._loops, self.calls._loop):
+    def kill(self) -> None:
+        for loop in (*self.dialer._loops, self.calls._loop, self.lease._loop):
             if loop.running:
                 loop.stop()
-        self.dialer.running = 0
+        self.dialer.running = self.calls.running = 0
         self.calls._watchers, self.calls._end_watchers = (), ()
         self.calls._open.clear()
         self.far.fake.cut()
         self.ami.stopService()
         self.far.fake.flush()
+
+    def restart(self) -> None:
+        self.kill()
         self.start()
 
     def advance(self, seconds: float, step_s: float = 0.05) -> None:
