@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
-import peewee
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -84,12 +83,12 @@ class Lease(Service):
         """Calls back when there are more calls to follow, with the ids of those that a dead node followed before."""
         self._heir_watchers = (*self._heir_watchers, callback)
 
-    def guard(self, work: Callable[Concatenate[peewee.Database, P], T]) -> Callable[Concatenate[peewee.Database, P], T]:
+    def guard(self, work: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
         """The same work, which raises LeaseLost where this node counts as dead in its transaction."""
         if not self.is_shared:
             return work
 
-        def guarded(db: peewee.Database, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        def guarded(db: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
             if not has_lease(db, self.node, self.instance):
                 remedy = "nothing is dialled until its next sign of life"
                 raise LeaseLost(self._store.place, f"node {self.node} counts as dead", remedy)
