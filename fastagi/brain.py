@@ -19,6 +19,11 @@ def _no_facts(queue: str) -> None:
     """Unknown facts fail open."""
 
 
+def _unknown_agent(endpoint: str) -> bool:
+    """Unknown facts fail open: the phone rings."""
+    return True
+
+
 def _no_campaign(uniqueid: str) -> None:
     """A call of no campaign: the dialplan has its destination."""
 
@@ -63,6 +68,7 @@ class Brain:
     """The collaborators of every script.
 
     snapshot: the live snapshot; a script reads it once. queue_facts: what AMI says of a queue right now, None when unknown.
+    agent_works: whether an endpoint's agent is logged in and does not pause.
     serve_answered: the call id of an answered campaign call -> where the person goes; None for a call that is none of ours.
     change_agent: endpoint, what they want and whether they still wait for it -> what it came to, or what `Roster.decide` raises.
     menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short. sounds_dir: of the
@@ -71,6 +77,7 @@ class Brain:
 
     snapshot: Callable[[], Snapshot]
     queue_facts: Callable[[str], QueueFacts | None] = _no_facts
+    agent_works: Callable[[str], bool] = _unknown_agent
     serve_answered: Callable[[str], Served | None] = _no_campaign
     change_agent: Callable[[str, AgentWish, Callable[[], bool]], Awaitable[AgentChange]] = _no_agents
     now: Callable[[], datetime] = _utc_now

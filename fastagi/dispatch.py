@@ -4,7 +4,7 @@ from fastagi.brain import Brain, Case
 from fastagi.hearing import hear_menu
 from fastagi.session import ChannelGone
 from tandem.domain.dialplan import encode_jump
-from tandem.domain.entities import Destination, MenuDestination, QueueDestination
+from tandem.domain.entities import AgentDestination, Destination, MenuDestination, QueueDestination
 from tandem.domain.routing import Target, enter_queue, jump_to
 
 # Menus and closed queues send callers on; a chain that is longer goes round in a circle, and the fallback ends it.
@@ -34,6 +34,9 @@ async def enter(
             onward = enter_queue(case.snapshot, target.queue, brain.queue_facts(target.queue), now)
             if onward is not None:
                 case.reasons.append(f"queue {target.queue} takes nobody")
+        elif isinstance(target, AgentDestination) and not brain.agent_works(target.agent):
+            onward = target.unavailable
+            case.reasons.append(f"agent {target.agent} is not at work")
         if onward is None:
             jump = encode_jump(jump_to(case.snapshot, target, priority, language, recording, caller))
             case.outcome = f"{jump} (not confirmed)"

@@ -79,6 +79,8 @@ class Agents:
         # A change and a comparison of everybody must not see each other half done.
         self._lock = DeferredLock()
         self._watchers: tuple[Callable[[AgentChange], None], ...] = ()
+        # What was asked for, as it was read last; None before that.
+        self._sessions: AgentSessions | None = None
         # Told why Asterisk could not be brought in step; to call `sync` again.
         self.retry: Callable[[str], object] = log.warning
 
@@ -133,7 +135,8 @@ class Agents:
                 return 0
 
     async def _bring_in_step(self, snapshot: Snapshot, rows: list[Any], only: str | None = None) -> int:
-        roster = Roster(snapshot, await self._store.read(load_agent_sessions))
+        self._sessions = await self._store.read(load_agent_sessions)
+        roster = Roster(snapshot, self._sessions)
         return await send_plan(plan_members(snapshot, roster, read_present(rows, snapshot.queues), only), self._send)
 
     async def list_agents(self) -> list[Agent]:
@@ -148,6 +151,10 @@ class Agents:
             row.get("Device"): to_state_word(row.get("State")) for row in await self._ask(actions.device_state_list())
         }
         return describe_agents(self._snapshot(), sessions, rows, devices)
+
+    def works(self, endpoint: str) -> bool:
+        """Whether its agent is logged in somewhere and does not pause, without asking anybody; yes where that is not known."""
+        return self._sessions is None or Roster(self._snapshot(), self._sessions).works(endpoint)
 
     async def read_sessions(self) -> AgentSessions:
         """What was asked for."""

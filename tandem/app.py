@@ -230,6 +230,7 @@ class Tandem(MultiService):
         brain = Brain(
             snapshot=lambda: self.live.current,
             queue_facts=self.facts.read_queue,
+            agent_works=self.agents.works,
             serve_answered=self.dialer.serve_answered,
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             record=self.decisions.record,

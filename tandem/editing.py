@@ -101,6 +101,29 @@ class Head:
         edited: Object = await self._change(change)
         return edited
 
+    async def rename(self, decide: Callable[[Snapshot], tuple[Entity, Entity]], author: Author, commit: Commit) -> Entity:
+        """Puts an object in the place of one of another name: `decide` gives (the old one, the new one). Both happen or neither."""
+
+        async def change(snapshot: Snapshot) -> tuple[Snapshot, Entity]:
+            old, new = decide(snapshot)
+            (collection, name), wanted = place_of(old), place_of(new)
+            assert collection == wanted[0] and name != wanted[1]
+            left = without_entity(snapshot, snapshot.revision, collection, name)
+            if problems := await deferToThread(_check_with, left, new):
+                raise EditRefused(problems)
+            note = f"{collection}/{name} renamed to {wanted[1]}"
+            how: dict[str, Any] = {"author": author.name, "note": note, "at": author.now()}
+
+            def work(db: Any) -> Saved:
+                between = delete_object(db, collection, name, expected=snapshot.revision, **how)
+                return save_object(db, new, expected=between.revision, **how)
+
+            saved = await commit(work)
+            return with_entity(left, saved.revision, new), new
+
+        renamed: Entity = await self._change(change)
+        return renamed
+
     async def delete(
         self, collection: str, name: str, check: Callable[[Snapshot], object], author: Author, commit: Commit
     ) -> None:

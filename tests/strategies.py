@@ -129,6 +129,8 @@ def pbxes(draw):
 
     def lead():
         found = draw(st.sampled_from(leads))
+        if endpoints and draw(some_number):
+            found = e.AgentDestination(agent=draw(st.sampled_from(endpoints)).extension, unavailable=found)
         if schedule_names and draw(some_number):
             name = draw(st.sampled_from(schedule_names))
             return e.ScheduleDestination(schedule=name, open=found, closed=draw(st.sampled_from(leads)))

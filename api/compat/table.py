@@ -7,6 +7,11 @@ from typing import Final
 
 from api.compat.ari.speech import DIALECT as ARI
 from api.compat.ari.table import ROUTES as ARI_ROUTES
+from api.compat.goapi.speech import DIALECT as GOAPI
+from api.compat.goapi.table import make_routes as make_goapi_routes
 from api.doors import Door
 
-DOORS: Final = (Door("ari_dialer", lambda _: ARI, ARI_ROUTES),)
+DOORS: Final = (
+    Door("ari_dialer", lambda _: ARI, ARI_ROUTES),
+    Door("goapi", lambda _: GOAPI, make_goapi_routes()),
+)

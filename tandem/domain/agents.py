@@ -140,6 +140,14 @@ class Roster:
         """What was asked for last; None where nobody ever asked."""
         return self._sessions.pauses.get(endpoint)
 
+    def works(self, endpoint: str) -> bool:
+        """Whether they are in a queue and do not pause; somebody who never was in one is an endpoint like any other, and works."""
+        pause = self.read_pause(endpoint)
+        if pause is not None and pause.is_paused:
+            return False
+        is_agent = endpoint in self._members or any(name == endpoint for name, _ in self._sessions.logins)
+        return not is_agent or bool(self._entered.get(endpoint))
+
     def list_stale(self) -> tuple[list[tuple[str, str]], list[str]]:
         """Logins and pauses of what is not configured any more: whoever gets the extension next begins anew."""
         logins = [key for key in self._sessions.logins if not self._may_enter(*key)]

@@ -68,7 +68,7 @@ FAMILY_ANNOUNCEMENT: Final = "tandem-announcement"  # name = how many prompts; n
 FAMILY_SCHEDULE: Final = (
     "tandem-schedule"  # name = how many open spans; name/1.. = IFTIME span; name/closed/1.. = closed day
 )
-FAMILY_BRANCH: Final = "tandem-branch"  # id = schedule; id/open, id/closed = jump
+FAMILY_BRANCH: Final = "tandem-branch"  # id = schedule; id/open, id/closed = jump; of an agent only id/closed
 FAMILIES: Final = (
     FAMILY_META,
     FAMILY_DID,
@@ -86,14 +86,17 @@ FAMILIES: Final = (
 )
 
 # Extensions of tandem-enter. `branch` is only ever in AstDB: FastAGI has looked at the schedule already.
-JumpKind = Literal["endpoint", "queue", "menu", "voicemail", "dialplan", "external", "announcement", "hangup", "branch"]
+JumpKind = Literal[
+    "endpoint", "agent", "queue", "menu", "voicemail", "dialplan", "external", "announcement", "hangup", "branch"
+]
 
 
 class Jump(NamedTuple):
     """One call of `tandem-enter`.
 
     target: extension, queue, menu, mailbox, exten (dialplan), number (external), announcement, Q.850 cause or branch id.
-    option: voicemail: `s` leaves the instructions out; dialplan: the context; external: the trunk (empty: the outbound trunk).
+    option: voicemail: `s` leaves the instructions out; dialplan: the context; external: the trunk (empty: the outbound trunk); agent: the
+    branch whose `closed` is where the call goes when nobody answers.
     priority: caller priority in a queue, 0 to 99; the highest that a call was given counts. language: empty keeps the channel's.
     recording: no, yes, until-queue; empty keeps what was decided before. caller: a caller number to set; empty keeps it.
     """

@@ -297,6 +297,14 @@ class ScheduleDestination:
     closed: "Destination"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class AgentDestination:
+    """Ring an agent's endpoint; `unavailable` while nobody works there (logged out, pausing), and when nobody answers."""
+
+    agent: Extension
+    unavailable: "Destination"
+
+
 DESTINATION_CLASSES: Final = {
     "endpoint": EndpointDestination,
     "queue": QueueDestination,
@@ -307,6 +315,7 @@ DESTINATION_CLASSES: Final = {
     "announcement": AnnouncementDestination,
     "did": DidDestination,
     "schedule": ScheduleDestination,
+    "agent": AgentDestination,
     "hangup": HangupDestination,
 }
 DESTINATION_KINDS: Final = tuple(DESTINATION_CLASSES)
@@ -335,6 +344,7 @@ Destination = Annotated[
     | Annotated[AnnouncementDestination, Tag("destination:announcement")]
     | Annotated[DidDestination, Tag("destination:did")]
     | Annotated[ScheduleDestination, Tag("destination:schedule")]
+    | Annotated[AgentDestination, Tag("destination:agent")]
     | Annotated[HangupDestination, Tag("destination:hangup")],
     Discriminator(
         _kind_of,

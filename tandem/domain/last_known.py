@@ -26,9 +26,17 @@ from tandem.domain.dialplan import (
     Jump,
     encode_jump,
 )
-from tandem.domain.entities import Destination, Did, DidDestination, Queue, QueueDestination, ScheduleDestination
+from tandem.domain.entities import (
+    AgentDestination,
+    Destination,
+    Did,
+    DidDestination,
+    Queue,
+    QueueDestination,
+    ScheduleDestination,
+)
 from tandem.domain.numbers import BlockIndex
-from tandem.domain.routing import DEAD_END, INACTIVE, after_queue, jump_to
+from tandem.domain.routing import DEAD_END, INACTIVE, after_queue, jump_to, name_agent_branch
 from tandem.domain.schedules import iftime_spans
 from tandem.domain.snapshot import Snapshot
 
@@ -180,6 +188,8 @@ class _Jumps:
                 )
             elif isinstance(destination, QueueDestination):
                 return self._queue(destination, step + 1)
+            elif isinstance(destination, AgentDestination):
+                return self._agent(destination, step + 1)
             else:
                 return jump_to(self._snapshot, destination)
         return jump_to(self._snapshot, DEAD_END)
@@ -191,6 +201,15 @@ class _Jumps:
         if queue is None or queue.schedule is None:
             return enter
         return self._branch(queue.schedule, enter, self._jump(queue.closed or queue.fallback, steps))
+
+    def _agent(self, destination: AgentDestination, steps: int) -> Jump:
+        """Without Tandem the phone rings whoever is logged in; where the call goes then is in AstDB for both ways."""
+        name = name_agent_branch(destination)
+        if name not in self._branches:
+            self._branches.add(name)
+            unavailable = self._jump(destination.unavailable, steps)
+            self._new_entries.append(((FAMILY_BRANCH, f"{name}/closed"), encode_jump(unavailable)))
+        return jump_to(self._snapshot, destination)
 
     def _branch(self, schedule: str, when_open: Jump, when_closed: Jump) -> Jump:
         """Named by what it does, so that equal branches are one and an unchanged one keeps its name."""

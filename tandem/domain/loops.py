@@ -1,6 +1,6 @@
 """Finds circles that a call could follow for ever, over a whole PBX; never follows one itself (chains of any length are walked flat).
 
-*Automatic* steps are those that need nobody: a DID and both branches of a schedule, an announcement's `then`, a menu's `timeout` and
+*Automatic* steps are those that need nobody: a DID and both branches of a schedule, an agent who is unavailable, an announcement's `then`, a menu's `timeout` and
 `invalid`, a queue's `closed`, `full`, `join_empty`, `leave_empty`. A queue's own `timeout` is no circle: the caller has waited,
 members could answer, and waiting on is a thing people want. A key that the caller presses is none either.
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from tandem.domain.entities import (
+    AgentDestination,
     AnnouncementDestination,
     Destination,
     Did,
@@ -122,6 +123,8 @@ def _next_places(*destinations: Destination) -> Iterator[Place]:
                 yield "menu", name
             case AnnouncementDestination(announcement=name):
                 yield "announcement", name
+            case AgentDestination():
+                yield from _next_places(destination.unavailable)
             case ScheduleDestination():
                 yield from _next_places(destination.open, destination.closed)
             case DidDestination(did=number):
@@ -187,5 +190,7 @@ def _chain_steps(destination: Destination) -> int:
             return 1 + max(_chain_steps(destination.open), _chain_steps(destination.closed))
         case DidDestination():
             return 1
+        case AgentDestination():
+            return _chain_steps(destination.unavailable)
         case _:
             return 0

@@ -5,6 +5,7 @@ from typing import Final
 
 from tandem.domain.entities import (
     COLLECTIONS,
+    AgentDestination,
     AnnouncementDestination,
     Destination,
     DialplanDestination,
@@ -199,6 +200,9 @@ class _Check:
         match destination:
             case EndpointDestination(endpoint=name):
                 yield from self._unknown((*at, "endpoint"), "endpoint", "endpoints", name)
+            case AgentDestination(agent=name):
+                yield from self._unknown((*at, "agent"), "endpoint", "endpoints", name)
+                yield from self._target((*at, "unavailable"), destination.unavailable)
             case QueueDestination(queue=name):
                 yield from self._unknown((*at, "queue"), "queue", "queues", name)
             case MenuDestination(menu=name):

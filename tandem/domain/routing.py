@@ -3,12 +3,15 @@
 A decision follows DIDs and schedules to a *target*, which the dialplan can enter, and says why in a few words per step.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tandem.domain.dialplan import Jump, JumpKind
 from tandem.domain.entities import (
+    AgentDestination,
     AnnouncementDestination,
     Destination,
     DialplanDestination,
@@ -31,6 +34,7 @@ from tandem.domain.snapshot import Snapshot
 # A destination that the dialplan can enter: all but `did` and `schedule`.
 Target = (
     EndpointDestination
+    | AgentDestination
     | QueueDestination
     | MenuDestination
     | VoicemailDestination
@@ -204,6 +208,8 @@ def _jump_parts(destination: Destination) -> tuple[JumpKind, str, str]:
             return "queue", name, ""
         case EndpointDestination(endpoint=extension):
             return "endpoint", extension, ""
+        case AgentDestination(agent=extension):
+            return "agent", extension, name_agent_branch(destination)
         case MenuDestination(menu=name):
             return "menu", name, ""
         case VoicemailDestination(voicemail=mailbox):
@@ -221,6 +227,12 @@ def _jump_parts(destination: Destination) -> tuple[JumpKind, str, str]:
             raise TypeError(f"{describe_destination(destination)} must be resolved before a jump")
 
 
+@lru_cache(maxsize=4096)
+def name_agent_branch(destination: AgentDestination) -> str:
+    """Under which id AstDB keeps where a call goes when nobody answers; named by what it does, so that equal ones are one."""
+    return hashlib.sha256(repr(destination).encode()).hexdigest()[:16]
+
+
 _CAUSE_NAMES: Final = {cause: name for name, cause in HANGUP_CAUSE_BY_NAME.items()}
 
 
@@ -233,6 +245,8 @@ def describe_destination(destination: Destination) -> str:
             return f"queue {name}"
         case EndpointDestination(endpoint=name):
             return f"endpoint {name}"
+        case AgentDestination(agent=name):
+            return f"agent {name}"
         case VoicemailDestination(voicemail=name):
             return f"voicemail {name}"
         case AnnouncementDestination(announcement=name):

@@ -1,0 +1,95 @@
+"""Who calls goAPI: goUser with a password or a token of ours; keeps no password, only a keyed hash of those that were right a while ago.
+
+Every request brings the password. Hashing it as slowly as a login does each time would cost 50 ms of a core per request, and the limit of
+logins would lock the program out.
+"""
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from dataclasses import dataclass
+from http import HTTPStatus
+from secrets import token_bytes
+from typing import Any, Final
+
+from api.auth import MAX_PASSWORD, ROLES, Principal
+from api.compat.goapi.speech import Said, fail_login
+from api.errors import Refused
+from api.exchange import Exchange, Services
+from tandem.store.tokens import split_secret
+from tandem.store.users import User, load_password_hash, load_user, load_user_numbered
+
+# How long a right password is not hashed again, and of how many people that is known.
+REMEMBERED_S: Final = 600.0
+_MAX_REMEMBERED: Final = 1000
+_MAX_NAME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Right:
+    mark: bytes
+    at: float
+
+
+class Credentials:
+    """Verifies; one for each door."""
+
+    def __init__(self) -> None:
+        self._key = token_bytes(32)
+        self._right: OrderedDict[str, _Right] = OrderedDict()
+
+    async def identify(self, services: Services, exchange: Exchange, name: str, secret: str) -> Principal:
+        """Who this is. Said for a wrong name or secret (which of them is not told), 429 while there were too many wrong ones."""
+        if not name or not secret or len(name) > _MAX_NAME or len(secret) > MAX_PASSWORD or "\0" in name + secret:
+            raise fail_login()
+        if split_secret(secret) is not None:
+            return await self._identify_token(services, name, secret)
+        user, stored = await services.store.read(_load, name)
+        mark = hmac.digest(self._key, f"{name}\0{stored}\0{secret}".encode("utf-8", "surrogatepass"), hashlib.sha256)
+        if stored is None or not self._is_right(name, mark, services.now().timestamp()):
+            if not await self._verify(services, exchange, name, secret) or user is None:
+                raise fail_login()
+            self._remember(name, mark, services.now().timestamp())
+        if user is None or not user.api_access:
+            raise fail_login()
+        return Principal(f"user {user.name}", f"user {user.name}", ROLES[user.role], user=user.name, owner_id=user.user_id)
+
+    async def _verify(self, services: Services, exchange: Exchange, name: str, secret: str) -> bool:
+        try:
+            return await services.logins.verify(name, secret, exchange.source)
+        except Refused as refused:
+            if refused.status != HTTPStatus.TOO_MANY_REQUESTS:
+                raise
+            told = {"result": "error", "message": "Too many login attempts, try again later"}
+            raise Said(told, refused.status, refused.headers) from None
+
+    async def _identify_token(self, services: Services, name: str, secret: str) -> Principal:
+        """A token is somebody's: goUser must be its owner. One that is nobody's stands for itself."""
+        try:
+            principal = services.authority.identify(b"Bearer " + secret.encode())
+        except Refused as refused:
+            if refused.status != HTTPStatus.UNAUTHORIZED:
+                raise
+            raise fail_login() from None
+        owner = principal.user
+        if owner is None and principal.owner_id is not None:
+            user = await services.store.read(load_user_numbered, principal.owner_id)
+            owner = user.name if user is not None else ""
+        if owner is not None and not hmac.compare_digest(owner.encode(), name.encode()):
+            raise fail_login()
+        return principal
+
+    def _is_right(self, name: str, mark: bytes, now: float) -> bool:
+        """Whether it was right a while ago; the mark holds the stored hash too, so a new password ends it."""
+        known = self._right.get(name)
+        return known is not None and now - known.at < REMEMBERED_S and hmac.compare_digest(known.mark, mark)
+
+    def _remember(self, name: str, mark: bytes, now: float) -> None:
+        self._right.pop(name, None)
+        self._right[name] = _Right(mark, now)
+        if len(self._right) > _MAX_REMEMBERED:
+            self._right.popitem(last=False)
+
+
+def _load(db: Any, name: str) -> tuple[User | None, str | None]:
+    return load_user(db, name), load_password_hash(db, name)

@@ -1,0 +1,50 @@
+"""What of the PBX somebody sees and changes by their group of users; session_user is a claim of the client's and opens nothing.
+
+Admins see all. Everybody else sees what is everybody's (`---ALL---`) and what is their own group's, and changes only that; the rest is
+answered as if it were not there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from api.auth import EVERYTHING
+from api.compat.goapi.actions import Call
+from api.compat.goapi.objects import ADMINS, EVERYBODY
+from api.compat.goapi.speech import fail
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """group: of whoever asks; '' where they have none."""
+
+    group: str
+    sees_all: bool
+    known: frozenset[str]
+
+    def shows(self, owner: str | None) -> bool:
+        """Whether an object of this group (None: everybody's) is theirs to see."""
+        return self.sees_all or owner is None or owner == self.group
+
+    def filter(self, objects: Mapping[str, T], owners: Mapping[str, str]) -> dict[str, T]:
+        """Those of the objects, by name, that are theirs to see."""
+        return {name: one for name, one in objects.items() if self.shows(owners.get(name))}
+
+    def choose(self, wanted: str) -> str | None:
+        """Whose a new object is: as wanted, or their own group's where nothing is said; None for everybody's. Said for another group's."""
+        if not wanted:
+            return None if self.sees_all or not self.group else self.group
+        if wanted == EVERYBODY and (self.sees_all or not self.group):
+            return None
+        if wanted not in self.known or not (self.sees_all or wanted == self.group):
+            raise fail("Error: Invalid User Group")
+        return wanted
+
+
+async def read_scope(call: Call) -> Scope:
+    """Of whoever asks."""
+    sees_all = call.exchange.who.may(EVERYTHING)
+    groups: dict[str, Any] = {}
+    return Scope(ADMINS if sees_all else "", sees_all, frozenset({ADMINS, *groups}))
