@@ -19,7 +19,7 @@ def _no_facts(queue: str) -> None:
     """Unknown facts fail open."""
 
 
-def _unknown_agent(endpoint: str) -> bool:
+def _unknown_agent(_endpoint: str) -> bool:
     """Unknown facts fail open: the phone rings."""
     return True
 

@@ -101,13 +101,16 @@ class Head:
         edited: Object = await self._change(change)
         return edited
 
-    async def rename(self, decide: Callable[[Snapshot], tuple[Entity, Entity]], author: Author, commit: Commit) -> Entity:
+    async def rename(
+        self, decide: Callable[[Snapshot], tuple[Entity, Entity]], author: Author, commit: Commit
+    ) -> Entity:
         """Puts an object in the place of one of another name: `decide` gives (the old one, the new one). Both happen or neither."""
 
         async def change(snapshot: Snapshot) -> tuple[Snapshot, Entity]:
             old, new = decide(snapshot)
             (collection, name), wanted = place_of(old), place_of(new)
-            assert collection == wanted[0] and name != wanted[1]
+            assert collection == wanted[0]
+            assert name != wanted[1]
             left = without_entity(snapshot, snapshot.revision, collection, name)
             if problems := await deferToThread(_check_with, left, new):
                 raise EditRefused(problems)

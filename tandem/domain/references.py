@@ -196,7 +196,7 @@ class _Check:
         for location, destination in walk_destinations(self._pbx):
             yield from self._target(location, destination)
 
-    def _target(self, at: Location, destination: Destination) -> Iterator[Problem]:  # noqa: C901 - one case per kind
+    def _target(self, at: Location, destination: Destination) -> Iterator[Problem]:  # noqa: C901, PLR0912 - one case per kind
         match destination:
             case EndpointDestination(endpoint=name):
                 yield from self._unknown((*at, "endpoint"), "endpoint", "endpoints", name)

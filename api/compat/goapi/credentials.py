@@ -52,7 +52,9 @@ class Credentials:
             self._remember(name, mark, services.now().timestamp())
         if user is None or not user.api_access:
             raise fail_login()
-        return Principal(f"user {user.name}", f"user {user.name}", ROLES[user.role], user=user.name, owner_id=user.user_id)
+        return Principal(
+            f"user {user.name}", f"user {user.name}", ROLES[user.role], user=user.name, owner_id=user.user_id
+        )
 
     async def _verify(self, services: Services, exchange: Exchange, name: str, secret: str) -> bool:
         try:

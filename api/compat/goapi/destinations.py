@@ -40,9 +40,7 @@ def lead_to_menu(snapshot: Snapshot, name: str, field: str) -> MenuDestination:
     return MenuDestination(menu=name)
 
 
-def lead_to_mailbox(
-    snapshot: Snapshot, mailbox: str, field: str, *, instructions: bool = True
-) -> VoicemailDestination:
+def lead_to_mailbox(snapshot: Snapshot, mailbox: str, field: str, *, instructions: bool = True) -> VoicemailDestination:
     """A voicemail box."""
     if mailbox not in snapshot.voicemail_boxes:
         raise _unknown(field, mailbox)
@@ -152,5 +150,3 @@ def tell(snapshot: Snapshot, destination: Destination | None) -> tuple[str, str,
         case AnnouncementDestination(announcement=name) if name in snapshot.announcements:
             return "HANGUP", "|".join(snapshot.announcements[name].prompts), ""
     return "", "", ""
-
-

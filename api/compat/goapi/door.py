@@ -7,6 +7,7 @@ what never reached the controller (a body that is too long, a request that is no
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
+from itertools import product
 from typing import Any, Final
 
 from api.compat.goapi.actions import Call, Module
@@ -25,33 +26,38 @@ from api.exchange import Exchange, Services
 
 _CORS: Final = (("access-control-allow-origin", "*"),)
 # Told as what they are also to programs that look at the body alone: they may try again.
-_ALWAYS_TOLD: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.INSUFFICIENT_STORAGE})
-_BODY: Final = Body(bytes, lambda sent: sent, optional=True, is_sent=True, media_type="application/x-www-form-urlencoded")
+_ALWAYS_TOLD: Final = frozenset(
+    {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.INSUFFICIENT_STORAGE}
+)
+_BODY: Final = Body(
+    bytes, lambda sent: sent, optional=True, is_sent=True, media_type="application/x-www-form-urlencoded"
+)
 
 
 def declare_routes(modules: Sequence[Module], credentials: Credentials) -> tuple[Route, ...]:
     """GET and POST of every module at both places; of one that is none, too."""
     known = {module.name: module for module in modules}
-    routes = []
-    for prefix in PREFIXES:
-        for name in (*known, ""):
-            for method in ("GET", "POST"):
-                routes.append(
-                    Route(
-                        method=method, path=f"{prefix}/{name or '{module}'}/goAPI.php", permission=None, tag="goapi",
-                        summary=f"Actions of {name}." if name else "No module.", handler=_control(known.get(name), credentials),
-                        operation=f"goapi_{prefix[1:]}_{method}_{name}", body=_BODY,
-                        max_body=known[name].max_body if name else MAX_BODY,
-                        parameters={} if name else {"module": "What is no module."},
-                    )
-                )  # fmt: skip
-    return tuple(routes)
+    places = product(PREFIXES, (*known, ""), ("GET", "POST"))
+    return tuple(_declare(method, prefix, known.get(name), credentials) for prefix, name, method in places)
+
+
+def _declare(method: str, prefix: str, module: Module | None, credentials: Credentials) -> Route:
+    """One route; without a module, of every name that is none."""
+    name = module.name if module is not None else ""
+    return Route(
+        method=method, path=f"{prefix}/{name or '{module}'}/goAPI.php", permission=None, tag="goapi",
+        summary=f"Actions of {name}." if name else "No module.", handler=_control(module, credentials),
+        operation=f"goapi_{prefix[1:]}_{method}_{name}", body=_BODY,
+        max_body=module.max_body if module is not None else MAX_BODY,
+        parameters={} if name else {"module": "What is no module."},
+    )  # fmt: skip
 
 
 def _control(module: Module | None, credentials: Credentials) -> Callable[[Services, Exchange], Awaitable[Reply]]:
     async def control(services: Services, exchange: Exchange) -> Reply:
         prefix = exchange.route.path.split("/")[1]
         kind, action = "json", ""
+        headers: tuple[tuple[str, str], ...] = ()
         try:
             sent: Sent = exchange.body
             given = read_given(sent)
@@ -59,7 +65,7 @@ def _control(module: Module | None, credentials: Credentials) -> Callable[[Servi
             kind = "text"
             kind = choose_type(prefix, given.raw("responsetype")[:20])
             body: Any = await _run(module, credentials, Call(services, exchange, given))
-            status, headers = HTTPStatus.OK, ()
+            status = HTTPStatus.OK
         except Exception as error:  # noqa: BLE001 - the supervised edge: every error has its words
             said = refuse(error, services.refuse(error))
             body, headers = said.body, said.headers

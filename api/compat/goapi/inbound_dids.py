@@ -12,7 +12,18 @@ from api.compat.goapi.destinations import (
     lead_to_phone,
     lead_to_queue,
 )
-from api.compat.goapi.objects import EVERYBODY, columns, delete, flag, make, missing, read_groups, read_limit, rename, save
+from api.compat.goapi.objects import (
+    EVERYBODY,
+    columns,
+    delete,
+    flag,
+    make,
+    missing,
+    read_groups,
+    read_limit,
+    rename,
+    save,
+)
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail
 from api.compat.goapi.tenancy import Scope, read_scope
@@ -212,7 +223,6 @@ async def _open(call: Call) -> _Book:
     if any(name not in ids for name in names):
         ids = await call.services.store.run(number_dids, names)
     return _Book(snapshot, await read_scope(call), ids, await read_groups(call, "dids"))
-
 
 
 # --------------------------------------------------------------------------------------------------------- handlers

@@ -153,6 +153,6 @@ def columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, lis
     return {name: [row[name] for row in rows] for name in names}
 
 
-def flag(value: bool) -> str:  # noqa: FBT001 - it is what it writes
+def flag(value: bool) -> str:
     """Y or N."""
     return "Y" if value else "N"

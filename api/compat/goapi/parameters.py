@@ -95,7 +95,7 @@ def _check_line(name: str, value: str) -> str:
 
 
 def special(name: str) -> Said:
-    """goAPI's text for characters that it does not take."""
+    """GoAPI's text for characters that it does not take."""
     return fail(f"Error: Special characters found in {name}")
 
 
