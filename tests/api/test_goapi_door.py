@@ -137,10 +137,15 @@ class TestAnswers:
         assert "15550100" in go.call("goInbound", "goGetDIDsList")["did_pattern"]
 
     def test_json_is_written_as_php_does(self):
-        assert encode_json({"a": "1/2 ü 😀", "b": None, "c": [1]}) == b'{"a":"1\\/2 \\u00fc \\ud83d\\ude00","b":null,"c":[1]}'
+        assert (
+            encode_json({"a": "1/2 ü 😀", "b": None, "c": [1]})
+            == b'{"a":"1\\/2 \\u00fc \\ud83d\\ude00","b":null,"c":[1]}'
+        )
 
     @settings(deadline=None)
-    @given(st.dictionaries(st.text(max_size=8), st.text() | st.lists(st.text()) | st.dictionaries(st.text(), st.text())))
+    @given(
+        st.dictionaries(st.text(max_size=8), st.text() | st.lists(st.text()) | st.dictionaries(st.text(), st.text()))
+    )
     def test_every_answer_can_be_written(self, body):
         assert json.loads(encode_json(body)) == body
         ET.fromstring(encode_xml(body, "x\0y"))
@@ -232,7 +237,9 @@ class TestStatus:
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.from_regex(r"[a-z_]{1,10}", fullmatch=True), st.text(st.characters(exclude_categories=["Cs"]))))
+@given(
+    st.dictionaries(st.from_regex(r"[a-z_]{1,10}", fullmatch=True), st.text(st.characters(exclude_categories=["Cs"])))
+)
 def test_texts_come_back_as_they_were_sent(fields):
     found = read_given(Sent(b"", urlencode(fields).encode(), FORM))
     assert {name: found.raw(name) for name in found} == fields
