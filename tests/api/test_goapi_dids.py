@@ -293,3 +293,21 @@ class TestGroups:
         assert ours in found["did_pattern"]
         assert admins not in found["did_pattern"]
         user.deny("Error: DID doesn't exist.", "goInbound", "goGetDIDInfo", did_pattern=admins)
+
+    def test_a_group_has_its_own_and_nobody_elses(self, go, native):
+        names = [f"G{secrets.token_hex(4)}" for _ in range(2)]
+        people = []
+        for name in names:
+            native.ask("POST", "/api/v1/user-groups", {"name": name, "title": name}, 201)
+            user = f"u{name}"
+            given = {"name": user, "password": "password of a user", "role": "admin", "user_group": name}
+            native.ask("POST", "/api/v1/users", given, 201)
+            people.append(go.with_credentials(user, "password of a user", next(SOURCES)))
+        pattern, did_id = add(people[0])
+        assert people[0].do("goInbound", "goGetDIDInfo", did_id=did_id)["data"]["user_group"] == names[0]
+        assert pattern not in people[1].do("goInbound", "goGetDIDsList", session_user="admin")["did_pattern"]
+        people[1].deny("DID not found.", "goInbound", "goEditDID", did_id=did_id, did_active="N")
+        people[1].deny("Error: DID doesn't exist.", "goInbound", "goDeleteDID", did_id=did_id)
+        people[1].deny("Error: Invalid User Group", "goInbound", "goAddDID", **did(user_group=names[0]))
+        people[1].deny("DID NOT ADDED - DID already exist.", "goInbound", "goAddDID", **did(did_pattern=pattern))
+        people[0].do("goInbound", "goDeleteDID", did_id=did_id)

@@ -27,7 +27,10 @@ Handler = Callable[[Call], Awaitable[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One action. permission: of the native API, for what is done; parameters: all that it reads, in the order of its checks."""
+    """One action. permission: of the native API, for what is done; parameters: all that it reads, in the order of its checks.
+
+    is_scoped: shows and changes only what somebody may see whose group is limited to some campaigns; others refuse them.
+    """
 
     name: str
     permission: str
@@ -35,6 +38,7 @@ class Action:
     summary: str
     parameters: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    is_scoped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,12 @@ from http import HTTPStatus
 from secrets import token_bytes
 from typing import Any, Final
 
-from api.auth import MAX_PASSWORD, ROLES, Principal
+from api.auth import MAX_PASSWORD, ROLES, Principal, limit_by_group
 from api.compat.goapi.speech import Said, fail_login
 from api.errors import Refused
 from api.exchange import Exchange, Services
 from tandem.store.tokens import split_secret
+from tandem.store.user_groups import UserGroup, load_user_group
 from tandem.store.users import User, load_password_hash, load_user, load_user_numbered
 
 # How long a right password is not hashed again, and of how many people that is known.
@@ -44,7 +45,7 @@ class Credentials:
             raise fail_login()
         if split_secret(secret) is not None:
             return await self._identify_token(services, name, secret)
-        user, stored = await services.store.read(_load, name)
+        user, group, stored = await services.store.read(_load, name)
         mark = hmac.digest(self._key, f"{name}\0{stored}\0{secret}".encode("utf-8", "surrogatepass"), hashlib.sha256)
         if stored is None or not self._is_right(name, mark, services.now().timestamp()):
             if not await self._verify(services, exchange, name, secret) or user is None:
@@ -52,9 +53,8 @@ class Credentials:
             self._remember(name, mark, services.now().timestamp())
         if user is None or not user.api_access:
             raise fail_login()
-        return Principal(
-            f"user {user.name}", f"user {user.name}", ROLES[user.role], user=user.name, owner_id=user.user_id
-        )
+        who, permissions = f"user {user.name}", limit_by_group(ROLES[user.role], group)
+        return Principal(who, who, permissions, user=user.name, owner_id=user.user_id, group=group)
 
     async def _verify(self, services: Services, exchange: Exchange, name: str, secret: str) -> bool:
         try:
@@ -93,5 +93,7 @@ class Credentials:
             self._right.popitem(last=False)
 
 
-def _load(db: Any, name: str) -> tuple[User | None, str | None]:
-    return load_user(db, name), load_password_hash(db, name)
+def _load(db: Any, name: str) -> tuple[User | None, UserGroup | None, str | None]:
+    user = load_user(db, name)
+    group = load_user_group(db, user.user_group) if user is not None and user.user_group is not None else None
+    return user, group, load_password_hash(db, name)

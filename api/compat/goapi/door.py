@@ -85,6 +85,7 @@ async def _run(module: Module | None, credentials: Credentials, call: Call) -> A
     action = module.find(given.raw("goAction")) if module is not None else None
     if action is None:
         raise fail_unknown()
+    exchange.route = replace(exchange.route, is_scoped=action.is_scoped)
     exchange.require(action.permission)
     answer = await action.handler(replace(call, given=_only(given)))
     if not isinstance(answer, dict) or "result" in answer:

@@ -380,22 +380,22 @@ _ALL: Final = (
 
 ACTIONS: Final = (
     Action(
-        name="goAddDID", permission="dids/create", handler=_add, summary="Add a DID with its route.",
+        name="goAddDID", permission="dids/create", is_scoped=True, handler=_add, summary="Add a DID with its route.",
         parameters=(*_ALL, "user_group"),
     ),
     Action(
-        name="goEditDID", aliases=("goEditDIDAPI",), permission="dids/update", handler=_edit, parameters=("did_id", *_ALL),
+        name="goEditDID", aliases=("goEditDIDAPI",), permission="dids/update", is_scoped=True, handler=_edit, parameters=("did_id", *_ALL),
         summary="Change what is given of a DID.",
     ),
-    Action(name="goDeleteDID", permission="dids/delete", handler=_delete, parameters=("did_id",), summary="Delete DIDs."),
+    Action(name="goDeleteDID", permission="dids/delete", is_scoped=True, handler=_delete, parameters=("did_id",), summary="Delete DIDs."),
     Action(
-        name="goGetAllDID", aliases=("goGetDIDsList", "getAllDIDs", "goGetAllDIDs"), permission="dids/read", handler=_list,
+        name="goGetAllDID", aliases=("goGetDIDsList", "getAllDIDs", "goGetAllDIDs"), permission="dids/read", is_scoped=True, handler=_list,
         parameters=("limit",), summary="List DIDs, by number.",
     ),
     Action(
-        name="goGetDIDInfo", permission="dids/read", handler=_info, parameters=("did_id", "did_pattern"), summary="Read a DID.",
+        name="goGetDIDInfo", permission="dids/read", is_scoped=True, handler=_info, parameters=("did_id", "did_pattern"), summary="Read a DID.",
     ),
     Action(
-        name="goCheckDID", permission="dids/read", handler=_check, parameters=("did_pattern",), summary="Whether a number is free.",
+        name="goCheckDID", permission="dids/read", is_scoped=True, handler=_check, parameters=("did_pattern",), summary="Whether a number is free.",
     ),
 )  # fmt: skip

@@ -6,12 +6,13 @@ answered as if it were not there.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from api.auth import EVERYTHING
 from api.compat.goapi.actions import Call
 from api.compat.goapi.objects import ADMINS, EVERYBODY
 from api.compat.goapi.speech import fail
+from tandem.store.user_groups import load_user_groups
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ class Scope:
 
 async def read_scope(call: Call) -> Scope:
     """Of whoever asks."""
-    sees_all = call.exchange.who.may(EVERYTHING)
-    groups: dict[str, Any] = {}
-    return Scope(ADMINS if sees_all else "", sees_all, frozenset({ADMINS, *groups}))
+    who = call.exchange.who
+    groups = await call.services.store.read(load_user_groups)
+    sees_all = who.group is None and who.may(EVERYTHING)
+    group = who.group.name if who.group is not None else ADMINS if sees_all else ""
+    return Scope(group, sees_all, frozenset({ADMINS, *(one.name for one in groups)}))
