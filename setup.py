@@ -26,6 +26,7 @@ setup(
         "api",
         "api.compat",
         "api.compat.ari",
+        "api.compat.goapi",
         "api.v1",
         "confgen",
         "fastagi",
