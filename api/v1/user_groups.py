@@ -1,5 +1,6 @@
 """Groups of people: which campaigns those in one see, and what they may do at most; never shown to or changed by those whom one limits."""
 
+import re
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -52,7 +53,13 @@ class UserGroupChange(Frozen):
     permissions: _Permissions | None = None
 
 
-def _check_permissions(services: Services, permissions: tuple[str, ...] | None) -> None:
+def read_group_name(name: str) -> str | None:
+    """The name, if one can be called so."""
+    return name if re.fullmatch(GROUP_NAME, name) else None
+
+
+def check_permissions(services: Services, permissions: tuple[str, ...] | None) -> None:
+    """Refused 422 naming the first that is none."""
     known = services.permissions
     groups = {one.partition("/")[0] for one in known}
     for one in permissions or ():
@@ -76,7 +83,7 @@ async def _get(services: Services, exchange: Exchange) -> Reply:
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
     wanted: NewUserGroup = exchange.body
-    _check_permissions(services, wanted.permissions)
+    check_permissions(services, wanted.permissions)
 
     def reply(_db: Any, made: UserGroup) -> Reply:
         return Reply(show_times(GroupShown, made), HTTPStatus.CREATED, (("location", f"{_PATH}/{made.name}"),))
@@ -93,7 +100,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
 
 async def _change(services: Services, exchange: Exchange) -> Reply:
     name, change, at = exchange.path["name"], exchange.body, services.now().timestamp()
-    _check_permissions(services, change.permissions)
+    check_permissions(services, change.permissions)
     given = change.model_dump(exclude_unset=True)
     if "title" in given and given["title"] is None:
         raise refuse_fields([("title", "must not be null")])

@@ -34,6 +34,7 @@ UserName = Annotated[
 # Long ones cost nothing; what people choose below twelve characters is guessed.
 MIN_PASSWORD: Final = 12
 NewPassword = Annotated[str, StringConstraints(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
+_Extension = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,40}$")]
 RoleName = Literal["admin", "user"]
 
 
@@ -44,6 +45,7 @@ class NewUser(Frozen):
     password: NewPassword
     role: RoleName = "user"
     user_group: GroupName | None = None
+    extension: _Extension | None = None
 
 
 class UserChange(Frozen):
@@ -52,6 +54,7 @@ class UserChange(Frozen):
     password: NewPassword | None = None
     role: RoleName | None = None
     user_group: GroupName | None = None
+    extension: _Extension | None = None
 
 
 class PasswordChange(Frozen):
@@ -96,7 +99,15 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
 
     def work(db: Any) -> tuple[None, Reply]:
         try:
-            user = create_user(db, wanted.name, hashed, wanted.role, services.now(), user_group=wanted.user_group)
+            user = create_user(
+                db,
+                wanted.name,
+                hashed,
+                wanted.role,
+                services.now(),
+                user_group=wanted.user_group,
+                extension=wanted.extension,
+            )
         except UserGroupMissing:
             raise refuse_fields([("user_group", "is no group of users")]) from None
         except KeyError:
@@ -111,7 +122,7 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
     wanted: UserChange = exchange.body
     name = exchange.path["name"]
     if not wanted.model_fields_set - {name for name in ("password", "role") if getattr(wanted, name) is None}:
-        raise refuse_fields([("", "must have a password, a role or a group")])
+        raise refuse_fields([("", "must have a password, a role, a group or an extension")])
     current = await services.store.read(load_user, name)
     if current is None:
         raise _missing(name)
@@ -119,7 +130,7 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
     _check_role(exchange, current.role)
     _check_role(exchange, wanted.role)
     hashed = await services.logins.hash(wanted.password) if wanted.password is not None else None
-    group = wanted.model_dump(include={"user_group"}, exclude_unset=True)
+    group = wanted.model_dump(include={"user_group", "extension"}, exclude_unset=True)
 
     def work(db: Any) -> tuple[None, Reply]:
         try:

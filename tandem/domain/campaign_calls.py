@@ -74,8 +74,15 @@ def plan_campaign_call(
         raise CallRefused("dial_mode", "is inbound: the campaign only takes calls")
     technology, _, place = (campaign.dial_string or "").partition("/")
     trunk = place.partition("@")[2] if technology == "PJSIP" else campaign.trunk
+    dialled = number.phone_number
+    if campaign.dial_prefix:
+        # How far a call goes is the number's, not what is dialled before it.
+        if dialled in snapshot.general.emergency_numbers:
+            raise CallRefused("phone_number", "must not be an emergency number: those are dialled at a phone")
+        check_reach(snapshot.general, "phone_number", dialled, saved.permissions)
+        dialled = campaign.dial_prefix + dialled.removeprefix("+")
     request = CallRequest(
-        origin=ExternalDestination(external=number.phone_number, trunk=trunk),
+        origin=ExternalDestination(external=dialled, trunk=trunk),
         destination=EndpointDestination(endpoint=agent) if agent else campaign.destination,
         variables=tuple(number.variables.items()),
         ring_timeout_s=float(campaign.dial_timeout_s),

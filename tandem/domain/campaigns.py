@@ -133,7 +133,7 @@ class CallWindow:
 class Campaign:
     """A list of numbers to call, how, and whom to connect with those who answer.
 
-    trunk: calls go straight to PJSIP/number@trunk; dial_string: the admin's own way instead (then `trunk` is None). destination: an
+    trunk: calls go straight to PJSIP/number@trunk; dial_string: the admin's own way instead (then `trunk` is None). dial_prefix: before each number, whose own + is left out then. destination: an
     endpoint, queue, menu, announcement or place of the dialplan. concurrent_calls: calls at the same time, ringing or up. max_cps:
     calls per second, 0 for no limit of its own. retry_times: *further* attempts after the first; retry_delay_s: after the end of the
     attempt; retry_rules: other numbers for single outcomes. dial_timeout_s: how long it rings; call_timeout_s: how long an answered
@@ -151,6 +151,7 @@ class Campaign:
         str, matches(r"\+?[0-9]{0,24}", "must be up to 24 digits, with or without a leading +")
     ] = ""
     caller_name: Text = ""
+    dial_prefix: Annotated[str, matches(r"[0-9*#]{0,10}", "must be up to 10 digits, * or #")] = ""
     destination: Destination
     recording: bool = False
     concurrent_calls: Annotated[int, Field(ge=1, le=1000)] = 1

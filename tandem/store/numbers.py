@@ -107,12 +107,14 @@ def _without_known(
     return fresh, tuple(duplicate_at)
 
 
-def find_phone_numbers(db: peewee.Database, campaign_id: int, phone_numbers: Collection[str]) -> set[str]:
-    """Those of these that are on the campaign's list."""
-    source = f"numbers WHERE campaign_id = ? AND phone_number IN {LISTED}"
-    return {
-        row["phone_number"] for row in load_rows(db, ("phone_number",), source, [campaign_id, listed(phone_numbers)])
-    }
+def find_phone_numbers(
+    db: peewee.Database, campaign_id: int, phone_numbers: Collection[str], list_id: int | None = None
+) -> set[str]:
+    """Those of these that the campaign has, or one list of it."""
+    source, given = f"numbers WHERE campaign_id = ? AND phone_number IN {LISTED}", [campaign_id, listed(phone_numbers)]
+    if list_id is not None:
+        source, given = f"{source} AND list_id = ?", [*given, list_id]
+    return {row["phone_number"] for row in load_rows(db, ("phone_number",), source, given)}
 
 
 def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNumber], int]:

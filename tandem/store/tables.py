@@ -102,6 +102,7 @@ class UserRow(Model):
     is_active = IntegerField()
     api_access = IntegerField()
     user_group = TextField(null=True)
+    extension = TextField(null=True)
 
     class Meta:  # noqa: D106 - peewee's way to name a table
         table_name = "users"

@@ -28,7 +28,7 @@ class LastAdmin(Exception):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Someone who may log in. user_group: whose limits hold for them, null for none. is_active: whether at all; api_access: whether tokens that are theirs are taken; updated_at: null until then."""
+    """Someone who may log in. user_group: whose limits hold for them, null for none. extension: of the phone where they work as an agent. is_active: whether at all; api_access: whether tokens that are theirs are taken; updated_at: null until then."""
 
     user_id: int
     name: str
@@ -41,14 +41,17 @@ class User:
     is_active: bool = True
     api_access: bool = True
     user_group: str | None = None
+    extension: str | None = None
 
 
 _COLUMNS: Final = (
     UserRow.user_id, UserRow.name, UserRow.role, UserRow.created_at, UserRow.last_login_at, UserRow.updated_at, UserRow.email,
-    UserRow.full_name, UserRow.is_active, UserRow.api_access, UserRow.user_group,
+    UserRow.full_name, UserRow.is_active, UserRow.api_access, UserRow.user_group, UserRow.extension,
 )  # fmt: skip
 # What `update_user` may change besides the password.
-CHANGEABLE: Final = frozenset({"name", "role", "email", "full_name", "is_active", "api_access", "user_group"})
+CHANGEABLE: Final = frozenset(
+    {"name", "role", "email", "full_name", "is_active", "api_access", "user_group", "extension"}
+)
 
 
 def create_user(
@@ -62,6 +65,7 @@ def create_user(
     full_name: str = "",
     api_access: bool = True,
     user_group: str | None = None,
+    extension: str | None = None,
 ) -> User:
     """A new user; UserGroupMissing; KeyError if the name is taken, whatever its capitals."""
     _keep_names_apart(db, name)
@@ -77,6 +81,7 @@ def create_user(
         is_active=1,
         api_access=int(api_access),
         user_group=user_group,
+        extension=extension,
     ).execute(db)
     made = load_user_numbered(db, user_id)
     assert made is not None

@@ -31,14 +31,14 @@ class GoApi:
         login = {"goUser": self.user, "goPass": self.secret, "goAction": action, "responsetype": "json"}
         return {name: value for name, value in (login | given).items() if value is not None}
 
-    def call(self, module, action, *, status=200, prefix="goAPI", **given):
+    def call(self, module, action, /, *, http=200, prefix="goAPI", **given):
         """The parsed answer of a POST."""
         body = urlencode(self.fields(action, given), doseq=True).encode("utf-8", "surrogatepass")
         self.send("POST", f"/{prefix}/{module}/goAPI.php", body, {"Content-Type": FORM})
-        assert self.status == status, (self.status, self.body[:500])
+        assert self.status == http, (self.status, self.body[:500])
         return self.read()
 
-    def get(self, module, action, prefix="goAPI", **given):
+    def get(self, module, action, /, prefix="goAPI", **given):
         self.send("GET", f"/{prefix}/{module}/goAPI.php?{urlencode(self.fields(action, given), doseq=True)}")
         return self.read()
 
@@ -49,12 +49,12 @@ class GoApi:
         assert found["result"] != ""
         return found
 
-    def do(self, module, action, **given):
+    def do(self, module, action, /, **given):
         found = self.call(module, action, **given)
         assert found["result"] == "success", found
         return found
 
-    def deny(self, text, module, action, **given):
+    def deny(self, text, module, action, /, **given):
         found = self.call(module, action, **given)
         assert (found.get("message") or found["result"]) == text, found
         return found

@@ -218,11 +218,11 @@ class TestStatus:
         try:
             go = GoApi(server.port, "x", server.token)
             go.call("goInbound", "goGetDIDsList")
-            go.call("goInbound", "goAddDID", status=400)
-            go.call("goInbound", "goNothing", status=400)
-            go.call("goInbound", "goGetDIDsList", goPass="wrong", status=401)
+            go.call("goInbound", "goAddDID", http=400)
+            go.call("goInbound", "goNothing", http=400)
+            go.call("goInbound", "goGetDIDsList", goPass="wrong", http=401)
             made = Client(server.port, server.token).with_token("dids/read")
-            assert go.call("goInbound", "goAddDID", goPass=made.token, status=403)["code"] == "10001"
+            assert go.call("goInbound", "goAddDID", goPass=made.token, http=403)["code"] == "10001"
         finally:
             server.stop()
 

@@ -2,13 +2,25 @@
 
 from typing import Final
 
-from api.compat.goapi import inbound
+from api.compat.goapi import campaigns, codes, inbound, leads, lists, people
 from api.compat.goapi.actions import Module
 from api.compat.goapi.credentials import Credentials
 from api.compat.goapi.door import declare_routes
 from api.declare import Route
 
-MODULES: Final = (Module(name="goInbound", actions=inbound.ACTIONS),)
+_MAX_FILE: Final = 64 * 1024 * 1024
+MODULES: Final = (
+    Module(name="goInbound", actions=inbound.ACTIONS),
+    Module(name="goCampaigns", actions=campaigns.ACTIONS),
+    Module(name="goLists", actions=lists.ACTIONS),
+    Module(name="goGetLeads", actions=leads.LEAD_ACTIONS),
+    Module(name="goUploadLeads", actions=leads.UPLOAD_ACTIONS, max_body=_MAX_FILE),
+    Module(name="goUsers", actions=people.USER_ACTIONS),
+    Module(name="goUserGroups", actions=people.GROUP_ACTIONS),
+    Module(name="goDispositions", actions=codes.DISPOSITIONS),
+    Module(name="goPauseCodes", actions=codes.PAUSE_CODES),
+    Module(name="goLeadRecycling", actions=codes.RECYCLING),
+)
 
 
 def make_routes() -> tuple[Route, ...]:

@@ -1,0 +1,126 @@
+"""What all modules around campaigns share: campaigns by their short ids, transactions with an audit entry, lead fields and statuses in goAPI's words; declares no action."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from api.compat.goapi.actions import Call
+from api.compat.goapi.speech import fail, fail_code
+from api.declare import Reply
+from api.exchange import Commit
+from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
+from tandem.store.campaign_codes import load_codes
+from tandem.store.campaigns import load_campaigns
+
+T = TypeVar("T")
+
+LEAD_FIELDS: Final = (
+    "vendor_lead_code", "title", "first_name", "middle_initial", "last_name", "address1", "address2", "address3", "city", "state",
+    "province", "postal_code", "country_code", "gender", "date_of_birth", "alt_phone", "email", "security_phrase", "comments",
+)  # fmt: skip
+# What became of a number of which no agent has said anything -> the field's custom word for it.
+_BY_DISPOSITION: Final = {"busy": "B", "no-answer": "NA", "invalid-number": "DC", "answered": "PU"}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A campaign as goAPI knows it. words: what a client said of it that is nothing to us."""
+
+    saved: SavedCampaign
+    code: str
+    words: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def campaign_id(self) -> int:
+        """Ours."""
+        return self.saved.campaign_id
+
+
+def read_known(db: Any) -> list[Known]:
+    """All campaigns; one that goAPI did not make is called by its number."""
+    codes = load_codes(db)
+    found = []
+    for saved in load_campaigns(db):
+        code = codes.get(saved.campaign_id)
+        found.append(Known(saved, code.code, code.words) if code is not None else Known(saved, str(saved.campaign_id)))
+    return found
+
+
+async def list_known(call: Call) -> list[Known]:
+    """Those that the group of whoever asks shows them, by goAPI's id, highest first."""
+    found: list[Known] = await call.services.store.read(read_known)
+    seen = [one for one in found if call.exchange.who.sees_campaign(one.campaign_id)]
+    return sorted(seen, key=lambda one: one.code, reverse=True)
+
+
+async def find_known(call: Call, name: str = "campaign_id") -> Known:
+    """The campaign that a parameter names; 40001 without one, 41004 for one that is not there or not theirs."""
+    code = call.given.text(name)
+    if not code:
+        raise fail_code("40001", name)
+    for one in await list_known(call):
+        if one.code == code:
+            return one
+    raise fail_code("41004", name)
+
+
+def commit(call: Call, target: str, beside: Callable[[Any, Any], object] = lambda _db, _result: None) -> Commit[Any]:
+    """A transaction of a use-case with its audit entry, and with what `beside(db, result)` does."""
+
+    def reply(db: Any, result: Any) -> Reply:
+        beside(db, result)
+        return Reply()
+
+    return Commit(call.exchange, target, reply)
+
+
+async def write(call: Call, target: str, work: Callable[[Any], T]) -> T:
+    """Work of one's own in such a transaction."""
+    result: T = await commit(call, target)(work)
+    return result
+
+
+def lead_status(number: SavedNumber) -> str:
+    """What an agent said; else what became of the last call."""
+    if number.status in (NumberStatus.CALLING, NumberStatus.ANSWERED):
+        return "INCALL"
+    if number.agent_status:
+        return number.agent_status
+    if number.disposition.startswith("dnc "):
+        return "DNC"
+    return _BY_DISPOSITION.get(number.disposition, "NA" if number.disposition else "NEW")
+
+
+def lead_data(number: SavedNumber) -> Mapping[str, Any]:
+    """What is known of a person; a client may have put anything there."""
+    return number.data if isinstance(number.data, dict) else {}
+
+
+def read_id(call: Call, name: str, code: str = "40001") -> int:
+    """A whole number that must be there; 41002 for what is none."""
+    text = call.given.text(name)
+    if not text:
+        raise fail_code(code, name)
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise fail_code("41002", name)
+    return int(text)
+
+
+def read_choice(call: Call, name: str, choices: Mapping[str, T] | frozenset[str], code: str = "41006") -> str:
+    """One of the choices in capitals, '' where nothing is said; else Said with the code."""
+    value = call.given.text(name).upper()
+    if value and value not in choices:
+        raise fail_code(code, name)
+    return value
+
+
+def need(call: Call, *names: str) -> None:
+    """40001 naming the first that is empty."""
+    for name in names:
+        if not call.given.text(name):
+            raise fail_code("40001", name)
+
+
+def refuse_rule(name: str, rule: str) -> Exception:
+    """Form A with a parameter and its rule."""
+    return fail(f"Error: {name} {rule}")
