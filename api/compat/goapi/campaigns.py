@@ -407,25 +407,25 @@ async def _check(call: Call) -> Mapping[str, Any]:
 
 
 ACTIONS: Final = (
-    Action(name="goAddCampaign", permission="campaigns/create", handler=_add, summary="Adds a campaign.", parameters=_PARAMETERS),
+    Action(is_scoped=True, name="goAddCampaign", permission="campaigns/create", handler=_add, summary="Adds a campaign.", parameters=_PARAMETERS),
     Action(
-        name="goEditCampaign", permission="campaigns/update", handler=_edit, summary="Changes what is given of a campaign.",
+        is_scoped=True, name="goEditCampaign", permission="campaigns/update", handler=_edit, summary="Changes what is given of a campaign.",
         parameters=_PARAMETERS, aliases=("goUpdateCampaign",),
     ),
     Action(
-        name="goUpdateCampaignDialStatus", permission="campaigns/update", handler=_edit_dial_statuses,
+        is_scoped=True, name="goUpdateCampaignDialStatus", permission="campaigns/update", handler=_edit_dial_statuses,
         summary="Says which statuses are called again.", parameters=("campaign_id", "dial_statuses"),
     ),
     Action(
-        name="goDeleteCampaign", permission="campaigns/delete", handler=_delete, summary="Deletes campaigns.",
+        is_scoped=True, name="goDeleteCampaign", permission="campaigns/delete", handler=_delete, summary="Deletes campaigns.",
         parameters=("campaign_id", "action"),
     ),
     Action(
-        name="goGetAllCampaigns", permission="campaigns/read", handler=_list, summary="Lists campaigns.", aliases=("getAllCampaigns",),
+        is_scoped=True, name="goGetAllCampaigns", permission="campaigns/read", handler=_list, summary="Lists campaigns.", aliases=("getAllCampaigns",),
     ),
     Action(
-        name="goGetCampaignInfo", permission="campaigns/read", handler=_info, summary="Tells a campaign.", parameters=("campaign_id",),
+        is_scoped=True, name="goGetCampaignInfo", permission="campaigns/read", handler=_info, summary="Tells a campaign.", parameters=("campaign_id",),
         aliases=("getCampaignInfo",),
     ),
-    Action(name="goCheckCampaign", permission="campaigns/read", handler=_check, summary="Whether an id is free.", parameters=("campaign_id",)),
+    Action(is_scoped=True, name="goCheckCampaign", permission="campaigns/read", handler=_check, summary="Whether an id is free.", parameters=("campaign_id",)),
 )  # fmt: skip

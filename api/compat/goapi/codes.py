@@ -294,32 +294,32 @@ async def _list_rules(call: Call) -> Mapping[str, Any]:
 
 _STATUS: Final = ("campaign_id", "status", "status_name", *_FLAGS)
 DISPOSITIONS: Final = (
-    Action(name="goAddDisposition", permission="campaigns/update", handler=_add_status, summary="Adds a status.", parameters=_STATUS),
-    Action(name="goEditDisposition", permission="campaigns/update", handler=_edit_status, summary="Changes a status.", parameters=_STATUS),
-    Action(name="goDeleteDisposition", permission="campaigns/update", handler=_delete_status, summary="Deletes statuses.", parameters=("campaign_id", "statuses")),
+    Action(is_scoped=True, name="goAddDisposition", permission="campaigns/update", handler=_add_status, summary="Adds a status.", parameters=_STATUS),
+    Action(is_scoped=True, name="goEditDisposition", permission="campaigns/update", handler=_edit_status, summary="Changes a status.", parameters=_STATUS),
+    Action(is_scoped=True, name="goDeleteDisposition", permission="campaigns/update", handler=_delete_status, summary="Deletes statuses.", parameters=("campaign_id", "statuses")),
     Action(
-        name="goGetAllDispositions", permission="campaigns/read", handler=_list_statuses, summary="Lists statuses.", parameters=("campaign_id",),
+        is_scoped=True, name="goGetAllDispositions", permission="campaigns/read", handler=_list_statuses, summary="Lists statuses.", parameters=("campaign_id",),
         aliases=("getAllDispositions", "goGetAllCampaignDispositions"),
     ),
     Action(
-        name="goGetDispositionInfo", permission="campaigns/read", handler=_status_info, summary="Tells a campaign's statuses, or one.",
+        is_scoped=True, name="goGetDispositionInfo", permission="campaigns/read", handler=_status_info, summary="Tells a campaign's statuses, or one.",
         parameters=("campaign_id", "status"), aliases=("getDispositionInfo",),
     ),
 )  # fmt: skip
 PAUSE_CODES: Final = (
-    Action(name="goAddPauseCode", permission="campaigns/update", handler=_add_pause, summary="Adds a pause code.", parameters=_PAUSE),
-    Action(name="goEditPauseCode", permission="campaigns/update", handler=_edit_pause, summary="Changes a pause code.", parameters=_PAUSE),
-    Action(name="goDeletePauseCode", permission="campaigns/update", handler=_delete_pause, summary="Deletes pause codes.", parameters=("campaign_id", "pause_code")),
-    Action(name="goGetAllPauseCodes", permission="campaigns/read", handler=_list_pauses, summary="Lists pause codes.", parameters=("campaign_id",)),
-    Action(name="goGetPauseCodeInfo", permission="campaigns/read", handler=_pause_info, summary="Tells a pause code.", parameters=("campaign_id", "pause_code")),
+    Action(is_scoped=True, name="goAddPauseCode", permission="campaigns/update", handler=_add_pause, summary="Adds a pause code.", parameters=_PAUSE),
+    Action(is_scoped=True, name="goEditPauseCode", permission="campaigns/update", handler=_edit_pause, summary="Changes a pause code.", parameters=_PAUSE),
+    Action(is_scoped=True, name="goDeletePauseCode", permission="campaigns/update", handler=_delete_pause, summary="Deletes pause codes.", parameters=("campaign_id", "pause_code")),
+    Action(is_scoped=True, name="goGetAllPauseCodes", permission="campaigns/read", handler=_list_pauses, summary="Lists pause codes.", parameters=("campaign_id",)),
+    Action(is_scoped=True, name="goGetPauseCodeInfo", permission="campaigns/read", handler=_pause_info, summary="Tells a pause code.", parameters=("campaign_id", "pause_code")),
 )  # fmt: skip
 _RULE: Final = ("campaign_id", "status", "attempt_delay", "attempt_maximum", "active")
 RECYCLING: Final = (
-    Action(name="goAddLeadRecycling", permission="campaigns/update", handler=_add_rule, summary="Calls again for a status.", parameters=_RULE),
-    Action(name="goEditLeadRecycling", aliases=("goEditLeadRec",), permission="campaigns/update", handler=_edit_rule, summary="Changes a rule.", parameters=_RULE),
-    Action(name="goDeleteLeadRecycling", permission="campaigns/update", handler=_delete_rule, summary="Calls no more for a status.", parameters=("campaign_id", "status")),
+    Action(is_scoped=True, name="goAddLeadRecycling", permission="campaigns/update", handler=_add_rule, summary="Calls again for a status.", parameters=_RULE),
+    Action(is_scoped=True, name="goEditLeadRecycling", aliases=("goEditLeadRec",), permission="campaigns/update", handler=_edit_rule, summary="Changes a rule.", parameters=_RULE),
+    Action(is_scoped=True, name="goDeleteLeadRecycling", permission="campaigns/update", handler=_delete_rule, summary="Calls no more for a status.", parameters=("campaign_id", "status")),
     Action(
-        name="goGetAllLeadRecycling", permission="campaigns/read", handler=_list_rules, summary="Lists rules.", parameters=("campaign_id", "status"),
+        is_scoped=True, name="goGetAllLeadRecycling", permission="campaigns/read", handler=_list_rules, summary="Lists rules.", parameters=("campaign_id", "status"),
         aliases=("goGetLeadRecyclingInfo", "goGetLeadRecycleInfo"),
     ),
 )  # fmt: skip

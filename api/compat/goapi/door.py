@@ -45,7 +45,7 @@ def _declare(method: str, prefix: str, module: Module | None, credentials: Crede
     """One route; without a module, of every name that is none."""
     name = module.name if module is not None else ""
     return Route(
-        method=method, path=f"{prefix}/{name or '{module}'}/goAPI.php", permission=None, tag="goapi", is_scoped=True,
+        method=method, path=f"{prefix}/{name or '{module}'}/goAPI.php", permission=None, tag="goapi",
         summary=f"Actions of {name}." if name else "No module.", handler=_control(module, credentials),
         operation=f"goapi_{prefix[1:]}_{method}_{name}", body=_BODY,
         max_body=module.max_body if module is not None else MAX_BODY,

@@ -294,23 +294,23 @@ async def _without_known(
 
 LEAD_ACTIONS: Final = (
     Action(
-        name="goGetLeads", permission="numbers/read", handler=_find, summary="Finds leads.",
+        is_scoped=True, name="goGetLeads", permission="numbers/read", handler=_find, summary="Finds leads.",
         parameters=("search", "campaign_id", "list_filter", "disposition_filter", "address_filter", "city_filter", "state_filter", "goVarLimit"),
     ),
-    Action(name="goGetLeadsInfo", permission="numbers/read", handler=_info, summary="Tells a lead and its calls.", parameters=("lead_id",)),
+    Action(is_scoped=True, name="goGetLeadsInfo", permission="numbers/read", handler=_info, summary="Tells a lead and its calls.", parameters=("lead_id",)),
     Action(
-        name="goEditLeads", permission="numbers/update", handler=_edit, summary="Changes what is given of a lead.",
+        is_scoped=True, name="goEditLeads", permission="numbers/update", handler=_edit, summary="Changes what is given of a lead.",
         parameters=("lead_id", "phone_number", "status", *LEAD_FIELDS),
     ),
-    Action(name="goDeleteLead", permission="numbers/delete", handler=_delete, summary="Deletes a lead.", parameters=("lead_id",)),
+    Action(is_scoped=True, name="goDeleteLead", permission="numbers/delete", handler=_delete, summary="Deletes a lead.", parameters=("lead_id",)),
 )  # fmt: skip
 UPLOAD_ACTIONS: Final = (
     Action(
-        name="goUploadMe", permission="numbers/import", handler=_upload, summary="Reads a CSV file of leads into a list.",
+        is_scoped=True, name="goUploadMe", permission="numbers/import", handler=_upload, summary="Reads a CSV file of leads into a list.",
         parameters=("goFileMe", "goListId", "goDupcheck", "phone_code_override", "custom_delimiter"),
     ),
     Action(
-        name="goUploadMeJSON", permission="numbers/import", handler=_upload_json, summary="Reads leads as JSON into a list.",
+        is_scoped=True, name="goUploadMeJSON", permission="numbers/import", handler=_upload_json, summary="Reads leads as JSON into a list.",
         parameters=("list_id", "leads", "goDupcheck"),
     ),
 )  # fmt: skip

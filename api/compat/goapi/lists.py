@@ -227,30 +227,30 @@ async def _list_dnc(call: Call) -> Mapping[str, Any]:
 
 ACTIONS: Final = (
     Action(
-        name="goAddList", permission="lists/create", handler=_add, summary="Adds a list to a campaign.",
+        is_scoped=True, name="goAddList", permission="lists/create", handler=_add, summary="Adds a list to a campaign.",
         parameters=("list_id", "list_name", "list_description", "campaign_id", "active"),
     ),
     Action(
-        name="goEditList", permission="lists/update", handler=_edit, summary="Changes what is given of a list.",
+        is_scoped=True, name="goEditList", permission="lists/update", handler=_edit, summary="Changes what is given of a list.",
         parameters=("list_id", "list_name", "list_description", "campaign_id", "active"),
     ),
-    Action(name="goDeleteList", permission="lists/delete", handler=_delete, summary="Deletes lists with their leads.", parameters=("list_id",)),
-    Action(name="goGetAllLists", permission="lists/read", handler=_list, summary="Lists the lists."),
-    Action(name="goGetListInfo", permission="lists/read", handler=_info, summary="Tells a list.", parameters=("list_id",)),
+    Action(is_scoped=True, name="goDeleteList", permission="lists/delete", handler=_delete, summary="Deletes lists with their leads.", parameters=("list_id",)),
+    Action(is_scoped=True, name="goGetAllLists", permission="lists/read", handler=_list, summary="Lists the lists."),
+    Action(is_scoped=True, name="goGetListInfo", permission="lists/read", handler=_info, summary="Tells a list.", parameters=("list_id",)),
     Action(
-        name="goGetAllListsCampaign", permission="lists/read", handler=_list_of_campaign, summary="Lists of a campaign.",
+        is_scoped=True, name="goGetAllListsCampaign", permission="lists/read", handler=_list_of_campaign, summary="Lists of a campaign.",
         parameters=("campaign_id",), aliases=("getAllListsCampaign",),
     ),
     Action(
-        name="goGetAllLeadsOnHopper", permission="numbers/read", handler=_hopper, summary="The next leads of a campaign.",
+        is_scoped=True, name="goGetAllLeadsOnHopper", permission="numbers/read", handler=_hopper, summary="The next leads of a campaign.",
         parameters=("campaign_id", "limit"),
     ),
     Action(
-        name="goActionDNC", permission="dnc/create", handler=_change_dnc, summary="Puts numbers on a list not to be called, or takes them off.",
+        is_scoped=True, name="goActionDNC", permission="dnc/create", handler=_change_dnc, summary="Puts numbers on a list not to be called, or takes them off.",
         parameters=("stage", "campaign_id", "phone_numbers"),
     ),
     Action(
-        name="goGetAllDNC", permission="dnc/read", handler=_list_dnc, summary="Numbers not to be called.", parameters=("search", "limit"),
+        is_scoped=True, name="goGetAllDNC", permission="dnc/read", handler=_list_dnc, summary="Numbers not to be called.", parameters=("search", "limit"),
         aliases=("getAllDNC",),
     ),
 )  # fmt: skip

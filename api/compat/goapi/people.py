@@ -315,25 +315,25 @@ async def _check_group(call: Call) -> Mapping[str, Any]:
 _FIELDS: Final = ("user", "pass", "full_name", "user_group", "active", "email", "phone_login", "user_level")
 _GROUP: Final = ("user_group", "group_name", "allowed_campaigns", "permissions")
 USER_ACTIONS: Final = (
-    Action(name="goAddUser", permission="users/create", handler=_add, summary="Adds a user.", parameters=_FIELDS),
-    Action(name="goEditUser", permission="users/update", handler=_edit, summary="Changes what is given of a user.", parameters=("user_id", *_FIELDS)),
-    Action(name="goDeleteUser", permission="users/delete", handler=_delete, summary="Deletes users.", parameters=("user_id", "action")),
+    Action(is_scoped=True, name="goAddUser", permission="users/create", handler=_add, summary="Adds a user.", parameters=_FIELDS),
+    Action(is_scoped=True, name="goEditUser", permission="users/update", handler=_edit, summary="Changes what is given of a user.", parameters=("user_id", *_FIELDS)),
+    Action(is_scoped=True, name="goDeleteUser", permission="users/delete", handler=_delete, summary="Deletes users.", parameters=("user_id", "action")),
     Action(
-        name="goGetAllUsers", permission="users/read", handler=_list, summary="Lists users.",
+        is_scoped=True, name="goGetAllUsers", permission="users/read", handler=_list, summary="Lists users.",
         aliases=("goGetAllUserLists", "goGetUsersList"),
     ),
-    Action(name="goGetUserInfo", permission="users/read", handler=_info, summary="Tells a user.", parameters=("user", "user_id")),
-    Action(name="goCheckUser", permission="users/read", handler=_check, summary="Whether a name is free.", parameters=("user",)),
+    Action(is_scoped=True, name="goGetUserInfo", permission="users/read", handler=_info, summary="Tells a user.", parameters=("user", "user_id")),
+    Action(is_scoped=True, name="goCheckUser", permission="users/read", handler=_check, summary="Whether a name is free.", parameters=("user",)),
     Action(
-        name="goUserLogin", permission="session/update", handler=_log_in, summary="Whether a name and a password belong together.",
+        is_scoped=True, name="goUserLogin", permission="session/update", handler=_log_in, summary="Whether a name and a password belong together.",
         parameters=("user_name", "user_pass"),
     ),
 )  # fmt: skip
 GROUP_ACTIONS: Final = (
-    Action(name="goAddUserGroup", permission="groups/create", handler=_add_group, summary="Adds a group.", parameters=_GROUP),
-    Action(name="goEditUserGroup", permission="groups/update", handler=_edit_group, summary="Changes what is given of a group.", parameters=_GROUP),
-    Action(name="goDeleteUserGroup", permission="groups/delete", handler=_delete_group, summary="Deletes a group that nobody is in.", parameters=("user_group",)),
-    Action(name="goGetAllUserGroups", permission="groups/read", handler=_list_groups, summary="Lists groups.", aliases=("goGetUserGroupsList",)),
-    Action(name="goGetUserGroupInfo", permission="groups/read", handler=_group_info, summary="Tells a group.", parameters=("user_group",)),
-    Action(name="goCheckUserGroups", permission="groups/read", handler=_check_group, summary="Whether a name is free.", parameters=("user_group",)),
+    Action(is_scoped=True, name="goAddUserGroup", permission="groups/create", handler=_add_group, summary="Adds a group.", parameters=_GROUP),
+    Action(is_scoped=True, name="goEditUserGroup", permission="groups/update", handler=_edit_group, summary="Changes what is given of a group.", parameters=_GROUP),
+    Action(is_scoped=True, name="goDeleteUserGroup", permission="groups/delete", handler=_delete_group, summary="Deletes a group that nobody is in.", parameters=("user_group",)),
+    Action(is_scoped=True, name="goGetAllUserGroups", permission="groups/read", handler=_list_groups, summary="Lists groups.", aliases=("goGetUserGroupsList",)),
+    Action(is_scoped=True, name="goGetUserGroupInfo", permission="groups/read", handler=_group_info, summary="Tells a group.", parameters=("user_group",)),
+    Action(is_scoped=True, name="goCheckUserGroups", permission="groups/read", handler=_check_group, summary="Whether a name is free.", parameters=("user_group",)),
 )  # fmt: skip
