@@ -16,6 +16,7 @@ CONTEXT_ORIGINATED: Final = "tandem-originated"
 CONTEXT_QUEUE_FIRST: Final = "tandem-queue-first"
 CONTEXT_CAMPAIGN: Final = "tandem-campaign"
 CONTEXT_AGENT: Final = "tandem-agent"
+CONTEXT_LISTEN: Final = "tandem-listen"
 VOICEMAIL_CONTEXT: Final = "tandem"
 
 # Globals, written by confgen into extensions.conf; all but the first two may be empty.
@@ -44,6 +45,8 @@ VARIABLE_DIAL_OPTIONS: Final = (
     "TANDEM_DIAL_OPTIONS"  # for Dial() of an endpoint: r, where silence would be heard otherwise
 )
 VARIABLE_SORRY: Final = "TANDEM_SORRY"  # of an answered person: sounds (a&b) for when nobody can be reached
+VARIABLE_LISTEN_TO: Final = "TANDEM_LISTEN_TO"  # how the channels begin that are heard: PJSIP/1001-
+VARIABLE_LISTEN_OPTIONS: Final = "TANDEM_LISTEN_OPTIONS"  # of ChanSpy
 VARIABLE_JUMP: Final = "TANDEM_JUMP"  # where a call that we placed goes once it is answered
 
 # AstDB: family/key = value, made by tandem.domain.last_known. Keys of numbers are tandem.domain.numbers.normalise_number's; `/` inside

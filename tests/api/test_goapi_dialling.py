@@ -520,3 +520,60 @@ class TestPeople:
         go.do("goUserGroups", "goAddUserGroup", user_group="abc", group_name="x")
         assert go.call("goUserGroups", "goAddUserGroup", user_group="ABC", group_name="x")["code"] == "41004"
         go.do("goUserGroups", "goDeleteUserGroup", user_group="abc")
+
+
+class TestAgentsAndFigures:
+    def test_an_agent_acts_at_their_own_phone_and_only_there(self, go, client, campaign):
+        deny = {"result": "error", "message": "this user has no phone: set phone_login with goEditUser"}
+        assert go.call("goAgent", "goLoginUser", goCampaign=campaign) == deny
+        go.do("goUsers", "goEditUser", user="admin", phone_login="1002")
+        # A change ends logins, not the password.
+        info = go.do("goAgent", "goGetLoginInfo")
+        assert info["data"] == {"user": "admin", "full_name": "", "user_group": "", "phone_login": "1002"}
+        assert go.call("goAgent", "goLoginUser")["message"] == "Please select a campaign"
+        for action, given, said in (
+            ("goLoginUser", {"goCampaign": "none"}, "Invalid value in goCampaign"),
+            ("goAutodialResumePause", {"goTask": "SLEEP"}, "goTask must be PAUSE, or READY"),
+            ("goPauseCodeSubmit", {"goCampaign": campaign, "goPauseCode": "LUNCH"}, "goPauseCode must be one of the campaign's: "),
+            ("goManualDialOnly", {"goCampaign": campaign, "goPhoneNumber": "none"}, "goPhoneNumber 'none' must be"),
+            ("goHangupCall", {}, "there is no call to hang up"),
+            ("goUpdateDispo", {"goLeadID": "99999", "goDispoChoice": "SALE"}, "Invalid value in lead_id"),
+            ("goUpdateDispo", {"goDispoChoice": "SALE"}, "Error: Missing required parameters in lead_id"),
+        ):  # fmt: skip
+            answer = go.call("goAgent", action, **given)
+            assert answer["result"] == "error"
+            assert answer["message"].startswith(said), answer
+        assert go.call("goAgent", "goVDADCheckIncoming")["message"] == "Command Not Found"
+        assert go.do("goAgent", "goManualDialLookCall")["data"] == {"calls": []}
+        assert campaign not in go.do("goAgent", "goGetAllowedCampaigns")["data"]["allowed_campaigns"]
+        assert "SALE" in go.do("goAgent", "goGetStatuses", goCampaign=campaign)["data"]["statuses"]
+        # There is no Asterisk here: it is said, and nothing is changed.
+        answer = go.call("goAgent", "goManualDialNext", goCampaign=campaign, http=503)
+        assert answer["result"].startswith("Error: Asterisk cannot be asked now")
+
+    def test_counters_of_a_day_without_calls(self, go, campaign, leads):
+        for action in (
+            "goGetTotalCalls", "goGetTotalAnsweredCalls", "goGetTotalDroppedCalls", "goGetDroppedPercentage", "goGetTotalSales",
+            "goGetRingingCalls", "goGetLiveOutbound", "goGetTotalDialableLeads", "goGetRealtimeCallsMonitoring",
+        ):  # fmt: skip
+            assert go.do("goDashboard", action)["data"] == 0, action
+        assert go.do("goDashboard", "goGetTotalCalls", type="inbound")["data"] == 0
+        assert go.call("goDashboard", "goGetTotalCalls", type="sideways")["code"] == "41006"
+        go.do("goCampaigns", "goEditCampaign", campaign_id=campaign, active="Y")
+        assert go.do("goDashboard", "goGetTotalDialableLeads")["data"] == 2
+        assert go.do("goDashboard", "goGetLeadsinHopper")["data"] == 2
+        go.do("goLists", "goDeleteList", list_id="1001")
+
+    def test_reports_and_recordings_of_nothing(self, go, campaign):
+        report = go.do("goReports", "goExportCallReport", fromDate="2026-01-01", toDate="2026-01-31")
+        assert (report["rows"], report["is_cut"]) == ([], False)
+        assert report["csv"].startswith("call_date,phone_number,status,")
+        assert go.do("goReports", "goExportCountRows", campaign_id=campaign)["data"] == 0
+        assert go.call("goReports", "goExportCallReport", campaign_id="none")["code"] == "41004"
+        for wrong, code in (
+            ({"fromDate": "soon"}, "41004"),
+            ({"fromDate": "2026-02-01", "toDate": "2026-01-01"}, "41006"),
+        ):
+            assert go.call("goReports", "goExportCallReport", **wrong)["code"] == code
+        assert go.do("goReports", "goGetDispoStats")["status"] == []
+        assert go.do("goCallRecordings", "goGetCallRecordingList")["cnt"] == 0

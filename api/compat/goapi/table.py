@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from api.compat.goapi import campaigns, codes, inbound, leads, lists, people
+from api.compat.goapi import agent, barging, campaigns, codes, figures, inbound, leads, lists, people
 from api.compat.goapi.actions import Module
 from api.compat.goapi.credentials import Credentials
 from api.compat.goapi.door import declare_routes
@@ -20,6 +20,11 @@ MODULES: Final = (
     Module(name="goDispositions", actions=codes.DISPOSITIONS),
     Module(name="goPauseCodes", actions=codes.PAUSE_CODES),
     Module(name="goLeadRecycling", actions=codes.RECYCLING),
+    Module(name="goAgent", actions=agent.ACTIONS),
+    Module(name="goBarging", actions=barging.ACTIONS),
+    Module(name="goDashboard", actions=figures.DASHBOARD),
+    Module(name="goReports", actions=figures.REPORTS),
+    Module(name="goCallRecordings", actions=figures.RECORDINGS),
 )
 
 

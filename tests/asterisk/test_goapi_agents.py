@@ -1,0 +1,134 @@
+"""An agent of goAPI beside a real Asterisk: logs in, dials by hand, is listened to, hangs up and says what became of it; the counters know."""
+
+import json
+from urllib.parse import urlencode
+
+import pytest
+
+from lab.observe import wait_until
+from lab.pbx import LabPbx
+from lab.rtp import RtpSink
+from lab.sipp import PHONE_HOST, AwaitBye, Speak, register_phones, run_phone
+from tests.asterisk.test_api import Site, _UnixConnection
+
+pytestmark = pytest.mark.asterisk
+
+FAR, FAR_PORT, PHONE_PORT = "127.0.0.5", 5060, 5070
+SECRET = "swordfish-of-the-lab"
+PASSWORD = "the password of an agent"
+DOCUMENT = f"""
+general: {{country: DE, outbound_trunk: far}}
+trunks: [{{name: far, hosts: ["{FAR}:{FAR_PORT}"], match: ["{FAR}"]}}]
+endpoints:
+  - {{extension: "1001", secret: {SECRET}}}
+  - {{extension: "1009", secret: {SECRET}}}
+queues:
+  - {{name: sales, open_login: true, join_when_empty: true, leave_when_empty: false, fallback: {{hangup: normal}}}}
+"""
+
+
+class Door(Site):
+    """goAPI, as a user of Tandem's calls it."""
+
+    def __init__(self, pbx, user):
+        super().__init__(pbx)
+        self.user = user
+
+    def call(self, module, action, /, **given):
+        login = {"goUser": self.user, "goPass": PASSWORD, "goAction": action, "responsetype": "json"}
+        connection = _UnixConnection(self.socket, 60)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", f"/goAPIv2/{module}/goAPI.php", urlencode(login | given).encode(), headers)
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+        return answer
+
+    def do(self, module, action, /, **given):
+        answer = self.call(module, action, **given)
+        assert answer["result"] == "success", (module, action, answer)
+        return answer
+
+
+@pytest.fixture(scope="module")
+def pbx(asterisk_install):
+    with LabPbx(asterisk_install, DOCUMENT) as pbx:
+        pbx.serve()
+        Site(pbx).wait_for("/api/v1/config/plan", lambda plan: plan["live"] == plan["head"] and not plan["files"], 60)
+        register_phones(pbx.asterisk, [("1001", SECRET)], port=PHONE_PORT)
+        register_phones(pbx.asterisk, [("1009", SECRET)], port=PHONE_PORT + 10)
+        site = Site(pbx)
+        for name, role, extension in (("boss", "admin", "1009"), ("ann", "user", "1001")):
+            body = {"name": name, "password": PASSWORD, "role": role, "extension": extension}
+            site.ask("POST", "/api/v1/users", body, 201)
+        yield pbx
+
+
+def test_a_day_of_an_agent(pbx):
+    boss, ann = Door(pbx, "boss"), Door(pbx, "ann")
+    boss.do(
+        "goCampaigns", "goAddCampaign", campaign_id="DAY00001", campaign_name="A day", campaign_type="OUTBOUND",
+        dial_method="MANUAL", closer_campaigns="sales", active="Y",
+    )  # fmt: skip
+    boss.do("goLists", "goAddList", list_id="1001", list_name="Fair", campaign_id="DAY00001")
+    boss.do("goPauseCodes", "goAddPauseCode", campaign_id="DAY00001", pause_code="LUNCH", pause_code_name="Lunch")
+    lead = {"phone_number": "03012345", "first_name": "Cy"}
+    fields = [{"FieldName": name, "FieldValue": value} for name, value in lead.items()]
+    boss.do("goUploadLeads", "goUploadMeJSON", list_id="1001", leads=json.dumps([{"fields": fields}]))
+
+    assert ann.do("goAgent", "goLoginUser", goCampaign="DAY00001")["data"]["ingroups"] == ["sales"]
+    assert boss.do("goDashboard", "goGetTotalAgentsWaitCalls")["data"] == 1
+    assert ann.call("goAgent", "goPauseCodeSubmit", goCampaign="DAY00001", goPauseCode="NOPE")["result"] == "error"
+    ann.do("goAgent", "goPauseCodeSubmit", goCampaign="DAY00001", goPauseCode="LUNCH")
+    (row,) = boss.do("goDashboard", "goGetRealtimeAgentsMonitoring")["data"]
+    assert (row["vla_user"], row["vla_status"], row["vla_pausecode"]) == ("ann", "PAUSED", "LUNCH")
+    ann.do("goAgent", "goAutodialResumePause", goTask="READY")
+
+    with (
+        RtpSink(pbx.asterisk, PHONE_HOST) as ear,
+        run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.2, steps=[Speak(30), AwaitBye(60)]) as customer,
+        run_phone(pbx.asterisk, port=PHONE_PORT, ring_s=0.2, steps=[AwaitBye(60)]),
+        run_phone(
+            pbx.asterisk, port=PHONE_PORT + 10, ring_s=0.2, steps=[AwaitBye(60)], media_port=ear.port
+        ) as supervisor,
+    ):
+        answer = boss.call("goBarging", "goMonitorAgent", goUserAgent="ann")
+        assert answer["result"] == "Error: agent 1001 is in no call"
+        dialled = ann.do("goAgent", "goManualDialNext", goCampaign="DAY00001")["data"]
+        assert (dialled["phone_number"], dialled["first_name"]) == ("03012345", "Cy")
+        look = lambda: [one["status"] for one in ann.do("goAgent", "goManualDialLookCall")["data"]["calls"]]  # noqa: E731
+        wait_until(lambda: look() == ["INCALL"], "the agent to talk with the customer")
+        assert boss.do("goBarging", "goGetAgentsOnCall")["user"] == ["ann"]
+        assert boss.do("goDashboard", "goGetLiveOutbound")["data"] == 1
+        assert ann.call("goBarging", "goMonitorAgent", goUserAgent="ann")["code"] == "10001"  # an agent may not
+
+        placed = boss.do("goBarging", "goMonitorAgent", goUserAgent="ann")["data"]
+        assert placed["phone_login"] == "1009"
+        supervisor.wait_for("answered")
+        wait_until(lambda: sum(ear.count_packets().values()) > 50, "the supervisor to hear the call")
+        boss.ask("DELETE", f"/api/v1/calls/{placed['uniqueid']}", status=204)
+        boss.do("goBarging", "goBarge", goUserAgent="1001", phone_login="1009", stage="WHISPER")
+        supervisor.wait_for("answered", count=2)
+        assert look() == ["INCALL"]  # neither has ended the call
+
+        ann.do("goAgent", "goHangupCall")
+        wait_until(lambda: look() == [], "the call to be over")
+        # Whoever listened is let go with the call.
+        wait_until(lambda: all(leg.ended_by for leg in supervisor.read_legs()), "the supervisor to be free")
+        (leg,) = customer.read_legs()
+        assert leg.is_answered
+
+    answer = ann.call("goAgent", "goUpdateDispo", goLeadID=str(dialled["lead_id"]), goDispoChoice="NOPE")
+    assert answer["result"] == "error"
+    ann.do("goAgent", "goUpdateDispo", goLeadID=str(dialled["lead_id"]), goDispoChoice="SALE")
+    assert boss.do("goDashboard", "goGetTotalSales")["data"] == 1
+    assert boss.do("goDashboard", "goGetTotalDroppedCalls")["data"] == 0
+    report = boss.do("goReports", "goExportCallReport", campaign_id="DAY00001")
+    assert [row[1:4] for row in report["rows"]] == [["03012345", "SALE", "1001"]]
+    assert report["csv"].startswith("call_date,phone_number,status,user,")
+    said = boss.do("goReports", "goGetDispoStats")
+    assert (said["status"], said["count"], said["user"]) == (["SALE"], [1], ["1001"])
+    assert boss.do("goGetLeads", "goGetLeadsInfo", lead_id=str(dialled["lead_id"]))["calls"][0]["status"] == "SALE"
+    ann.do("goAgent", "goLogoutUser")
+    assert boss.do("goDashboard", "goGetRealtimeAgentsMonitoring")["data"] == []
+    heard = [one for one in boss.ask("GET", "/api/v1/audit?limit=100")["items"] if one["action"] == "agents/listen"]
+    assert {one["target"] for one in heard} == {"agents/1001/listen/1009", "agents/1001/whisper/1009"}
