@@ -34,9 +34,11 @@ from tandem.store.number_lists import NumberListBusy, NumberListExists, NumberLi
 from tandem.store.numbers import NumberInFlight, NumberMissing
 from tandem.store.objects import HeadMoved
 from tandem.store.sounds import SoundExists, SoundMissing
+from tandem.store.surveys import SurveyMissing, SurveyUsed
 from tandem.store.user_groups import UserGroupExists, UserGroupMissing, UserGroupUsed
 from tandem.store.users import LastAdmin
 from tandem.store.webhooks import TooManyWebhooks, WebhookMissing
+from tandem.surveying import SurveyRefused
 
 log = logging.getLogger(__name__)
 
@@ -115,12 +117,12 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.PRECONDITION_FAILED, str(error))
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return Refused(HTTPStatus.INSUFFICIENT_STORAGE, f"no space left: {error}")
-        case CampaignRefused(problems=fields):
+        case CampaignRefused(problems=fields) | SurveyRefused(problems=fields):
             return refuse_fields(fields)
-        case CampaignMissing() | NumberMissing() | ListMissing() | WebhookMissing():
-            what = {CampaignMissing: "campaign", NumberMissing: "number", WebhookMissing: "webhook"}.get(
-                type(error), "list"
-            )
+        case CampaignMissing() | NumberMissing() | ListMissing() | WebhookMissing() | SurveyMissing():
+            what = {
+                CampaignMissing: "campaign", NumberMissing: "number", WebhookMissing: "webhook", SurveyMissing: "survey",
+            }.get(type(error), "list")  # fmt: skip
             return Refused(HTTPStatus.NOT_FOUND, f"there is no such {what}")
         case NumberListMissing():
             return Refused(HTTPStatus.NOT_FOUND, "there is no such list of this campaign")
@@ -140,7 +142,7 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.PRECONDITION_FAILED, "it was changed meanwhile: read it again")
         case FileRefused() | NotJson():
             return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), ({"field": "", "rule": str(error)},))
-        case ListExists() | ListUsed() | ImportsBusy() | TooManyWebhooks():
+        case ListExists() | ListUsed() | SurveyUsed() | ImportsBusy() | TooManyWebhooks():
             return Refused(HTTPStatus.CONFLICT, str(error))
         case AgentMissing():
             return Refused(HTTPStatus.NOT_FOUND, "there is no such endpoint")

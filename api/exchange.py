@@ -47,6 +47,7 @@ class Services:
     monitor: Any
     calls: Any = None
     sounds: Any = None
+    surveys: Any = None
     recordings: Any = None
     # All that routes ask for, so that a token for what does not exist is refused.
     permissions: frozenset[str] = frozenset()

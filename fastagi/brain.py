@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import Any
 
 from fastagi.session import Session
 from tandem.domain.agents import AgentChange, AgentMissing, AgentWish
@@ -13,6 +14,7 @@ from tandem.domain.entities import Destination
 from tandem.domain.routing import QueueFacts, Target, resolve
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.sounds import locate_prompt
+from tandem.domain.surveys import SavedSurvey, Survey, SurveyAnswer, Surveyed, SurveyVisit
 
 
 def _no_facts(queue: str) -> None:
@@ -35,6 +37,23 @@ async def _no_agents(endpoint: str, _wish: AgentWish, _is_wanted: Callable[[], b
 
 def _forget(decision: Decision) -> None:
     """For tests and tools that keep no story."""
+
+
+def _no_survey(survey_id: int) -> None:
+    """There are no surveys."""
+
+
+def _not_surveyed(call_id: str) -> None:
+    """No campaign's call."""
+
+
+def _no_speech(_survey: Survey, _text: str, _known: Mapping[str, str]) -> tuple[str, None]:
+    """Nothing is spoken."""
+    return "", None
+
+
+def _forget_noted(noted: SurveyVisit | SurveyAnswer) -> None:
+    """For tests and tools that keep no results."""
 
 
 def _utc_now() -> datetime:
@@ -73,6 +92,10 @@ class Brain:
     change_agent: endpoint, what they want and whether they still wait for it -> what it came to, or what `Roster.decide` raises.
     menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short. sounds_dir: of the
     uploaded sounds, as Asterisk sees it.
+
+    For surveys: find_survey by its number; find_surveyed: whom a campaign's call has reached; speak_survey: (what is played now, a
+    Deferred with what would be better, or None); note_visit and note_answer keep results; recordings_dir: where Asterisk records, '' for
+    nowhere; speak_wait_s: how long somebody waits for a text of their own.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -84,6 +107,13 @@ class Brain:
     record: Callable[[Decision], None] = _forget
     prompt_lengths: PromptLengths = field(default_factory=PromptLengths)
     sounds_dir: str = ""
+    find_survey: Callable[[int], SavedSurvey | None] = _no_survey
+    find_surveyed: Callable[[str], Surveyed | None] = _not_surveyed
+    speak_survey: Callable[[Survey, str, Mapping[str, str]], tuple[str, Any]] = _no_speech
+    note_visit: Callable[[SurveyVisit], None] = _forget_noted
+    note_answer: Callable[[SurveyAnswer], None] = _forget_noted
+    recordings_dir: str = ""
+    speak_wait_s: float = 3.0
 
     def locate(self, prompt: str) -> str:
         """What Asterisk is given to play a prompt."""

@@ -10,6 +10,7 @@ from fastagi.health import health
 from fastagi.menu import menu
 from fastagi.queue import queue
 from fastagi.session import Script
+from fastagi.survey import survey
 
 
 def list_scripts(brain: Brain) -> dict[str, Script]:
@@ -19,6 +20,7 @@ def list_scripts(brain: Brain) -> dict[str, Script]:
         "menu": partial(menu, brain),
         "queue": partial(queue, brain),
         "campaign": partial(campaign, brain),
+        "survey": partial(survey, brain),
         "agent": partial(agent, brain),
         "health": partial(health, brain),
     }

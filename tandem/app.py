@@ -61,6 +61,7 @@ from tandem.retention import Kept, Retention
 from tandem.settings import Settings
 from tandem.sounds import Sounds
 from tandem.speech import CommandEngine, Engine, HttpEngine, Speech
+from tandem.spoken import Spoken
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.bodies import BodyError
 from tandem.store.call_book import CallBook
@@ -71,6 +72,7 @@ from tandem.store.place import place_of
 from tandem.store.revisions import load_head, load_live
 from tandem.store.routes import record_routes
 from tandem.stories import Stories, Story
+from tandem.surveying import Surveys
 from tandem.target import describe_target, read_dialplan
 from tandem.watchdog import Watchdog
 from tandem.webhooks import Webhooks
@@ -161,11 +163,18 @@ class Tandem(MultiService):
         self.head = Head(self.store, self.live)
         self.tools = Tools()
         converter = Converter(self.tools, settings.sounds.converter)
+        speech = self._make_speech()
+        self.surveys = Surveys(
+            self.store,
+            Spoken(settings.sounds.dir, speech, converter, settings.sounds.max_s),
+            lambda: self.live.current,
+            clock,
+        )
         self.sounds = Sounds(
             self.store,
             settings.sounds.dir,
             converter,
-            self._make_speech(),
+            speech,
             now=lambda: datetime.now(UTC),
             find_users=self._find_prompt_users,
             max_s=settings.sounds.max_s,
@@ -204,6 +213,7 @@ class Tandem(MultiService):
                 ledger=self.ledger,
                 agents=self.agents,
                 sounds=self.sounds,
+                surveys=self.surveys,
                 recordings=self.recordings,
                 ask_list=cast(Any, self.ami.send_list),
                 read_health=self.read_health,
@@ -235,6 +245,12 @@ class Tandem(MultiService):
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             record=self.decisions.record,
             sounds_dir=str(self.settings.sounds.dir),
+            find_survey=self.surveys.find,
+            find_surveyed=self.dialer.find_surveyed,
+            speak_survey=self.surveys.play,
+            note_visit=self.surveys.note_visit,
+            note_answer=self.surveys.note_answer,
+            recordings_dir=str(self.settings.asterisk.recordings_dir),
         )
         fastagi = self.settings.fastagi
         self.agi = AgiService(
@@ -260,6 +276,7 @@ class Tandem(MultiService):
             self.calls,
             self.ledger,
             self.sounds,
+            self.surveys,
             self.recordings,
             self.dialer,
             self.retention,

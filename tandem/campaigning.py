@@ -13,12 +13,14 @@ from twisted.internet.threads import deferToThread
 from tandem.domain.agent_statuses import StatusRefused, statuses_of
 from tandem.domain.campaign_checks import check_campaign_within
 from tandem.domain.campaigns import Campaign, NewNumber, SavedCampaign, SavedNumber
+from tandem.domain.entities import SurveyDestination
 from tandem.domain.numbers import normalise_number, number_plan
 from tandem.domain.snapshot import Snapshot
 from tandem.store import dnc, number_lists
 from tandem.store.attempts import Claim, record_agent_status
 from tandem.store.campaigns import create_campaign, delete_campaign, load_campaign, update_campaign
 from tandem.store.numbers import Added, add_numbers, delete_number, load_number, update_number
+from tandem.store.surveys import SurveyMissing, load_survey
 
 T = TypeVar("T")
 # Does work within a transaction of the caller's choice, and fires with what it returned.
@@ -343,5 +345,10 @@ def _check(db: Any, snapshot: Snapshot, campaign: Campaign) -> None:
         dnc.check_dnc_lists(db, campaign.dnc_lists)
     except dnc.ListMissing as missing:
         problems.append(("dnc_lists", f"there is no list {missing.name}"))
+    if isinstance(campaign.destination, SurveyDestination):
+        try:
+            load_survey(db, campaign.destination.survey)
+        except SurveyMissing:
+            problems.append(("destination.survey", f"there is no survey {campaign.destination.survey}"))
     if problems:
         raise CampaignRefused(problems)

@@ -51,6 +51,7 @@ from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.stories import Story
+from tandem.surveying import Surveys
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class UseCases:
     ledger: Ledger
     agents: Agents
     sounds: Sounds
+    surveys: Surveys
     recordings: Recordings
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
@@ -153,6 +155,7 @@ class HttpService(Service):
             monitor=monitor,
             calls=use.calls,
             sounds=use.sounds,
+            surveys=use.surveys,
             recordings=use.recordings,
             tag_key=load_tag_key(settings.etag_key),
             permissions=PERMISSIONS | {route.permission for route in compat if route.permission is not None},

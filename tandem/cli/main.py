@@ -90,6 +90,7 @@ def register() -> None:
         serve,
         simulate,
         sounds,
+        survey,
     )
 
     for command in (
@@ -105,6 +106,7 @@ def register() -> None:
         campaigns.campaigns,
         numbers.numbers,
         sounds.sounds,
+        survey.survey,
         simulate.simulate_,
     ):
         main.add_command(command)

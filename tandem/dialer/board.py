@@ -8,6 +8,7 @@ from typing import Final, Literal
 from tandem.domain.campaigns import Campaign
 from tandem.domain.entities import QueueDestination
 from tandem.domain.experience import Tally
+from tandem.domain.surveys import Surveyed
 from tandem.store.attempts import Attempt
 
 # More agents of one queue are not reached between two reports.
@@ -33,6 +34,7 @@ class OpenCall:
     is_unserved: bool = False
     is_hung_up: bool = False
     agent: str = ""
+    surveyed: Surveyed | None = None
 
 
 @dataclass(frozen=True, slots=True)

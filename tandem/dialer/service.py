@@ -40,6 +40,7 @@ from tandem.domain.pacing import Policy, count_free, pace
 from tandem.domain.routing import QueueFacts
 from tandem.domain.shares import Demand, share
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.surveys import Surveyed, describe_surveyed
 from tandem.domain.why import Conditions
 from tandem.lease import Lease
 from tandem.store.attempts import (
@@ -515,6 +516,7 @@ class Dialer(Service):
             saved.campaign.call_timeout_s,
             now,
             agent=agent,
+            surveyed=describe_surveyed(claim.number),
         )
         self.lines.note_claim(saved)
         self._tell(AttemptStep("claimed", saved.campaign_id, claim.call.call_id))
@@ -617,6 +619,11 @@ class Dialer(Service):
             self._connect(call_id, "")
         return served
 
+    def find_surveyed(self, call_id: str) -> Surveyed | None:
+        """Whom a call of ours has reached, for a survey."""
+        call = self.board.calls.get(call_id)
+        return call.surveyed if call is not None else None
+
     # ---------------------------------------------------------------------------------------------------- watching
 
     async def refresh(self) -> None:
@@ -677,6 +684,9 @@ class Dialer(Service):
                 agent=attempt.destination.removeprefix("endpoint ")
                 if attempt.destination.startswith("endpoint ")
                 else "",
+                surveyed=Surveyed(
+                    attempt.campaign_id, attempt.number_id, attempt.phone_number, {"number": attempt.phone_number}
+                ),
             )
         self._is_loaded = True
 

@@ -90,14 +90,14 @@ FAMILIES: Final = (
 
 # Extensions of tandem-enter. `branch` is only ever in AstDB: FastAGI has looked at the schedule already.
 JumpKind = Literal[
-    "endpoint", "agent", "queue", "menu", "voicemail", "dialplan", "external", "announcement", "hangup", "branch"
+    "endpoint", "agent", "queue", "menu", "voicemail", "dialplan", "external", "announcement", "survey", "hangup", "branch"
 ]
 
 
 class Jump(NamedTuple):
     """One call of `tandem-enter`.
 
-    target: extension, queue, menu, mailbox, exten (dialplan), number (external), announcement, Q.850 cause or branch id.
+    target: extension, queue, menu, mailbox, exten (dialplan), number (external), announcement, survey's number, Q.850 cause or branch id.
     option: voicemail: `s` leaves the instructions out; dialplan: the context; external: the trunk (empty: the outbound trunk); agent: the
     branch whose `closed` is where the call goes when nobody answers.
     priority: caller priority in a queue, 0 to 99; the highest that a call was given counts. language: empty keeps the channel's.

@@ -275,6 +275,13 @@ class AnnouncementDestination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class SurveyDestination:
+    """Be asked the questions of a survey, by its number. Surveys are no part of the PBX's revisions: one that is gone is a missing object."""
+
+    survey: Annotated[int, Field(ge=1, le=2**53)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class DidDestination:
     """Whatever another DID does."""
 
@@ -313,6 +320,7 @@ DESTINATION_CLASSES: Final = {
     "dialplan": DialplanDestination,
     "external": ExternalDestination,
     "announcement": AnnouncementDestination,
+    "survey": SurveyDestination,
     "did": DidDestination,
     "schedule": ScheduleDestination,
     "agent": AgentDestination,
@@ -342,6 +350,7 @@ Destination = Annotated[
     | Annotated[DialplanDestination, Tag("destination:dialplan")]
     | Annotated[ExternalDestination, Tag("destination:external")]
     | Annotated[AnnouncementDestination, Tag("destination:announcement")]
+    | Annotated[SurveyDestination, Tag("destination:survey")]
     | Annotated[DidDestination, Tag("destination:did")]
     | Annotated[ScheduleDestination, Tag("destination:schedule")]
     | Annotated[AgentDestination, Tag("destination:agent")]

@@ -26,6 +26,7 @@ from tandem.domain.entities import (
     MenuDestination,
     Permission,
     QueueDestination,
+    SurveyDestination,
     VoicemailDestination,
 )
 from tandem.domain.numbers import number_plan
@@ -236,12 +237,15 @@ def check_destination(snapshot: Snapshot, destination: Destination, permissions:
             if name not in snapshot.general.allowed_contexts:
                 raise CallRefused("destination.dialplan", f"context {name} is not in general.allowed_contexts")
             return
+        case SurveyDestination():
+            # Whoever saves one looks whether it is there: surveys are not of the snapshot.
+            return
         case ExternalDestination():
             _check_outside(snapshot, "destination", destination, permissions)
             return
         case _:
             raise CallRefused(
-                "destination", "must be an endpoint, external number, queue, menu or place of the dialplan"
+                "destination", "must be an endpoint, external number, queue, menu, survey or place of the dialplan"
             )
     if not known:
         raise CallRefused(f"destination.{kind.split()[0]}", f"there is no {kind} {name}")

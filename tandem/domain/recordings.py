@@ -1,7 +1,8 @@
 """Recordings of calls as values: the names of their files and the arguments of MixMonitor; never touches a file.
 
 A call is recorded in up to three files: `mixed`, `leg1` (what came from the recorded channel: the person who was called or who
-calls) and `leg2` (what that channel heard). The name says all that is needed to find them again: `CALLID-TIME-KIND.wav`.
+calls) and `leg2` (what that channel heard); `answer1`, `answer2` … are what a person said in a survey. The name says all that is
+needed to find them again: `CALLID-TIME-KIND.wav`.
 """
 
 import re
@@ -9,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-RecordingKind = Literal["mixed", "leg1", "leg2"]
+RecordingKind = Literal["mixed", "leg1", "leg2", "answer"]
 RecordingFormat = Literal["wav", "mp3", "ogg", "opus", "flac"]
 SUFFIX: Final = ".wav"
 _TIME: Final = "%Y%m%dT%H%M%SZ"
 # A uniqueid: ours are 32 hex digits; Asterisk's own have its system name, if any, before seconds and a counter.
 _CALL_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_NAME: Final = re.compile(r"([A-Za-z0-9_.-]{1,100})-([0-9]{8}T[0-9]{6}Z)-(mixed|leg1|leg2)", re.ASCII)
+_NAME: Final = re.compile(r"([A-Za-z0-9_.-]{1,100})-([0-9]{8}T[0-9]{6}Z)-(mixed|leg1|leg2|answer[0-9]{1,4})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +42,12 @@ class RecordingName:
     call_id: str
     started_at: datetime
     kind: RecordingKind
+    number: str = ""
 
     @property
     def stem(self) -> str:
-        """The name without its suffix."""
-        return f"{self.call_id}-{self.started_at.astimezone(UTC).strftime(_TIME)}-{self.kind}"
+        """The name without its suffix. number: of several of one kind."""
+        return f"{self.call_id}-{self.started_at.astimezone(UTC).strftime(_TIME)}-{self.kind}{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +86,6 @@ def read_recording_name(file_name: str) -> RecordingName | None:
     except ValueError:
         return None
     kinds: dict[str, RecordingKind] = {"mixed": "mixed", "leg1": "leg1", "leg2": "leg2"}
-    return RecordingName(found[1], started_at, kinds[found[3]])
+    if found[3] in kinds:
+        return RecordingName(found[1], started_at, kinds[found[3]])
+    return RecordingName(found[1], started_at, "answer", found[3].removeprefix("answer"))

@@ -23,6 +23,7 @@ from tandem.domain.entities import (
     MenuDestination,
     QueueDestination,
     ScheduleDestination,
+    SurveyDestination,
     VoicemailDestination,
 )
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
@@ -41,6 +42,7 @@ Target = (
     | DialplanDestination
     | ExternalDestination
     | AnnouncementDestination
+    | SurveyDestination
     | HangupDestination
 )
 
@@ -221,6 +223,8 @@ def _jump_parts(destination: Destination) -> tuple[JumpKind, str, str]:
             return "external", number, destination.trunk or ""
         case AnnouncementDestination(announcement=name):
             return "announcement", name, ""
+        case SurveyDestination(survey=number):
+            return "survey", str(number), ""
         case HangupDestination(hangup=cause):
             return "hangup", str(cause), ""
         case _:
@@ -251,6 +255,8 @@ def describe_destination(destination: Destination) -> str:
             return f"voicemail {name}"
         case AnnouncementDestination(announcement=name):
             return f"announcement {name}"
+        case SurveyDestination(survey=number):
+            return f"survey {number}"
         case ExternalDestination(external=name):
             return f"external {name}"
         case DialplanDestination(dialplan=name):
