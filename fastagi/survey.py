@@ -196,7 +196,9 @@ class _Asking:
         else:
             place, better = self._brain.speak_survey(self._survey, text, self._known)
             if better is not None:
-                place = await self._wait_for(better, place)
+                place, early = await self._wait_for(better, place)
+                if early and early in keys:
+                    return early
         if not place:
             return ""
         await self._renew_guard(self._brain.prompt_lengths.read(self._language, place))
@@ -210,16 +212,17 @@ class _Asking:
             self._brain.prompt_lengths.learn(self._language, place, playback.endpos)
         return playback.digit or ""
 
-    async def _wait_for(self, better: Any, place: str) -> str:
+    async def _wait_for(self, better: Any, place: str) -> tuple[str, str]:
         """Polls by the person's own clock, Asterisk's: a script may not wait elsewhere for long, and they hear that the line is up."""
         made: list[str] = []
         better.addCallback(made.append)
         waited_s = 0.0
         while not made and waited_s < self._brain.speak_wait_s:
             await self._renew_guard(1)
-            await self._listen(self._session.wait_for_digit(250))
+            if (digit := await self._listen(self._session.wait_for_digit(250))) is not None:
+                return place, digit
             waited_s += 0.25
-        return made[0] if made else place
+        return (made[0] if made else place), ""
 
     async def _renew_guard(self, busy_s: float) -> None:
         await self._listen(self._session.set_autohangup(int(busy_s) + 1 + GUARD_S))

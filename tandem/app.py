@@ -38,6 +38,7 @@ from tandem.audio import Converter, Tools
 from tandem.calls import Calls
 from tandem.campaigning import Campaigns
 from tandem.decision_log import DecisionLog
+from tandem.dialer.board import AttemptStep
 from tandem.dialer.lines import Limits as DialerLimits
 from tandem.dialer.service import Around, Dialer
 from tandem.document import read_document
@@ -289,6 +290,7 @@ class Tandem(MultiService):
         self.live.subscribe(lambda _: self.fallback.follow())
         self.ami.on("Cdr", self._take_cdr)
         self.dialer.follow(self.ami)
+        self.dialer.watch_attempts(self._prepare_survey)
         self.facts.follow(self.ami)
         self.facts.watch(self.dialer.kick)
         self.ami.on_ready(self.facts.ask_again)
@@ -326,6 +328,10 @@ class Tandem(MultiService):
     def _take_cdr(self, event: Message) -> None:
         self.decisions.flush()
         self.stories.record_cdr(event.items())
+
+    def _prepare_survey(self, step: AttemptStep) -> None:
+        if step.kind == "claimed":
+            self.surveys.prepare(self.dialer.find_surveyed(step.call_id))
 
     async def _list_channels(self) -> frozenset[str]:
         rows = await self.ami.send_list(actions.core_show_channels())

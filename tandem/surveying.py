@@ -23,6 +23,7 @@ from tandem.domain.surveys import (
     SavedSurvey,
     Survey,
     SurveyAnswer,
+    Surveyed,
     SurveyVisit,
     check_survey,
     fill,
@@ -198,6 +199,15 @@ class Surveys(Service):
         except Exception as error:  # noqa: BLE001 - the call goes on without it
             log.warning("a text of a survey cannot be spoken: %s", error)
             return fallback
+
+    def prepare(self, surveyed: Surveyed | None) -> None:
+        """Somebody's telephone rings: speaks what will be said to them alone."""
+        saved = self._book.get(surveyed.survey_id) if surveyed is not None and surveyed.survey_id is not None else None
+        if saved is None or surveyed is None:
+            return
+        for _, text in list_texts(saved.survey):
+            if has_placeholders(text):
+                self.play(saved.survey, text, surveyed.known)
 
     def note_visit(self, visit: SurveyVisit) -> None:
         """A call began, or is over."""

@@ -516,7 +516,7 @@ class Dialer(Service):
             saved.campaign.call_timeout_s,
             now,
             agent=agent,
-            surveyed=describe_surveyed(claim.number),
+            surveyed=describe_surveyed(claim.number, saved.campaign.destination),
         )
         self.lines.note_claim(saved)
         self._tell(AttemptStep("claimed", saved.campaign_id, claim.call.call_id))

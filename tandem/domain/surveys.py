@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 from pydantic.dataclasses import dataclass
 
 from tandem.domain.campaigns import CampaignName, Description, SavedNumber
-from tandem.domain.entities import Destination, HangupDestination, Keys, Language, Prompt, matches
+from tandem.domain.entities import Destination, HangupDestination, Keys, Language, Prompt, SurveyDestination, matches
 
 _STRICT: Final = ConfigDict(extra="forbid")
 
@@ -363,20 +363,22 @@ def list_destinations(survey: Survey) -> Iterator[tuple[str, Destination]]:
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """Whom a campaign has called. known: what a text may say of them."""
+    """Whom a campaign has called. known: what a text may say of them; survey_id: where the campaign leads, None for elsewhere."""
 
     campaign_id: int
     number_id: int | None
     phone_number: str
     known: Mapping[str, str]
+    survey_id: int | None = None
 
 
-def describe_surveyed(number: SavedNumber) -> Surveyed:
+def describe_surveyed(number: SavedNumber, destination: Destination) -> Surveyed:
     """Somebody on a campaign's list: its number, its variables, and what is plain among its data."""
     known = {"number": number.phone_number, **number.variables}
     if isinstance(number.data, dict):
         known |= {str(name): str(value) for name, value in number.data.items() if isinstance(value, str | int | float)}
-    return Surveyed(number.campaign_id, number.number_id, number.phone_number, known)
+    survey_id = destination.survey if isinstance(destination, SurveyDestination) else None
+    return Surveyed(number.campaign_id, number.number_id, number.phone_number, known, survey_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,9 @@ _COLUMN_OF: Final[dict[RecordingKind, str]] = {
 
 
 def _tell_attempt(db: peewee.Database, call_id: str, kind: RecordingKind, path: str | None) -> None:
-    """A campaign's call says where it can be heard."""
+    """A campaign's call says where it can be heard; a spoken answer is named by the answer itself."""
+    if kind == "answer":
+        return
     db.execute_sql(f"UPDATE attempts SET {_COLUMN_OF[kind]} = ? WHERE call_id = ?", (path, call_id))  # noqa: S608 - our own text
 
 

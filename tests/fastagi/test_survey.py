@@ -140,7 +140,7 @@ def test_hanging_up_while_speaking_keeps_the_recording(line):
     assert line.visits[-1].outcome == "hung-up"
 
 
-@pytest.mark.parametrize("name", ["9", "", "x", "-1", "8" * 30, "８"])
+@pytest.mark.parametrize("name", ["9", "", "x", "-1", "8" * 30, "\uff18"])
 def test_a_survey_that_is_not_there_is_left_to_the_dialplan(line, name):
     call = line.call("1", args=[name])
     assert (call.commands, line.visits) == ([], [])
@@ -161,6 +161,9 @@ def test_a_text_of_ones_own_is_waited_for_a_while_and_no_longer():
     assert ready.call("11").played[0] == "/spoken/mine"
     late = Line(speak_survey=lambda *_: ("/spoken/plain", Deferred()), speak_wait_s=1.0)
     assert late.call("....11").played[0] == "/spoken/plain"
+    early = Line(speak_survey=lambda *_: ("/spoken/plain", Deferred()))
+    early.call("1")
+    assert early.told()[0] == ("happy", "1", "yes", "")
     nothing = Line(speak_survey=lambda *_: ("", None))
     assert nothing.call("11").error is None
 
