@@ -90,7 +90,17 @@ FAMILIES: Final = (
 
 # Extensions of tandem-enter. `branch` is only ever in AstDB: FastAGI has looked at the schedule already.
 JumpKind = Literal[
-    "endpoint", "agent", "queue", "menu", "voicemail", "dialplan", "external", "announcement", "survey", "hangup", "branch"
+    "endpoint",
+    "agent",
+    "queue",
+    "menu",
+    "voicemail",
+    "dialplan",
+    "external",
+    "announcement",
+    "survey",
+    "hangup",
+    "branch",
 ]
 
 

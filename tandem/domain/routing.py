@@ -240,7 +240,7 @@ def name_agent_branch(destination: AgentDestination) -> str:
 _CAUSE_NAMES: Final = {cause: name for name, cause in HANGUP_CAUSE_BY_NAME.items()}
 
 
-def describe_destination(destination: Destination) -> str:
+def describe_destination(destination: Destination) -> str:  # noqa: C901 - one case per kind
     """`queue sales`, `voicemail 1001`, `external +49301234`, `hang up (busy)`: for log lines and explanations."""
     match destination:
         case MenuDestination(menu=name):

@@ -223,6 +223,7 @@ class TestIdempotency:
             "create_user_group": "api/test_user_groups.py",
             "create_sound": "api/test_files.py",
             "create_webhook": "api/test_webhooks.py",
+            "create_survey": "api/test_surveys.py",
         }
         made = {name for name, route in POSTS.items() if not route.path_names}
         assert made == CREATED.keys() | elsewhere.keys()
