@@ -12,10 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
-from lab.pbx import LabPbx
+from lab.pbx import LabPbx, TandemFailed
 from lab.sipp import HangUp, SippRun, Wait, run_phone
 from tandem.asterisk.install import find_asterisk
 
@@ -30,6 +31,8 @@ TALK_S = 0.3
 CONCURRENT = 60
 # Calls in doubt are followed for their grace, a retry of theirs waits for the ring window.
 SETTLE_S = 180.0
+# After a kill the campaign must go on within this: both are up again, and what was in doubt is closed.
+STALL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +46,32 @@ class ChaosResult:
     dispositions: dict[str, int]
     statuses: dict[str, int]
     faults: tuple[str, ...]
+    # How long it took after a kill until somebody was dialled again: the median and the longest, of those that were waited for.
+    recovery_s: tuple[float, float] = (0.0, 0.0)
 
 
 def run_chaos(
-    pbx: LabPbx, *, seed: int, kills: int, numbers: int, say: Callable[[str], object] = str, pause_s: float = 2.0
+    pbx: LabPbx,
+    *,
+    seed: int,
+    kills: int,
+    numbers: int,
+    say: Callable[[str], object] = str,
+    pause_s: float = 2.0,
+    calm: float = 0.3,
 ) -> ChaosResult:
-    """One campaign to its end under `kills` SIGKILLs; Tandem runs before and after."""
+    """One campaign to its end under `kills` SIGKILLs; Tandem runs before and after.
+
+    calm: the share of kills before which it has recovered from the one before, and dials; the others come on top of each other.
+    """
     randomness = random.Random(seed)
     with run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.1, steps=[Wait(TALK_S), HangUp()]) as far:
         path = _make(pbx, numbers)
         pbx.request("POST", f"{path}/start")
+        waits: list[float] = []
         for number in range(kills):
+            if number and randomness.random() < calm:
+                waits.append(_wait_for_progress(pbx, path))
             time.sleep(randomness.uniform(0.2, pause_s))
             victim = "Tandem" if number % 2 == 0 else "Asterisk"
             say(f"{number + 1}: kill -9 {victim} at {_count(pbx)['total']} attempts")
@@ -64,7 +82,24 @@ def run_chaos(
                 pbx.asterisk.kill()
                 pbx.asterisk.start()
         _wait_for_the_end(pbx, path, say)
-        return _judge(pbx, far, numbers, kills)
+        result = _judge(pbx, far, numbers, kills)
+        stalls = tuple(f"nobody was dialled for {wait:.0f} s" for wait in waits if wait > STALL_S)
+        recovery_s = (round(median(waits), 1), round(max(waits), 1)) if waits else (0.0, 0.0)
+        return replace(result, faults=result.faults + stalls, recovery_s=recovery_s)
+
+
+def _wait_for_progress(pbx: LabPbx, path: str) -> float:
+    """Until somebody is dialled, or nobody is left; how long that took, in seconds."""
+    began, before = time.monotonic(), _count(pbx)["total"]
+    while _count(pbx)["total"] == before and time.monotonic() - began <= STALL_S:
+        try:
+            counts = pbx.request("GET", path)["counts"]
+            if not counts["pending"] + counts["calling"] + counts["answered"]:
+                break
+        except (TandemFailed, OSError):
+            pass  # it starts, or its Asterisk does
+        time.sleep(0.1)
+    return time.monotonic() - began
 
 
 def _make(pbx: LabPbx, numbers: int) -> str:
@@ -145,11 +180,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--numbers", type=int, default=5000)
+    parser.add_argument(
+        "--calm", type=float, default=0.7, help="share of kills that find it dialling again (default 0.7)"
+    )
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}, {arguments.kills} kills, {arguments.numbers} numbers")
     with LabPbx(find_asterisk(print), DOCUMENT, settings=SETTINGS) as pbx:
         pbx.serve()
-        result = run_chaos(pbx, seed=arguments.seed, kills=arguments.kills, numbers=arguments.numbers, say=print)
+        result = run_chaos(
+            pbx, seed=arguments.seed, kills=arguments.kills, numbers=arguments.numbers, calm=arguments.calm, say=print
+        )
     print(result)
     return 1 if result.faults else 0
 
