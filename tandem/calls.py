@@ -34,6 +34,7 @@ from tandem.domain.calls import (
 )
 from tandem.domain.disposition import Evidence, Response, merge_evidence
 from tandem.domain.originate import OriginateOrder
+from tandem.store.errors import StoreError
 
 _log = Logger()
 
@@ -332,8 +333,11 @@ class Calls(Service):
                 batch, self._unsaved = self._unsaved, {}
                 try:
                     await self._records.save_changes(tuple(batch.values()))
-                except Exception:  # noqa: BLE001 - the database may come back; the calls are not forgotten meanwhile
-                    _log.failure("calls could not be saved; trying again")
+                except Exception as error:  # noqa: BLE001 - the database may come back; the calls are not forgotten meanwhile
+                    if isinstance(error, StoreError):
+                        _log.warn("calls are not saved yet: {error}", error=error)
+                    else:
+                        _log.failure("calls could not be saved; trying again")
                     self._unsaved = batch | self._unsaved
                     _cancel(self._saving_again)
                     self._saving_again = self._clock.callLater(SAVE_AGAIN_S, self._save_now)

@@ -192,10 +192,12 @@ class Dialer(Service):
         return await self._change(campaign_id, "running", allowed, refusal, None if resume else permissions, commit)
 
     async def pause(self, campaign_id: int, *, commit: Commit | None = None) -> SavedCampaign:
-        """Dials no more; calls go on."""
-        return await self._change(
+        """Dials no more; calls go on. Whatever was claimed before is sent when this answers, and nothing after it."""
+        saved = await self._change(
             campaign_id, "paused", {"running"}, "Can only pause a running campaign", commit=commit
         )
+        self._send_some(len(self._outbox))
+        return saved
 
     async def stop(self, campaign_id: int, *, commit: Commit | None = None) -> SavedCampaign:
         """Dials no more, hangs up all calls, and puts what was not reached back to the beginning."""
@@ -388,8 +390,10 @@ class Dialer(Service):
         try:
             await self._dial()
         except StoreError as error:
-            self.problem = f"campaigns do not dial: {error}"
-            _log.warn("{problem}", problem=self.problem)
+            problem = f"campaigns do not dial: {error}"
+            if problem != self.problem:
+                _log.warn("{problem}", problem=problem)
+            self.problem = problem
         except Exception:  # noqa: BLE001 - the next tick may do better
             self.problem = "campaigns do not dial: see the log"
             _log.failure("a tick of the dialer failed")

@@ -123,6 +123,17 @@ class Side:
                     await stopped
         await self.store.stop()
 
+    def log_actions(self) -> "Sent":
+        """What is sent from now on."""
+        sent, send = Sent(), self.ami.send
+
+        def log(action, **options):
+            sent.append((action, time.monotonic()))
+            return send(action, **options)
+
+        self.ami.send = log
+        return sent
+
     async def make(self, numbers, **fields) -> int:
         fields = {"name": "one", "destination": {"endpoint": "1001"}, "trunk": "ok"} | fields
         campaign = TypeAdapter(Campaign).validate_python(fields)
@@ -161,6 +172,19 @@ class Side:
             assert reactor.seconds() < deadline, f"{what}: {await self.describe()}"
             await deferLater(reactor, 0.05, lambda: None)
         return seen
+
+
+class Sent(list):
+    """(action, when by a steady clock), in order."""
+
+    def count(self, name) -> int:
+        return sum(action.name == name for action, _ in self)
+
+    def at(self, name, number) -> float:
+        return [at for action, at in self if action.name == name][number]
+
+    def list_hung_up(self) -> list[str]:
+        return [dict(action.headers)["Channel"] for action, _ in self if action.name == "Hangup"]
 
 
 class DialerTest(TestCase):
@@ -237,6 +261,56 @@ class DialerTest(TestCase):
         attempts = await side.attempts(campaign_id)
         assert 3 <= len(attempts) <= 5
         assert {attempt["disposition"] for attempt in attempts} == {"trunk-dead"}
+
+    async def test_pause_resume_and_stop_act_at_once(self):
+        """By the order of what is sent; how soon that is by the best of several, since the machine has others to serve, too."""
+        side = self.side(max_cps=60.0)
+        await side.ami.when_ready()
+        sent = side.log_actions()
+        campaign_id = await side.make(
+            [f"0306{number:03}" for number in range(120)], trunk="talker", concurrent_calls=120
+        )
+        await side.dialer.refresh()
+        await side.dialer.start(campaign_id, ("national",))
+        took = {"pause": [], "resume": [], "stop": []}
+
+        async def change(name, **options):
+            asked_at = time.monotonic()
+            await getattr(side.dialer, name)(campaign_id, **options)
+            return asked_at
+
+        for _ in range(4):
+            before = sent.count("Originate")
+            await side.until(lambda before=before: _true(sent.count("Originate") > before + 2), "it dials")
+            asked_at = await change("pause")
+            took["pause"].append(time.monotonic() - asked_at)
+            paused = sent.count("Originate")
+            await _wait(0.3)
+            # What it takes at 60 a second would be eighteen of them.
+            assert sent.count("Originate") == paused
+            asked_at = await change("start", permissions=(), resume=True)
+            await side.until(lambda paused=paused: _true(sent.count("Originate") > paused), "it dials again")
+            took["resume"].append(sent.at("Originate", paused) - asked_at)
+        await change("pause")
+        placed = sent.count("Originate")
+
+        async def all_up():
+            return (await side.counts(campaign_id)).answered == placed
+
+        await side.until(all_up, "all of them talk")
+        asked_at = await change("stop")
+        stopped_at = time.monotonic()
+        # Each hang-up has left when the answer to `stop` does, and whoever hears of it is gone soon.
+        assert sum("/talker-" in channel for channel in sent.list_hung_up()) == placed
+        took["stop"].append(stopped_at - asked_at)
+
+        async def over():
+            counts = await side.counts(campaign_id)
+            return not counts.calling + counts.answered
+
+        await side.until(over, "all are hung up")
+        assert sent.count("Originate") == placed
+        assert {name: min(times) < 0.2 for name, times in took.items()} == dict.fromkeys(took, True), took
 
     async def test_a_restart_in_the_middle_dials_nobody_twice(self):
         side = self.side()

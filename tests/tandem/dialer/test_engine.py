@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from tandem.dialer.lines import Limits
 from tandem.domain.campaigns import NumberStatus
@@ -179,6 +180,30 @@ def test_pause_lets_calls_go_on(tmp_path: Path) -> None:
     house.do(house.dialer.start(campaign_id, (), resume=True))
     house.advance(60)
     assert house.counts(campaign_id).completed == 10
+
+
+def test_nothing_leaves_after_the_answer_to_a_pause(tmp_path: Path) -> None:
+    house = House(tmp_path, Limits(max_calls=500, max_cps=2000))
+    campaign_id = house.make(numbers(300), concurrent_calls=300)
+    left: list[int] = []
+    sent: list[int] = []
+
+    def pause() -> None:
+        left.append(len(house.dialer._outbox))
+        done = Deferred.fromCoroutine(house.dialer.pause(campaign_id))
+        done.addCallback(lambda _: (house.far.fake.flush(), sent.append(len(house.far.legs))))
+
+    # After the first turn of a claim that takes several.
+    house.dialer.watch_attempts(
+        lambda step: house.clock.callLater(0, pause) if step.kind == "claimed" and not left else None
+    )
+    house.dialer.watch_attempts(lambda step: left.append(-1) if step.kind == "claimed" and not left else None)
+    house.go(campaign_id)
+    house.advance(10)
+    assert left[1] > 0
+    assert sent == [len(house.far.legs)] == [len(house.attempts())]
+    assert sent[0] < 300
+    house.check()
 
 
 def test_a_call_that_is_reset_while_it_rings_is_not_dialled_again_before_its_end(tmp_path: Path) -> None:
