@@ -60,6 +60,7 @@ setup(
         "psycopg[binary]>=3.2",
         "pydantic>=2.10",
         "pyyaml>=6.0.2",
+        "cryptography>=43",
         "pyopenssl>=24.2",
         "rich>=13.7",
         "service-identity>=24.1",

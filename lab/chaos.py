@@ -179,7 +179,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--numbers", type=int, default=5000)
+    # More than it dials before the last kill: who is killed must have something to lose.
+    parser.add_argument("--numbers", type=int, default=20_000)
     parser.add_argument(
         "--calm", type=float, default=0.7, help="share of kills that find it dialling again (default 0.7)"
     )

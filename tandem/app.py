@@ -55,7 +55,7 @@ from tandem.lag import LagGauge
 from tandem.lease import Lease
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
-from tandem.posting import Poster
+from tandem.posting import Poster, read_trust
 from tandem.reactor import SteadyClock
 from tandem.recordings import Recordings
 from tandem.retention import Kept, Retention
@@ -135,8 +135,8 @@ class Tandem(MultiService):
         )
         self.webhooks = Webhooks(
             self.store,
-            Poster(reactor, reactor, allow_private=settings.webhooks.allow_private),
-            reactor,
+            Poster(reactor, clock, allow_private=settings.webhooks.allow_private, trust=self._read_trust()),
+            clock,
             max_pending=settings.webhooks.max_pending,
             lease=self.lease,
         )
@@ -310,6 +310,17 @@ class Tandem(MultiService):
         client.setName(f"ami {username}")  # type: ignore[no-untyped-call]
         return client
 
+    def _read_trust(self) -> Any:
+        """Of webhooks' receivers. A file that is no good costs those that need it, not the calls."""
+        path = self.settings.webhooks.ca_file
+        self.trust_problem: str | None = None
+        try:
+            return read_trust(path) if path is not None else None
+        except ValueError as error:
+            self.trust_problem = f"webhooks.ca_file: {error}"
+            log.error("%s", self.trust_problem)
+            return None
+
     def _make_speech(self) -> Speech:
         settings = self.settings.speech
         engine: Engine = (
@@ -364,6 +375,7 @@ class Tandem(MultiService):
                 else "Asterisk has not been brought in step since the start",
                 self.ledger.problem,
                 self.http.problem,
+                self.trust_problem,
                 self.dialer.problem,
                 None
                 if self.fallback.revision == self.live.current.revision

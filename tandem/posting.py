@@ -6,8 +6,17 @@ Twisted's own Agent, without what treq adds to it: no cookies, and an answer tha
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, cast
 
+from cryptography import x509
+from OpenSSL.crypto import X509
+from OpenSSL.SSL import Context
+from OpenSSL.SSL import Error as SSLError
+from service_identity import VerificationError
+
+# Twisted's own way to say "the system's authorities and these": what it offers in public is one or the other.
+from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.defer import Deferred, TimeoutError, succeed  # noqa: A004 - Twisted's own
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import DNSLookupError
@@ -42,6 +51,31 @@ class Answer:
 
     status: int
     retry_after_s: float | None
+
+
+def read_trust(path: Path) -> Any:
+    """Whose certificates are believed: those of the system's authorities, and of the file's (PEM). ValueError where there is none in it."""
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(f"{path}: there is no certificate in it (PEM)") from None
+    return _SystemAnd([X509.from_cryptography(certificate) for certificate in found])
+
+
+@implementer(IOpenSSLTrustRoot)
+class _SystemAnd:
+    """The system's authorities and some more."""
+
+    def __init__(self, certificates: Sequence[X509]) -> None:
+        self._certificates = certificates
+
+    def _addCACertsToContext(self, context: Context) -> None:
+        context.set_default_verify_paths()
+        store = context.get_cert_store()
+        for certificate in self._certificates if store is not None else ():
+            cast("Any", store).add_cert(certificate)
 
 
 class Poster:
@@ -202,6 +236,11 @@ def _resolve(reactor: Any, host: str) -> "Deferred[list[IPAddress]]":
 
 def _explain(error: Exception) -> str:
     """Why there was no answer, in our own words."""
+    reasons = [reason.value for reason in getattr(error, "reasons", ())] or [error]
+    if any(isinstance(reason, VerificationError) for reason in reasons):
+        return "its certificate is another host's"
+    if any(isinstance(reason, SSLError) and "certificate" in str(reason) for reason in reasons):
+        return "its certificate is signed by nobody who is believed, or is not valid now"
     match error:
         case ResponseFailed(reasons=reasons) | RequestGenerationFailed(reasons=reasons):
             return f"the connection broke: {', '.join(type(reason.value).__name__ for reason in reasons)}"

@@ -7,7 +7,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 
@@ -16,9 +16,9 @@ SWITCH_S = 0.001
 
 
 class SteadyClock:
-    """The reactor's timers with a clock that never jumps: `reactor.seconds` is the wall clock, which an admin or NTP may set.
+    """The reactor's timers, and what they are measured by: a clock that never jumps.
 
-    With the wall clock, an hour back would stop every rate and every waiting time for an hour.
+    With the wall clock, which an admin or NTP may set, an hour back would stop every rate and every waiting time for an hour.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -30,12 +30,16 @@ class SteadyClock:
         return time.monotonic()
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Any:  # noqa: A002 - Twisted's names
-        """Call later, unless cancelled; Twisted's own timers do not look at the wall clock."""
+        """Call later, unless cancelled; see `install_reactor`."""
         return self._reactor.callLater(delay, callable, *args)
 
 
 def install_reactor() -> None:
-    """Idempotent; RuntimeError if another reactor is there already, since klein and treq install one when imported too early."""
+    """Idempotent; RuntimeError if another reactor is there already, since klein and treq install one when imported too early.
+
+    Its time is the steady clock's: Twisted keeps the moment at which each timer is due, by `reactor.seconds`, which is the wall clock. When that
+    is set back by an hour, every timer that waits, and every LoopingCall with it, is an hour late: ticks, beats, the watchdog.
+    """
     if "twisted.internet.reactor" in sys.modules:
         from twisted.internet import reactor  # noqa: PLC0415
         from twisted.internet.asyncioreactor import AsyncioSelectorReactor  # noqa: PLC0415
@@ -49,3 +53,6 @@ def install_reactor() -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     asyncioreactor.install(loop)
+    from twisted.internet import reactor as installed  # noqa: PLC0415
+
+    cast("Any", installed).seconds = time.monotonic

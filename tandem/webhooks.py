@@ -18,12 +18,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tandem.ami.connection import Clock
+from tandem.domain.jumps import JumpGauge
 from tandem.domain.webhooks import MAX_DELAY_S, Delivery, TargetRefused, plan_retry, sign
 from tandem.lease import Lease
 from tandem.posting import Answer, NotSent
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
-from tandem.store.outbox import Outcome, claim_due, count_pending, load_due, record_outcomes
+from tandem.store.outbox import Outcome, claim_due, count_pending, load_due, record_outcomes, shift_next_times
 from tandem.store.webhooks import Target, deactivate_webhook, load_targets
 
 _log = Logger()
@@ -80,6 +81,7 @@ class Webhooks(Service):
         self._max_pending = max_pending
         self._lease = lease or Lease(store, "tandem", clock)
         self._lease.on_lost(self._drop)
+        self._jumps = JumpGauge(now, clock.seconds)
         self._lanes: dict[int, _Lane] = {}
         # By delivery; until they are written it is not sent again.
         self._outcomes: dict[int, Outcome] = {}
@@ -121,6 +123,8 @@ class Webhooks(Service):
                 webhook_id: {*lane.sending, *(one.id for one in lane.queue), *self._outcomes}
                 for webhook_id, lane in self._lanes.items()
             }
+            if (jump := self._jumps.read()) and not self._lease.is_shared:
+                await self._store.run(shift_next_times, jump)
             found = await self._store.read(_load, self._now(), known)
             if self._lease.is_shared and self.running and any(due for _, due in found):
                 term, work = self._lease.term, self._lease.guard(_claim)

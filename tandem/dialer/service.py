@@ -33,6 +33,7 @@ from tandem.domain.campaigns import UNPACED, CampaignState, CampaignView, SavedC
 from tandem.domain.disposition import Disposition
 from tandem.domain.entities import EndpointDestination
 from tandem.domain.experience import Tally
+from tandem.domain.jumps import JumpGauge
 from tandem.domain.numbers import normalise_number, number_plan
 from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.domain.pacing import Live as PacingFacts
@@ -60,6 +61,7 @@ from tandem.store.campaigns import (
     load_campaigns,
     load_days,
     reset_numbers,
+    shift_due_times,
 )
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
@@ -142,6 +144,9 @@ class Dialer(Service):
         calls.watch(self._take_step)
         calls.watch_ends(self._take_end)
         self._lease.on_lost(self._drop_claims)
+        self._jumps = JumpGauge(now, clock.seconds)
+        # By how much the clock has jumped that due times do not know of, and since when they do.
+        self._jumped: tuple[float, float] | None = None
 
     def follow(self, ami: Any) -> None:
         """Hears from Asterisk who took a call."""
@@ -635,6 +640,7 @@ class Dialer(Service):
         try:
             if not self._is_loaded:
                 await self._load()
+            await self._follow_clock()
             rows = await self._store.read(load_campaigns)
             self._running = {saved.campaign_id: saved for saved in rows if saved.state == "running"}
             self._resting = {saved.campaign_id: saved for saved in rows if saved.state != "running"}
@@ -655,6 +661,17 @@ class Dialer(Service):
             self.problem = f"campaigns cannot be read: {error}"
         except AmiError as error:
             _log.debug("long calls not hung up: {error}", error=error)
+
+    async def _follow_clock(self) -> None:
+        """Numbers that wait for a while wait for just that while, whatever the wall clock does. Where nodes share a database each has a clock of its own, and NTP."""
+        jump = self._jumps.read()
+        if jump:
+            before, since = self._jumped or (0.0, self._now() - 2 * WATCH_EVERY_S)
+            self._jumped = (before + jump, since)
+            _log.warn("the wall clock has jumped by {jump:.0f} s", jump=jump)
+        if self._jumped is not None and not self._lease.is_shared:
+            await self._store.run(shift_due_times, *self._jumped, self._now())
+        self._jumped = None
 
     async def _learn(self, paced: Iterable[int]) -> None:
         """What the last run has shown of campaigns that are new to this one."""

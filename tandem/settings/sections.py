@@ -230,6 +230,10 @@ class WebhookSettings(Section):
     allow_private: bool = Field(
         False, description="Whether webhooks may lead to private networks; also without TLS then."
     )
+    ca_file: AbsolutePath | None = Field(
+        None,
+        description="Certificate authorities (PEM) that are believed beside the system's, for receivers of your own.",
+    )
     max_pending: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
         100_000, description="A webhook for which more deliveries wait is made inactive."
     )

@@ -28,6 +28,8 @@ _COLUMNS: Final = (
 )  # fmt: skip
 _COUNTED: Final = frozenset(CampaignCounts.__dataclass_fields__)
 DAY_S: Final = 86_400
+# Why a number waits for a while, and not for a time.
+_DELAYS: Final = ("retry", "trunk", "doubt")
 # What a campaign's change to a state is called.
 _TURNS: Final = {"running": "started", "paused": "paused", "stopped": "stopped"}
 
@@ -255,6 +257,18 @@ def release_held(db: peewee.Database, campaign_id: int, hold: str) -> None:
     db.execute_sql(
         "UPDATE numbers SET due_at = NULL, hold = '' WHERE campaign_id = ? AND status = 'pending' AND hold = ?",
         (campaign_id, hold),
+    )
+
+
+def shift_due_times(db: peewee.Database, jump_s: float, since: float, now: float) -> None:
+    """The wall clock has jumped: what waits for so long after its last attempt keeps its distance. What waits for a time of day does not.
+
+    since, now: what was written between them, by the new clock, is right already.
+    """
+    db.execute_sql(
+        f"UPDATE numbers SET due_at = due_at + ? WHERE status = 'pending' AND due_at IS NOT NULL AND hold IN {LISTED}"  # noqa: S608 - our own text
+        " AND (updated_at IS NULL OR updated_at NOT BETWEEN ? AND ?)",
+        (jump_s, listed(_DELAYS), since, now),
     )
 
 

@@ -116,6 +116,11 @@ def claim_due(
     return [Delivery(**row) for row in rows]
 
 
+def shift_next_times(db: peewee.Database, jump_s: float) -> None:
+    """The wall clock has jumped: what waits to be sent keeps its distance."""
+    db.execute_sql("UPDATE webhook_deliveries SET next_at = next_at + ? WHERE state = 'pending'", (jump_s,))
+
+
 def record_outcomes(db: peewee.Database, outcomes: Sequence[Outcome]) -> None:
     """What became of tries; of a delivery that is gone by now nothing is kept."""
     for one in outcomes:

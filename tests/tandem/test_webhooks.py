@@ -5,17 +5,21 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
@@ -40,12 +44,14 @@ from tandem.domain.webhooks import (
     sign,
 )
 from tandem.lease import BEAT_EVERY_S, LEASE_S, Lease
-from tandem.posting import PASS_OVER_S, TIMEOUT_S, Poster
+from tandem.posting import PASS_OVER_S, TIMEOUT_S, Poster, read_trust
 from tandem.store.database import Store, open_store
 from tandem.store.outbox import Event, load_deliveries, load_listeners, queue_events, replay_deliveries
 from tandem.store.place import PostgresPlace
 from tandem.store.webhooks import OVERLAP_S, create_webhook, load_webhook, rotate_secret
 from tandem.webhooks import LOOK_EVERY_S, SLOTS, Webhooks
+
+DAY = timedelta(days=1)
 
 # ------------------------------------------------------------------------------------------------------------ values
 
@@ -187,6 +193,44 @@ class QuietSite(Site):
         pass
 
 
+def make_authority(path: Path) -> Path:
+    """`path.pem` and `path.key`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority of the tests")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - DAY, now + DAY)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write_pair(path, made, key)
+    return path
+
+
+def make_certificate(ca: Path, path: Path, host: str, days: int) -> tuple[Path, Path]:
+    """Of that authority for a host, valid until so many days from now; its file and its key's."""
+    issuer = x509.load_pem_x509_certificate(ca.with_suffix(".pem").read_bytes())
+    signer: Any = serialization.load_pem_private_key(ca.with_suffix(".key").read_bytes(), None)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    until = datetime.now(UTC) + days * DAY
+    made = (
+        x509.CertificateBuilder(
+            issuer.subject, name, key.public_key(), x509.random_serial_number(), until - 9 * DAY, until
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    _write_pair(path, made, key)
+    return path.with_suffix(".pem"), path.with_suffix(".key")
+
+
+def _write_pair(path: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    path.with_suffix(".pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.with_suffix(".key").write_bytes(key.private_bytes(*form))
+
+
 class SendingCase(TestCase):
     """A receiver, a webhook and a sender, the database in its threads, and a clock that a test moves."""
 
@@ -288,8 +332,12 @@ class SendingTests(SendingCase):
             await self.look()
             await self.store.read(lambda db: None)
         assert len(receiver.got) == 3
-        found = await self.deliveries(webhook_id)
-        assert {(one.state, one.last_status, one.last_error) for one in found} == {("delivered", 204, "")}
+
+        async def all_written() -> bool:
+            found = await self.deliveries(webhook_id)
+            return {(one.state, one.last_status, one.last_error) for one in found} == {("delivered", 204, "")}
+
+        await self.until(all_written)
 
     async def test_many_go_over_few_connections(self) -> None:
         receiver, url = self.listen()
@@ -327,6 +375,17 @@ class SendingTests(SendingCase):
             at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
             assert headers["webhook-signature"] == Verifier(secret).sign(headers["webhook-id"], at, body.decode())
         assert len({headers["webhook-timestamp"] for headers, _ in receiver.got}) == 3
+
+    async def test_a_jump_of_the_wall_clock_delays_nothing(self) -> None:
+        receiver, url = self.listen(lambda n: 500 if n == 1 else 200)
+        webhook_id, _ = await self.add(url)
+        await self.queue()
+        self.start()
+        await self.settled(webhook_id, 1)
+        self.began -= 3600
+        self.clock.advance(FIRST_DELAY_S)
+        await self.settled(webhook_id, 2)
+        assert len(receiver.got) == 2
 
     async def test_dead_letters_and_their_replay(self) -> None:
         receiver, url = self.listen(lambda n: 503 if n <= MAX_ATTEMPTS else 200)
@@ -535,6 +594,67 @@ class SendingTests(SendingCase):
         self.start(poster)
         failed = await self.settled(webhook_id, 1)
         assert (failed.state, failed.last_error) == ("pending", "leads to an address that is never reached")
+
+
+class TlsTests(SendingCase):
+    """Receivers with certificates of an authority that only a file of ours knows."""
+
+    @pytest.fixture(autouse=True)
+    def _take(self, tmp_path: Path) -> None:
+        self.store, self.folder = open_store(tmp_path / "tandem.db"), tmp_path
+        self.ca = make_authority(tmp_path / "ca")
+
+    def listen_tls(self, host: str, days: int = 2) -> tuple[Receiver, str]:
+        receiver = Receiver(lambda _: 204)
+        certificate, key = make_certificate(self.ca, self.folder / host, host, days)
+        context = DefaultOpenSSLContextFactory(str(key), str(certificate))
+        port: Any = reactor.listenSSL(0, QuietSite(receiver), context, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        return receiver, f"https://localhost:{port.getHost().port}/hook"
+
+    async def try_once(self, url: str, trust: Any) -> Delivery:
+        webhook_id, _ = await self.add(url)
+        await self.queue()
+        poster = self.make_poster(trust=trust)
+        self.start(poster)
+
+        async def is_tried() -> bool:
+            return bool((await self.deliveries(webhook_id))[0].attempts)
+
+        await self.until(is_tried)
+        return (await self.deliveries(webhook_id))[0]
+
+    async def test_a_receiver_whose_authority_is_in_the_file(self) -> None:
+        receiver, url = self.listen_tls("localhost")
+        assert (await self.try_once(url, read_trust(self.ca.with_suffix(".pem")))).state == "delivered"
+        assert len(receiver.got) == 1
+
+    async def test_one_whose_authority_nobody_knows_gets_nothing(self) -> None:
+        receiver, url = self.listen_tls("localhost")
+        refused = await self.try_once(url, None)
+        assert (refused.state, refused.last_status) == ("pending", 0)
+        assert refused.last_error.startswith("its certificate is signed by nobody who is believed")
+        assert not receiver.got
+
+    async def test_another_hosts_certificate_gets_nothing(self) -> None:
+        receiver, url = self.listen_tls("other.example")
+        refused = await self.try_once(url, read_trust(self.ca.with_suffix(".pem")))
+        assert (refused.state, refused.last_error) == ("pending", "its certificate is another host's")
+        assert not receiver.got
+
+    async def test_an_old_certificate_gets_nothing(self) -> None:
+        receiver, url = self.listen_tls("localhost", -1)
+        refused = await self.try_once(url, read_trust(self.ca.with_suffix(".pem")))
+        assert "not valid now" in refused.last_error
+        assert not receiver.got
+
+    def test_a_file_without_certificates_is_named(self) -> None:
+        path = self.folder / "empty.pem"
+        path.write_text("nothing")
+        with pytest.raises(ValueError, match=r"empty\.pem: there is no certificate"):
+            read_trust(path)
+        with pytest.raises(ValueError, match=r"gone\.pem: No such file"):
+            read_trust(self.folder / "gone.pem")
 
 
 class NodesTests(SendingCase):

@@ -354,8 +354,41 @@ def test_a_jump_of_the_wall_clock_dials_nobody_twice(tmp_path: Path) -> None:
     house.advance(30)
     assert len(house.far.legs) == 3
     house.wall = 3600.0
-    house.advance(30)
+    house.advance(20)
+    # Sixty seconds after their end: neither an hour sooner nor an hour later.
+    assert len(house.far.legs) == 3
+    house.advance(20)
     assert set(house.far.dialled().values()) == {2}
+    house.check()
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_who_waits_for_a_while_waits_for_just_that_whatever_the_clock_does(tmp_path: Path, jump: float) -> None:
+    house = House(tmp_path)
+    house.far.script = lambda number: Outcome("busy", ring_s=1.0 if number == "030100000" else 20.0)
+    campaign_id = house.make(numbers(2), concurrent_calls=2, retry_times=1, retry_delay_s=100)
+    later = house.make(["0302222222"], concurrent_calls=2)
+    house.store.store.run_now(
+        lambda db: (
+            db.execute_sql(
+                "UPDATE numbers SET due_at = ?, hold = 'not-before' WHERE campaign_id = ?", (house.now() + 1800, later)
+            ).rowcount
+        )
+    )
+    house.go(campaign_id)
+    house.go(later)
+    house.advance(15)
+    house.wall = jump
+    house.advance(285)
+    gaps = {}
+    for number in numbers(2):
+        first, second = (leg.at for leg in house.far.legs if leg.number == number)
+        gaps[number] = second - first
+    # One had ended before the jump, the other ends after it.
+    assert 101 <= gaps["030100000"] <= 104
+    assert 120 <= gaps["030100001"] <= 123
+    # A time that somebody named is a time of the clock on the wall.
+    assert ("0302222222" in house.far.dialled()) == (jump > 0)
     house.check()
 
 
