@@ -38,6 +38,7 @@ setup(
         "tandem.dialer",
         "tandem.domain",
         "tandem.settings",
+        "tandem.starpy",
         "tandem.store",
         "tandem.store.migrations",
     ],

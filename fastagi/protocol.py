@@ -17,7 +17,15 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from fastagi.session import ChannelGone, DecisionTooSlow, Script, Session
-from fastagi.wire import HANGUP, MAX_ENVIRONMENT_BYTES, Response, ResponseReader, WireError, parse_environment
+from fastagi.wire import (
+    HANGUP,
+    MAX_ENVIRONMENT_BYTES,
+    Environment,
+    Response,
+    ResponseReader,
+    WireError,
+    parse_environment,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -206,6 +214,10 @@ class AgiProtocol(Protocol):
         if self.connected:
             self._wire.abortConnection()
 
+    def find_script(self, environment: Environment) -> Script | None:
+        """What serves this connection: its table's script of that name; None where there is none."""
+        return self._table.scripts.get(environment.network_script.partition("?")[0])
+
     def forget(self) -> None:
         """Cuts the reference cycles of a session that is over: the garbage collector has nothing to do."""
         self._session = None
@@ -222,7 +234,7 @@ class AgiProtocol(Protocol):
             self._malformed(error)
             return
         self._received = b""
-        script = table.scripts.get(environment.network_script.partition("?")[0])
+        script = self.find_script(environment)
         if script is None:
             table.counters.unknown_script += 1
             table.warn("FastAGI %s: no script %r", environment.channel, environment.network_script)

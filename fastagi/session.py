@@ -289,10 +289,13 @@ class Session:
         offset: int = 0,
         beep: bool = False,
         silence_s: int = 0,
+        *,
+        hangup_is_an_end: bool = False,
     ) -> Recording:
         """Records to `file` until an escape digit, `timeout_ms`, or `silence_s` of silence (0: any silence is fine).
 
-        Raises AgiError when the file cannot be written, ChannelGone when the caller hangs up (what was said is in the file).
+        Raises AgiError when the file cannot be written, ChannelGone when the caller hangs up (what was said is in the file) unless
+        `hangup_is_an_end`: then `ended_by` is hangup.
         """
         words: list[str | int] = [file, file_format, escape_digits, timeout_ms, offset]
         if beep:
@@ -303,7 +306,7 @@ class Session:
         ended_by = response.text.partition(")")[0].removeprefix("(")
         if ended_by in {"writefile", "waitfor"}:
             raise AgiError("RECORD FILE", response.code, response.text)
-        if ended_by == "hangup":
+        if ended_by == "hangup" and not hangup_is_an_end:
             raise ChannelGone("in RECORD FILE")
         return Recording(_digit(response), _endpos(response), ended_by)
 

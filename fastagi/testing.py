@@ -154,9 +154,9 @@ class AgiCall:
     script is over and the connection closed. A script that waits for a Deferred: fire it, then call `go_on()`.
     """
 
-    go_on: Callable[[], None]
     variables: dict[str, str]
     database: dict[tuple[str, str], str]
+    go_on: Callable[[], None] = field(default=lambda: None, repr=False)
     commands: list[tuple[str, ...]] = field(default_factory=list)
     executions: list[tuple[str, str]] = field(default_factory=list)
     played: list[str] = field(default_factory=list)
@@ -206,38 +206,47 @@ class AgiCaller:
 
     def run(self, script: Script) -> AgiCall:
         """Plays one call to its end, or until the script waits for a Deferred."""
-        return _Play(self, script).call
+        call = AgiCall(variables=dict(self.variables), database=dict(self.database))
+        name = str(self.environment.get("script", "did")).partition("?")[0]
+        self.table = SessionTable({name: _watch(script, call)}, self.limits, clock=self.clock)
+        return self.connect(AgiProtocol(self.table), self.table, call)
+
+    def connect(self, protocol: AgiProtocol, table: SessionTable, call: AgiCall | None = None) -> AgiCall:
+        """Plays one call with a protocol that a factory of yours has built, in that factory's table."""
+        self.table = table
+        play = _Play(self, protocol, call or AgiCall(variables=dict(self.variables), database=dict(self.database)))
+        play.start()
+        return play.call
+
+
+def _watch(script: Script, call: AgiCall) -> Script:
+    async def watched(session: Session) -> None:
+        try:
+            await script(session)
+        except ChannelGone:
+            raise
+        except Exception as error:
+            call.error = error
+            raise
+
+    return watched
 
 
 class _Play:
     """One run of an AgiCaller."""
 
-    def __init__(self, caller: AgiCaller, script: Script) -> None:
-        self.caller = caller
-        self.call = AgiCall(self._pump, dict(caller.variables), dict(caller.database))
+    def __init__(self, caller: AgiCaller, protocol: AgiProtocol, call: AgiCall) -> None:
+        self.caller, self.protocol, self.call = caller, protocol, call
+        call.go_on = self._pump
         self.presses = deque(caller.digits)
-        name = str(caller.environment.get("script", "did"))
-        scripts = {name.partition("?")[0]: self._watch(script)}
-        caller.table = SessionTable(scripts, caller.limits, clock=caller.clock)
-        self.protocol = AgiProtocol(caller.table)
         self.transport = MemoryTransport()
+
+    def start(self) -> None:
         self.protocol.makeConnection(self.transport)  # type: ignore[no-untyped-call]
-        self._deliver(environment_block(**caller.environment))  # type: ignore[arg-type]
-        if caller.hangup_at == 0:
+        self._deliver(environment_block(**self.caller.environment))  # type: ignore[arg-type]
+        if self.caller.hangup_at == 0:
             self._hang_up("line")
         self._pump()
-
-    def _watch(self, script: Script) -> Script:
-        async def watched(session: Session) -> None:
-            try:
-                await script(session)
-            except ChannelGone:
-                raise
-            except Exception as error:
-                self.call.error = error
-                raise
-
-        return watched
 
     def _deliver(self, data: bytes) -> None:
         step = self.caller.chunk_bytes

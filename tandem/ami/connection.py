@@ -86,6 +86,7 @@ class _Exchange:
     written: bool = False
     written_at: float = 0.0  # on the clock of the reactor
     is_listing: bool = False
+    # Of a list: the response, then its events.
     events: list[Message] = field(default_factory=list)
 
 
@@ -160,6 +161,10 @@ class AmiConnection(Protocol):
 
     def send_list(self, action: Action, timeout_s: float, action_id: str = "") -> Deferred[list[Message]]:
         """Send a list action; fires with its events, without the response and the event that ends the list."""
+        return self.send_collect(action, timeout_s, action_id).addCallback(lambda answer: answer[1:])
+
+    def send_collect(self, action: Action, timeout_s: float, action_id: str = "") -> Deferred[list[Message]]:
+        """Send a list action; fires with its response and its events, without the event that ends the list."""
         return self._enqueue(action, timeout_s, action_id, is_list=True)
 
     def _enqueue(self, action: Action, timeout_s: float, action_id: str, *, is_list: bool) -> Deferred[list[Message]]:
@@ -284,13 +289,14 @@ class AmiConnection(Protocol):
         if exchange is None:
             _log.info("AMI: dropped a response {name!r} that nobody waits for", name=message.name[:40])
         elif exchange.is_list and exchange.action.nothing != "" and _read_reason(message) == exchange.action.nothing:
-            self._settle(exchange, [])  # an error of some actions, a success of VoicemailUsersList
+            self._settle(exchange, [message])  # an error of some actions, a success of VoicemailUsersList
         elif message.name == "Error":
             self._settle(exchange, AmiRefused(exchange.action.name, _read_reason(message)))
         elif not exchange.is_list:
             self._settle(exchange, [message])
         elif "start" in message.all("EventList"):
             exchange.is_listing = True
+            exchange.events.append(message)
             self._listing += 1
         else:
             self._settle(exchange, AmiProtocolError(f"{exchange.action.name} is not answered with a list"))
@@ -306,7 +312,7 @@ class AmiConnection(Protocol):
             self._settle(
                 exchange, exchange.events if is_whole else AmiRefused(exchange.action.name, "the list was cancelled")
             )
-        elif len(exchange.events) < self._limits.list_items:
+        elif len(exchange.events) <= self._limits.list_items:  # the first is the response
             exchange.events.append(message)
         else:
             self._settle(
