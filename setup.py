@@ -47,7 +47,12 @@ setup(
         "lab": ["sipp/*.xml", "conf/*.conf"],
         "tandem.store.migrations": ["*.sql"],
     },
-    data_files=[shipped("dialplan", "*.conf"), shipped("systemd", "*"), shipped("examples", "*.yaml")],
+    data_files=[
+        shipped("dialplan", "*.conf"),
+        shipped("systemd", "*"),
+        shipped("examples", "*.yaml"),
+        shipped("examples", "*.py"),
+    ],
     install_requires=[
         "argon2-cffi>=23.1",
         "click>=8.1",
