@@ -130,7 +130,10 @@ class FastAGIProtocol(ChannelProtocol):
         return self.carry_out(run)
 
     def playback(self, filename: str, doAnswer: int = 1) -> Deferred[int]:
-        """Plays a sound to its end: -1 only when the channel is up, 0 without answering, 1 after answering; 0. Fails when it failed."""
+        """Plays a sound to its end: -1 only when the channel is up, 0 without answering, 1 after answering; 0.
+
+        Asterisk succeeds also where there is no such sound: the variable PLAYBACKSTATUS tells. Fails when the caller hung up.
+        """
         if doAnswer not in _PLAYBACK_OPTIONS:
             raise TypeError(f"doAnswer: must be -1, 0 or 1, got {doAnswer!r}")
         return (
