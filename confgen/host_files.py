@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from confgen.host_records import RECORD_CONFS, list_record_lines
+from confgen.pjsip_objects import OBJECTS_FILE, SORCERY_FILE, is_mapped, list_mappings
 from confgen.render import GUEST_FILES, OWNER_FILES
 from tandem.domain.records import RecordFiles
 
@@ -76,16 +77,20 @@ def plan_install(
     sip_bind: where a guest's PJSIP listens, if its admin has no transport yet. HostConflict where the admin's files exclude what is needed; then nothing is planned.
     """
     if mode == "owner":
-        names = (*(name for name in OWNER_FILES if name != "pjsip_transport.conf"), "manager.conf", "modules.conf")
+        names = (
+            *(name for name in OWNER_FILES if name != "pjsip_transport.conf"),
+            *(OBJECTS_FILE, SORCERY_FILE, "manager.conf", "modules.conf"),
+        )
         return tuple(
             HostFile(etc / name, _read(etc / name), _compose_owned(name, folder, users, modules)) for name in names
         )
     files = []
-    for name in (*GUEST_FILES, "manager.conf", *RECORD_CONFS):
+    apart = (OBJECTS_FILE, SORCERY_FILE) if _may_be_apart(etc, folder) else ()
+    for name in (*GUEST_FILES, *apart, "manager.conf", *RECORD_CONFS):
         before = _read(etc / name)
         rest = _without_block(before or "")
         if name not in RECORD_CONFS:
-            lines = list(_block_lines(name, rest, etc, folder, users, sip_bind))
+            lines = list(_block_lines(name, rest, etc, folder, users, sip_bind, are_apart=bool(apart)))
         elif name == "modules.conf" and not rest:
             continue  # Asterisk's default loads everything
         else:
@@ -192,7 +197,28 @@ def _without_block(text: str) -> str:
     return _BLOCK.sub(rejoin, text)
 
 
-def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers, sip_bind: str) -> Iterator[str]:
+def _may_be_apart(etc: Path, folder: Path) -> bool:
+    """Whether phones and trunks can have a file of their own in guest mode.
+
+    Not where the admin keeps them elsewhere, nor where pjsip.conf includes ours, be it his line or one of ours: an Asterisk that was not
+    restarted since would read the one file no more and the other one not yet.
+    """
+    included = _read(etc / "pjsip.conf") or ""
+    if "tandem/current/pjsip.conf" in included or f"{folder}/current/pjsip.conf" in included:
+        return False
+    return not is_mapped(_sections_of(_without_block(_read(etc / SORCERY_FILE) or ""), etc, SORCERY_FILE))
+
+
+def _block_lines(
+    name: str, text: str, etc: Path, folder: Path, users: AmiUsers, sip_bind: str, *, are_apart: bool
+) -> Iterator[str]:
+    if name == SORCERY_FILE:
+        yield from list_mappings(_sections_of(text, etc, name))
+        return
+    if name == OBJECTS_FILE:
+        yield "#tryinclude pjsip.conf"
+        yield from (f"#tryinclude {folder}/{kept}/pjsip.conf" for kept in ("current", "own"))
+        return
     sections = _sections_of(text, etc, name)
     if name == "manager.conf":
         if "yes" not in sections.get("general", {}).get("enabled", "no").lower():
@@ -208,6 +234,8 @@ def _block_lines(name: str, text: str, etc: Path, folder: Path, users: AmiUsers,
         yield "type = transport"
         yield "protocol = udp"
         yield f"bind = {sip_bind}"
+    if name == "pjsip.conf" and are_apart:
+        return
     if name == "queues.conf" and sections.get("general", {}).get("persistentmembers", "no") != "yes":
         yield "[general](+)" if "general" in sections else "[general]"
         yield "persistentmembers = yes"
@@ -242,8 +270,15 @@ def _compose_owned(name: str, folder: Path, users: AmiUsers, modules: tuple[str,
         case "modules.conf":
             body = ["[modules]", "autoload = no", *(f"load = {module}.so" for module in modules)]
         case "pjsip.conf":
-            files = ("pjsip_transport.conf", name)
-            body = [*(f"#tryinclude {folder}/current/{file}" for file in files), f"#tryinclude {folder}/own/{name}"]
+            body = [
+                f"#tryinclude {folder}/current/pjsip_transport.conf",
+                "; What is neither a phone nor a trunk: global, system, acl and other transports.",
+                f"#tryinclude {folder}/own/pjsip_system.conf",
+            ]
+        case _ if name == OBJECTS_FILE:
+            body = [f"#tryinclude {folder}/{kept}/pjsip.conf" for kept in ("current", "own")]
+        case _ if name == SORCERY_FILE:
+            body = list(list_mappings())
         case _:
             body = [f"#tryinclude {folder}/current/{name}", f"#tryinclude {folder}/own/{name}"]
     return "\n".join((OWNED, *body)) + "\n"

@@ -24,6 +24,7 @@ from confgen.expected import (
     compare_pjsip,
     compare_queue,
 )
+from confgen.pjsip_objects import OBJECTS_FILE, SORCERY_FILE, list_mappings
 from confgen.plan import Touched, narrow_snapshot
 from confgen.render import OWNER_FILES, RenderTarget, render
 from tandem.ami import actions
@@ -51,7 +52,7 @@ _MANY: Final = 20
 
 # What the files of the throw-away Asterisk begin with, in guest mode; the admin's own have more.
 _GUEST_FILES: Final = {
-    "pjsip.conf": "{transport}#include tandem/current/pjsip.conf\n",
+    "pjsip.conf": "{transport}",
     "extensions.conf": "[globals]\n#include tandem/current/extensions.conf\n",
     "queues.conf": "[general]\n#include tandem/current/queues.conf\n",
     "voicemail.conf": "[general]\nformat = wav\n[zonemessages]\n#include tandem/current/voicemail.conf\n",
@@ -136,13 +137,16 @@ def compose_candidate(
 
 def _top_files(target: RenderTarget) -> dict[str, str]:
     """What Asterisk itself reads: in guest mode a stand-in for the admin's files, in owner mode only the #include of ours."""
+    objects = {
+        SORCERY_FILE: "\n".join(list_mappings()) + "\n",
+        OBJECTS_FILE: "#tryinclude tandem/current/pjsip.conf\n",
+    }
     if target.mode == "owner":
         files = {name: f"#tryinclude tandem/current/{name}\n" for name in OWNER_FILES if name != "pjsip_transport.conf"}
-        files["pjsip.conf"] = "#tryinclude tandem/current/pjsip_transport.conf\n" + files["pjsip.conf"]
-        return files
+        return files | objects | {"pjsip.conf": "#tryinclude tandem/current/pjsip_transport.conf\n"}
     name = target.trunk_transport or "udp"
     transport = f"[{name}]\ntype = transport\nprotocol = udp\nbind = 0.0.0.0:5060\n\n"
-    return {file: text.replace("{transport}", transport) for file, text in _GUEST_FILES.items()}
+    return objects | {file: text.replace("{transport}", transport) for file, text in _GUEST_FILES.items()}
 
 
 def _empty_files(target: RenderTarget) -> dict[str, str]:

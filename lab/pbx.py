@@ -12,11 +12,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
+from confgen.pjsip_objects import OBJECTS_FILE, SORCERY_FILE, list_mappings
 from tandem.asterisk.install import AsteriskInstall
 from tandem.asterisk.instance import AsteriskInstance
 from tandem.cli.control import _UnixConnection
 
-# Guest mode: the admin's own files, each with one line that includes ours.
+# Guest mode, as `tandem init` would have it: the admin's own files, each with one line that includes ours.
 ADMIN_FILES = {
     "pjsip.conf": """[global]
 type = global
@@ -26,9 +27,9 @@ endpoint_identifier_order = ip,username,anonymous
 type = transport
 protocol = udp
 bind = 127.0.0.1:5060
-
-#tryinclude tandem/current/pjsip.conf
 """,
+    OBJECTS_FILE: "#tryinclude pjsip.conf\n#tryinclude tandem/current/pjsip.conf\n",
+    SORCERY_FILE: "\n".join(list_mappings()) + "\n",
     "extensions.conf": """[globals]
 #tryinclude tandem/current/extensions.conf
 

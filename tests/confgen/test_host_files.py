@@ -1,5 +1,6 @@
 """What init makes of Asterisk's own files: idempotent, with a backup, and taken back to the byte."""
 
+import re
 import stat
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from confgen.host_files import (
     BACKUP_SUFFIX,
     BEGIN,
+    END,
     FOLDER_MARK,
     AmiUsers,
     make_record_folders,
@@ -76,11 +78,12 @@ def read_all(etc):
 @pytest.mark.parametrize("mode", ["guest", "owner"])
 def test_twice_is_once_and_back_is_back(etc, mode):
     before = read_all(etc)
-    assert set(install(etc, mode)) >= set(ADMIN)
+    untouched = {"pjsip.conf"} if mode == "guest" else set()  # it has a transport
+    assert set(install(etc, mode)) >= {*ADMIN, "sorcery.conf", "tandem-pjsip.conf"} - untouched
     after = read_all(etc)
     assert install(etc, mode) == []
     assert read_all(etc) == after
-    assert all(after[f"{name}{BACKUP_SUFFIX}"] == text.encode() for name, text in ADMIN.items())
+    assert all(after[f"{name}{BACKUP_SUFFIX}"] == ADMIN[name].encode() for name in ADMIN.keys() - untouched)
     uninstall(etc)
     assert read_all(etc) == before
 
@@ -100,7 +103,7 @@ def test_guest_adds_only_what_is_missing(etc):
 
 def test_an_empty_machine(tmp_path):
     install(tmp_path)
-    assert "type = transport\nprotocol = udp\nbind = 0.0.0.0:5060\n#tryinclude" in (tmp_path / "pjsip.conf").read_text()
+    assert "type = transport\nprotocol = udp\nbind = 0.0.0.0:5060\n" in (tmp_path / "pjsip.conf").read_text()
     assert "[globals]\n#tryinclude" in (tmp_path / "extensions.conf").read_text()
     assert "[zonemessages]\n#tryinclude" in (tmp_path / "voicemail.conf").read_text()
     assert "enabled = yes\nbindaddr = 127.0.0.1\n" in (tmp_path / "manager.conf").read_text()
@@ -121,7 +124,36 @@ def test_of_two_voicemails_one_is_loaded(etc):
 
 def test_a_transport_of_the_admins_is_enough(etc):
     install(etc)
-    assert (etc / "pjsip.conf").read_text().count("type = transport") == 1
+    assert (etc / "pjsip.conf").read_text() == ADMIN["pjsip.conf"]
+
+
+def test_phones_have_a_file_that_no_other_kind_reads(etc):
+    (etc / "sorcery.conf").write_text("[res_pjsip]\ncontact = astdb,registrar\n")
+    install(etc)
+    added = (etc / "sorcery.conf").read_text().partition(BEGIN)[2]
+    assert "[res_pjsip](+)\nendpoint = config,tandem-pjsip.conf,criteria=type=endpoint\n" in added
+    assert "[res_pjsip_endpoint_identifier_ip]\nidentify = config," in added
+    included = re.findall("#tryinclude (.+)", (etc / "tandem-pjsip.conf").read_text())
+    # The admin's phones too: what is mapped here is looked for nowhere else. His additions to ours come last.
+    assert included == ["pjsip.conf", f"{etc}/tandem/current/pjsip.conf", f"{etc}/tandem/own/pjsip.conf"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sorcery.conf", "[res_pjsip]\nendpoint = realtime,ps_endpoints\n"),
+        ("sorcery.conf", "[res_pjsip_outbound_registration]\nregistration/own = config,mine.conf\n"),
+        # Set up by an earlier version; Asterisk would lose all phones with the next reload if it was not restarted before.
+        ("pjsip.conf", f"[udp]\ntype = transport\n\n{BEGIN}\n#tryinclude {{etc}}/tandem/current/pjsip.conf\n{END}\n"),
+    ],
+)
+def test_phones_stay_in_pjsip_conf_where_they_are_or_sorcery_has_a_say(etc, name, text):
+    (etc / name).write_text(text.replace("{etc}", str(etc)))
+    before = (etc / "sorcery.conf").read_text() if (etc / "sorcery.conf").exists() else None
+    install(etc)
+    assert f"#tryinclude {etc}/tandem/current/pjsip.conf\n" in (etc / "pjsip.conf").read_text()
+    assert not (etc / "tandem-pjsip.conf").exists()
+    assert (etc / "sorcery.conf").exists() == (before is not None)
 
 
 def test_an_include_of_the_admins_own_is_not_doubled(etc):
@@ -131,11 +163,11 @@ def test_an_include_of_the_admins_own_is_not_doubled(etc):
 
 def test_what_the_admin_writes_later_stays(etc):
     install(etc)
-    path = etc / "pjsip.conf"
-    path.write_text(path.read_text() + "[later]\ntype = endpoint\n")
+    path = etc / "extensions.conf"
+    path.write_text(path.read_text() + "[later]\nexten => 1,1,NoOp()\n")
     uninstall(etc)
-    assert path.read_text() == ADMIN["pjsip.conf"] + "[later]\ntype = endpoint\n"
-    assert (etc / f"pjsip.conf{BACKUP_SUFFIX}").read_text() == ADMIN["pjsip.conf"]
+    assert path.read_text() == ADMIN["extensions.conf"] + "[later]\nexten => 1,1,NoOp()\n"
+    assert (etc / f"extensions.conf{BACKUP_SUFFIX}").read_text() == ADMIN["extensions.conf"]
 
 
 def test_the_secret_is_found_again(etc):
