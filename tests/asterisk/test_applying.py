@@ -211,7 +211,10 @@ class CheckTest(TestCase):
 
 # Of a mailbox that is there twice, app_voicemail takes the first; of an option, everything else takes the last.
 OWN_INCLUDES = {
-    name: text + f"#tryinclude tandem/own/{name}\n#tryinclude later/{name}\n" for name, text in ADMIN_FILES.items()
+    name: text + f"#tryinclude tandem/own/{ours}\n#tryinclude later/{ours}\n"
+    for name, text in ADMIN_FILES.items()
+    # Phones and trunks, and what is added to them, are read from the file of their kinds.
+    if (ours := name.removeprefix("tandem-")) and (name != "pjsip.conf")
 } | {"voicemail.conf": "#tryinclude later/voicemail.conf\n" + ADMIN_FILES["voicemail.conf"]}
 
 
