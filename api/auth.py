@@ -38,6 +38,7 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
         "calls/read",
         "calls/create",
         "calls/delete",
+        "calls/transfer",
         "decisions/read",
         "calls/national",
         "cdrs/read",

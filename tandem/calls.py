@@ -32,6 +32,7 @@ from tandem.domain.calls import (
     new_call_id,
     start_call,
 )
+from tandem.domain.dialplan import CONTEXT_ORIGINATED, VARIABLE_JUMP
 from tandem.domain.disposition import Evidence, Response, merge_evidence
 from tandem.domain.originate import OriginateOrder
 from tandem.store.errors import StoreError
@@ -242,6 +243,19 @@ class Calls(Service):
                 self._supervise(self._hang_up_channel(channel.channel))
         # One that has no channel yet is ended by its Newchannel.
         return wanted
+
+    async def transfer(self, call_id: str, jump: str) -> bool:
+        """Sends the first leg of an answered call to another place; False where there is none. jump: of `tandem.domain.dialplan`. Raises AmiError."""
+        followed = self._open.get(call_id)
+        if followed is None or followed.call.answered_at is None:
+            return False
+        for row in await self._ami.send_list(actions.core_show_channels()):
+            channel = Newchannel.read(row)
+            if channel.uniqueid == call_id:
+                await self._ami.send(actions.setvar(channel.channel, VARIABLE_JUMP, jump))
+                await self._ami.send(actions.redirect(channel.channel, CONTEXT_ORIGINATED, "s"))
+                return True
+        return False
 
     def watch(self, callback: Callable[[CallEvent], None]) -> Callable[[], None]:
         """Calls back for each step of each call; what it raises is logged. Returns the function that ends it."""

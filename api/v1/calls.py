@@ -12,7 +12,7 @@ from api.listing import list_query, make_page
 from tandem.ami.errors import AmiRefused
 from tandem.domain.calls import PlacedCall, is_call_id, new_call_id
 from tandem.domain.entities import Destination, matches
-from tandem.domain.originate import CallRefused, CallRequest, plan_call
+from tandem.domain.originate import CallRefused, CallRequest, plan_call, plan_transfer
 from tandem.store.audit import AuditEntry
 from tandem.store.calls import record_placed
 from tandem.stories import Story
@@ -22,6 +22,12 @@ _ONE: Final = f"{_PATH}/{{call_id}}"
 
 _Label = Annotated[str, StringConstraints(max_length=79)]
 _Number = Annotated[str, StringConstraints(max_length=25)]
+
+
+class Transfer(Frozen):
+    """Where to."""
+
+    destination: Destination
 
 
 class NewCall(Frozen):
@@ -115,6 +121,20 @@ async def _delete(services: Services, exchange: Exchange) -> Reply:
     return reply
 
 
+async def transfer_call(services: Services, exchange: Exchange, call: PlacedCall, destination: Destination) -> None:
+    """Takes a call that is answered somewhere else; CallRefused, AmiError; Refused 409 where nobody has answered, or it is over."""
+    jump = plan_transfer(services.live.current, destination, exchange.who.reach)
+    if not await services.calls.transfer(call.call_id, jump):
+        raise Refused(HTTPStatus.CONFLICT, "this call is not up")
+    await exchange.write(lambda _: (None, Reply()), f"calls/{call.call_id}")
+
+
+async def _transfer(services: Services, exchange: Exchange) -> Reply:
+    call = await _find(services, exchange)
+    await transfer_call(services, exchange, call, exchange.body.destination)
+    return Reply(None, HTTPStatus.NO_CONTENT)
+
+
 async def _list_decisions(services: Services, exchange: Exchange) -> Reply:
     return Reply(Whole(tuple(services.list_decisions(exchange.query.limit))))
 
@@ -136,6 +156,12 @@ ROUTES: Final = (
     Route(
         method="DELETE", path=_ONE, parameters={"call_id": "The id that POST answered."}, permission="calls/delete", summary="Hang a call up, with all its legs.", handler=_delete,
         tag="calls", operation="hang_up_call", status=HTTPStatus.NO_CONTENT, raises=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    ),
+    Route(
+        method="POST", path=f"{_ONE}/transfer", parameters={"call_id": "The id that POST answered."}, permission="calls/transfer",
+        summary="Take whoever was called first, and has answered, somewhere else; the other leg ends.", handler=_transfer, tag="calls",
+        operation="transfer_call", body=model_body(Transfer, example={"destination": {"queue": "sales"}}), status=HTTPStatus.NO_CONTENT,
+        raises=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     ),
     Route(
         method="GET", path=f"{PREFIX}/decisions", permission="decisions/read", summary="What was decided for the last calls, newest first.",

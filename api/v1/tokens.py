@@ -28,7 +28,7 @@ class NewToken(Frozen):
     """
 
     name: TokenName
-    permissions: Annotated[tuple[PermissionText, ...], Field(min_length=1, max_length=100)]
+    permissions: Annotated[tuple[PermissionText, ...], Field(min_length=1, max_length=500)]
     expires_at: AwareDatetime | None = None
     dialect: Literal["", "while1"] = ""
 

@@ -178,6 +178,12 @@ def hangup(channel: str, cause: int = 16) -> Action:
     return Action("Hangup", (("Channel", channel), ("Cause", str(cause))))
 
 
+def redirect(channel: str, context: str, exten: str, priority: int = 1) -> Action:
+    """Take a channel out of what it does, and go on with it elsewhere in the dialplan; whoever talked with it is let go."""
+    where = (("Context", context), ("Exten", exten), ("Priority", str(priority)))
+    return Action("Redirect", (("Channel", channel), *where))
+
+
 def queue_add(
     queue: str,
     interface: str,

@@ -1,6 +1,6 @@
 """What agents say of a call (statuses) and why they pause (pause codes): the definitions, and what every campaign has from the start; pure, and never says what became of the line itself, which is the disposition.
 
-Sources of the codes that every campaign has: the field's own custom (docs/goapi.md has the table).
+Sources of the codes that every campaign has: the field's own custom (docs/goapi-campaigns.md).
 """
 
 from collections.abc import Mapping

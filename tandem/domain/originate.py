@@ -134,6 +134,12 @@ def complete_order(
     )
 
 
+def plan_transfer(snapshot: Snapshot, destination: Destination, permissions: Collection[str]) -> str:
+    """The jump that takes a call of ours to another destination; CallRefused naming field and rule."""
+    check_destination(snapshot, destination, permissions)
+    return encode_jump(jump_to(snapshot, destination))
+
+
 def find_destination(snapshot: Snapshot, number: str) -> Destination:
     """What a plain number means: the object that has it inside, else the number outside."""
     inside = snapshot.numbers.get(number)

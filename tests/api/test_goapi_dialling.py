@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from api.compat.goapi.table import MODULES
 from tests.api.conftest import SOURCES, Client, Server
 from tests.api.goapi_site import make_admin
 from tests.api.test_goapi_door import multipart
@@ -577,3 +578,38 @@ class TestAgentsAndFigures:
             assert go.call("goReports", "goExportCallReport", **wrong)["code"] == code
         assert go.do("goReports", "goGetDispoStats")["status"] == []
         assert go.do("goCallRecordings", "goGetCallRecordingList")["cnt"] == 0
+
+
+OURS = (
+    "goCampaigns", "goLists", "goGetLeads", "goUploadLeads", "goUsers", "goUserGroups", "goDispositions", "goPauseCodes",
+    "goLeadRecycling", "goAgent", "goBarging", "goDashboard", "goReports", "goCallRecordings",
+)  # fmt: skip
+HOSTILE = (
+    "'; DROP TABLE users; --",
+    "a\r\nAction: Command",
+    "[x]\n;",
+    "a\0b",
+    "9" * 40,
+    "²",
+    "[1,2",
+    "${SHELL(id)}",
+    "x" * 20_000,
+)
+
+
+@pytest.mark.parametrize("module", OURS)
+def test_no_value_of_any_parameter_breaks_an_action(go, client, campaign, module):
+    """A refusal in goAPI's words or a success, never an error of ours; and nobody is made an admin by it."""
+    known = {"campaign_id": campaign, "goCampaign": campaign, "list_id": "31337", "user": "mallory"}
+    (found,) = [one for one in MODULES if one.name == module]
+    for action in found.actions:
+        for name in action.parameters:
+            for text in HOSTILE:
+                given = {key: value for key, value in known.items() if key in action.parameters} | {name: text}
+                answer = go.call(module, action.name, http=(200, 503), **given)
+                assert isinstance(answer["result"], str)
+                assert "something went wrong" not in answer["result"], (action.name, name, text, answer)
+            nested = {f"{name}[a][b][]": "x"}
+            assert go.call(module, action.name, http=(200, 503), **nested)["result"]
+    names = [one["name"] for one in client.ask("GET", "/api/v1/users")["items"]]
+    assert names == ["admin"]

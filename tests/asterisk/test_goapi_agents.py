@@ -86,7 +86,7 @@ def test_a_day_of_an_agent(pbx):
     with (
         RtpSink(pbx.asterisk, PHONE_HOST) as ear,
         run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.2, steps=[Speak(30), AwaitBye(60)]) as customer,
-        run_phone(pbx.asterisk, port=PHONE_PORT, ring_s=0.2, steps=[AwaitBye(60)]),
+        run_phone(pbx.asterisk, port=PHONE_PORT, ring_s=0.2, steps=[AwaitBye(60)]) as agent,
         run_phone(
             pbx.asterisk, port=PHONE_PORT + 10, ring_s=0.2, steps=[AwaitBye(60)], media_port=ear.port
         ) as supervisor,
@@ -96,26 +96,43 @@ def test_a_day_of_an_agent(pbx):
         dialled = ann.do("goAgent", "goManualDialNext", goCampaign="DAY00001")["data"]
         assert (dialled["phone_number"], dialled["first_name"]) == ("03012345", "Cy")
         look = lambda: [one["status"] for one in ann.do("goAgent", "goManualDialLookCall")["data"]["calls"]]  # noqa: E731
-        wait_until(lambda: look() == ["INCALL"], "the agent to talk with the customer")
+        wait_until(lambda: look() == ["INCALL"], "the agent to talk with the customer", timeout_s=30)
         assert boss.do("goBarging", "goGetAgentsOnCall")["user"] == ["ann"]
         assert boss.do("goDashboard", "goGetLiveOutbound")["data"] == 1
         assert ann.call("goBarging", "goMonitorAgent", goUserAgent="ann")["code"] == "10001"  # an agent may not
 
         placed = boss.do("goBarging", "goMonitorAgent", goUserAgent="ann")["data"]
         assert placed["phone_login"] == "1009"
-        supervisor.wait_for("answered")
-        wait_until(lambda: sum(ear.count_packets().values()) > 50, "the supervisor to hear the call")
+        supervisor.wait_for("answered", timeout_s=30)
+        wait_until(lambda: sum(ear.count_packets().values()) > 50, "the supervisor to hear the call", timeout_s=30)
         boss.ask("DELETE", f"/api/v1/calls/{placed['uniqueid']}", status=204)
         boss.do("goBarging", "goBarge", goUserAgent="1001", phone_login="1009", stage="WHISPER")
-        supervisor.wait_for("answered", count=2)
+        supervisor.wait_for("answered", count=2, timeout_s=30)
         assert look() == ["INCALL"]  # neither has ended the call
 
         ann.do("goAgent", "goHangupCall")
-        wait_until(lambda: look() == [], "the call to be over")
+        wait_until(lambda: look() == [], "the call to be over", timeout_s=30)
         # Whoever listened is let go with the call.
-        wait_until(lambda: all(leg.ended_by for leg in supervisor.read_legs()), "the supervisor to be free")
+        wait_until(
+            lambda: all(leg.ended_by for leg in supervisor.read_legs()), "the supervisor to be free", timeout_s=30
+        )
         (leg,) = customer.read_legs()
         assert leg.is_answered
+
+        # The customer is called again, and sent on to the supervisor: the agent is free.
+        assert (
+            ann.call("goAgent", "goXFERSendRedirect", goExtension="1009")["message"] == "there is no call to transfer"
+        )
+        again = ann.do("goAgent", "goManualDialOnly", goCampaign="DAY00001", goLeadID=str(dialled["lead_id"]))["data"]
+        wait_until(lambda: look() == ["INCALL"], "the agent to talk with the customer again", timeout_s=30)
+        assert ann.call("goAgent", "goXFERSendRedirect", goExtension="4711x")["result"] == "error"
+        assert ann.call("goAgent", "goXFERSendRedirect", goGroupID="nobody")["result"] == "error"
+        ann.do("goAgent", "goXFERSendRedirect", goExtension="1009")
+        supervisor.wait_for("answered", count=3, timeout_s=30)
+        wait_until(lambda: agent.read_legs()[-1].ended_by, "the agent to be free", timeout_s=30)
+        assert customer.read_legs()[-1].ended_by is None
+        boss.ask("DELETE", f"/api/v1/calls/{again['uniqueid']}", status=204)
+        wait_until(lambda: look() == [], "the call to be over", timeout_s=30)
 
     answer = ann.call("goAgent", "goUpdateDispo", goLeadID=str(dialled["lead_id"]), goDispoChoice="NOPE")
     assert answer["result"] == "error"
@@ -123,7 +140,7 @@ def test_a_day_of_an_agent(pbx):
     assert boss.do("goDashboard", "goGetTotalSales")["data"] == 1
     assert boss.do("goDashboard", "goGetTotalDroppedCalls")["data"] == 0
     report = boss.do("goReports", "goExportCallReport", campaign_id="DAY00001")
-    assert [row[1:4] for row in report["rows"]] == [["03012345", "SALE", "1001"]]
+    assert [row[1:4] for row in report["rows"]] == [["03012345", "answered", "1001"], ["03012345", "SALE", "1001"]]
     assert report["csv"].startswith("call_date,phone_number,status,user,")
     said = boss.do("goReports", "goGetDispoStats")
     assert (said["status"], said["count"], said["user"]) == (["SALE"], [1], ["1001"])

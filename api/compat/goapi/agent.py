@@ -6,14 +6,20 @@ from http import HTTPStatus
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from pydantic import ValidationError
+
 from api.compat.goapi.actions import Action, Call, Handler
 from api.compat.goapi.dialling import Known, commit, find_known, lead_data, lead_status, list_known, read_id
 from api.compat.goapi.leads import find_lead
 from api.compat.goapi.speech import Said
+from api.v1.calls import transfer_call
 from tandem.domain.agent_statuses import statuses_of
 from tandem.domain.agents import AgentWish, Wish
 from tandem.domain.campaigns import NewNumber
+from tandem.domain.entities import QueueDestination
 from tandem.domain.number_rows import read_new_number
+from tandem.domain.originate import find_destination
+from tandem.domain.routing import describe_destination
 from tandem.store.attempts import Attempt, load_open_attempts
 from tandem.store.numbers import NumberQuery, load_numbers
 from tandem.store.users import User, load_user
@@ -215,6 +221,25 @@ async def _hang_up(call: Call) -> Mapping[str, Any]:
     return {"uniqueids": sorted(ended)}
 
 
+async def _transfer(call: Call) -> Mapping[str, Any]:
+    """The customer goes to an in-group, or to a number inside or outside; the agent is free."""
+    _, extension = await _read_agent(call)
+    group, number = call.given.text("goGroupID"), call.given.text("goExtension")
+    if not group and not number:
+        raise _deny("goGroupID or goExtension is missing")
+    calls = [one for one in await _own_calls(call, extension) if one.connected_at is not None]
+    placed = await call.services.calls.find(calls[0].call_id) if calls else None
+    if placed is None:
+        raise _deny("there is no call to transfer")
+    snapshot = call.services.live.current
+    try:
+        to = QueueDestination(queue=group) if group else find_destination(snapshot, number)
+    except ValidationError:
+        raise _deny("goGroupID is no in-group") from None
+    await transfer_call(call.services, call.exchange, placed, to)
+    return {"uniqueid": placed.call_id, "destination": describe_destination(to)}
+
+
 async def _dispose(call: Call) -> Mapping[str, Any]:
     await _read_agent(call)
     lead, _ = await find_lead(_lead(call))
@@ -265,6 +290,7 @@ ACTIONS: Final = (
     _declare("goManualDialOnly", _dial_only, "Dials a number, or a lead.", "goCampaign", "goPhoneNumber", "goLeadID"),
     _declare("goManualDialSkip", _skip, "Hangs up what was dialled.", "goLeadID"),
     _declare("goManualDialLookCall", _look, "One's calls that are up."),
+    _declare("goXFERSendRedirect", _transfer, "Sends one's call on.", "goGroupID", "goExtension"),
     _declare("goHangupCall", _hang_up, "Hangs up one's calls."),
     _declare(
         "goUpdateDispo", _dispose, "Says what became of a call.", "goLeadID", "goDispoChoice", "goCallbackDatetime"

@@ -1,6 +1,6 @@
 """goCampaigns: campaigns by their short ids, added, edited, deleted and told; which pacing a dial method is. Never dials itself.
 
-What a client says that is nothing to us (AMD, survey words) is kept and told back; docs/goapi.md names it.
+What a client says that is nothing to us (AMD, survey words) is kept and told back; docs/goapi-campaigns.md names it.
 """
 
 from collections.abc import Mapping
