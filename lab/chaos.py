@@ -147,20 +147,29 @@ def _judge(pbx: LabPbx, far: SippRun, numbers: int, kills: int) -> ChaosResult:
     rows = _query(
         pbx,
         "SELECT numbers.phone_number, numbers.status, numbers.call_id, numbers.attempts, count(attempts.attempt_id),"
-        " sum(attempts.ended_at IS NULL), sum(attempts.disposition = 'answered')"
-        " FROM numbers LEFT JOIN attempts ON attempts.number_id = numbers.number_id GROUP BY numbers.number_id",
+        " sum(attempts.ended_at IS NULL), sum(attempts.disposition = 'answered'), sum(coalesce(placed_calls.is_unsent, 0))"
+        " FROM numbers LEFT JOIN attempts ON attempts.number_id = numbers.number_id"
+        " LEFT JOIN placed_calls ON placed_calls.call_id = attempts.call_id GROUP BY numbers.number_id",
     )
-    dispositions = dict(_query(pbx, "SELECT disposition, count(*) FROM attempts GROUP BY disposition"))
+    dispositions = dict(
+        _query(
+            pbx,
+            "SELECT CASE WHEN is_unsent THEN 'not sent' ELSE attempts.disposition END AS what, count(*) FROM attempts"
+            " JOIN placed_calls ON placed_calls.call_id = attempts.call_id GROUP BY what",
+        )
+    )
     statuses = dict(Counter(row[1] for row in rows))
     faults = []
-    for phone_number, status, call_id, attempts, made, unclosed, answered in rows:
+    for phone_number, status, call_id, attempts, made, unclosed, answered, unsent in rows:
         dialled = legs[phone_number]
         if status in {"pending", "calling", "answered"} or call_id or unclosed:
             faults.append(f"{phone_number} is still open: {status}, {unclosed} attempts not closed")
-        if dialled > made:
-            faults.append(f"{phone_number} was dialled {dialled} times for {made} attempts")
-        if made > 2 or attempts > 2 or not made:
-            faults.append(f"{phone_number} has {made} attempts where 1 or 2 are right")
+        # Of one that was not sent not a byte reached Asterisk: it counts for nobody, the far end included.
+        sent = made - (unsent or 0)
+        if dialled > sent:
+            faults.append(f"{phone_number} was dialled {dialled} times for {sent} attempts")
+        if sent > 2 or attempts > 2 or not made:
+            faults.append(f"{phone_number} has {sent} attempts where 1 or 2 are right")
         if (answered or 0) > 1 or (answered and status != "completed"):
             faults.append(f"{phone_number} is {status} with {answered} answered attempts")
         if not dialled and answered:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +10,10 @@ import pytest
 from pydantic import TypeAdapter
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
-from zope.interface import implementer
 
-from confgen.render import RenderTarget, render
-from lab.sipp import AwaitBye, HangUp, Wait, register_phones, run_phone
+from lab.sipp import AwaitBye, HangUp, Wait
 from tandem.ami import actions
 from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiRefused, AmiUnanswered
@@ -37,11 +33,9 @@ from tandem.ledger import Ledger
 from tandem.store.call_book import CallBook
 from tandem.store.cdrs import load_cdr
 from tandem.store.database import open_store
+from tests.asterisk.far_ends import InstanceEndpoint, list_trunks, running_asterisk
 
 pytestmark = pytest.mark.asterisk
-
-DIALPLAN = Path(__file__).parents[2] / "dialplan"
-FAR_HOST, PHONE_HOST, PHONE_PORT = "127.0.0.4", "127.0.0.3", 5070
 
 # Trunk -> what its far end does, and what Tandem must make of it: disposition, Q.850 cause, SIP code.
 FAR_ENDS = {
@@ -60,7 +54,6 @@ FAR_ENDS = {
     "dead": (None, (Disposition.TRUNK_DEAD, 19, 480)),
     "talker": ({"ring_s": 0.05, "steps": [AwaitBye(3600)]}, None),
 }
-PORTS = {name: 6000 + 10 * number for number, name in enumerate(FAR_ENDS)}
 DOCUMENT = {
     "general": {
         "country": "DE",
@@ -68,10 +61,7 @@ DOCUMENT = {
         "allowed_contexts": ["own"],
         "allowed_variables": ["NOTE", "OTHER"],
     },
-    "trunks": [
-        {"name": name, "hosts": [f"{FAR_HOST}:{port}"], "match": [f"127.1.0.{number}"]}
-        for number, (name, port) in enumerate(PORTS.items(), 1)
-    ],
+    "trunks": list_trunks(FAR_ENDS),
     "endpoints": [
         {"extension": "1001", "secret": "swordfish1", "permissions": ["internal", "national"]},
         {"extension": "1002", "secret": "swordfish2"},
@@ -103,49 +93,15 @@ def snapshot() -> Snapshot:
 
 @pytest.fixture(scope="module")
 def asterisk(asterisk_factory):
-    target = RenderTarget(
-        agi_url="agi://127.0.0.1:4573", recordings_dir="/nowhere", dialplan_dir=str(DIALPLAN), qualify_s=0
-    )
-    files = render(snapshot(), target)
-    transport = "[udp]\ntype = transport\nprotocol = udp\nbind = 127.0.0.1:5060\n"
-    static = "".join(path.read_text() for path in sorted(DIALPLAN.glob("*.conf")))
-    instance = asterisk_factory(
-        config={
-            "pjsip.conf": transport + files["pjsip.conf"],
-            "extensions.conf": "[globals]\n" + files["extensions.conf"].partition("#include")[0] + static + OWN,
-            "queues.conf": "[general]\n"
-            + files["queues.conf"]
-            + "[sales](+)\nmember => PJSIP/1003\n[slow](+)\nmember => PJSIP/0301@ringing\n",
-        }
-    )
-    register_phones(instance, [("1001", "swordfish1"), ("1003", "swordfish3")], port=PHONE_PORT, host=PHONE_HOST)
-    runs = [
-        run_phone(instance, host=FAR_HOST, port=PORTS[name], **{"ring_s": 0.1, **options})
-        for name, (options, _) in FAR_ENDS.items()
-        if options is not None
-    ]
-    runs.append(run_phone(instance, host=PHONE_HOST, port=PHONE_PORT, ring_s=0.1))
-    yield instance
-    for run in runs:
-        run.__exit__()
-
-
-@implementer(IStreamClientEndpoint)
-class InstanceEndpoint:
-    """Connects into the network of a private Asterisk."""
-
-    def __init__(self, asterisk) -> None:
-        self.asterisk = asterisk
-
-    def connect(self, factory) -> Deferred:
-        async def connect():
-            link = self.asterisk.connect_ami()
-            link.setblocking(False)
-            transport = reactor.adoptStreamConnection(link.fileno(), socket.AF_INET, factory)
-            link.close()
-            return transport.protocol
-
-        return Deferred.fromCoroutine(connect())
+    with running_asterisk(
+        asterisk_factory,
+        snapshot(),
+        {name: options for name, (options, _) in FAR_ENDS.items()},
+        dialplan=OWN,
+        phones={"1001": "swordfish1", "1003": "swordfish3"},
+        queues="[sales](+)\nmember => PJSIP/1003\n[slow](+)\nmember => PJSIP/0301@ringing\n",
+    ) as (instance, _):
+        yield instance
 
 
 class Side:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from lab.sipp import AwaitBye, HangUp, Wait, register_phones, run_phone
+from lab.sipp import AwaitBye, HangUp, Wait
 from tandem.ami import actions
 from tandem.ami.client import AmiClient
 from tandem.calls import Calls
@@ -25,24 +25,19 @@ from tandem.store.campaigns import create_campaign, load_counts
 from tandem.store.database import open_store
 from tandem.store.numbers import NumberQuery, add_numbers, load_numbers
 from tandem.store.rows import load_rows
-from tests.asterisk.test_calls import DIALPLAN, InstanceEndpoint
+from tests.asterisk.far_ends import InstanceEndpoint, list_trunks, running_asterisk
 
 pytestmark = pytest.mark.asterisk
 
-FAR_HOST, PHONE_HOST, PHONE_PORT = "127.0.0.4", "127.0.0.3", 5070
 FAR_ENDS = {
     "ok": {"steps": [Wait(0.5), HangUp()]},
     "busy": {"refuse": 486},
     "talker": {"ring_s": 0.05, "steps": [AwaitBye(3600)]},
     "dead": None,
 }
-PORTS = {name: 6000 + 10 * number for number, name in enumerate(FAR_ENDS)}
 DOCUMENT = {
     "general": {"country": "DE", "outbound_trunk": "ok", "allowed_contexts": ["own"], "allowed_variables": ["NOTE"]},
-    "trunks": [
-        {"name": name, "hosts": [f"{FAR_HOST}:{port}"], "match": [f"127.1.0.{number}"]}
-        for number, (name, port) in enumerate(PORTS.items(), 1)
-    ],
+    "trunks": list_trunks(FAR_ENDS),
     "endpoints": [{"extension": "1001", "secret": "swordfish1"}, {"extension": "1002", "secret": "swordfish2"}],
 }
 OWN = """
@@ -60,31 +55,12 @@ def snapshot() -> Snapshot:
 
 @pytest.fixture(scope="module")
 def asterisk(asterisk_factory):
-    from confgen.render import RenderTarget, render
-
-    target = RenderTarget(
-        agi_url="agi://127.0.0.1:4573", recordings_dir="/nowhere", dialplan_dir=str(DIALPLAN), qualify_s=0
-    )
-    files = render(snapshot(), target)
-    transport = "[udp]\ntype = transport\nprotocol = udp\nbind = 127.0.0.1:5060\n"
-    static = "".join(path.read_text() for path in sorted(DIALPLAN.glob("*.conf")))
-    instance = asterisk_factory(
-        config={
-            "pjsip.conf": transport + files["pjsip.conf"],
-            "extensions.conf": "[globals]\n" + files["extensions.conf"].partition("#include")[0] + static + OWN,
-        }
-    )
-    register_phones(instance, [("1001", "swordfish1")], port=PHONE_PORT, host=PHONE_HOST)
-    runs = {
-        name: run_phone(instance, host=FAR_HOST, port=PORTS[name], **{"ring_s": 0.1, **options})
-        for name, options in FAR_ENDS.items()
-        if options is not None
-    }
-    runs["1001"] = run_phone(instance, host=PHONE_HOST, port=PHONE_PORT, ring_s=0.1)
-    instance.far_ends = runs
-    yield instance
-    for run in runs.values():
-        run.__exit__()
+    with running_asterisk(asterisk_factory, snapshot(), FAR_ENDS, dialplan=OWN, phones={"1001": "swordfish1"}) as (
+        instance,
+        far_ends,
+    ):
+        instance.far_ends = far_ends
+        yield instance
 
 
 class Side:
