@@ -26,7 +26,7 @@ from tandem.live import LiveError
 from tandem.sounds import SoundsBusy
 from tandem.speech import SpeechFailed
 from tandem.store.answers import OtherBody
-from tandem.store.attempts import ClaimRefused
+from tandem.store.attempt_claims import ClaimRefused
 from tandem.store.campaigns import CampaignMissing, StateConflict, VersionConflict
 from tandem.store.dnc import ListExists, ListMissing, ListUsed
 from tandem.store.errors import StoreError

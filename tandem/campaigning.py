@@ -17,7 +17,8 @@ from tandem.domain.entities import SurveyDestination
 from tandem.domain.numbers import normalise_number, number_plan
 from tandem.domain.snapshot import Snapshot
 from tandem.store import dnc, number_lists
-from tandem.store.attempts import Claim, record_agent_status
+from tandem.store.attempt_claims import Claim
+from tandem.store.attempt_ends import record_agent_status
 from tandem.store.campaigns import create_campaign, delete_campaign, load_campaign, update_campaign
 from tandem.store.numbers import Added, add_numbers, delete_number, load_number, update_number
 from tandem.store.surveys import SurveyMissing, load_survey

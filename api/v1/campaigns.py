@@ -17,7 +17,7 @@ from api.listing import list_query, make_page
 from api.times import time_of
 from tandem.domain.campaigns import Campaign, CampaignCounts, CampaignState, SavedCampaign
 from tandem.domain.why import Reason, explain_campaign
-from tandem.store.attempts import Claim
+from tandem.store.attempt_claims import Claim
 from tandem.store.campaigns import load_campaign, load_campaigns, load_counts
 from tandem.store.numbers import count_waiting
 from tandem.store.user_groups import admit_campaign

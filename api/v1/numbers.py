@@ -19,7 +19,7 @@ from api.v1.campaigns import campaign_id_of, check_campaign_seen, read_id
 from tandem.domain.campaigns import NewNumber, NumberStatus, SavedNumber
 from tandem.domain.number_rows import NotJson, read_new_number, split_items
 from tandem.domain.why import Why, explain_number
-from tandem.store.attempts import load_blocked
+from tandem.store.attempt_claims import load_blocked
 from tandem.store.campaigns import load_campaign
 from tandem.store.number_lists import load_inactive_lists
 from tandem.store.numbers import MAX_PAGE, Added, NumberQuery, load_number, load_numbers

@@ -44,15 +44,8 @@ from tandem.domain.snapshot import Snapshot
 from tandem.domain.surveys import Surveyed, describe_surveyed
 from tandem.domain.why import Conditions
 from tandem.lease import Lease
-from tandem.store.attempts import (
-    Claim,
-    Claimed,
-    ClaimRefused,
-    claim_by_hand,
-    claim_numbers,
-    load_open_attempts,
-    load_recent_attempts,
-)
+from tandem.store.attempt_claims import Claim, Claimed, ClaimRefused, claim_by_hand, claim_numbers
+from tandem.store.attempts import load_open_attempts, load_recent_attempts
 from tandem.store.campaigns import (
     DAY_S,
     CampaignDay,

@@ -9,7 +9,8 @@ from typing import Final
 
 import peewee
 
-from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, count_open
+from tandem.store.attempt_claims import count_open
+from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt
 from tandem.store.campaigns import load_counts
 from tandem.store.dialect import is_postgres
 from tandem.store.rows import LISTED, listed, load_rows

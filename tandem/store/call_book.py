@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from tandem.domain.calls import PlacedCall
 from tandem.domain.disposition import Evidence
-from tandem.store.attempts import follow_attempts
+from tandem.store.attempt_ends import follow_attempts
 from tandem.store.calls import load_call, load_named_calls, load_open_calls, record_calls, record_placed_calls
 from tandem.store.cdrs import load_leg_evidence
 from tandem.store.database import Store

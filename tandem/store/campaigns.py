@@ -275,6 +275,17 @@ def shift_due_times(db: peewee.Database, jump_s: float, since: float, now: float
 # -------------------------------------------------------------------------------------------------------- counting
 
 
+def move_count(counts: dict[tuple[int, str], int], campaign_id: int, before: str, after: str) -> None:
+    """One number goes from one status to another."""
+    add_count(counts, campaign_id, before, -1)
+    add_count(counts, campaign_id, after, 1)
+
+
+def add_count(counts: dict[tuple[int, str], int], campaign_id: int, kind: str, amount: int) -> None:
+    """That many more of a kind, in what `bump_counts` takes."""
+    counts[campaign_id, kind] = counts.get((campaign_id, kind), 0) + amount
+
+
 def bump_counts(db: peewee.Database, changes: Mapping[tuple[int, str], int]) -> None:
     """Adds to counts: (campaign, kind) -> how many more or fewer."""
     for (campaign_id, kind), amount in sorted(changes.items()):

@@ -14,7 +14,7 @@ from api.metrics import Metrics
 from tandem.campaign_events import CampaignEvents
 from tandem.dialer.board import AttemptStep
 from tandem.domain.campaigns import CampaignView, NewNumber
-from tandem.store.attempts import claim_numbers
+from tandem.store.attempt_claims import claim_numbers
 from tandem.store.campaigns import change_state, create_campaign
 from tandem.store.database import open_store
 from tandem.store.numbers import add_numbers

@@ -8,7 +8,7 @@ from tandem.domain.agent_statuses import StatusRefused
 from tandem.domain.campaigns import NewNumber, NumberStatus
 from tandem.domain.originate import CallRefused
 from tandem.domain.why import explain_number
-from tandem.store.attempts import ClaimRefused
+from tandem.store.attempt_claims import ClaimRefused
 from tandem.store.campaigns import load_campaign
 from tandem.store.dnc import add_dnc_numbers, load_dnc_numbers
 from tandem.store.number_lists import (

@@ -18,7 +18,7 @@ from tandem.domain.disposition import Evidence
 from tandem.domain.entities import OpenHours, Pbx, QueueDestination
 from tandem.domain.snapshot import build_snapshot
 from tandem.domain.why import Conditions, explain_number
-from tandem.store.attempts import claim_numbers, load_blocked
+from tandem.store.attempt_claims import claim_numbers, load_blocked
 from tandem.store.call_book import record_progress
 from tandem.store.campaigns import (
     CampaignMissing,

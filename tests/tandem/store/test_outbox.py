@@ -12,7 +12,7 @@ from tandem.domain.campaigns import Campaign, NewNumber
 from tandem.domain.disposition import Disposition
 from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.domain.recordings import Recording
-from tandem.store.attempts import claim_numbers
+from tandem.store.attempt_claims import claim_numbers
 from tandem.store.call_book import record_progress
 from tandem.store.campaigns import change_state, create_campaign, delete_campaign, reset_numbers, update_campaign
 from tandem.store.database import Store

@@ -1,0 +1,262 @@
+# mypy: disallow-untyped-calls=False
+# (types-peewee leaves some of what we call untyped)
+"""What becomes of attempts: answered, closed once in the transaction that keeps the call's end, and what an agent says of them then; never claims. Every function is work for a Store."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import peewee
+
+from tandem.domain.attempts import Finished, after_attempt, after_status
+from tandem.domain.calls import PlacedCall
+from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.disposition import Disposition
+from tandem.store.attempt_claims import ClaimRefused
+from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, load_end
+from tandem.store.campaigns import DAY_S, CampaignDay, add_count, bump_counts, bump_days, load_campaigns, move_count
+from tandem.store.events import Listeners, tell_attempts
+from tandem.store.numbers import NUMBER_COLUMNS, load_number, read_number
+from tandem.store.rows import LISTED, LISTED_IDS, listed, load_rows, update_rows
+
+AGENT_KINDS: Final = ("queue ", "endpoint ")
+_FOLLOWED: Final = (
+    "call_id", "answered_at", "connected_at", "abandoned_at", "ended_at", "disposition", "cause", "tech_cause",
+)  # fmt: skip
+
+
+def follow_attempts(db: peewee.Database, calls: Sequence[PlacedCall], listeners: Listeners) -> None:
+    """Takes what became of placed calls into their attempts and numbers; calls that are no attempt's are passed over.
+
+    listeners: who is told of it (`tandem.store.outbox.load_listeners`). In the transaction that keeps the calls themselves, so that neither is ever ahead of the other. An attempt is closed once.
+    """
+    seen = {call.call_id: call for call in calls if call.answered_at is not None or call.ended_at is not None}
+    if not seen:
+        return
+    rows = _load_open(db, seen)
+    if not rows:
+        return
+    named = {attempt.campaign_id for attempt, _ in rows if attempt.campaign_id is not None}
+    campaigns = {saved.campaign_id: saved for saved in load_campaigns(db, campaign_ids=named)}
+    book = _Book({}, {}, [], [])
+    for row in rows:
+        attempt, number = row
+        call = seen[attempt.call_id]
+        saved = campaigns.get(attempt.campaign_id) if attempt.campaign_id is not None else None
+        if call.ended_at is not None:
+            _close(book, saved, attempt, number, call)
+        elif attempt.answered_at is None:
+            _answer(book, attempt, number, call)
+    update_rows(
+        db,
+        "attempts",
+        "call_id",
+        _FOLLOWED[1:],
+        book.attempts,
+    )
+    update_rows(
+        db,
+        "numbers",
+        "number_id",
+        ("status", "attempts", "due_at", "hold", "call_id", "disposition", "updated_at"),
+        book.numbers,
+    )
+    bump_counts(db, book.counts)
+    bump_days(db, book.days)
+    if listeners:
+        was = {number.number_id: number for _, number in rows if number is not None}
+        closed = [attempt for attempt in book.attempts if attempt["ended_at"] is not None]
+        tell_attempts(db, listeners, closed, [(was[row["number_id"]], row) for row in book.numbers])
+
+
+@dataclass(slots=True)
+class _Book:
+    counts: dict[tuple[int, str], int]
+    days: dict[tuple[int, int], CampaignDay]
+    attempts: list[dict[str, Any]]
+    numbers: list[dict[str, Any]]
+
+
+def _load_open(db: peewee.Database, call_ids: Iterable[str]) -> list[tuple[Attempt, SavedNumber | None]]:
+    attempts = [
+        Attempt(**row)
+        for row in load_rows(
+            db, ATTEMPT_COLUMNS, f"attempts WHERE ended_at IS NULL AND call_id IN {LISTED}", [listed(call_ids)]
+        )
+    ]
+    numbers = {
+        row["number_id"]: read_number(row)
+        for row in load_rows(
+            db,
+            NUMBER_COLUMNS,
+            f"numbers WHERE number_id IN {LISTED_IDS}",
+            [listed(attempt.number_id for attempt in attempts if attempt.number_id is not None)],
+        )
+    } if attempts else {}  # fmt: skip
+    return [(attempt, numbers.get(attempt.number_id or 0)) for attempt in attempts]
+
+
+def _answer(book: _Book, attempt: Attempt, number: SavedNumber | None, call: PlacedCall) -> None:
+    assert call.answered_at is not None
+    at = call.answered_at.timestamp()
+    book.attempts.append(_attempt_row(replace(attempt, answered_at=at)))
+    if attempt.campaign_id is None:
+        return
+    add_count(book.counts, attempt.campaign_id, "answered_calls", 1)
+    # One that a reset has made pending meanwhile is answered all the same: somebody is talking.
+    if number is not None and number.call_id == attempt.call_id and number.status is not NumberStatus.ANSWERED:
+        move_count(book.counts, attempt.campaign_id, number.status.value, "answered")
+        book.numbers.append(_number_row(number, status="answered", updated_at=at))
+
+
+def _close(
+    book: _Book, saved: SavedCampaign | None, attempt: Attempt, number: SavedNumber | None, call: PlacedCall
+) -> None:
+    assert call.ended_at is not None
+    assert call.disposition is not None
+    ended_at = call.ended_at.timestamp()
+    answered_at = call.answered_at.timestamp() if call.answered_at is not None else None
+    is_answered = call.disposition is Disposition.ANSWERED
+    connected_at, abandoned_at = attempt.connected_at, attempt.abandoned_at
+    if is_answered and connected_at is None and abandoned_at is None:
+        # With agents, somebody must have come; a menu or an announcement is there at once.
+        if attempt.destination.startswith(AGENT_KINDS):
+            abandoned_at = ended_at
+        else:
+            connected_at = answered_at
+    closed = replace(
+        attempt,
+        answered_at=answered_at,
+        connected_at=connected_at,
+        abandoned_at=abandoned_at,
+        ended_at=ended_at,
+        disposition=call.disposition.value,
+        cause=call.cause,
+        tech_cause=call.tech_cause,
+    )
+    book.attempts.append(_attempt_row(closed))
+    if attempt.campaign_id is None:
+        return
+    _count_closed(book, attempt, closed)
+    if number is not None and number.call_id == attempt.call_id:
+        after = _after(saved, attempt, number, call, ended_at)
+        move_count(book.counts, attempt.campaign_id, number.status.value, after["status"])
+        book.numbers.append(after)
+
+
+def _count_closed(book: _Book, before: Attempt, closed: Attempt) -> None:
+    campaign_id = closed.campaign_id
+    assert campaign_id is not None
+    assert closed.ended_at is not None
+    is_answered = closed.disposition == Disposition.ANSWERED.value
+    if is_answered and before.answered_at is None:
+        add_count(book.counts, campaign_id, "answered_calls", 1)
+    connected = is_answered and closed.connected_at is not None
+    abandoned = is_answered and closed.abandoned_at is not None and not connected
+    add_count(book.counts, campaign_id, "connected_calls", int(connected))
+    add_count(book.counts, campaign_id, "abandoned_calls", int(abandoned))
+    key = (campaign_id, int(closed.ended_at // DAY_S))
+    day = book.days.get(key) or CampaignDay(key[1], 0, 0, 0, 0, 0.0, 0.0)
+    ring_s = max(0.0, (closed.answered_at or closed.started_at) - closed.started_at) if is_answered else 0.0
+    talk_s = max(0.0, closed.ended_at - (closed.connected_at or closed.ended_at)) if connected else 0.0
+    book.days[key] = CampaignDay(
+        day.day,
+        day.attempts + 1,
+        day.answered + is_answered,
+        day.connected + connected,
+        day.abandoned + abandoned,
+        day.ring_s + ring_s,
+        day.talk_s + talk_s,
+    )
+
+
+def _after(
+    saved: SavedCampaign | None, attempt: Attempt, number: SavedNumber, call: PlacedCall, ended_at: float
+) -> dict[str, Any]:
+    """The number's row after its attempt."""
+    assert call.disposition is not None
+    disposition = "" if call.disposition is Disposition.ANSWERED else call.disposition.value
+    common = {"call_id": None, "disposition": call.disposition.value, "updated_at": ended_at}
+    if saved is not None and attempt.epoch == saved.epoch and not disposition and number.agent_status:
+        return _number_row(number, **_recycle(saved, number, ended_at), **common)
+    if saved is None or attempt.epoch != saved.epoch:
+        # Reset meanwhile: it is pending with no attempts, or it was answered, which no reset takes back.
+        status = "completed" if not disposition else number.status.value
+        return _number_row(number, status="pending" if status == "calling" else status, **common)
+    outcome = after_attempt(
+        saved.campaign, number.attempts, call.disposition, attempt.started_at, ended_at, is_unsent=call.is_unsent
+    )
+    if isinstance(outcome, Finished):
+        return _number_row(number, status=outcome.status.value, due_at=None, hold="", **common)
+    spent = number.attempts if outcome.is_spent else max(0, number.attempts - 1)
+    return _number_row(number, status="pending", attempts=spent, due_at=outcome.at, hold=outcome.hold, **common)
+
+
+def _recycle(saved: SavedCampaign, number: SavedNumber, ended_at: float) -> dict[str, Any]:
+    """Where a number that was reached goes on from what an agent said of it."""
+    if number.hold == "not-before":  # the agent named a time
+        return {"status": "pending", "due_at": number.due_at, "hold": "not-before"}
+    outcome = after_status(saved.campaign, number.attempts, number.agent_status, ended_at)
+    if isinstance(outcome, Finished):
+        return {"status": outcome.status.value, "due_at": None, "hold": ""}
+    return {"status": "pending", "due_at": outcome.at, "hold": outcome.hold}
+
+
+def record_agent_status(
+    db: peewee.Database, number_id: int, agent_status: str, at: float, call_again_at: float | None = None
+) -> SavedNumber:
+    """Keeps what an agent says of a number's last call, and lets the campaign's rules follow: at once, or when the call is over.
+
+    call_again_at: seconds since 1970, the time that the agent named. NumberMissing; ClaimRefused for a number that was never dialled.
+    """
+    number = load_number(db, number_id)
+    if not number.dials:
+        raise ClaimRefused(f"number {number_id} was not called yet")
+    (saved,) = load_campaigns(db, campaign_ids=[number.campaign_id])
+    db.execute_sql(
+        "UPDATE attempts SET agent_status = ? WHERE number_id = ? AND dial = ?", (agent_status, number_id, number.dials)
+    )
+    given = replace(
+        number,
+        agent_status=agent_status,
+        due_at=call_again_at,
+        hold="not-before" if call_again_at is not None else "",
+    )
+    after: dict[str, Any] = {"status": number.status.value, "due_at": number.due_at, "hold": number.hold}
+    if number.call_id:
+        after |= {"due_at": given.due_at, "hold": given.hold}
+    elif _is_followed(saved, given, number):
+        after = _recycle(saved, given, load_end(db, number_id, number.dials) or at)
+    db.execute_sql(
+        "UPDATE numbers SET agent_status = ?, status = ?, due_at = ?, hold = ?, updated_at = ? WHERE number_id = ?",
+        (agent_status, after["status"], after["due_at"], after["hold"], at, number_id),
+    )
+    if after["status"] != number.status.value:
+        bump_counts(db, {(number.campaign_id, number.status.value): -1, (number.campaign_id, after["status"]): 1})
+    return load_number(db, number_id)
+
+
+def _is_followed(saved: SavedCampaign, given: SavedNumber, before: SavedNumber) -> bool:
+    """Whether what the agent said moves the number: one that a reset took back stays, and so does one that nobody answered without a rule."""
+    if before.status is NumberStatus.PENDING and before.attempts == 0:
+        return False
+    is_answered = before.disposition == Disposition.ANSWERED.value
+    return is_answered or bool(given.hold) or given.agent_status in saved.campaign.recycle_rules
+
+
+def _number_row(number: SavedNumber, **changes: Any) -> dict[str, Any]:
+    row = {
+        "number_id": number.number_id,
+        "status": number.status.value,
+        "attempts": number.attempts,
+        "due_at": number.due_at,
+        "hold": number.hold,
+        "call_id": number.call_id or None,
+        "disposition": number.disposition,
+        "updated_at": number.updated_at,
+    }
+    return row | changes
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    return {name: getattr(attempt, name) for name in _FOLLOWED}
