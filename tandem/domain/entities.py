@@ -459,6 +459,8 @@ class Queue:
     name: Name
     description: Text = ""
     extension: Extension | None = None
+    # A queue that is not active takes nobody: callers go where they would go while it is closed.
+    active: bool = True
     strategy: QueueStrategy = "rrmemory"
     members: tuple[QueueMember, ...] = ()
     # Whether endpoints that are no members may log in, too.

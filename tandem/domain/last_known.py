@@ -198,6 +198,8 @@ class _Jumps:
         """A queue with opening hours is a branch, too: app_queue knows none."""
         enter = jump_to(self._snapshot, destination)
         queue = self._snapshot.queues.get(destination.queue)
+        if queue is not None and not queue.active:
+            return self._jump(queue.closed or queue.fallback, steps)
         if queue is None or queue.schedule is None:
             return enter
         return self._branch(queue.schedule, enter, self._jump(queue.closed or queue.fallback, steps))

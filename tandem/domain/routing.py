@@ -155,6 +155,8 @@ def enter_queue(snapshot: Snapshot, queue_name: str, facts: QueueFacts | None, n
     queue = snapshot.queues.get(queue_name)
     if queue is None:
         return None
+    if not queue.active:
+        return queue.closed or queue.fallback
     hours = snapshot.hours.get(queue.schedule) if queue.schedule is not None else None
     if hours is not None and not is_open(hours, now):
         return queue.closed or queue.fallback

@@ -57,6 +57,7 @@ dids:
   - {number: "+49301001", destination: {menu: main}}
   - {number: "+49301002", destination: {schedule: office, open: {endpoint: 1001}, closed: {queue: dayonly}}}
   - {number: "+49301003", destination: {endpoint: 1001}, active: no}
+  - {number: "+49301004", destination: {agent: 1002, unavailable: {schedule: office, open: {queue: sales}, closed: {hangup: busy}}}}
   - {number: "+49302*", destination: {external: "+4940555"}}
 """
 SNAPSHOT = build_snapshot(7, read_document(DOCUMENT, "test"))
@@ -67,11 +68,12 @@ SUNDAY = datetime(2026, 11, 15, 11, 0, tzinfo=UTC)
 class Run:
     """One call through one script."""
 
-    def __init__(self, script="did", *, now=MONDAY_NOON, facts=None, **caller):
+    def __init__(self, script="did", *, now=MONDAY_NOON, facts=None, works=True, **caller):
         self.decisions: list[Decision] = []
         brain = Brain(
             snapshot=lambda: SNAPSHOT,
             queue_facts=lambda name: facts,
+            agent_works=lambda endpoint: works,
             now=lambda: now,
             record=self.decisions.append,
         )
@@ -93,6 +95,14 @@ def test_did_is_one_command():
     assert decision.outcome == run.jump
     assert decision.reasons[0] == "DID +49301000"
     assert decision.revision == 7
+
+
+def test_an_agent_is_rung_only_while_at_work():
+    assert Run(extension="49301004").jump.startswith("tandem-enter,agent,1(1002,0,,no,")
+    away = Run(extension="49301004", works=False)
+    assert away.jump == "tandem-enter,queue,1(sales,3,,no,,)"
+    assert "agent 1002 is not at work" in away.decisions[0].reasons
+    assert Run(extension="49301004", works=False, now=SUNDAY).jump == "tandem-enter,hangup,1(17,0,,no,,)"
 
 
 def test_arguments_of_the_dialplan_win_over_the_environment():

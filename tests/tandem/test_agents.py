@@ -124,6 +124,19 @@ class TestWishes:
             with pytest.raises(AgentRefused):
                 read_code(SNAPSHOT, code, digits)
 
+    def test_who_is_at_work(self):
+        nobody = AgentSessions({}, {})
+        assert [Roster(SNAPSHOT, nobody).works(endpoint) for endpoint in ("1001", "1002", "1003")] == [True] * 3
+        _, paused = ask(nobody, "1001", "pause")
+        assert not Roster(SNAPSHOT, paused).works("1001")
+        _, out = ask(nobody, "1002", "logout")
+        assert not Roster(SNAPSHOT, out).works("1002")
+        # 1003 is a phone like any other until its owner has worked somewhere.
+        _, entered = ask(nobody, "1003", "login", "overflow")
+        assert Roster(SNAPSHOT, entered).works("1003")
+        _, left = ask(entered, "1003", "logout")
+        assert not Roster(SNAPSHOT, left).works("1003")
+
     def test_what_is_not_configured_any_more_is_stale(self):
         _, sessions = ask(AgentSessions(), "1001", "logout")
         _, sessions = ask(sessions, "1003", "login", "overflow")

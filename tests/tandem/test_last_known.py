@@ -64,7 +64,8 @@ PBX: dict[str, Any] = {
             "closed": {"announcement": "closed"},
             "timeout": {"endpoint": "1001"},
             "fallback": {"voicemail": "1001", "instructions": False},
-        }
+        },
+        {"name": "quiet", "active": False, "closed": {"endpoint": "1001"}, "fallback": {"hangup": "normal"}},
     ],
     "dids": [
         {"number": "+493012340", "destination": {"menu": "main"}, "language": "de", "recording": "until-queue"},
@@ -72,6 +73,13 @@ PBX: dict[str, Any] = {
         {"number": "+493012342", "destination": {"did": "+493012341"}},
         {"number": "+493012343", "destination": {"endpoint": "1001"}, "active": False, "blocked_callers": ["+491*"]},
         {"number": "+493012344", "destination": {"did": "+493012343"}},
+        {
+            "number": "+493012345",
+            "destination": {
+                "agent": "1002",
+                "unavailable": {"schedule": "office", "open": {"queue": "quiet"}, "closed": {"hangup": "busy"}},
+            },
+        },
         {"number": "+493055*", "destination": {"dialplan": "own,500"}},
         {"number": "+4930*", "destination": {"external": "+4989111", "trunk": "raw"}},
         {"number": "_49[45]0XX", "destination": {"endpoint": "1002"}},
@@ -120,6 +128,15 @@ def test_a_queue_with_opening_hours_is_a_branch(entries: dict[str, str]) -> None
     assert entries[f"tandem-branch/{branch}/open"] == "tandem-enter,queue,1(sales,3,,,,)"
     assert entries[f"tandem-branch/{branch}/closed"] == "tandem-enter,announcement,1(closed,0,,,,)"
     assert JUMP.fullmatch(entries["tandem-did/493012341"])[2] == branch  # one and the same branch
+
+
+def test_an_agent_has_its_way_out_where_the_dialplan_finds_it(entries: dict[str, str]) -> None:
+    agent = JUMP.fullmatch(entries["tandem-did/493012345"])
+    assert (agent[1], agent[2]) == ("agent", "1002")
+    branch = JUMP.fullmatch(entries[f"tandem-branch/{agent[6]}/closed"])
+    assert branch[1] == "branch"
+    # A queue that is not active is never entered.
+    assert entries[f"tandem-branch/{branch[2]}/open"] == "tandem-enter,endpoint,1(1001,0,,,,)"
 
 
 def test_what_is_kept_of_objects(entries: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from tandem.document import read_document
 from tandem.domain.dialplan import encode_jump
 from tandem.domain.entities import (
     COLLECTIONS,
+    AgentDestination,
     DialplanDestination,
     Did,
     DidDestination,
@@ -35,6 +36,7 @@ from tandem.domain.routing import (
     describe_destination,
     enter_queue,
     jump_to,
+    name_agent_branch,
     resolve,
     route_did,
 )
@@ -44,6 +46,7 @@ from tests.strategies import did_numbers, instants, pbxes, phone_numbers
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pbx.yaml"
 OPEN = datetime(2026, 6, 2, 10, 0, tzinfo=UTC)
 CLOSED = datetime(2026, 6, 2, 20, 0, tzinfo=UTC)
+AGENT = AgentDestination(agent="1001", unavailable={"hangup": 17})
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +213,11 @@ def entering(snapshot, facts, now=OPEN):
     return instead and instead.hangup
 
 
+def test_a_queue_that_is_not_active_takes_nobody():
+    assert entering(queue(active=False), QueueFacts(0, 2, 2)) == entering(queue(active=False), None) == 17
+    assert entering(queue(active=False, closed=None), QueueFacts(0, 2, 2)) == 16
+
+
 def test_entering_a_queue():
     busy, full, nobody = QueueFacts(1, 0, 2), QueueFacts(5, 1, 2), QueueFacts(0, 0, 0)
     assert entering(queue(), busy) is None
@@ -254,6 +262,7 @@ def test_after_a_queue(status, cause):
         (ExternalDestination(external="+49301"), "tandem-enter,external,1(+49301,3,de,yes,,555)"),
         (ExternalDestination(external="+49301", trunk="b"), "tandem-enter,external,1(+49301,3,de,yes,b,555)"),
         (HangupDestination(hangup=17), "tandem-enter,hangup,1(17,3,de,yes,,555)"),
+        (AGENT, f"tandem-enter,agent,1(1001,3,de,yes,{name_agent_branch(AGENT)},555)"),
     ],
 )
 def test_jumps(destination, jump):

@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from api.compat.goapi import inbound_dids
+from api.compat.goapi import inbound_dids, inbound_menus, inbound_queues
 
-ACTIONS: Final = (*inbound_dids.ACTIONS,)
+ACTIONS: Final = (*inbound_dids.ACTIONS, *inbound_queues.ACTIONS, *inbound_menus.ACTIONS)
