@@ -306,10 +306,13 @@ class ScheduleDestination:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class AgentDestination:
-    """Ring an agent's endpoint; `unavailable` while nobody works there (logged out, pausing), and when nobody answers."""
+    """Ring an agent's endpoint; `unavailable` while nobody works there (logged out, pausing), and when nobody answers.
+
+    That is a place, no further question: opening hours or another agent are asked behind a DID.
+    """
 
     agent: Extension
-    unavailable: "Destination"
+    unavailable: "Place"
 
 
 DESTINATION_CLASSES: Final = {
@@ -341,6 +344,24 @@ def _kind_of(value: Any) -> str | None:
         kinds = [kind for kind in DESTINATION_KINDS if hasattr(value, kind)]
     return f"{DESTINATION_TAG}{kinds[0]}" if len(kinds) == 1 else None
 
+
+Place = Annotated[
+    Annotated[EndpointDestination, Tag("destination:endpoint")]
+    | Annotated[QueueDestination, Tag("destination:queue")]
+    | Annotated[MenuDestination, Tag("destination:menu")]
+    | Annotated[VoicemailDestination, Tag("destination:voicemail")]
+    | Annotated[DialplanDestination, Tag("destination:dialplan")]
+    | Annotated[ExternalDestination, Tag("destination:external")]
+    | Annotated[AnnouncementDestination, Tag("destination:announcement")]
+    | Annotated[DidDestination, Tag("destination:did")]
+    | Annotated[HangupDestination, Tag("destination:hangup")],
+    Discriminator(
+        _kind_of,
+        custom_error_type="destination",
+        custom_error_message="must have exactly one of the keys "
+        + ", ".join(kind for kind in DESTINATION_KINDS if kind not in ("schedule", "agent")),
+    ),
+]
 
 Destination = Annotated[
     Annotated[EndpointDestination, Tag("destination:endpoint")]

@@ -57,7 +57,8 @@ dids:
   - {number: "+49301001", destination: {menu: main}}
   - {number: "+49301002", destination: {schedule: office, open: {endpoint: 1001}, closed: {queue: dayonly}}}
   - {number: "+49301003", destination: {endpoint: 1001}, active: no}
-  - {number: "+49301004", destination: {agent: 1002, unavailable: {schedule: office, open: {queue: sales}, closed: {hangup: busy}}}}
+  - {number: "+49301004", destination: {agent: 1002, unavailable: {did: "+49301005"}}}
+  - {number: "+49301005", destination: {schedule: office, open: {queue: sales}, closed: {hangup: busy}}}
   - {number: "+49302*", destination: {external: "+4940555"}}
 """
 SNAPSHOT = build_snapshot(7, read_document(DOCUMENT, "test"))

@@ -75,10 +75,11 @@ PBX: dict[str, Any] = {
         {"number": "+493012344", "destination": {"did": "+493012343"}},
         {
             "number": "+493012345",
-            "destination": {
-                "agent": "1002",
-                "unavailable": {"schedule": "office", "open": {"queue": "quiet"}, "closed": {"hangup": "busy"}},
-            },
+            "destination": {"agent": "1002", "unavailable": {"did": "+493012346"}},
+        },
+        {
+            "number": "+493012346",
+            "destination": {"schedule": "office", "open": {"queue": "quiet"}, "closed": {"hangup": "busy"}},
         },
         {"number": "+493055*", "destination": {"dialplan": "own,500"}},
         {"number": "+4930*", "destination": {"external": "+4989111", "trunk": "raw"}},

@@ -1,7 +1,7 @@
 """DIDs of goInbound: the five functions of the vendor's article and their helpers, every check in the documented order; a DID is live at once."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from api.compat.goapi.actions import Action, Call
 from api.compat.goapi.destinations import (
@@ -35,6 +35,7 @@ from tandem.domain.entities import (
     EndpointDestination,
     HangupDestination,
     MenuDestination,
+    Place,
     QueueDestination,
     VoicemailDestination,
 )
@@ -118,7 +119,7 @@ def _lead(snapshot: Snapshot, words: Mapping[str, str]) -> Destination:
         # The agent's own box, where nobody says otherwise.
         more["voicemail_ext"] = snapshot.endpoints[agent].voicemail or ""
     _need_targets({**more, "did_route": unavailable})
-    return AgentDestination(agent=agent, unavailable=_lead_plainly(snapshot, unavailable, more))
+    return AgentDestination(agent=agent, unavailable=cast(Place, _lead_plainly(snapshot, unavailable, more)))
 
 
 def _lead_plainly(snapshot: Snapshot, route: str, words: Mapping[str, str]) -> Destination:

@@ -24,11 +24,15 @@ _NOT_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What was given. repeated: the values of plain names that were sent more than once, in order."""
+    """What was given. repeated: the values of plain names that were sent more than once, in order.
+
+    file_names: what the client calls the files, to be told, never to be a path.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+    file_names: Mapping[str, str] = field(default_factory=dict)
     is_json: bool = False
 
     def __iter__(self) -> Iterator[str]:
@@ -121,4 +125,5 @@ def read_given(sent: Sent) -> Given:
         repeated.setdefault(name, []).append(value)
     many = {name: tuple(values) for name, values in repeated.items() if len(values) > 1 and "[" not in name}
     files = {name: file.content for name, file in found.files.items()}
-    return Given(dict(found), many, files, found.transport == "json")
+    names = {name: file.name for name, file in found.files.items()}
+    return Given(dict(found), many, files, names, found.transport == "json")

@@ -2,7 +2,22 @@
 
 from typing import Final
 
-from api.compat.goapi import agent, barging, campaigns, codes, figures, inbound, leads, lists, people
+from api.compat.goapi import (
+    agent,
+    barging,
+    calltimes,
+    campaigns,
+    carriers,
+    codes,
+    figures,
+    inbound,
+    leads,
+    lists,
+    people,
+    phones,
+    voicefiles,
+    voicemails,
+)
 from api.compat.goapi.actions import Module
 from api.compat.goapi.credentials import Credentials
 from api.compat.goapi.door import declare_routes
@@ -25,6 +40,12 @@ MODULES: Final = (
     Module(name="goDashboard", actions=figures.DASHBOARD),
     Module(name="goReports", actions=figures.REPORTS),
     Module(name="goCallRecordings", actions=figures.RECORDINGS),
+    Module(name="goPhones", actions=phones.ACTIONS),
+    Module(name="goCarriers", actions=carriers.ACTIONS),
+    Module(name="goVoicemails", actions=voicemails.ACTIONS),
+    Module(name="goCalltimes", actions=calltimes.ACTIONS),
+    Module(name="goVoiceFiles", actions=voicefiles.ACTIONS, max_body=voicefiles.MAX_UPLOAD),
+    Module(name="goMusicOnHold", actions=voicefiles.MUSIC_ACTIONS),
 )
 
 

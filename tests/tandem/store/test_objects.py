@@ -26,7 +26,7 @@ DESTINATIONS = (
     {"announcement": "closed"},
     {"did": "default"},
     {"schedule": "office", "open": {"queue": "sales"}, "closed": {"hangup": 17}},
-    {"agent": "1001", "unavailable": {"schedule": "office", "open": {"queue": "sales"}, "closed": {"hangup": 17}}},
+    {"agent": "1001", "unavailable": {"queue": "sales"}},
     {"hangup": "busy"},
 )
 WHOLE = TypeAdapter(Pbx).validate_python(

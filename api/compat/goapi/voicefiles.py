@@ -1,0 +1,127 @@
+"""goVoiceFiles and goMusicOnHold: sounds that are uploaded, and the classes of music that queues name; a client's file name is never a path."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from api.compat.goapi.actions import Action, Call
+from api.compat.goapi.objects import EVERYBODY, columns, read_limit
+from api.compat.goapi.parameters import check_special
+from api.compat.goapi.speech import fail, fail_code
+from api.declare import Reply
+from tandem.domain.sounds import PROMPT_PREFIX, Sound, SoundRefused, check_sound_name
+from tandem.store.sounds import SoundQuery, load_sounds
+
+MAX_UPLOAD: Final = 64 * 1024 * 1024
+_MAX_LISTED: Final = 100_000
+_FILE_FIELDS: Final = ("files", "file", "voicefile", "uploaded_wav")
+
+
+async def _upload(call: Call) -> Mapping[str, Any]:
+    field = next((name for name in _FILE_FIELDS if call.given.files.get(name)), None)
+    if field is None:
+        raise fail_code("10006", "files")
+    content = call.given.files[field]
+    given = call.given.text("files_name") or call.given.file_names[field]
+    name = (
+        re.sub(r"\.[A-Za-z0-9]{1,4}$", "", check_special("files_name", given.strip(), is_id=True))
+        .replace(" ", "_")
+        .replace(".", "_")
+    )
+    try:
+        check_sound_name(name, "")
+        waiting = await call.services.sounds.convert(name, "", content)
+    except SoundRefused as refused:
+        if refused.field == "file":
+            raise fail_code("10008") from None
+        raise fail(f"Error: files_name {refused.rule}") from None
+    known = await call.services.store.read(load_sounds, SoundQuery(q=name, limit=_MAX_LISTED))
+    is_new = not any(sound.name == name and not sound.language for sound in known)
+
+    async def commit(work: Any) -> Reply:
+        _, reply = await call.exchange.write(lambda db: (work(db), Reply()), f"sounds/{name}")
+        return reply
+
+    await call.services.sounds.save(waiting, commit, is_new=is_new)
+    return {"file_name": waiting.sound.prompt}
+
+
+async def _list(call: Call) -> Mapping[str, Any]:
+    sounds: list[Sound] = await call.services.store.read(
+        load_sounds, SoundQuery(limit=min(read_limit(call), _MAX_LISTED))
+    )
+    rows = [
+        {
+            "file_name": sound.prompt, "file_date": f"{sound.created_at:%Y-%m-%d %H:%M:%S}", "file_size": sound.bytes,
+            "file_language": sound.language,
+        }
+        for sound in sounds
+    ]  # fmt: skip
+    return columns(rows, ("file_name", "file_date", "file_size", "file_language"))
+
+
+async def _delete(call: Call) -> Mapping[str, Any]:
+    name = check_special("file_name", call.given.text("file_name"), is_id=True).removeprefix(PROMPT_PREFIX)
+    if not name:
+        raise fail_code("40001", "file_name")
+    sounds: list[Sound] = await call.services.store.read(load_sounds, SoundQuery(q=name, limit=_MAX_LISTED))
+    found = [sound for sound in sounds if sound.name == name]
+    if not found:
+        raise fail("Error: Voice file doesn't exist.")
+
+    async def commit(work: Any) -> Reply:
+        _, reply = await call.exchange.write(lambda db: (work(db), Reply()), f"sounds/{name}")
+        return reply
+
+    # Those of a language first: the one for all languages may be what is played instead.
+    for sound in sorted(found, key=lambda one: not one.language):
+        await call.services.sounds.delete(sound, commit)
+    return {}
+
+
+async def _list_music(call: Call) -> Mapping[str, Any]:
+    """The classes that queues name; `default` is always there."""
+    snapshot = await call.services.head.read()
+    names = sorted({"default", *(queue.music for queue in snapshot.queues.values())})
+    rows = [
+        {"moh_id": name, "moh_name": name, "active": "Y", "random": "N", "user_group": EVERYBODY}
+        for name in names[: read_limit(call)]
+    ]
+    return columns(rows, ("moh_id", "moh_name", "active", "random", "user_group"))
+
+
+async def _music_info(call: Call) -> Mapping[str, Any]:
+    name = call.given.text("moh_id")
+    if not name:
+        raise fail("Error: Set a value for MOH ID.")
+    found = await _list_music(call)
+    if name not in found["moh_id"]:
+        raise fail("Error: Music On Hold doesn't exist.")
+    return {"data": {"moh_id": name, "moh_name": name, "active": "Y", "random": "N", "user_group": EVERYBODY}}
+
+
+ACTIONS: Final = (
+    Action(
+        name="goUploadVoiceFiles", aliases=("goUploadVoiceFile",), permission="sounds/create", is_scoped=True, handler=_upload,
+        parameters=("files_name", "files"), summary="Upload a sound (wav, mp3, ogg, flac); one of that name is replaced.",
+    ),
+    Action(
+        name="goGetAllVoiceFiles", aliases=("getAllVoiceFiles", "goGetVoiceFilesList"), permission="sounds/read", is_scoped=True,
+        handler=_list, parameters=("limit",), summary="List uploaded sounds.",
+    ),
+    Action(
+        name="goDeleteVoiceFile", aliases=("goDeleteVoiceFiles",), permission="sounds/delete", is_scoped=True, handler=_delete,
+        parameters=("file_name",), summary="Delete a sound that nothing plays.",
+    ),
+)  # fmt: skip
+
+MUSIC_ACTIONS: Final = (
+    Action(
+        name="goGetAllMusicOnHold", aliases=("getAllMusicOnHold", "goGetMOHList"), permission="queues/read", is_scoped=True,
+        handler=_list_music, parameters=("limit",), summary="List classes of music.",
+    ),
+    Action(
+        name="goGetMOHInfo", aliases=("getMOHInfo",), permission="queues/read", is_scoped=True, handler=_music_info,
+        parameters=("moh_id",), summary="Read a class of music.",
+    ),
+)  # fmt: skip

@@ -1,0 +1,53 @@
+"""What every action of goAPI is tried with: values that would be right, so that the check of each parameter is reached, and hostile ones."""
+
+# Right values for what an action needs before it looks at anything else; by the name of the action.
+VALID = {
+    "goAddDID": {"did_pattern": "15550777", "did_description": "Test", "did_route": "IN_GROUP", "group_id": "support"},
+    "goEditDID": {"did_id": "1"},
+    "goDeleteDID": {"did_id": "999999"},
+    "goGetDIDInfo": {"did_id": "1"},
+    "goCheckDID": {"did_pattern": "15550100"},
+    "goAddIngroup": {"group_id": "fresh", "group_name": "Fresh", "group_color": "#ff0000"},
+    "goEditIngroup": {"group_id": "support"},
+    "goDeleteIngroup": {"group_id": "support"},
+    "goDeleteInbound": {"inbound_id": "support", "type": "ingroup"},
+    "goGetIngroupInfo": {"group_id": "support"},
+    "goCheckIngroup": {"group_id": "support"},
+    "goAddIVR": {"menu_id": "fresh", "menu_name": "Fresh", "menu_prompt": "vm-press"},
+    "goEditIVR": {"menu_id": "mainmenu"},
+    "goDeleteIVR": {"menu_id": "nowhere"},
+    "goGetIVRInfo": {"menu_id": "mainmenu"},
+    "goGetIVROptions": {"menu_id": "mainmenu"},
+    "goCheckIVR": {"menu_id": "mainmenu"},
+    "goAddPhones": {"extension": "1777", "pass": "secret of a phone"},
+    "goEditPhone": {"extension": "1001"},
+    "goDeletePhone": {"extension": "1001"},
+    "goGetPhoneInfo": {"extension": "1001"},
+    "goCheckPhoneLogin": {"phone_login": "1001"},
+    "goAddCarrier": {
+        "carrier_id": "fresh", "carrier_name": "Fresh", "authentication": "auth_reg", "reg_host": "sip.example.com", "username": "u",
+        "password": "secret of a carrier",
+    },
+    "goEditCarrier": {"carrier_id": "carrier"},
+    "goDeleteCarrier": {"carrier_id": "carrier"},
+    "goGetCarrierInfo": {"carrier_id": "carrier"},
+    "goCheckCarriers": {"carrier_id": "carrier"},
+    "goAddVoicemail": {"voicemail_id": "8777", "pass": "471147", "fullname": "Fresh"},
+    "goEditVoicemail": {"voicemail_id": "8500"},
+    "goDeleteVoicemail": {"voicemail_id": "8500"},
+    "goGetVoicemailInfo": {"voicemail_id": "8500"},
+    "goCheckVoicemail": {"voicemail_id": "8500"},
+    "goAddCalltime": {"call_time_id": "fresh", "call_time_name": "Fresh"},
+    "goEditCalltime": {"call_time_id": "office"},
+    "goDeleteCalltime": {"call_time_id": "office"},
+    "goGetCalltimesInfo": {"call_time_id": "office"},
+    "goCheckCalltimes": {"call_time_id": "office"},
+    "goUploadVoiceFiles": {},
+    "goDeleteVoiceFile": {"file_name": "nothing"},
+    "goGetMOHInfo": {"moh_id": "default"},
+}  # fmt: skip
+
+HOSTILE = (
+    '"; DROP TABLE users; -- \'', "a\r\nexten => 1,1,System(id)", "a;b", "[general]", "a\0b", "a\x1b`id`", "${SHELL(id)}", "../../etc/passwd", "\u2028",
+    "x" * 200_000, "-1", "9" * 400, "a,b|c&d", "\U0001f600",
+)  # fmt: skip

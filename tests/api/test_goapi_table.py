@@ -1,0 +1,110 @@
+"""Over the whole table of goAPI's actions: everybody's role, hostile values in every parameter, and what the docs say is served."""
+
+import json
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from api.compat.goapi.table import MODULES
+from tests.api.conftest import SOURCES, Client, Server
+from tests.api.goapi_hostile import HOSTILE, VALID
+from tests.api.goapi_site import FORM, GoApi
+
+ROOT = Path(__file__).parent
+ACTIONS = [(module.name, action) for module in MODULES for action in module.actions]
+NAMES = [f"{module}.{action.name}" for module, action in ACTIONS]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("goapi"), document=ROOT / "goapi.yaml")
+    server.start()
+    yield server
+    server.stop()
+    assert "Traceback" not in (server.folder / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def native(site):
+    return Client(site.port, site.token, None, next(SOURCES))
+
+
+@pytest.fixture(scope="module")
+def go(site):
+    found = GoApi(site.port, "x", site.token)
+    found.do("goInbound", "goGetDIDsList")  # gives the DIDs their numbers
+    return found
+
+
+def test_no_two_actions_have_one_name():
+    for module in MODULES:
+        names = [name for action in module.actions for name in (action.name, *action.aliases)]
+        assert len(set(names)) == len(names), module.name
+
+
+@pytest.mark.parametrize(("module", "action"), ACTIONS, ids=NAMES)
+def test_every_action_asks_for_its_permission_and_for_no_other(go, native, site, module, action):
+    others = sorted({one.permission for _, one in ACTIONS} - {action.permission})
+    without = native.with_token(*others)
+    found = go.call(module, action.name, goPass=without.token)
+    assert found == {"code": "10001", "result": "Error: You do not have permission to view this page"}
+    allowed = native.with_token(action.permission)
+    for name in (action.name, *action.aliases):
+        assert go.call(module, name, goPass=allowed.token).get("code") != "10001"
+
+
+def read_all(native):
+    """Everything that an action could have changed, but for the audit log's own place."""
+    paths = (
+        "dids",
+        "queues",
+        "menus",
+        "endpoints",
+        "trunks",
+        "voicemail",
+        "schedules",
+        "announcements",
+        "sounds",
+        "users",
+        "campaigns",
+    )
+    found = {path: native.ask("GET", f"/api/v1/{path}?limit=1000")["items"] for path in paths}
+    return json.dumps(found, sort_keys=True)
+
+
+@pytest.mark.parametrize(("module", "action"), ACTIONS, ids=NAMES)
+def test_hostile_values_are_refused_or_harmless_and_never_an_error_of_ours(go, native, module, action):
+    before = read_all(native)
+    for parameter in action.parameters:
+        for value in HOSTILE:
+            found = go.call(module, action.name, **VALID.get(action.name, {}) | {parameter: value})
+            said = json.dumps(found)
+            assert "something went wrong" not in said, (parameter, value[:40])
+        for name in (f"{parameter}[]", f"{parameter}[a][b][c]"):
+            fields = go.fields(action.name, VALID.get(action.name, {}) | {name: "'; x\n"})
+            fields.pop(parameter, None)
+            go.send("POST", f"/goAPI/{module}/goAPI.php", urlencode(fields), {"Content-Type": FORM})
+            assert go.status == 200, (name, go.body[:300])
+            go.read()
+    go.send("POST", f"/goAPI/{module}/goAPI.php", json.dumps(go.fields(action.name, {name: {"a": [1, None]} for name in action.parameters})), {"Content-Type": "application/json"})  # fmt: skip
+    assert go.status == 200, go.body[:300]
+    go.read()
+    after = read_all(native)
+    if action.name.startswith(("goAdd", "goEdit")):
+        # What was taken is harmless wherever it goes: none of the signs that a file, a shell or a terminal would read.
+        for sign in (
+            "\\r",
+            "\\n",
+            "\\u0000",
+            "\\u001b",
+            "\\u2028",
+            "[general]",
+            "`id`",
+            "DROP TABLE",
+            "SHELL",
+            "System(",
+        ):
+            assert sign not in after, sign
+    else:
+        assert after == before
