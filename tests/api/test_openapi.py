@@ -87,7 +87,7 @@ def fuzzed(tmp_path_factory):
         ("fuzzing", "."),
         (
             "coverage",
-            "_(did|dids|sound|sounds|recording|recordings|webhook|webhooks|menu|user|users|token|cdrs|call|general|audit|history|password)$|explain|log_|plan|health",
+            "_(did|dids|sound|sounds|recording|recordings|webhook|webhooks|user|users|token|cdrs|call|general|audit|history|password)$|explain|log_|plan|health",
         ),
     ],
 )
