@@ -9,17 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.api.conftest import SOURCES, Client, Server
-from tests.api.goapi_site import make_admin
+from tests.api.goapi_site import make_admin, read_vendors_document
 
 ROOT = Path(__file__).parent
-
-
-def read_document(number):
-    """One of the vendor's documents, which are beside the checkout."""
-    for parent in ROOT.parents:
-        for found in sorted((parent / "shared" / "specs" / "seeds").glob(f"{number}_*.txt")):
-            return found.read_text(encoding="utf-8")
-    return pytest.fail(f"the vendor's document (../shared/specs/seeds/{number}_*.txt) is not there")
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +50,8 @@ def run_php(folder, text):
 
 
 def read_samples():
-    """The five programs of the article, in its order."""
-    return re.findall(r"<\?php.*?\?>", read_document("001"), re.DOTALL)
+    """The five programs of the article, in its order; the page puts a no-break space on empty lines."""
+    return re.findall(r"<\?php.*?\?>", read_vendors_document("001").replace("\u00a0", " "), re.DOTALL)
 
 
 def fill(go, sample, action, values):
@@ -101,26 +93,3 @@ def test_the_five_programs_of_the_article(go, tmp_path):
     assert said == "Error: DID doesn't exist."
     said, answer = run(0, "goAddDID", **add | {"did_route": "CALLMENU"})
     assert (said, answer["result"]) == ("", "Error: Set Value for menu_id")
-
-
-def test_the_program_and_the_curl_line_of_the_readme(go, tmp_path):
-    text = read_document("000")
-    fields = re.search(r"\$postfields = array\((.*?)\);", text, re.DOTALL)[1]
-    # Printed with typographic quotes and one comma too few, which no PHP ever read.
-    fields = fields.translate({0x2018: "'", 0x2019: "'"}).replace("'ADMIN'\n", "'ADMIN',\n")
-    program = text[text.index("$ch = curl_init();") : text.index("curl_close($ch);") + len("curl_close($ch);")]
-    values = {"goUser": go.user, "goPass": go.secret, "session_user": go.user, "url": f"http://127.0.0.1:{go.port}/goAPIv2/goCampaigns/goAPI.php"}  # fmt: skip
-    given = "".join(f"${name} = {json.dumps(value)};\n" for name, value in values.items())
-    campaign = fields.replace("'12231977'", "'12231978'")
-    answer = json.loads(run_php(tmp_path, f"<?php\n{given}$postfields = array({campaign});\n{program}\necho $data;"))
-    assert answer["result"] == "success", answer
-    again = json.loads(run_php(tmp_path, f"<?php\n{given}$postfields = array({campaign});\n{program}\necho $data;"))
-    assert again["result"].startswith("Error: Campaign definition with this ID already exists")
-
-    line = re.search(r"curl '(https://DOMAINNAME[^']+)'", text)[1]
-    url = line.replace("https://DOMAINNAME", f"http://127.0.0.1:{go.port}").replace("goAPIuser", go.user)
-    url = url.replace("ENCRYPTED_PASSWORD", go.secret.replace(" ", "%20")).replace(
-        "session_user=admin", f"session_user={go.user}"
-    )
-    done = subprocess.run(["curl", "-sS", url], capture_output=True, text=True, timeout=60, check=True)
-    assert json.loads(done.stdout)["result"] == "success", done.stdout
