@@ -353,6 +353,7 @@ Place = Annotated[
     | Annotated[DialplanDestination, Tag("destination:dialplan")]
     | Annotated[ExternalDestination, Tag("destination:external")]
     | Annotated[AnnouncementDestination, Tag("destination:announcement")]
+    | Annotated[SurveyDestination, Tag("destination:survey")]
     | Annotated[DidDestination, Tag("destination:did")]
     | Annotated[HangupDestination, Tag("destination:hangup")],
     Discriminator(
