@@ -27,6 +27,7 @@ setup(
         "api.compat",
         "api.compat.ari",
         "api.compat.goapi",
+        "api.compat.mikopbx",
         "api.v1",
         "confgen",
         "fastagi",

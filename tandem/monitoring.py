@@ -97,6 +97,11 @@ class Monitor:
         """Every member of every queue."""
         return read_agents(await self.ask_queues())
 
+    async def list_phones(self) -> dict[str, str]:
+        """Endpoint -> its device state, in Asterisk's words (`Unavailable`, `Not in use` …)."""
+        rows = await self._ask(actions.pjsip_show_endpoints())
+        return {row.get("ObjectName"): row.get("DeviceState") for row in rows if row.get("ObjectName")}
+
     async def ask_queues(self) -> list[Any]:
         """What `read_queues` and `read_agents` read: one answer for both."""
         return await self._ask(actions.queue_status())

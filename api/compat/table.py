@@ -9,9 +9,13 @@ from api.compat.ari.speech import DIALECT as ARI
 from api.compat.ari.table import ROUTES as ARI_ROUTES
 from api.compat.goapi.speech import DIALECT as GOAPI
 from api.compat.goapi.table import make_routes as make_goapi_routes
+from api.compat.mikopbx import audio, polls, results, session, tasks
+from api.compat.mikopbx.speech import DIALECT as MIKOPBX
 from api.doors import Door
 
+MIKOPBX_ROUTES: Final = (*session.ROUTES, *polls.ROUTES, *tasks.ROUTES, *results.ROUTES, *audio.ROUTES)
 DOORS: Final = (
+    Door("mikopbx", lambda _: MIKOPBX, MIKOPBX_ROUTES),
     Door("ari_dialer", lambda _: ARI, ARI_ROUTES),
     Door("goapi", lambda _: GOAPI, make_goapi_routes()),
 )

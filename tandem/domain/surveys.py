@@ -76,7 +76,6 @@ class Question:
     id: QuestionId
     text: SpokenText = ""
     sound: Prompt | None = None
-    language: Language | None = None
     timeout_s: Annotated[float, Field(ge=1, le=60, allow_inf_nan=False)] = 5.0
     options: dict[Keys, Action] = field(default_factory=dict)
     default_key: Keys | None = None
@@ -94,7 +93,7 @@ class Question:
 class Survey:
     """Questions, from the first one on.
 
-    voice: what speaks the texts, '' for the language's own; language: of texts whose question names none. max_plays: how often one question is asked at most, in the whole call. then: where people go
+    voice: what speaks the texts, '' for the language's own; language: of texts and sounds, None for the PBX's. max_plays: how often one question is asked at most, in the whole call. then: where people go
     who have come to the end; those who have not are hung up on.
     """
 

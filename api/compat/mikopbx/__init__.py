@@ -1,0 +1,1 @@
+"""The MikoPBX auto dialer's API."""

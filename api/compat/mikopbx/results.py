@@ -1,0 +1,159 @@
+"""What became of numbers, and what people answered, since a time; with a cursor that passes any batch. Only read here."""
+
+import re
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any, Final
+
+from api.compat.mikopbx.speech import BASE, Failed, declare, read_text
+from api.exchange import Exchange, Services
+from tandem.domain.campaigns import NumberStatus, SavedNumber
+from tandem.domain.surveys import SurveyAnswer, SurveyVisit
+from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt
+from tandem.store.numbers import NUMBER_COLUMNS, read_number
+from tandem.store.rows import LISTED_IDS, listed, load_rows
+from tandem.store.surveys import AnswerQuery, load_answers, load_answers_since, load_visits
+
+MAX_ROWS: Final = 10_000
+# The time of a number's last change, as numbers are stored.
+_CHANGED: Final = "coalesce(updated_at, created_at)"
+_CURSOR: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(?::([0-9]{1,18}))?", re.ASCII)
+# How long an answered person's survey may end after their call, by the batches in which both are stored.
+SETTLES_S: Final = 10.0
+_OPEN: Final = frozenset({NumberStatus.PENDING, NumberStatus.CALLING, NumberStatus.ANSWERED})
+
+
+def _read_cursor(exchange: Exchange) -> tuple[float, int]:
+    """`1724235071.05`, or `1724235071.05:17`: behind the row 17 of that time; a time alone includes all of its rows."""
+    found = _CURSOR.fullmatch(read_text(exchange.path["changed"], "changeTime", 40))
+    if found is None:
+        raise Failed("changeTime must be seconds since 1970, or the cursor of the page before")
+    return float(found[1]), int(found[2]) if found[2] else -1
+
+
+def _load_numbers(db: Any, since: float, after_id: int) -> list[SavedNumber]:
+    source = (
+        f"numbers WHERE {_CHANGED} >= ? AND ({_CHANGED} > ? OR number_id > ?) ORDER BY {_CHANGED}, number_id LIMIT ?"
+    )
+    return [read_number(row) for row in load_rows(db, NUMBER_COLUMNS, source, [since, since, after_id, MAX_ROWS])]
+
+
+def _describe(db: Any, numbers: Sequence[SavedNumber], now: float) -> list[dict[str, Any]]:
+    """Rows of numbers, with their last attempts and what became of the polls in them; those whose result is on its way have none yet."""
+    last = f"(SELECT max(attempt_id) FROM attempts WHERE number_id IN {LISTED_IDS} GROUP BY number_id)"  # noqa: S608 - our own text
+    source = f"attempts WHERE attempt_id IN {last}"
+    rows = load_rows(db, ATTEMPT_COLUMNS, source, [listed(number.number_id for number in numbers)])
+    attempts = {row["number_id"]: Attempt(**row) for row in rows}
+    visits = load_visits(db, [attempt.call_id for attempt in attempts.values()])
+    return [_show(number, attempts.get(number.number_id), visits, now) for number in numbers]
+
+
+def _show(number: SavedNumber, attempt: Attempt | None, visits: dict[str, SurveyVisit], now: float) -> dict[str, Any]:
+    visit = visits.get(attempt.call_id) if attempt is not None else None
+    known = number.data if isinstance(number.data, dict) else {}
+    changed = number.updated_at or number.created_at
+    is_open = number.status in _OPEN or (visit is not None and visit.ended_at is None and now - changed < SETTLES_S)
+    result = "" if is_open else tell_result(attempt, visit, number.disposition)
+    return {
+        "id": str(number.number_id), "taskId": str(number.campaign_id), "phoneId": number.phone_number.removeprefix("+")[-10:],
+        "phone": number.phone_number, "linkedId": attempt.call_id if attempt is not None else "", "callFile": "", "result": result,
+        "outDialState": attempt.disposition or "" if attempt is not None else "", "inDialState": "",
+        "state": _tell_state(number, visit), "verboseCallId": "", "cause": _tell_cause(attempt, number), "params": {name: value for name, value in known.items() if name != "clientId"} or "",
+        "changeTime": f"{changed:.6f}", "attemptNumber": str(number.attempts), "timeCallAllow": f"{number.due_at or 0:.0f}",
+        "closeTime": "0" if is_open else f"{changed:.6f}", "clientId": str(known.get("clientId", "")),
+    }  # fmt: skip
+
+
+def _tell_state(number: SavedNumber, visit: SurveyVisit | None) -> str:
+    if number.status is NumberStatus.PENDING:
+        return "CreateTask"
+    if number.status is NumberStatus.CALLING:
+        return "afterDialOut"
+    if visit is not None:
+        return "EVENT_POLLING_END" if visit.outcome in ("completed", "transferred") else "EVENT_POLLING"
+    return "startDial" if number.status is NumberStatus.ANSWERED else "endCall"
+
+
+def _tell_cause(attempt: Attempt | None, number: SavedNumber) -> str:
+    """The true cause, which the result does not tell apart."""
+    if attempt is None or attempt.disposition is None:
+        return number.disposition
+    code = attempt.tech_cause or attempt.cause
+    return f"{attempt.disposition} ({code})" if code else attempt.disposition
+
+
+def tell_result(attempt: Attempt | None, visit: SurveyVisit | None, disposition: str) -> str:
+    """The documented code of a number whose calls are over."""
+    if visit is not None:
+        return "SUCCESS_POLLING" if visit.outcome in ("completed", "transferred") else "FAIL_POLLING"
+    if attempt is None:
+        return "FAIL_ROUTE" if disposition.startswith(("trunk", "dial_string")) else "FAIL"
+    if attempt.disposition == "answered":
+        if attempt.connected_at is not None:
+            return "SUCCESS_CLIENT_H"
+        return (
+            "FAIL_USER_NO_ANSWER"
+            if attempt.destination.startswith(("endpoint ", "queue "))
+            else "FAIL_CLIENT_H_BEFORE_ANSWER"
+        )
+    return "FAIL_PROVIDER" if attempt.disposition == "trunk-dead" else "FAIL"
+
+
+def _show_answer(answer: SurveyAnswer) -> dict[str, Any]:
+    return {
+        "id": str(answer.answer_id), "taskId": str(answer.campaign_id if answer.campaign_id is not None else -1), "questionCrmId": answer.question,
+        "pollingId": str(answer.survey_id), "phoneId": answer.phone_number.removeprefix("+")[-10:], "phone": answer.phone_number,
+        "result": answer.value or "-", "exten": answer.recording or answer.key, "changeTime": f"{answer.answered_at:.6f}",
+        "linkedId": answer.call_id, "verboseCallId": "", "recognizedText": "", "recognizeLabel": answer.label,
+    }  # fmt: skip
+
+
+def _page(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """next: what to ask with for what follows; the greatest changeTime serves as well, where fewer rows than a page share it."""
+    return {"results": rows, "next": f"{rows[-1]['changeTime']}:{rows[-1]['id']}" if rows else ""}
+
+
+async def _list(services: Services, exchange: Exchange) -> Any:
+    since, after_id = _read_cursor(exchange)
+    seen, now = exchange.who.sees_campaign, services.now().timestamp()
+
+    def read(db: Any) -> list[dict[str, Any]]:
+        numbers = _load_numbers(db, since, after_id)
+        rows = _describe(db, [one for one in numbers if seen(one.campaign_id)], now)
+        over = {str(one.number_id) for one in numbers if one.status not in _OPEN}
+        # Nobody who goes on behind this page misses a result that is on its way.
+        return list(takewhile(lambda row: row["result"] or row["id"] not in over, rows))
+
+    return _page(await services.store.read(read))
+
+
+async def _list_answers(services: Services, exchange: Exchange) -> Any:
+    since, after_id = _read_cursor(exchange)
+    found = await services.store.read(load_answers_since, since, after_id, MAX_ROWS)
+    return _page([_show_answer(one) for one in found if exchange.who.sees_campaign(one.campaign_id)])
+
+
+async def load_rows_of_task(services: Services, campaign_id: int) -> dict[str, Any]:
+    """The rows and answers of one task."""
+    now = services.now().timestamp()
+
+    def read(db: Any) -> dict[str, Any]:
+        rows = load_rows(
+            db, NUMBER_COLUMNS, "numbers WHERE campaign_id = ? ORDER BY number_id LIMIT ?", [campaign_id, 10 * MAX_ROWS]
+        )
+        answers = load_answers(db, AnswerQuery(campaign_id=campaign_id, limit=10 * MAX_ROWS))
+        return {
+            "results": _describe(db, [read_number(row) for row in rows], now),
+            "resultsPoling": [_show_answer(one) for one in answers],
+        }
+
+    found: dict[str, Any] = await services.store.read(read)
+    return found
+
+
+ROUTES: Final = (
+    declare("GET", f"{BASE}/results/{{changed}}", "numbers/read", _list, "What became of numbers since a time."),
+    declare(
+        "GET", f"{BASE}/polling-results/{{changed}}", "surveys/read", _list_answers, "Answers to polls since a time."
+    ),
+)
