@@ -11,8 +11,8 @@ MISSING_TOOLS = $(shell command -v sipp >/dev/null 2>&1 || echo sip-tester; comm
 	command -v cc >/dev/null 2>&1 || echo gcc libc6-dev; command -v systemd-analyze >/dev/null 2>&1 || echo systemd; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null 2>&1 || echo postgresql; \
 	command -v sox >/dev/null 2>&1 || echo sox libsox-fmt-mp3; command -v ffmpeg >/dev/null 2>&1 || echo ffmpeg; \
+	php -m 2>/dev/null | grep -q '^curl$$' || echo php-cli php-curl; \
 	command -v espeak-ng >/dev/null 2>&1 || echo espeak-ng; \
-	command -v php >/dev/null 2>&1 || echo php-cli php-curl; \
 	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv)
 
 .PHONY: help

@@ -32,6 +32,7 @@ setup(
         "confgen",
         "fastagi",
         "lab",
+        "lab.doors",
         "tandem",
         "tandem.ami",
         "tandem.asterisk",
