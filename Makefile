@@ -53,8 +53,8 @@ coverage: setup ## the same tests in one process, and which lines they ran
 	$(BIN)/pytest --cov --cov-report=term
 
 .PHONY: demo
-demo: setup ## a real call through everything, told in plain words
-	$(BIN)/python -m lab.demo
+demo: setup ## a real call through everything, told in plain words; DOOR=while1 (see lab/doors) one through that API
+	$(BIN)/python -m lab.demo $(DOOR)
 
 .PHONY: soak
 soak: setup ## ten minutes of calls and faults, then a campaign under 200 kills; SOAK="--seed 7 --duration 3600", CHAOS="--kills 20" for others

@@ -28,6 +28,7 @@ setup(
         "api.compat.ari",
         "api.compat.goapi",
         "api.compat.mikopbx",
+        "api.compat.while1",
         "api.v1",
         "confgen",
         "fastagi",

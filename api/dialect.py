@@ -34,6 +34,7 @@ class Asked:
     path: without the query. speaks: the dialect that its token was made for; "" for another token of ours, None for none or a wrong one.
     """
 
+    method: str
     path: str
     query: bytes
     has_token: bool

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from tandem.ami.errors import AmiError
 from tandem.audio import ToolFailed, ToolMissing, ToolStopped
 from tandem.campaigning import CampaignRefused
+from tandem.channels import ChannelMissing
 from tandem.document import DocumentError
 from tandem.domain.agent_statuses import StatusRefused
 from tandem.domain.agents import AgentMissing, AgentNotThere, AgentRefused
@@ -144,6 +145,10 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), ({"field": "", "rule": str(error)},))
         case ListExists() | ListUsed() | SurveyUsed() | ImportsBusy() | TooManyWebhooks():
             return Refused(HTTPStatus.CONFLICT, str(error))
+        case ChannelMissing():
+            return Refused(HTTPStatus.NOT_FOUND, str(error))
+        case CallRefused(field=name, rule=rule):
+            return refuse_fields([(name, rule)])
         case AgentMissing():
             return Refused(HTTPStatus.NOT_FOUND, "there is no such endpoint")
         case AgentRefused(field=name, rule=rule):

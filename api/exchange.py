@@ -45,6 +45,7 @@ class Services:
     import_document: Callable[..., Any]
     applying: Any
     monitor: Any
+    channels: Any = None
     calls: Any = None
     sounds: Any = None
     surveys: Any = None

@@ -66,7 +66,7 @@ class ApiRequest(Request):
     def dialect(self) -> "Dialect":
         """How whoever asks is spoken to."""
         if self._dialect is None:
-            self._dialect = self.channel.site.find_dialect(self, self.uri)
+            self._dialect = self.channel.site.find_dialect(self, self.method, self.uri)
         return self._dialect
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
@@ -195,7 +195,8 @@ class ApiChannel(HTTPChannel):
         self._refused = True
         self._stop_deadline()
         uri = cast(bytes, getattr(self, "_path", b""))  # there is none before the request line is
-        dialect = self.site.find_dialect(self.requests[-1] if self.requests else None, uri)
+        method = cast(bytes, getattr(self, "_command", b""))
+        dialect = self.site.find_dialect(self.requests[-1] if self.requests else None, method, uri)
         refused = self.site.api.refuse(dialect, error)
         body = dialect.encode(refused)
         headers = (

@@ -186,11 +186,12 @@ class ApiSite(Site):
         request.site = self
         return getChildForRequest(self._resources[request.dialect], request)
 
-    def find_dialect(self, request: ApiRequest | None, uri: bytes) -> Dialect:
+    def find_dialect(self, request: ApiRequest | None, method: bytes, uri: bytes) -> Dialect:
         """How a request is spoken to, by its address and its token."""
         path, _, query = uri.partition(b"?")
         tokens = request.requestHeaders.getRawHeaders(b"authorization") or [] if request is not None else []
         asked = Asked(
+            method.decode("latin-1"),
             unquote_to_bytes(path).decode("latin-1"),
             query,
             bool(tokens),
@@ -225,7 +226,7 @@ class ApiSite(Site):
         self, request: ApiRequest, method: bytes, uri: bytes, length: int | None
     ) -> tuple[Route, Principal | None]:
         """Judges a request by its headers, before its body."""
-        dialect = self.find_dialect(request, uri)
+        dialect = self.find_dialect(request, method, uri)
         path = check_target(uri, is_lenient=dialect.is_lenient)
         route = self.api.find_route(dialect, method.decode("latin-1"), path)
         principal = self.api.admit(request, route, trusted=self.trusted)

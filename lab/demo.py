@@ -1,12 +1,16 @@
-"""`make demo`: one real call through everything and a small campaign, told in plain words, and one more call with Tandem killed; never passes over a failure.
+"""`make demo`, and with `DOOR=name` through that API (`lab.doors`): one real call through everything and a small campaign, told in plain words, and one more call with Tandem killed; never passes over a failure.
 
 Exit code 0 only if all of it happened as told.
 """
 
+import importlib
+import pkgutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from lab import doors
 from lab.demo_campaign import run_small_campaign
 from lab.pbx import LabPbx, TandemFailed
 from lab.rtp import RtpSink
@@ -152,11 +156,21 @@ def tell_story(teller: Teller, pbx: LabPbx) -> None:
     expect(outcome.startswith("tandem-enter,queue,1(sales"), f"the call did not go to sales: {outcome}")
 
 
+def find_demo(door: str) -> Callable[[Teller], None]:
+    """The story of one door (`lab.doors`), or of everything. Raises DemoFailed for a door that there is not."""
+    if not door:
+        return run_demo
+    names = sorted(module.name for module in pkgutil.iter_modules(doors.__path__))
+    expect(door in names, f"there is no door {door}: {', '.join(names)}")
+    told: Callable[[Teller], None] = importlib.import_module(f"lab.doors.{door}").run_demo
+    return told
+
+
 def main() -> int:
     """Exit code 0 or 1."""
     teller = Teller()
     try:
-        run_demo(teller)
+        find_demo(sys.argv[1] if len(sys.argv) > 1 else "")(teller)
     except (RuntimeError, OSError, TandemFailed) as error:
         teller.conclude(str(error))
         return 1

@@ -216,6 +216,7 @@ class Tandem(MultiService):
                 sounds=self.sounds,
                 surveys=self.surveys,
                 recordings=self.recordings,
+                send=cast(Any, self.ami.send),
                 ask_list=cast(Any, self.ami.send_list),
                 read_health=self.read_health,
                 list_decisions=self.list_calls,

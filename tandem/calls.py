@@ -220,6 +220,30 @@ class Calls(Service):
         """A placed call, over or not."""
         return self._known(call_id) or await self._records.load(call_id)
 
+    async def wait_answered(self, call_id: str, timeout_s: float) -> PlacedCall | None:
+        """The call as soon as its first leg answered or it is over, or as it is after so many seconds."""
+        done: Deferred[None] = Deferred()
+
+        def stop_waiting() -> None:
+            if not done.called:
+                done.callback(None)
+
+        def look(event: CallEvent) -> None:
+            if event.call.call_id == call_id and event.kind in ("answered", "ended"):
+                stop_waiting()
+
+        stop = self.watch(look)
+        timer = self._clock.callLater(timeout_s, stop_waiting)
+        try:
+            call = await self.find(call_id)
+            if call is not None and call.state not in ("answered", "ended"):
+                await done
+                call = await self.find(call_id)
+            return call
+        finally:
+            stop()
+            _cancel(timer)
+
     def list_open(self) -> list[PlacedCall]:
         """Those that are not over, newest first."""
         return sorted(

@@ -32,6 +32,7 @@ from tandem.applying import Applying
 from tandem.calls import Calls
 from tandem.campaign_events import CampaignEvents
 from tandem.campaigning import Campaigns
+from tandem.channels import Channels
 from tandem.dialer.service import Dialer
 from tandem.domain.agents import AgentChange
 from tandem.domain.calls import CallEvent
@@ -110,6 +111,7 @@ class UseCases:
     sounds: Sounds
     surveys: Surveys
     recordings: Recordings
+    send: Callable[[Any], Awaitable[Any]]
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
     list_decisions: Callable[[int], list[Story]]
@@ -153,6 +155,7 @@ class HttpService(Service):
             import_document=use.import_document,
             applying=use.applying,
             monitor=monitor,
+            channels=Channels(monitor, use.send, lambda: use.live.current.general),
             calls=use.calls,
             sounds=use.sounds,
             surveys=use.surveys,

@@ -1,5 +1,6 @@
 """What Asterisk says right now of channels, queues and their members, as plain values; asks when it is asked, and keeps nothing."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,16 @@ class AgentNow:
     paused_at: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ContactNow:
+    """Where a phone is registered; port: 0 where it says none."""
+
+    endpoint: str
+    host: str
+    port: int
+    user_agent: str
+
+
 # devicestate.h, enum ast_device_state
 DEVICE_STATES = (
     *("unknown", "not-in-use", "in-use", "busy", "invalid", "unavailable", "ringing", "ringing-in-use", "on-hold"),
@@ -101,6 +112,17 @@ class Monitor:
         """Endpoint -> its device state, in Asterisk's words (`Unavailable`, `Not in use` …)."""
         rows = await self._ask(actions.pjsip_show_endpoints())
         return {row.get("ObjectName"): row.get("DeviceState") for row in rows if row.get("ObjectName")}
+
+    async def list_devices(self) -> dict[str, str]:
+        """Device (`PJSIP/1001`) -> its state, as in DEVICE_STATES."""
+        rows = await self._ask(actions.device_state_list())
+        read = _read_all(rows, "DeviceStateChange", lambda row: (row.get("Device"), to_state_word(row.get("State"))))
+        return dict(read)
+
+    async def list_contacts(self) -> dict[str, ContactNow]:
+        """Endpoint -> where it is registered, the last of several."""
+        rows = await self._ask(actions.pjsip_show_contacts())
+        return {one.endpoint: one for one in _read_all(rows, "ContactList", read_contact)}
 
     async def ask_queues(self) -> list[Any]:
         """What `read_queues` and `read_agents` read: one answer for both."""
@@ -143,6 +165,16 @@ def read_channel(row: Any) -> ChannelNow:
         bridge=row.get("BridgeId"),
         duration_s=_clock(row.get("Duration")),
     )
+
+
+_URI = re.compile(r"sips?:(?:[^@;]*@)?(\[[0-9A-Fa-f:.]+\]|[^:;>?]+)(?::([0-9]{1,5}))?")
+
+
+def read_contact(row: Any) -> ContactNow:
+    """`ContactList` as a value."""
+    found = _URI.match(row.get("Uri"))
+    host, port = (found[1].strip("[]"), _number(found[2] or "")) if found is not None else ("", 0)
+    return ContactNow(row.get("Endpoint"), host, port, row.get("UserAgent"))
 
 
 def read_queue(row: Any, waits: dict[str, int]) -> QueueNow:

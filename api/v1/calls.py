@@ -12,9 +12,9 @@ from api.listing import list_query, make_page
 from tandem.ami.errors import AmiRefused
 from tandem.domain.calls import PlacedCall, is_call_id, new_call_id
 from tandem.domain.entities import Destination, matches
-from tandem.domain.originate import CallRefused, CallRequest, plan_call, plan_transfer
+from tandem.domain.originate import MAX_EXTERNAL_ID, MAX_PROJECT, CallRefused, CallRequest, plan_call, plan_transfer
 from tandem.store.audit import AuditEntry
-from tandem.store.calls import record_placed
+from tandem.store.calls import ExternalIdUsed, record_placed
 from tandem.stories import Story
 
 _PATH: Final = f"{PREFIX}/calls"
@@ -44,6 +44,10 @@ class NewCall(Frozen):
     ring_timeout_s: Annotated[float | None, Field(ge=5, le=300)] = None
     account: Annotated[
         str, matches("[A-Za-z0-9_.-]{0,20}", "must be at most 20 letters, digits or the signs _ . -")
+    ] = ""
+    project: Annotated[str, Field(max_length=MAX_PROJECT, description="Whose external_id it is.")] = ""
+    external_id: Annotated[
+        str, Field(max_length=MAX_EXTERNAL_ID, description="What you call it: a project has one call for each.")
     ] = ""
 
 
@@ -81,6 +85,8 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
         ring_timeout_s=wanted.ring_timeout_s,
         permissions=exchange.who.reach,
         account=wanted.account,
+        project=wanted.project,
+        external_id=wanted.external_id,
     )
     try:
         order = plan_call(services.live.current, request)
@@ -98,12 +104,15 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
 
         await exchange.write(work, f"calls/{call_id}")
 
+    # Without a key, calls that come together are kept in one transaction; their audit entries follow.
+    is_alone = exchange.once is not None or order.external_id != ""
     try:
-        # Without a key, calls that come together are kept in one transaction; their audit entries follow.
-        call = await services.calls.place(order, call_id=call_id, record=record if exchange.once is not None else None)
+        call = await services.calls.place(order, call_id=call_id, record=record if is_alone else None)
+    except ExternalIdUsed as used:
+        raise Refused(HTTPStatus.CONFLICT, f"{used}: {_PATH}/{used.call.call_id}") from None
     except AmiRefused as refused:
         raise Refused(HTTPStatus.BAD_GATEWAY, str(refused)) from None
-    if exchange.once is None:
+    if not is_alone:
         services.note(
             AuditEntry(
                 at=services.now(), who=exchange.who.name, source=exchange.source, action="calls/create",

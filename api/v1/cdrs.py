@@ -17,6 +17,7 @@ from tandem.domain.disposition import Disposition
 from tandem.store.cdrs import MAX_PAGE, CdrQuery, count_cdrs, load_cdr, load_cdrs
 
 _Number = Annotated[str, StringConstraints(max_length=40)]
+_Label = Annotated[str, StringConstraints(max_length=80)]
 # A call's legs are no cell.
 _EXPORTED: Final = tuple(field.name for field in fields(Cdr) if field.name != "legs")
 
@@ -30,6 +31,8 @@ class ExportQuery(Frozen):
     disposition: Annotated[Disposition | None, Field(description="How it ended.")] = None
     caller: Annotated[_Number, Field(description="How the caller's number begins.")] = ""
     called: Annotated[_Number, Field(description="How the called number begins.")] = ""
+    project: Annotated[_Label, Field(description="The project of whoever placed it.")] = ""
+    external_id: Annotated[_Label, Field(description="What whoever placed it calls it.")] = ""
     newest_first: Annotated[bool, Field(description="Or oldest first.")] = True
 
 

@@ -31,6 +31,7 @@ class PlacedCall:
     """One originate and what became of it.
 
     cause: Q.850, tech_cause: SIP code, 0 where there is none. is_unsent: no byte of it reached Asterisk, so nobody was called.
+    project, external_id: what whoever asked for it calls it; one call for each external_id of a project.
     """
 
     call_id: str
@@ -50,6 +51,8 @@ class PlacedCall:
     cause: int = 0
     tech_cause: int = 0
     is_unsent: bool = False
+    project: str = ""
+    external_id: str = ""
 
     @computed_field  # type: ignore[prop-decorator]  # told with the fields, wherever a call is told
     @property
@@ -92,6 +95,8 @@ def start_call(order: OriginateOrder, call_id: str, at: datetime) -> PlacedCall:
         revision=order.revision,
         is_trunk=order.is_trunk,
         placed_at=at,
+        project=order.project,
+        external_id=order.external_id,
     )
 
 

@@ -68,6 +68,7 @@ class Cdr:
     ring_s: until it was answered at all. talk_s: while two parties or more were there. hold_s: the rest of the answered time, in
     menus, queues and transfers. ended_at: None where Asterisk died meanwhile; then only ring_s is known. endpoint: who answered, else
     who was asked first. route: what was decided, else the last application. cause: Q.850, 0 for none.
+    project, external_id: what whoever placed it calls it.
     """
 
     call_id: str
@@ -89,6 +90,8 @@ class Cdr:
     duration_s: float
     disposition: Disposition
     cause: int
+    project: str = ""
+    external_id: str = ""
     legs: tuple[Leg, ...] = field(default=(), compare=False)
 
 
@@ -329,6 +332,8 @@ def compose_cdr(
         duration_s=round(duration_s if ended is not None else ring_s, 3),
         disposition=disposition,
         cause=first.cause,
+        project=placed.project if placed is not None else "",
+        external_id=placed.external_id if placed is not None else "",
         legs=tuple(timed),
     )
 

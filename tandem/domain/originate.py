@@ -39,6 +39,8 @@ MAX_RING_TIMEOUT_S: Final = 300.0
 MAX_VARIABLES: Final = 30
 MAX_VALUE_BYTES: Final = 400  # escaped, a value may double, and AMI's line ends at 1,022
 MAX_NAME_BYTES: Final = 79
+MAX_PROJECT: Final = 40
+MAX_EXTERNAL_ID: Final = 80
 
 _OUTSIDE: Final = re.compile(r"\+?[0-9]{2,24}")  # what the dialplan lets phones dial outside
 _CALLER: Final = re.compile(r"\+?[0-9*#]{0,24}")
@@ -61,7 +63,8 @@ class CallRequest:
     external, queue, menu, voicemail, announcement or dialplan. caller_number, caller_name: what the origin is shown; empty is the
     destination, where it has a number. presented_number: what the destination is shown; empty is the origin's number.
     ring_timeout_s: 5 to 300; None is the endpoint's own, or 60. permissions: what the requester may dial outside; an endpoint that
-    is called first has its own besides. account: accountcode of every leg.
+    is called first has its own besides. account: accountcode of every leg. project, external_id: what whoever wants it calls it.
+    vouched: names of variables that an API knows to be harmless, besides general.allowed_variables.
     """
 
     origin: Destination
@@ -73,6 +76,9 @@ class CallRequest:
     ring_timeout_s: float | None = None
     permissions: tuple[Permission, ...] = ()
     account: str = ""
+    project: str = ""
+    external_id: str = ""
+    vouched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,8 @@ class OriginateOrder:
     destination: str
     is_trunk: bool
     revision: int
+    project: str = ""
+    external_id: str = ""
 
 
 def plan_call(snapshot: Snapshot, request: CallRequest) -> OriginateOrder:
@@ -125,12 +133,14 @@ def complete_order(
         caller_number=request.caller_number or _number_of(request.destination),
         caller_name=request.caller_name,
         account=request.account,
-        variables=(*_check_variables(snapshot.general, request.variables), *ours),
+        variables=(*_check_variables(snapshot.general, request), *ours),
         ring_timeout_s=_check_timeout(request.ring_timeout_s, ring_timeout_s),
         origin=describe_destination(request.origin),
         destination=describe_destination(request.destination),
         is_trunk=isinstance(request.origin, ExternalDestination),
         revision=snapshot.revision,
+        project=_check_word("project", request.project, MAX_PROJECT),
+        external_id=_check_word("external_id", request.external_id, MAX_EXTERNAL_ID),
     )
 
 
@@ -169,7 +179,12 @@ def _plan_origin(snapshot: Snapshot, origin: Destination, permissions: frozenset
                 raise CallRefused("origin.queue", f"there is no queue {name}")
             # /n: the Local channel stays, and with it the id that we chose.
             return f"Local/s@{CONTEXT_QUEUE_FIRST}/n", "", RING_TIMEOUT_S
-    raise CallRefused("origin", "must be an endpoint, an external number or a queue")
+        case DialplanDestination(dialplan=place):
+            context, _, exten = place.partition(",")
+            if context not in snapshot.general.allowed_contexts:
+                raise CallRefused("origin.dialplan", f"context {context} is not in general.allowed_contexts")
+            return f"Local/{exten}@{context}/n", "", RING_TIMEOUT_S
+    raise CallRefused("origin", "must be an endpoint, an external number, a queue or a place of the dialplan")
 
 
 def _permissions(snapshot: Snapshot, request: CallRequest) -> frozenset[str]:
@@ -283,14 +298,21 @@ def _check_timeout(wanted: float | None, default: float) -> float:
     return wanted
 
 
-def _check_variables(general: General, variables: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def _check_word(field: str, value: str, most: int) -> str:
+    if len(value) > most or not value.isprintable():
+        raise CallRefused(field, f"must be at most {most} characters, without control characters or line breaks")
+    return value
+
+
+def _check_variables(general: General, request: CallRequest) -> tuple[tuple[str, str], ...]:
+    variables = request.variables
     if len(variables) > MAX_VARIABLES:
         raise CallRefused("variables", f"must be at most {MAX_VARIABLES}")
     seen: set[str] = set()
     for name, value in variables:
         # An unknown name is not repeated unless it is harmless: it may hold anything.
         shown = f"variables.{name}" if name.isidentifier() and name.isascii() and len(name) <= 80 else "variables"
-        if name not in general.allowed_variables:
+        if name not in general.allowed_variables and name not in request.vouched:
             raise CallRefused(shown, "is not in general.allowed_variables")
         if name in seen:
             raise CallRefused(shown, "is given twice")

@@ -21,8 +21,23 @@ _TIMES: Final = ("placed_at", "ringing_at", "answered_at", "ended_at")
 _UPDATE: Final = replacing(_COLUMNS, "call_id", where="placed_calls.ended_at IS NULL")
 
 
+class ExternalIdUsed(Exception):
+    """The project has had a call of this external_id: `call`."""
+
+    def __init__(self, call: PlacedCall) -> None:
+        super().__init__(f"external_id {call.external_id!r} was used before")
+        self.call = call
+
+
+def find_external_call(db: peewee.Database, project: str, external_id: str) -> PlacedCall | None:
+    """The call that a project knows by this id."""
+    return next(iter(_select(db, "WHERE external_id = ? AND project = ?", (external_id, project))), None)
+
+
 def record_placed(db: peewee.Database, call: PlacedCall, node: str) -> None:
-    """Keeps a call that is about to be sent; an error if its id was used before. node: who follows it up."""
+    """Keeps a call that is about to be sent; an error if its id was used before. node: who follows it up. Raises ExternalIdUsed."""
+    if call.external_id and (known := find_external_call(db, call.project, call.external_id)) is not None:
+        raise ExternalIdUsed(known)
     record_placed_calls(db, [call], node)
 
 

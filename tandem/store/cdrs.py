@@ -3,6 +3,7 @@
 """Legs and CDRs, and how far Asterisk's records were read; all of one reading in one transaction. Every function is work for a Store."""
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -42,7 +43,8 @@ class CdrQuery:
     """Which CDRs; empty fields ask nothing.
 
     after_id: the last call_id of the page before; with its start in after_start that call may be gone by now. caller, called: the
-    beginning of a number.
+    beginning of a number. project, external_id: as whoever placed the call named it.
+    number, number_like: the caller's or the called one, whole or a part of it; dispositions: one of these; offset: how many to pass over.
     """
 
     after_id: str = ""
@@ -54,6 +56,16 @@ class CdrQuery:
     disposition: Disposition | None = None
     caller: str = ""
     called: str = ""
+    project: str = ""
+    external_id: str = ""
+    endpoint: str = ""
+    call_id: str = ""
+    number: str = ""
+    number_like: str = ""
+    caller_exact: str = ""
+    called_exact: str = ""
+    dispositions: tuple[Disposition, ...] = ()
+    offset: int = 0
     newest_first: bool = True
 
 
@@ -204,8 +216,8 @@ def load_cdrs(db: peewee.Database, query: CdrQuery) -> list[Cdr]:
     elif query.after_id:
         where.append(f"(started_at, call_id) {sign} (SELECT started_at, call_id FROM cdrs WHERE call_id = ?)")  # noqa: S608 - our own text
         given.append(query.after_id)
-    sql = f"SELECT * FROM cdrs {_where(where)} ORDER BY started_at {order}, call_id {order} LIMIT ?"  # noqa: S608 - our own text
-    return _select_cdrs(db, sql, [*given, max(0, min(query.limit, MAX_PAGE))])
+    sql = f"SELECT * FROM cdrs {_where(where)} ORDER BY started_at {order}, call_id {order} LIMIT ? OFFSET ?"  # noqa: S608 - our own text
+    return _select_cdrs(db, sql, [*given, max(0, min(query.limit, MAX_PAGE)), query.offset])
 
 
 def count_cdrs(db: peewee.Database, query: CdrQuery) -> int:
@@ -224,6 +236,7 @@ def _conditions(query: CdrQuery) -> tuple[list[str], list[object]]:
         pairs.append(("direction = ?", query.direction))
     if query.disposition is not None:
         pairs.append(("disposition = ?", query.disposition))
+    pairs += _exact_conditions(query)
     for column, beginning in (("caller", query.caller), ("called", query.called)):
         if beginning:
             pairs.append((f"substr({column}, 1, length(?)) = ?", beginning))
@@ -231,6 +244,24 @@ def _conditions(query: CdrQuery) -> tuple[list[str], list[object]]:
     for condition, value in pairs:
         given += [value] * condition.count("?")
     return [condition for condition, _ in pairs], given
+
+
+def _exact_conditions(query: CdrQuery) -> list[tuple[str, object]]:
+    pairs: list[tuple[str, object]] = []
+    for column, name in (
+        ("project", query.project), ("external_id", query.external_id), ("endpoint", query.endpoint), ("call_id", query.call_id),
+        ("caller", query.caller_exact), ("called", query.called_exact),
+    ):  # fmt: skip
+        if name:
+            pairs.append((f"{column} = ?", name))
+    if query.number:
+        pairs.append(("(caller = ? OR called = ?)", query.number))
+    if query.number_like:
+        like = "%" + re.sub("([%_!])", r"!\1", query.number_like) + "%"
+        pairs.append(("(caller LIKE ? ESCAPE '!' OR called LIKE ? ESCAPE '!')", like))
+    if query.dispositions:
+        pairs.append(("disposition IN (SELECT value FROM json_each(?))", json.dumps(query.dispositions)))
+    return pairs
 
 
 def _where(conditions: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ ENDLESS = ("listen_events", "stream_states")
 NEED_ASTERISK = (
     *("list_channels", "list_queue_states", "list_agents", "create_call", "apply_config", "import_config"),
     *("roll_back_config", "adopt_hand_edits", "list_queue_agents", "get_queue_agent", "log_agent_in", "log_agent_out"),
-    *("pause_agent", "unpause_agent"),
+    *("pause_agent", "unpause_agent", "hang_up_channel", "redirect_channel"),
 )
 
 

@@ -93,7 +93,7 @@ SECOND = make_dialect("second", ("/api", "/deep/api"))
     ],
 )  # fmt: skip
 def test_the_longest_prefix_decides_and_then_who_claims_it(path, speaks, found):
-    assert find_dialect((FIRST, SECOND), Asked(path, b"", speaks is not None, lambda: speaks)) is found
+    assert find_dialect((FIRST, SECOND), Asked("GET", path, b"", speaks is not None, lambda: speaks)) is found
 
 
 async def _hello(_, exchange):

@@ -1,0 +1,233 @@
+"""`queues` and `users-status`: queues with their members, how they are now, pauses, and phones; what is saved is applied."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from api.compat.php_names import as_list
+from api.compat.while1.people import find_user
+from api.compat.while1.speech import Answered, Denied, choose, read_filters, read_flag, read_map, read_rows, read_text
+from api.declare import Reply
+from api.exchange import Commit, Exchange, Services
+from tandem.domain.agents import AgentMissing, AgentNotThere, AgentRefused, AgentWish
+from tandem.domain.entities import Endpoint, Queue, QueueMember
+from tandem.domain.snapshot import Snapshot
+from tandem.monitoring import QueueNow
+
+_MAX_ROWS: Final = 100
+_FILTERS: Final = ("project_id", "queues", "date_between")
+_IN_USE: Final = frozenset({"in-use", "busy", "ringing-in-use", "on-hold"})
+_KNOWN_STATES: Final = {"unknown": "UNKNOWN", "invalid": "UNKNOWN", "unavailable": "UNREACHABLE"}
+
+
+def _choose_queues(services: Services, exchange: Exchange) -> list[Queue]:
+    filters = read_filters(exchange.body, _FILTERS)
+    snapshot: Snapshot = services.live.current
+    wanted = [str(name) for name in as_list(filters["queues"])] if "queues" in filters else list(snapshot.queues)
+    found = [snapshot.queues[name] for name in wanted if name in snapshot.queues]
+    if not found:
+        raise Denied("No Queues found")
+    return found
+
+
+async def _read(services: Services, exchange: Exchange) -> Answered:
+    exchange.require("queues/read")
+    queues = _choose_queues(services, exchange)
+    wants_info = read_flag(read_map(exchange.body, "data"), "get_info", default=False)
+    now = {one.queue: one for one in await services.monitor.list_queues()} if wants_info else {}
+    endpoints = services.live.current.endpoints
+    return Answered({queue.name: _show(queue, endpoints, now.get(queue.name)) for queue in queues})
+
+
+def _show(queue: Queue, endpoints: Mapping[str, Endpoint], now: QueueNow | None) -> dict[str, Any]:
+    members = {
+        member.endpoint: {
+            "type": "sip",
+            "name": endpoints[member.endpoint].name,
+            "penalty": member.penalty,
+            "order": place,
+            "is_active": 1,
+        }
+        for place, member in enumerate(queue.members, 1)
+    }
+    shown: dict[str, Any] = {
+        "name": queue.name,
+        "description": queue.description,
+        "extension": queue.extension,
+        "strategy": queue.strategy,
+        "members": members or [],
+    }
+    return shown if now is None else {**shown, "info": _show_info(now)}
+
+
+def _show_info(now: QueueNow) -> dict[str, Any]:
+    return {
+        "calls": now.callers,
+        "completed": now.completed,
+        "abandoned": now.abandoned,
+        "holdtime": now.hold_s,
+        "talktime": now.talk_s,
+        "longest_wait": now.longest_wait_s,
+        "service_level": now.service_level_percent,
+    }
+
+
+async def _info(services: Services, exchange: Exchange) -> Answered:
+    exchange.require("queues/read")
+    queues = _choose_queues(services, exchange)
+    now = {one.queue: one for one in await services.monitor.list_queues()}
+    return Answered({queue.name: _show_info(now[queue.name]) for queue in queues if queue.name in now} or [])
+
+
+# -------------------------------------------------------------------------------------------------------------- save
+
+
+async def _save(services: Services, exchange: Exchange) -> Answered:
+    """The members of queues, whole: one that is not listed is gone. All of it is read before anything is written."""
+    exchange.require("queues/update")
+    data = read_map(exchange.body, "data")
+    snapshot: Snapshot = await services.head.read()
+    if not data:
+        raise Denied("data: must name the queues to save")
+    changes = [_read_members(snapshot, name, data) for name in data]
+    try:
+        for queue in changes:
+            await services.head.edit(_make_decide(queue), exchange.author, _make_commit(exchange, queue.name))
+        await services.applying.apply_head()
+    except Exception:
+        # Half of it would be worse: the members are again those that Asterisk still has.
+        for queue in changes:
+            await services.head.edit(_make_decide(snapshot.queues[queue.name]), exchange.author, services.store.run)
+        raise
+    endpoints = services.live.current.endpoints
+    return Answered({queue.name: _show(queue, endpoints, None) for queue in changes})
+
+
+def _make_decide(queue: Queue) -> Any:
+    def decide(snapshot: Snapshot) -> Queue:
+        current = snapshot.queues.get(queue.name)
+        if current is None:
+            raise Denied("No Queues found")
+        return replace(current, members=queue.members)
+
+    return decide
+
+
+def _make_commit(exchange: Exchange, name: str) -> Any:
+    async def commit(work: Any) -> Any:
+        saved, _ = await exchange.write(
+            lambda db: (work(db), Reply({})), f"queues/{name}", lambda one: one.revision if one.is_new else None
+        )
+        return saved
+
+    return commit
+
+
+def _read_members(snapshot: Snapshot, name: str, data: Mapping[str, Any]) -> Queue:
+    queue = snapshot.queues.get(name)
+    if queue is None:
+        raise Denied("No Queues found")
+    wanted = read_map(data, name)
+    if wanted.get("members") in (None, ""):
+        raise Denied(f"{name}.members: is missing; an empty list takes all members away")
+    rows = []
+    for place, (who, given) in enumerate(read_map(wanted, "members").items(), 1):
+        endpoint = find_user(snapshot, who)
+        if endpoint is None or not isinstance(given, dict):
+            raise Denied(f"{name}.members: every member must be a user of this PBX, with its settings")
+        if read_text(given, "type", 20, default="sip") != "sip":
+            raise Denied(f"{name}.members.{endpoint.extension}.type: must be sip; numbers outside are no members here")
+        if given.get("is_active") in (None, ""):
+            raise Denied(f"{name}.members.{endpoint.extension}.is_active: is missing")
+        if read_flag(given, "is_active", default=True):
+            penalty, order = (
+                _read_number(given, field, default) for field, default in (("penalty", 0), ("order", place))
+            )
+            rows.append((order, QueueMember(endpoint=endpoint.extension, penalty=penalty)))
+    return replace(queue, members=tuple(member for _, member in sorted(rows, key=lambda row: row[0])))
+
+
+def _read_number(given: Mapping[str, Any], name: str, default: int) -> int:
+    text = read_text(given, name, 3, default=str(default))
+    if not (text.isascii() and text.isdecimal()):
+        raise Denied(f"{name}: must be a whole number from 0 to 999")
+    return int(text)
+
+
+# ------------------------------------------------------------------------------------------------------------- pause
+
+
+async def _pause(services: Services, exchange: Exchange) -> Answered:
+    """Each row by itself, as there: what went wrong with one is told beside what went right with the others."""
+    exchange.require("agents/pause")
+    rows = [
+        (
+            read_text(row, "agent_name", 100),
+            read_text(row, "reason", 80, default=""),
+            read_flag(row, "paused", default=True),
+        )
+        for row in read_rows(exchange.body, "data", _MAX_ROWS)
+    ]
+    results, messages = [], []
+    for number, (name, reason, paused) in enumerate(rows, 1):
+        endpoint = find_user(services.live.current, name)
+        try:
+            if endpoint is None:
+                raise AgentMissing
+            await _change(
+                services, exchange, endpoint.extension, AgentWish("pause" if paused else "unpause", (), reason)
+            )
+        except (AgentMissing, AgentNotThere):
+            messages.append(f"Queue pause error for row {number}: No interfaces could be matched")
+        except AgentRefused as error:
+            messages.append(f"Queue pause error for row {number}: {error}")
+        else:
+            results.append({"agent_name": name, "user_id": endpoint.extension, "result": 1})
+    return Answered(results, messages=tuple(messages))
+
+
+async def _change(services: Services, exchange: Exchange, extension: str, wish: AgentWish) -> None:
+    commit: Commit[Any] = Commit(
+        exchange, lambda change: f"agents/{change.endpoint}/{change.event}", lambda _, __: Reply({})
+    )
+    await services.agents.change(extension, wish, by=exchange.who.name, commit=commit)
+
+
+QUEUES: Final = {"read": _read, "info": _info, "save": _save, "pause": _pause}
+
+
+async def queues(services: Services, exchange: Exchange) -> Answered:
+    """What `action` names."""
+    return await choose(exchange.body, "action", QUEUES, "read")(services, exchange)
+
+
+# ------------------------------------------------------------------------------------------------------ users-status
+
+
+async def users_status(services: Services, exchange: Exchange) -> Answered:
+    """Every phone, by its extension, as Asterisk sees it now."""
+    exchange.require("monitoring/read")
+    kind = read_text(exchange.body, "type", 20, default="sip")
+    if kind not in ("sip", "iax"):
+        raise Denied(f"Invalid type: {kind}")
+    if kind == "iax":
+        return Answered([])
+    devices, contacts = await services.monitor.list_devices(), await services.monitor.list_contacts()
+    shown = {}
+    for extension, endpoint in services.live.current.endpoints.items():
+        state, contact = devices.get(f"PJSIP/{extension}", "unknown"), contacts.get(extension)
+        shown[extension] = {
+            "username": extension,
+            "name": endpoint.name,
+            "dnid": None,
+            "in_use": int(state in _IN_USE),
+            "limit": None,
+            "ringing": int(state in ("ringing", "ringing-in-use")),
+            "status": "OK" if contact is not None else _KNOWN_STATES.get(state, "UNREACHABLE"),
+            "ip": contact.host if contact is not None else None,
+            "port": contact.port if contact is not None else None,
+            "useragent": contact.user_agent if contact is not None else None,
+            "extension": extension,
+            "remote_id": None,
+        }
+    return Answered(shown)

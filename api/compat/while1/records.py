@@ -1,0 +1,192 @@
+"""`cdr`, `reports`, `inbound-routes` and `schedule`: calls that are over, DIDs and opening hours; only read here."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from api.compat.php_names import as_list
+from api.compat.while1.speech import (
+    PAGE_SIZE,
+    Answered,
+    Denied,
+    choose,
+    paginate,
+    read_filters,
+    read_map,
+    read_page,
+    read_text,
+)
+from api.exchange import Exchange, Services
+from tandem.domain.cdr import Cdr
+from tandem.domain.disposition import Disposition
+from tandem.domain.entities import Did, Schedule
+from tandem.domain.routing import describe_destination
+from tandem.editing import list_objects
+from tandem.store.cdrs import CdrQuery, count_cdrs, load_cdrs
+
+TIME: Final = "%Y-%m-%d %H:%M:%S"
+_FILTERS: Final = (
+    *("date_between", "project_id", "user_id", "direction", "call_status", "telephone", "telephone_like", "source"),
+    *("destination", "from_id", "uniqueid", "linkedid", "external_id"),
+)
+_DIRECTIONS: Final = {"IN": "inbound", "OUT": "outbound"}
+_STATUSES: Final = {
+    "ANSWERED": (Disposition.ANSWERED,),
+    "BUSY": (Disposition.BUSY,),
+    "NO ANSWER": (Disposition.NO_ANSWER, Disposition.CANCELLED),
+    "CONGESTION": (Disposition.CONGESTION, Disposition.TRUNK_DEAD),
+    "FAILED": (Disposition.FAILED, Disposition.REJECTED, Disposition.INVALID_NUMBER, Disposition.UNCONFIRMED),
+}
+_STATUS_OF: Final = {disposition: word for word, ones in _STATUSES.items() for disposition in ones}
+
+
+def _zone(services: Services) -> ZoneInfo:
+    return ZoneInfo(services.live.current.general.time_zone)
+
+
+def _tell(at: datetime | None, zone: ZoneInfo) -> str | None:
+    return None if at is None else at.astimezone(zone).strftime(TIME)
+
+
+# --------------------------------------------------------------------------------------------------------------- cdr
+
+
+async def _read_cdrs(services: Services, exchange: Exchange) -> Answered:
+    exchange.require("cdrs/read")
+    page, zone = read_page(exchange.body), _zone(services)
+    query = _read_query(read_filters(exchange.body, _FILTERS), page, zone)
+
+    def read(db: Any) -> tuple[int, list[Cdr]]:
+        return count_cdrs(db, query), load_cdrs(db, query)
+
+    total, found = await services.store.read(read)
+    return Answered([_show(cdr, zone) for cdr in found], total, page)
+
+
+def _read_query(filters: Mapping[str, Any], page: int, zone: ZoneInfo) -> CdrQuery:
+    given: dict[str, Any] = {"limit": PAGE_SIZE, "offset": (page - 1) * PAGE_SIZE}
+    for theirs, ours in (
+        ("project_id", "project"), ("external_id", "external_id"), ("user_id", "endpoint"), ("source", "caller_exact"),
+        ("destination", "called_exact"), ("telephone", "number"), ("telephone_like", "number_like"), ("linkedid", "call_id"),
+        ("uniqueid", "call_id"),
+    ):  # fmt: skip
+        if theirs in filters:
+            given[ours] = read_text(filters, theirs, 80)
+    if "direction" in filters:
+        word = read_text(filters, "direction", 10)
+        if word not in _DIRECTIONS:
+            raise Denied("direction: must be IN or OUT")
+        given["direction"] = _DIRECTIONS[word]
+    if "call_status" in filters:
+        words = as_list(filters["call_status"])
+        if not all(isinstance(word, str) and word in _STATUSES for word in words):
+            raise Denied(f"call_status: must be of {', '.join(_STATUSES)}")
+        given["dispositions"] = tuple(one for word in words for one in _STATUSES[word])
+    if "date_between" in filters:
+        given["since"], given["until"] = _read_between(filters["date_between"], zone)
+    if "from_id" in filters:
+        given |= {"after_id": read_text(filters, "from_id", 80), "newest_first": False}
+    return CdrQuery(**given)
+
+
+def _read_between(value: Any, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """From the first second to the end of the last one, by the clock of the PBX."""
+    texts = as_list(value)
+    if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+        raise Denied("date_between: must be two times, YYYY-MM-DD HH:MM:SS")
+    try:
+        since, until = (datetime.strptime(text, TIME).replace(tzinfo=zone) for text in texts)
+        return since, until + timedelta(seconds=1)
+    except (ValueError, OverflowError):
+        raise Denied("date_between: must be two times, YYYY-MM-DD HH:MM:SS") from None
+
+
+def _show(cdr: Cdr, zone: ZoneInfo) -> dict[str, Any]:
+    return {
+        "id": cdr.call_id,
+        "uniqueid": cdr.call_id,
+        "linkedid": cdr.call_id,
+        "project_id": cdr.project or None,
+        "external_id": cdr.external_id or None,
+        "direction": {"inbound": "IN", "outbound": "OUT"}.get(cdr.direction, "INTERNAL"),
+        "call_status": _STATUS_OF[cdr.disposition],
+        "source": cdr.caller,
+        "destination": cdr.called,
+        "user_id": cdr.endpoint or None,
+        "queue": cdr.queue or None,
+        "trunk": cdr.trunk or None,
+        "start": _tell(cdr.started_at, zone),
+        "answer": _tell(cdr.answered_at, zone),
+        "end": _tell(cdr.ended_at, zone),
+        "duration": round(cdr.duration_s),
+        "billsec": round(cdr.talk_s),
+        "hangup_cause": cdr.cause,
+        "accounting_code": cdr.account or None,
+    }
+
+
+CDR: Final = {"read": _read_cdrs}
+
+
+async def cdr(services: Services, exchange: Exchange) -> Answered:
+    """What `action` names."""
+    return await choose(exchange.body, "action", CDR, "read")(services, exchange)
+
+
+async def reports(services: Services, exchange: Exchange) -> Answered:
+    """The one report that there is: `cdr_api`, the calls of some time."""
+    exchange.require("cdrs/read")
+    data = read_map(exchange.body, "data")
+    kind, name = read_text(data, "type", 20), read_text(data, "id", 40)
+    if kind not in ("standard", "custom"):
+        raise Denied(f"Invalid report type {kind}")
+    if (kind, name) != ("standard", "cdr_api"):
+        raise Denied(f"Invalid report ID {name}")
+    return await _read_cdrs(services, exchange)
+
+
+# ------------------------------------------------------------------------------------------ inbound-routes, schedule
+
+
+async def inbound_routes(services: Services, exchange: Exchange) -> Answered:
+    """The DIDs that are live."""
+    exchange.require("dids/read")
+    filters, page = read_filters(exchange.body, ("project_id", "search")), read_page(exchange.body)
+    wanted = read_text(filters, "search", 80, default="").casefold()
+    dids: list[Any] = list_objects(services.live.current, "dids")
+    return paginate([_show_did(did) for did in dids if wanted in f"{did.number} {did.description}".casefold()], page)
+
+
+def _show_did(did: Did) -> dict[str, Any]:
+    return {
+        "id": did.number,
+        "dnid": did.number,
+        "name": did.description,
+        "is_active": int(did.active),
+        "destination": describe_destination(did.destination),
+    }
+
+
+async def schedule(services: Services, exchange: Exchange) -> Answered:
+    """Opening hours by weekday, or the days that are different."""
+    exchange.require("schedules/read")
+    kind = read_text(read_map(exchange.body, "data"), "type", 20, default="weekdays")
+    if kind not in ("weekdays", "custom"):
+        raise Denied(f"Invalid schedule type: {kind}")
+    rows = []
+    for one in services.live.current.schedules.values():
+        rows += _show_weekdays(one) if kind == "weekdays" else _show_days(one)
+    return paginate(rows, read_page(exchange.body))
+
+
+def _show_weekdays(one: Schedule) -> list[dict[str, Any]]:
+    return [
+        {"schedule": one.name, "weekday": day, "start": str(hours.start), "end": str(hours.end)}
+        for hours in one.hours
+        for day in hours.days
+    ]
+
+
+def _show_days(one: Schedule) -> list[dict[str, Any]]:
+    return [{"schedule": one.name, "date": str(day), "is_closed": 1} for day in one.holidays]

@@ -1,0 +1,222 @@
+"""How the While1 Voice API speaks: its envelope, its pages, its texts for our refusals, and which requests are its own; knows no resource.
+
+Every answer is HTTP 200, also a refusal: the vendor's own sample client throws the body of anything else away.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import orjson
+
+from api.compat.parameters import Parameters
+from api.compat.php_names import as_list
+from api.declare import Reply
+from api.dialect import Asked, Dialect
+from api.errors import PermissionMissing, Refused
+from api.exchange import Exchange, Services
+from tandem.domain.originate import CallRefused
+from tandem.editing import EditRefused
+
+NAME: Final = "while1"
+BASE: Final = "/api"
+PAGE_SIZE: Final = 100
+_MAX_PAGE: Final = 10**7
+# Paths that no other API has; `/api/cdr` is the ARI Dialer's too, but only for GET.
+OWN: Final = frozenset(
+    f"{BASE}/{name}"
+    for name in ("originate-call", "channel", "queues", "users-status", "reports", "inbound-routes", "schedule")
+)
+SHARED: Final = f"{BASE}/cdr"
+DEPRECATED: Final = (
+    "API Username and Password are deprecated. Please use 'Authorization: Bearer $token' header"  # `$token` is theirs
+)
+# Our fields, by their beginning -> theirs.
+_FIELDS: Final = (
+    ("origin", "destination"),
+    ("destination.trunk", "outbound_trunk"),
+    ("destination", "caller_id"),
+    ("caller_name", "caller_id_name"),
+    ("presented_number", "outbound_number"),
+    ("caller_number", "caller_id"),
+    ("project", "project_id"),
+    ("variables", "vars"),
+)
+
+T = TypeVar("T")
+
+
+class Denied(Refused):
+    """A refusal in this API's own words."""
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__(HTTPStatus.OK, messages[0])
+        self.messages = messages
+
+
+def _is_ours(asked: Asked) -> bool:
+    """A While1 token speaks While1; without a token of ours, the paths that only it has, and whoever sends `api_username`."""
+    speaks = asked.speaks()
+    if speaks is not None:
+        return speaks == NAME
+    if asked.path in OWN or (asked.path == SHARED and asked.method == "POST"):
+        return True
+    return not asked.has_token and any(
+        name == b"api_username" for name, _ in parse_qsl(asked.query, keep_blank_values=True)
+    )
+
+
+def _refuse(error: BaseException, refused: Refused) -> Refused:
+    match error:
+        case Denied():
+            return error
+        case PermissionMissing(permission=permission):
+            return Denied(f"You do not have permission for this: {permission}")
+        case CallRefused(field=field, rule=rule):
+            return Denied(f"{_name_field(field)}: {rule}")
+        case EditRefused(problems=problems):
+            return Denied(*(f"{place} {field}: {rule}" for place, field, rule in problems))
+    match refused.status:
+        case HTTPStatus.UNAUTHORIZED:
+            return Denied("Token does not match")
+        case HTTPStatus.NOT_FOUND if not refused.problems and refused.message == "there is nothing at this path":
+            return Denied("Invalid endpoint")
+    found = [f"{_name_field(one['field'])}: {one['rule']}" for one in refused.problems if one.get("field")]
+    return Denied(*(found or [refused.message]))
+
+
+def _name_field(field: str) -> str:
+    for ours, theirs in _FIELDS:
+        if field == ours or field.startswith(f"{ours}."):
+            return f"{theirs}.{field.partition('.')[2]}" if ours == "variables" and "." in field else theirs
+    return field
+
+
+def _encode(refused: Refused) -> bytes:
+    messages = list(getattr(refused, "messages", (refused.message,)))
+    return orjson.dumps({"has_error": True, "messages": messages, "pagination": [], "results": []})
+
+
+DIALECT: Final = Dialect(
+    title="While1 Voice API, as Tandem speaks it",
+    description="What differs from the original, and why, is in docs/while1.md.",
+    prefixes=(BASE,),
+    turn_status=lambda _: HTTPStatus.OK,
+    refuse=_refuse,
+    encode=_encode,
+    error_schema={"type": "object", "title": "Error", "required": ["has_error", "messages", "pagination", "results"]},
+    claims=_is_ours,
+    is_lenient=True,
+)
+
+# ---------------------------------------------------------------------------------------------------------- answers
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Success. results: a list, or an object keyed by name; total: of all pages, None where there are none; messages: what went wrong beside it."""
+
+    results: Any
+    total: int | None = None
+    page: int = 1
+    messages: tuple[str, ...] = ()
+
+
+def encode_answer(answered: Answered, warnings: Sequence[str]) -> Reply:
+    """The envelope of success."""
+    body: dict[str, Any] = {"has_error": bool(answered.messages), "messages": list(answered.messages)}
+    if warnings:
+        body["warnings"] = list(warnings)
+    if answered.total is not None:
+        pages = -(-answered.total // PAGE_SIZE)
+        body["pagination"] = {
+            "row_count": answered.total,
+            "page_size": PAGE_SIZE,
+            "current_page": answered.page if pages else 0,
+            "max_page": pages,
+        }
+    body["results"] = answered.results
+    return Reply(body)
+
+
+def paginate(rows: Sequence[Any], page: int) -> Answered:
+    """One page of rows that are all there."""
+    return Answered(list(rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]), len(rows), page)
+
+
+# --------------------------------------------------------------------------------------------------------- requests
+
+Action = Callable[[Services, Exchange], Awaitable[Answered]]
+
+
+def read_map(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A map of parameters; none at all is an empty one. Denied for anything else."""
+    value = given.get(name)
+    if value in (None, "", [], {}):
+        return {}
+    if not isinstance(value, dict):
+        raise Denied(f"{name}: must be a map of names and values")
+    return value
+
+
+def read_rows(given: Mapping[str, Any], name: str, most: int) -> list[Mapping[str, Any]]:
+    """A list of maps. Denied for anything else, and for none."""
+    rows = as_list(given.get(name) or [])
+    if not rows or len(rows) > most or not all(isinstance(row, dict) for row in rows):
+        raise Denied(f"{name}: must be a list of 1 to {most} maps")
+    return rows
+
+
+def read_text(given: Mapping[str, Any], name: str, most: int, *, default: str | None = None) -> str:
+    """A text, or a whole number as one; default: where it may be missing. Denied naming the field."""
+    value = given.get(name)
+    if value is None or value == "":
+        if default is None:
+            raise Denied(f"{name}: is missing")
+        return default
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise Denied(f"{name}: must be a text")
+    text = str(value)
+    if len(text) > most or not text.isprintable():
+        raise Denied(f"{name}: must be at most {most} characters, without control characters or line breaks")
+    return text
+
+
+def read_flag(given: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """0 or 1, as PHP's programs write true and false."""
+    value = given.get(name)
+    if value is None or value == "":
+        return default
+    if isinstance(value, bool):
+        return value
+    if str(value) in ("0", "1") and isinstance(value, str | int):
+        return str(value) == "1"
+    raise Denied(f"{name}: must be 0 or 1")
+
+
+def read_page(given: Mapping[str, Any]) -> int:
+    """Which page, counted from 1."""
+    text = read_text(given, "page", 10, default="1")
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= _MAX_PAGE:
+        raise Denied("page: must be a whole number from 1")
+    return int(text)
+
+
+def read_filters(given: Mapping[str, Any], known: Sequence[str]) -> Mapping[str, Any]:
+    """The filters that are set. Denied for one that is not known here."""
+    filters = read_map(given, "filters")
+    for name in filters:
+        if name not in known:
+            shown = name if name.isprintable() and len(name) <= 40 else "?"
+            raise Denied(f"Invalid filter: {shown}")
+    return {name: value for name, value in filters.items() if value not in (None, "", [], {})}
+
+
+def choose(given: Parameters, name: str, actions: Mapping[str, T], default: str | None = None) -> T:
+    """What a parameter names. Denied for a name that is none."""
+    word = read_text(given, name, 40, default=default)
+    if word not in actions:
+        raise Denied(f"Invalid {name} {word}")
+    return actions[word]
