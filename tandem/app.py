@@ -218,6 +218,7 @@ class Tandem(MultiService):
                 recordings=self.recordings,
                 send=cast(Any, self.ami.send),
                 ask_list=cast(Any, self.ami.send_list),
+                ask_system=cast(Any, self.config_ami.send_list),
                 read_health=self.read_health,
                 list_decisions=self.list_calls,
                 import_document=self.import_document,

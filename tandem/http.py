@@ -113,6 +113,7 @@ class UseCases:
     recordings: Recordings
     send: Callable[[Any], Awaitable[Any]]
     ask_list: Callable[[Any], Awaitable[list[Any]]]
+    ask_system: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
     list_decisions: Callable[[int], list[Story]]
     import_document: Callable[..., Awaitable[Any]]
@@ -131,7 +132,7 @@ class HttpService(Service):
         self._notes: list[AuditEntry] = []
         self.sites: list[ApiSite] = []
         self.events = EventHub(reactor)
-        monitor = Monitor(use.ask_list)
+        monitor = Monitor(use.ask_list, use.ask_system)
         self.states = StateHub(
             StatesNow(monitor, use.agents, use.dialer, use.store, lambda: use.live.current).read, reactor
         )

@@ -93,8 +93,10 @@ _STATE_WORDS = dict(
 class Monitor:
     """Asks over AMI. Every method raises AmiError."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, ask_system: Ask | None = None) -> None:
+        """ask_system: as the login that may ask what needs the right `system`."""
         self._ask = ask
+        self._ask_system = ask_system or ask
 
     async def list_channels(self) -> list[ChannelNow]:
         """Every channel that is up."""
@@ -121,7 +123,7 @@ class Monitor:
 
     async def list_contacts(self) -> dict[str, ContactNow]:
         """Endpoint -> where it is registered, the last of several."""
-        rows = await self._ask(actions.pjsip_show_contacts())
+        rows = await self._ask_system(actions.pjsip_show_contacts())
         return {one.endpoint: one for one in _read_all(rows, "ContactList", read_contact)}
 
     async def ask_queues(self) -> list[Any]:

@@ -1,5 +1,6 @@
 """Calls against FakeAsterisk and a real database: a connection lost at every byte, events in any order, ends that are told once."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from tandem.domain.calls import CallEvent, PlacedCall, new_call_id, start_call
 from tandem.domain.disposition import Disposition, Evidence
 from tandem.domain.originate import OriginateOrder
 from tandem.store.calls import (
+    ExternalIdUsed,
     load_call,
     load_calls,
     load_open_calls,
@@ -370,3 +372,39 @@ def test_one_that_has_no_channel_yet_is_hung_up_when_it_has(store: Store) -> Non
     tell(side, call_id, story(call_id, "", "16", "", "0")[0])
     assert [message.get("Channel") for message in side.asterisk.sent("Hangup")] == ["PJSIP/carrier-00000001"]
     side.close()
+
+
+def test_waiting_for_an_answer(store: Store) -> None:
+    side = Side(store)
+    _, call_id = side.place()
+    side.asterisk.flush()
+    answered = Deferred.fromCoroutine(side.calls.wait_answered(call_id, 50))
+    late = Deferred.fromCoroutine(side.calls.wait_answered(call_id, 2))
+    other: list[Any] = []
+    Deferred.fromCoroutine(side.calls.wait_answered(new_call_id(), 50)).addCallback(other.append)
+    assert other == [None]
+    side.clock.advance(2)
+    found: list[Any] = []
+    late.addCallback(found.append)
+    assert [call.state for call in found] == ["placed"]
+    assert not answered.called
+    side.calls._observe(call_id, Evidence(has_channel=True, response="answered"))
+    answered.addCallback(found.append)
+    assert found[-1].state == "answered"
+    again: list[Any] = []
+    Deferred.fromCoroutine(side.calls.wait_answered(call_id, 50)).addCallback(again.append)
+    assert again[0].call_id == call_id
+    side.calls.stopService()
+
+
+def test_one_call_for_each_external_id_of_a_project(store: Store) -> None:
+    call = start_call(replace(ORDER, project="1", external_id="once"), new_call_id(), NOW)
+    store._perform("write", record_placed, call)
+    with pytest.raises(ExternalIdUsed) as caught:
+        store._perform("write", record_placed, replace(call, call_id=new_call_id()))
+    assert caught.value.call == call
+    for other in ({"project": "2"}, {"external_id": "twice"}, {"external_id": ""}, {"external_id": "", "project": ""}):
+        store._perform("write", record_placed, replace(call, call_id=new_call_id(), **other))
+    # Whoever comes by another way is stopped by the database itself.
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        store._perform("write", record_placed_calls, [replace(call, call_id=new_call_id())])

@@ -175,3 +175,25 @@ def test_what_is_planned_can_be_sent(number: str, name: str, value: str) -> None
     action = _originate(order, "0" * 32)
     written = encode_action(action.name, (("ActionID", "1"), *action.headers), action.variables)
     assert written.count(b"\r\n") == 1 + 1 + len(action.headers) + len(action.variables) + 1
+
+
+def test_a_place_of_the_dialplan_may_be_called_first() -> None:
+    order = plan({"dialplan": "own,s"}, {"endpoint": "1002"})
+    assert (order.channel, order.is_trunk, order.origin) == ("Local/s@own/n", False, "dialplan own,s")
+    with pytest.raises(CallRefused, match=r"origin\.dialplan: context other is not in"):
+        plan({"dialplan": "other,s"}, {"endpoint": "1002"})
+
+
+def test_what_whoever_wants_it_calls_it() -> None:
+    order = plan({"endpoint": "1001"}, {"endpoint": "1002"}, project="p" * 40, external_id="é" * 80)
+    assert (order.project, order.external_id) == ("p" * 40, "é" * 80)
+    for field, value in (("project", "p" * 41), ("external_id", "e" * 81), ("project", "a\nb"), ("external_id", "\0")):
+        with pytest.raises(CallRefused, match=f"{field}: must be at most"):
+            plan({"endpoint": "1001"}, {"endpoint": "1002"}, **{field: value})
+
+
+def test_an_api_vouches_for_names_of_variables() -> None:
+    more = {"variables": (("LINK", "x"), ("NOTE", "y")), "vouched": frozenset({"LINK"})}
+    assert plan({"endpoint": "1001"}, {"endpoint": "1002"}, **more).variables[:2] == (("LINK", "x"), ("NOTE", "y"))
+    with pytest.raises(CallRefused, match=r"variables\.LINK"):
+        plan({"endpoint": "1001"}, {"endpoint": "1002"}, variables=(("LINK", "x"),))

@@ -127,7 +127,7 @@ async def _place(services: Services, exchange: Exchange, order: OriginateOrder) 
 
     async def record(call: PlacedCall) -> None:
         def work(db: Any) -> tuple[None, Reply]:
-            record_placed(db, call)
+            record_placed(db, call, services.calls.node)
             return None, Reply({})
 
         await exchange.write(work, f"calls/{call_id}")
