@@ -399,12 +399,12 @@ def test_waiting_for_an_answer(store: Store) -> None:
 
 def test_one_call_for_each_external_id_of_a_project(store: Store) -> None:
     call = start_call(replace(ORDER, project="1", external_id="once"), new_call_id(), NOW)
-    store._perform("write", record_placed, call)
+    store._perform("write", record_placed, call, "tandem")
     with pytest.raises(ExternalIdUsed) as caught:
-        store._perform("write", record_placed, replace(call, call_id=new_call_id()))
+        store._perform("write", record_placed, replace(call, call_id=new_call_id()), "tandem")
     assert caught.value.call == call
     for other in ({"project": "2"}, {"external_id": "twice"}, {"external_id": ""}, {"external_id": "", "project": ""}):
-        store._perform("write", record_placed, replace(call, call_id=new_call_id(), **other))
+        store._perform("write", record_placed, replace(call, call_id=new_call_id(), **other), "tandem")
     # Whoever comes by another way is stopped by the database itself.
     with pytest.raises(Exception, match=r"(?i)unique"):
-        store._perform("write", record_placed_calls, [replace(call, call_id=new_call_id())])
+        store._perform("write", record_placed_calls, [replace(call, call_id=new_call_id())], "tandem")
