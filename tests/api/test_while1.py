@@ -447,7 +447,9 @@ def test_every_action_is_declared_for_both_methods():
     assert {(route.method, route.path) for route in ROUTES} == {
         (method, f"/api/{name}") for method in ("GET", "POST") for name in PARAMETERS
     }
-    assert next(door.name for door in DOORS) == "while1"
+    # It claims what is its own; the ARI Dialer has the rest of what both have.
+    names = [door.name for door in DOORS]
+    assert names.index("while1") < names.index("ari_dialer")
     assert While1Settings(api_key=SecretStr("x")).model_dump_json().count("x") == While1Settings(
         api_key=SecretStr("y")
     ).model_dump_json().count("x")
