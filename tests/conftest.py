@@ -9,7 +9,7 @@ import pytest
 
 from tandem.store.database import Store, open_store
 from tandem.store.place import Place, PostgresPlace
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, run_server
 
 ENDED_S = 60.0
 
@@ -24,12 +24,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One server for all tests."""
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
+    yield from run_server()
 
 
 @pytest.fixture

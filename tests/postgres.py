@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -137,6 +138,16 @@ class PostgresServer:
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name_of(place),)
             )
             admin.execute(f"ALTER DATABASE {name_of(place)} RENAME TO {name}")
+
+
+def run_server() -> Iterator[PostgresServer]:
+    """For fixtures: a server that runs, and is gone afterwards."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
 
 
 def name_of(place: PostgresPlace) -> str:

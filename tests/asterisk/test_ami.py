@@ -2,16 +2,13 @@
 
 import os
 import signal
-import socket
 
 import pytest
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults, succeed
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
-from zope.interface import implementer
 
 from lab.playground import PLAYGROUND
 from lab.sipp import Caller, place_calls
@@ -26,6 +23,7 @@ from tandem.ami.errors import (
     AmiUnanswered,
 )
 from tandem.ami.testing import FakeAsterisk
+from tests.asterisk.far_ends import InstanceEndpoint
 
 pytestmark = pytest.mark.asterisk
 
@@ -53,28 +51,6 @@ HOSTILE = [
 @pytest.fixture(scope="module")
 def asterisk(asterisk_factory):
     return asterisk_factory(config=CONFIG)
-
-
-@implementer(IStreamClientEndpoint)
-class InstanceEndpoint:
-    """Connects into the network of a private Asterisk."""
-
-    def __init__(self, asterisk) -> None:
-        self.asterisk = asterisk
-
-    def connect(self, factory) -> Deferred:
-        try:
-            link = self.asterisk.connect_ami()
-        except OSError as error:
-            return Deferred.fromCoroutine(_refuse(error))
-        link.setblocking(False)
-        transport = reactor.adoptStreamConnection(link.fileno(), socket.AF_INET, factory)
-        link.close()
-        return succeed(transport.protocol)
-
-
-async def _refuse(error: OSError) -> None:
-    raise error
 
 
 class AmiTests(TestCase):

@@ -1,7 +1,6 @@
 """AstDB of a real Asterisk follows Live: filled, changed, emptied behind our back, and killed in the middle of writing."""
 
 import gc
-import socket
 import time
 from datetime import UTC, date, datetime
 from typing import Any
@@ -9,12 +8,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
-from zope.interface import implementer
 
 from tandem.ami import actions
 from tandem.ami.client import AmiClient, AmiLimits
@@ -23,6 +19,7 @@ from tandem.domain.entities import Pbx
 from tandem.domain.last_known import last_known_entries
 from tandem.domain.snapshot import Snapshot, build_snapshot
 from tandem.fallback import Fallback
+from tests.asterisk.far_ends import InstanceEndpoint
 
 pytestmark = pytest.mark.asterisk
 
@@ -46,24 +43,6 @@ def flatten(snapshot: Snapshot) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def asterisk(asterisk_factory):
     return asterisk_factory(verbosity=0)
-
-
-@implementer(IStreamClientEndpoint)
-class InstanceEndpoint:
-    """Connects into the network of a private Asterisk."""
-
-    def __init__(self, asterisk) -> None:
-        self.asterisk = asterisk
-
-    def connect(self, factory) -> Deferred:
-        try:
-            link = self.asterisk.connect_ami()
-        except OSError as error:
-            return fail(error)
-        link.setblocking(False)
-        transport = reactor.adoptStreamConnection(link.fileno(), socket.AF_INET, factory)
-        link.close()
-        return succeed(transport.protocol)
 
 
 class FallbackTests(TestCase):

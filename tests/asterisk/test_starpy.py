@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 from tandem.asterisk.instance import AsteriskInstance
 from tandem.starpy import error, fastagi, manager
 from tests.asterisk.conftest import AsteriskFactory
-from tests.asterisk.test_ami import InstanceEndpoint
+from tests.asterisk.far_ends import InstanceEndpoint
 
 pytestmark = pytest.mark.asterisk
 

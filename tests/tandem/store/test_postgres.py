@@ -20,7 +20,7 @@ from tandem.store.errors import StoreBusy, StoreError
 from tandem.store.place import PostgresPlace
 from tandem.store.revisions import load_head
 from tandem.store.tables import RevisionRow
-from tests.postgres import PASSWORD, PostgresServer, name_of
+from tests.postgres import PASSWORD, PostgresServer, name_of, run_server
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -48,12 +48,7 @@ def execute(server: PostgresServer, place: PostgresPlace, sql: str) -> list[tupl
 @pytest.fixture
 def own_server() -> Iterator[PostgresServer]:
     """A server that a test may stop."""
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
+    yield from run_server()
 
 
 class TestOpening:
