@@ -11,6 +11,7 @@ from tandem.starpy.messages import Reply, Request
 
 _TRUE = (True, 1, "true", "yes", "on")
 ANSWER_S = 10.0  # what an answer may take on top of the time that Asterisk was told to wait
+A_DAY_S = 86_400.0  # where Asterisk was told to wait for ever
 ORIGINATE_S = 30  # Asterisk's own, where an originate names no timeout
 
 
@@ -68,7 +69,7 @@ class ManagerActions(ABC):
 
     def waitEvent(self, timeout: int) -> Deferred[list[Reply]]:
         """Fires with the answer, alone in a list, when the next event has come; events come to those that registered for them."""
-        answer_s = timeout + ANSWER_S if timeout >= 0 else float("inf")
+        answer_s = timeout + ANSWER_S if timeout >= 0 else A_DAY_S
         return self._act("WaitEvent", answer_s, Timeout=timeout).addCallback(lambda reply: [reply])
 
     def getConfig(self, filename: str) -> Deferred[Reply]:

@@ -521,6 +521,14 @@ class ManagerTests(TestCase):
         event = await coming
         assert (event["userevent"], event["question"], event["key"]) == ("Answered", "1", "5")
 
+    async def test_waiting_for_an_event(self) -> None:
+        ami = await self.log_in()
+        waiting = ami.waitEvent(-1)
+        await deferToThread(self.asterisk.cli, "channel originate Local/hold@starpy application Hangup")
+        (reply,) = await waiting
+        assert reply["response"] == "Success"
+        assert (await ami.ping())["ping"] == "Pong"
+
     async def test_a_strangers_number_brings_no_header(self) -> None:
         """CR LF in a caller's number is what Asterisk prints raw: an event with a forged header reaches no program."""
         ami = await self.log_in()
