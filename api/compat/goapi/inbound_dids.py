@@ -19,14 +19,13 @@ from api.compat.goapi.objects import (
     flag,
     make,
     missing,
-    read_groups,
     read_limit,
     rename,
     save,
 )
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail
-from api.compat.goapi.tenancy import Scope, read_scope
+from api.compat.goapi.tenancy import Scope, make_scope, read_scope
 from tandem.domain.entities import (
     AgentDestination,
     Destination,
@@ -40,7 +39,8 @@ from tandem.domain.entities import (
     VoicemailDestination,
 )
 from tandem.domain.snapshot import Snapshot
-from tandem.store.did_ids import load_did_ids, number_dids, rename_did, save_group
+from tandem.store.did_ids import load_did_ids, load_groups, number_dids, rename_did, save_group
+from tandem.store.user_groups import UserGroup, load_user_groups
 
 ROUTES: Final = ("EXTEN", "VOICEMAIL", "AGENT", "PHONE", "IN_GROUP", "CALLMENU", "VMAIL_NO_INST")
 UNAVAILABLE: Final = ("IN_GROUP", "EXTEN", "VOICEMAIL", "PHONE", "VMAIL_NO_INST")
@@ -220,10 +220,15 @@ def named(snapshot: Snapshot, pattern: str) -> Did | None:
 async def _open(call: Call) -> _Book:
     snapshot = await call.services.head.read()
     names = [did.number for did in snapshot.dids]
-    ids = await call.services.store.read(load_did_ids)
+
+    def read(db: Any) -> tuple[dict[str, int], dict[str, str], list[UserGroup]]:
+        return load_did_ids(db), load_groups(db, "dids"), load_user_groups(db)
+
+    # All at once: each look at the database costs as much as the rest of the request.
+    ids, owners, groups = await call.services.store.read(read)
     if any(name not in ids for name in names):
         ids = await call.services.store.run(number_dids, names)
-    return _Book(snapshot, await read_scope(call), ids, await read_groups(call, "dids"))
+    return _Book(snapshot, make_scope(call, groups), ids, owners)
 
 
 # --------------------------------------------------------------------------------------------------------- handlers

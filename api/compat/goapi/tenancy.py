@@ -4,7 +4,7 @@ Admins see all. Everybody else sees what is everybody's (`---ALL---`) and what i
 answered as if it were not there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from api.auth import EVERYTHING
 from api.compat.goapi.actions import Call
 from api.compat.goapi.objects import ADMINS, EVERYBODY
 from api.compat.goapi.speech import fail
-from tandem.store.user_groups import load_user_groups
+from tandem.store.user_groups import UserGroup, load_user_groups
 
 T = TypeVar("T")
 
@@ -46,8 +46,12 @@ class Scope:
 
 async def read_scope(call: Call) -> Scope:
     """Of whoever asks."""
+    return make_scope(call, await call.services.store.read(load_user_groups))
+
+
+def make_scope(call: Call, groups: Iterable[UserGroup]) -> Scope:
+    """The same, where the groups that there are were read together with something else."""
     who = call.exchange.who
-    groups = await call.services.store.read(load_user_groups)
     sees_all = who.group is None and who.may(EVERYTHING)
     group = who.group.name if who.group is not None else ADMINS if sees_all else ""
     return Scope(group, sees_all, frozenset({ADMINS, *(one.name for one in groups)}))
