@@ -10,7 +10,7 @@ from api.declare import Reply, validate
 from api.exchange import Commit, Exchange, Services
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.surveys import MAX_QUESTIONS, SavedSurvey, Survey
-from tandem.store.surveys import SurveyMissing, load_survey, load_survey_words, load_surveys
+from tandem.store.surveys import load_survey_words, load_surveys
 
 WORDS: Final = "mikopbx"
 _SURVEY: Final[TypeAdapter[Survey]] = TypeAdapter(Survey)
@@ -193,10 +193,7 @@ async def _delete(services: Services, exchange: Exchange) -> Any:
     if found is not None:
         survey_id = found[0].survey_id
         commit: Commit[None] = Commit(exchange, f"surveys/{survey_id}", _ignore)
-        try:
-            await services.surveys.delete(survey_id, commit=commit)
-        except SurveyMissing:
-            pass
+        await services.surveys.delete(survey_id, commit=commit)
     return []
 
 
@@ -214,4 +211,3 @@ ROUTES: Final = (
     declare("GET", _ONE, "surveys/read", _get, "Read a poll."),
     declare("DELETE", _ONE, "surveys/delete", _delete, "Delete a poll."),
 )
-__all__ = ["ROUTES", "find_survey", "load_survey", "read_poll"]
