@@ -16,6 +16,7 @@ from tandem.channels import ChannelMissing
 from tandem.document import DocumentError
 from tandem.domain.agent_statuses import StatusRefused
 from tandem.domain.agents import AgentMissing, AgentNotThere, AgentRefused
+from tandem.domain.call_notes import NotesRefused
 from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
 from tandem.domain.number_files import FileRefused
 from tandem.domain.number_rows import NotJson
@@ -28,6 +29,7 @@ from tandem.sounds import SoundsBusy
 from tandem.speech import SpeechFailed
 from tandem.store.answers import OtherBody
 from tandem.store.attempt_claims import ClaimRefused
+from tandem.store.call_notes import CallMissing
 from tandem.store.campaigns import CampaignMissing, StateConflict, VersionConflict
 from tandem.store.dnc import ListExists, ListMissing, ListUsed
 from tandem.store.errors import StoreError
@@ -133,8 +135,14 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.NOT_FOUND, "there is no such group of users")
         case UserGroupExists() | UserGroupUsed():
             return Refused(HTTPStatus.CONFLICT, str(error))
-        case StatusRefused(field=field, rule=rule) | CallRefused(field=field, rule=rule):
+        case (
+            StatusRefused(field=field, rule=rule)
+            | CallRefused(field=field, rule=rule)
+            | NotesRefused(field=field, rule=rule)
+        ):
             return refuse_fields([(field, rule)])
+        case CallMissing():
+            return Refused(HTTPStatus.NOT_FOUND, "there is no such call")
         case StateConflict(state=state, rule=rule):
             return Refused(HTTPStatus.CONFLICT, rule, ({"field": "state", "rule": f"is {state}"},))
         case NumberInFlight(status=status):

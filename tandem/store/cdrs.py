@@ -13,6 +13,7 @@ import peewee
 
 from tandem.domain.cdr import Cdr, Direction, Joined, Leg, apply_records, compose_cdr
 from tandem.domain.disposition import Disposition, Evidence
+from tandem.store.call_notes import move_notes
 from tandem.store.calls import load_named_calls
 from tandem.store.dialect import replacing
 from tandem.store.routes import load_routes
@@ -153,6 +154,7 @@ def _save_legs(db: peewee.Database, legs: Sequence[Leg]) -> None:
 def _save_joins(db: peewee.Database, absorbed: Mapping[str, str]) -> None:
     for gone, kept in absorbed.items():
         db.execute_sql("UPDATE joined_calls SET call_id = ? WHERE call_id = ?", (kept, gone))
+        move_notes(db, gone, kept)
         insert_rows(db, "joined_calls", _JOIN_COLUMNS, [{"linkedid": gone, "call_id": kept}], _JOIN)
 
 

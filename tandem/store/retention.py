@@ -10,10 +10,10 @@ from tandem.store.tables import AnswerRow, AuditRow, RouteRow, format_time
 
 
 def delete_cdrs(db: peewee.Database, before: datetime, limit: int) -> int:
-    """CDRs of calls that began before, with their legs and with the names of the calls that were joined to them."""
+    """CDRs of calls that began before, with their legs, what was added to them, and the names of the calls that were joined to them."""
     oldest = "(SELECT call_id FROM cdrs WHERE started_at < ? ORDER BY started_at, call_id LIMIT ?)"
     given = (format_time(before), limit)
-    for table in ("legs", "joined_calls"):
+    for table in ("legs", "joined_calls", "call_notes", "transcriptions"):
         db.execute_sql(f"DELETE FROM {table} WHERE call_id IN {oldest}", given)  # noqa: S608 - our own text
     return _count(db.execute_sql(f"DELETE FROM cdrs WHERE call_id IN {oldest}", given))  # noqa: S608 - our own text
 

@@ -134,7 +134,7 @@ def test_names_and_passwords_work_with_a_warning(server, native):
         ("channel", {"action": "originate"}, "calls/create"), ("channel", {"action": "redirect"}, "channels/update"),
         ("queues", {}, "queues/read"), ("queues", {"action": "info"}, "queues/read"), ("queues", {"action": "save"}, "queues/update"),
         ("queues", {"action": "pause"}, "agents/pause"), ("users-status", {}, "monitoring/read"), ("cdr", {}, "cdrs/read"),
-        ("reports", {}, "cdrs/read"), ("inbound-routes", {}, "dids/read"), ("schedule", {}, "schedules/read"),
+        ("cdr", {"action": "save"}, "cdrs/update"), ("reports", {}, "cdrs/read"), ("inbound-routes", {}, "dids/read"), ("schedule", {}, "schedules/read"),
     ],
 )  # fmt: skip
 def test_each_action_takes_its_permission(native, name, params, permission):
@@ -215,7 +215,7 @@ def test_what_changes_something_can_be_kept_to_post(keyed):
     voice = While1(make_token(Client(keyed.port, keyed.token)), KEY)
     for name, params in (
         ("originate-call", {"data": {"x": "1"}}), ("channel", {"action": "hangup"}), ("queues", {"action": "save"}), ("queues", {"action": "pause"}),
-        ("channel", {"action": {"a": "b"}}),
+        ("cdr", {"action": "save"}), ("channel", {"action": {"a": "b"}}),
     ):  # fmt: skip
         voice.deny("This action must be sent by POST", name, params, how="get")
         assert voice.ask(name, params, how="form")["messages"] != ["This action must be sent by POST"]
@@ -269,7 +269,8 @@ def test_dids_and_hours(voice, native):
     )
 
 
-def test_calls_are_found_by_every_filter(voice, server, native):
+def add_calls(server):
+    """150 calls of three days; those that are there stay."""
     database = sqlite3.connect(server.folder / "db" / "tandem.db", timeout=20)
     with database:
         for number in range(150):
@@ -281,8 +282,12 @@ def test_calls_are_found_by_every_filter(voice, server, native):
                 "cause": 16, "project": str(number % 2), "external_id": f"e{number}",
             }  # fmt: skip
             marks = ",".join("?" * len(row))
-            database.execute(f"INSERT INTO cdrs ({','.join(row)}) VALUES ({marks})", tuple(row.values()))
+            database.execute(f"INSERT OR IGNORE INTO cdrs ({','.join(row)}) VALUES ({marks})", tuple(row.values()))
     database.close()
+
+
+def test_calls_are_found_by_every_filter(voice, server, native):
+    add_calls(server)
 
     def count(**filters):
         return voice.get("cdr", {"filters": filters}, how="form")["pagination"]["row_count"]
@@ -337,6 +342,69 @@ def test_calls_are_found_by_every_filter(voice, server, native):
         ("source", ["a"]),
     ):
         assert voice.ask("cdr", {"filters": {name: value}})["has_error"]
+
+
+SAID = {
+    "type": "monitor", "filename": "a.wav", "provider": "example", "remote_id": "77", "text": "Good morning.\nGood bye.", "metadata": {"words": {"n": "2"}},
+}  # fmt: skip
+
+
+def read_row(voice, name):
+    (row,) = voice.get("cdr", {"filters": {"uniqueid": name}})["results"]
+    return row
+
+
+@pytest.mark.parametrize(("how", "call_id"), [("form", "c010"), ("json", "c011")])
+def test_what_is_saved_of_a_call_is_shown_again(voice, server, native, how, call_id):
+    add_calls(server)
+    assert (read_row(voice, call_id)["comments"], read_row(voice, call_id)["transcriptions"]) == (None, [])
+    row = {"id": call_id, "comments": "one\ntwo", "accounting_code": 4711, "transcriptions": [SAID]}
+    answer = voice.get("cdr", {"action": "save", "data": [row]}, how=how)
+    assert answer["results"] == [{"id": call_id, "result": 1}]
+    shown = read_row(voice, call_id)
+    assert {name: shown[name] for name in row} == {**row, "accounting_code": "4711"}
+    # What is not named stays.
+    voice.get("cdr", {"action": "save", "data": [{"id": call_id, "comments": ""}]}, how=how)
+    shown = read_row(voice, call_id)
+    assert (shown["comments"], shown["accounting_code"], shown["transcriptions"]) == (None, "4711", [SAID])
+    # Natively the same, and in the audit log.
+    path = f"/api/v1/cdrs/{call_id}/notes"
+    said = {"kind" if name == "type" else name: value for name, value in SAID.items()}
+    notes = native.ask("GET", path)
+    assert notes == {"comments": "", "accounting_code": "4711", "transcriptions": [said]}
+    assert native.ask("PATCH", path, {"comments": "three"}) == {**notes, "comments": "three"}
+    entries = native.ask("GET", "/api/v1/audit?limit=2")["items"]
+    assert {(one["action"], one["target"]) for one in entries} == {("cdrs/update", f"cdrs/{call_id}")}
+    native.ask("PATCH", path, {"accounting_code": "x" * 81}, 422)
+    native.ask("PATCH", path, {"transcriptions": [{**said, "filename": f"{number}"} for number in range(10)]}, 422)
+    native.ask("PATCH", "/api/v1/cdrs/none/notes", {}, 404)
+    native.ask("GET", "/api/v1/cdrs/none/notes", status=404)
+    assert native.ask("GET", path) == {**notes, "comments": "three"}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": None}, "row 2: id: is missing"), ({"id": "none"}, "row 2: id: there is no call none that is over"),
+        ({"comments": 5}, "row 2: comments: "), ({"comments": "a\0"}, "row 2: comments: "), ({"comments": "x" * 4001}, "row 2: comments: "),
+        ({"comments": ["x"]}, "row 2: comments: "), ({"accounting_code": "a\nb"}, "row 2: accounting_code: "), ({"accounting_code": {"a": 1}}, "row 2: accounting_code: "),
+        ({"other": "x"}, "row 2: other: "), ({"transcriptions": "x"}, "row 2: transcriptions: "), ({"transcriptions": [1]}, "row 2: transcriptions: "),
+        ({"transcriptions": [SAID] * 11}, "row 2: transcriptions: "), ({"transcriptions": [{**SAID, "type": "video"}]}, "row 2: transcriptions[0].type: "),
+        ({"transcriptions": [{**SAID, "type": None}]}, "row 2: transcriptions[0].type: "), ({"transcriptions": [{**SAID, "kind": "monitor"}]}, "row 2: transcriptions: kind: "),
+        ({"transcriptions": [{**SAID, "text": ""}]}, "row 2: transcriptions[0].text: "), ({"transcriptions": [{**SAID, "text": "x" * 100_001}]}, "row 2: transcriptions[0].text: "),
+        ({"transcriptions": [{**SAID, "text": "\x1b[2J"}]}, "row 2: transcriptions[0].text: "), ({"transcriptions": [{**SAID, "filename": "x" * 201}]}, "row 2: filename: "),
+        ({"transcriptions": [{**SAID, "metadata": "x"}]}, "row 2: transcriptions[0].metadata: "), ({"transcriptions": [{**SAID, "metadata": {"a": "x" * 10_000}}]}, "row 2: transcriptions[0].metadata: "),
+        ({"transcriptions": [{**SAID, "other": "x"}]}, "row 2: transcriptions[0].other: "),
+    ],
+)  # fmt: skip
+def test_of_rows_with_one_that_is_wrong_none_is_saved(voice, server, native, row, message):
+    add_calls(server)
+    before = native.ask("GET", "/api/v1/cdrs/c020/notes"), native.ask("GET", "/api/v1/audit?limit=1")["total"]
+    rows = [{"id": "c020", "comments": "good"}, {"id": "c021", **row}]
+    answer = voice.ask("cdr", {"action": "save", "data": rows})
+    assert (answer["has_error"], answer["results"]) == (True, [])
+    assert answer["messages"][0].startswith(message)
+    assert (native.ask("GET", "/api/v1/cdrs/c020/notes"), native.ask("GET", "/api/v1/audit?limit=1")["total"]) == before
 
 
 # ---------------------------------------------------------------------------------------------------- originate-call
@@ -401,7 +469,7 @@ PARAMETERS = {
     "queues": ["action", "data", "filters", "filters.queues", "data.sales", "data.sales.members", "data.get_info"],
     "users-status": ["type"], "reports": ["page", "data", "data.type", "data.id"], "inbound-routes": ["filters", "filters.search", "page"],
     "schedule": ["data", "data.type"],
-    "cdr": ["action", "page", "filters", *(f"filters.{name}" for name in (
+    "cdr": ["action", "page", "data", *(f"data.{name}" for name in ("id", "comments", "accounting_code", "transcriptions")), "filters", *(f"filters.{name}" for name in (
         "date_between", "project_id", "user_id", "direction", "call_status", "telephone", "telephone_like", "source", "destination", "from_id",
         "uniqueid", "linkedid", "external_id", "nothing"))],
 }  # fmt: skip
@@ -409,6 +477,7 @@ BASE = {
     "originate-call": [{"data": CALL}],
     "channel": [{"action": action, "data": {"channel": "x", "context": "c", "exten": "s", "tech": "SIP/1002"}} for action in ("list", "hangup", "redirect", "originate")],
     "queues": [{"action": action} for action in ("read", "info", "save", "pause")],
+    "cdr": [{"action": "read"}, {"action": "save"}],
 }  # fmt: skip
 
 

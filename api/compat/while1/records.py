@@ -6,6 +6,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from api.compat.php_names import as_list
+from api.compat.while1.notes import save_cdrs, show_transcription
 from api.compat.while1.speech import (
     PAGE_SIZE,
     Answered,
@@ -18,11 +19,13 @@ from api.compat.while1.speech import (
     read_text,
 )
 from api.exchange import Exchange, Services
+from tandem.domain.call_notes import CallNotes
 from tandem.domain.cdr import Cdr
 from tandem.domain.disposition import Disposition
 from tandem.domain.entities import Did, Schedule
 from tandem.domain.routing import describe_destination
 from tandem.editing import list_objects
+from tandem.store.call_notes import load_notes
 from tandem.store.cdrs import CdrQuery, count_cdrs, load_cdrs
 
 TIME: Final = "%Y-%m-%d %H:%M:%S"
@@ -57,11 +60,12 @@ async def _read_cdrs(services: Services, exchange: Exchange) -> Answered:
     page, zone = read_page(exchange.body), _zone(services)
     query = _read_query(read_filters(exchange.body, _FILTERS), page, zone)
 
-    def read(db: Any) -> tuple[int, list[Cdr]]:
-        return count_cdrs(db, query), load_cdrs(db, query)
+    def read(db: Any) -> tuple[int, list[Cdr], dict[str, CallNotes]]:
+        found = load_cdrs(db, query)
+        return count_cdrs(db, query), found, load_notes(db, [cdr.call_id for cdr in found])
 
-    total, found = await services.store.read(read)
-    return Answered([_show(cdr, zone) for cdr in found], total, page)
+    total, found, notes = await services.store.read(read)
+    return Answered([_show(cdr, zone, notes.get(cdr.call_id, CallNotes())) for cdr in found], total, page)
 
 
 def _read_query(filters: Mapping[str, Any], page: int, zone: ZoneInfo) -> CdrQuery:
@@ -102,7 +106,7 @@ def _read_between(value: Any, zone: ZoneInfo) -> tuple[datetime, datetime]:
         raise Denied("date_between: must be two times, YYYY-MM-DD HH:MM:SS") from None
 
 
-def _show(cdr: Cdr, zone: ZoneInfo) -> dict[str, Any]:
+def _show(cdr: Cdr, zone: ZoneInfo, notes: CallNotes) -> dict[str, Any]:
     return {
         "id": cdr.call_id,
         "uniqueid": cdr.call_id,
@@ -122,11 +126,13 @@ def _show(cdr: Cdr, zone: ZoneInfo) -> dict[str, Any]:
         "duration": round(cdr.duration_s),
         "billsec": round(cdr.talk_s),
         "hangup_cause": cdr.cause,
-        "accounting_code": cdr.account or None,
+        "accounting_code": (cdr.account if notes.accounting_code is None else notes.accounting_code) or None,
+        "comments": notes.comments or None,
+        "transcriptions": [show_transcription(one) for one in notes.transcriptions],
     }
 
 
-CDR: Final = {"read": _read_cdrs}
+CDR: Final = {"read": _read_cdrs, "save": save_cdrs}
 
 
 async def cdr(services: Services, exchange: Exchange) -> Answered:

@@ -18,6 +18,7 @@ _LOOKING: Final = {
     "originate-call": frozenset[str](),
     "channel": frozenset({"", "list"}),
     "queues": frozenset({"", "read", "info"}),
+    "cdr": frozenset({"", "read"}),
 }
 
 
@@ -52,7 +53,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_declare("channel", channel, "List, hang up, originate or redirect channels."),
     *_declare("queues", queues, "Queues: read, info, save, pause."),
     *_declare("users-status", users_status, "Phones as they are now."),
-    *_declare("cdr", cdr, "Calls that are over."),
+    *_declare("cdr", cdr, "Calls that are over: read, and added to."),
     *_declare("reports", reports, "Reports."),
     *_declare("inbound-routes", inbound_routes, "DIDs."),
     *_declare("schedule", schedule, "Opening hours."),
