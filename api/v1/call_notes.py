@@ -34,8 +34,8 @@ async def _change(_: Services, exchange: Exchange) -> Reply:
         call_id, notes = save_notes(db, exchange.path["call_id"], change)
         return call_id, Reply(notes)
 
-    _, reply = await exchange.write(work, lambda call_id: f"cdrs/{call_id}")
-    return reply
+    written = await exchange.write(work, lambda call_id: f"cdrs/{call_id}")
+    return written[1]
 
 
 ROUTES: Final = (

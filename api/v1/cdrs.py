@@ -33,6 +33,9 @@ class ExportQuery(Frozen):
     called: Annotated[_Number, Field(description="How the called number begins.")] = ""
     project: Annotated[_Label, Field(description="The project of whoever placed it.")] = ""
     external_id: Annotated[_Label, Field(description="What whoever placed it calls it.")] = ""
+    did: Annotated[_Label, Field(description="The DID by which it came in.")] = ""
+    is_recorded: Annotated[bool | None, Field(description="Whether there are recordings of it.")] = None
+    has_transcription: Annotated[bool | None, Field(description="Whether a transcription was added to it.")] = None
     newest_first: Annotated[bool, Field(description="Or oldest first.")] = True
 
 

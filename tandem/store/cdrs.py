@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import peewee
 
 from tandem.domain.cdr import Cdr, Direction, Joined, Leg, apply_records, compose_cdr
+from tandem.domain.day_times import DayTimes, list_spells
 from tandem.domain.disposition import Disposition, Evidence
 from tandem.store.call_notes import move_notes
 from tandem.store.calls import load_named_calls
@@ -45,6 +46,8 @@ class CdrQuery:
 
     after_id: the last call_id of the page before; with its start in after_start that call may be gone by now. caller, called: the
     beginning of a number. project, external_id: as whoever placed the call named it.
+    did, dids: came in by this DID or one of these, as it was decided or dialled. is_recorded: whether there are recordings of it;
+    has_answers: whether there are of what a caller answered. day_times: begun at these times of day.
     number, number_like: the caller's or the called one, whole or a part of it; dispositions: one of these; offset: how many to pass over.
     """
 
@@ -66,6 +69,12 @@ class CdrQuery:
     caller_exact: str = ""
     called_exact: str = ""
     dispositions: tuple[Disposition, ...] = ()
+    did: str = ""
+    dids: tuple[str, ...] = ()
+    has_transcription: bool | None = None
+    is_recorded: bool | None = None
+    has_answers: bool | None = None
+    day_times: DayTimes | None = None
     offset: int = 0
     newest_first: bool = True
 
@@ -210,7 +219,7 @@ def load_cdr(db: peewee.Database, call_id: str) -> Cdr | None:
 
 def load_cdrs(db: peewee.Database, query: CdrQuery) -> list[Cdr]:
     """The CDRs that a query asks for, in the order of their start, without legs."""
-    where, given = _conditions(query)
+    where, given = _conditions(db, query)
     order, sign = ("DESC", "<") if query.newest_first else ("ASC", ">")
     if query.after_start is not None:
         where.append(f"(started_at, call_id) {sign} (?, ?)")
@@ -224,11 +233,11 @@ def load_cdrs(db: peewee.Database, query: CdrQuery) -> list[Cdr]:
 
 def count_cdrs(db: peewee.Database, query: CdrQuery) -> int:
     """How many there are, whatever the page."""
-    where, given = _conditions(query)
+    where, given = _conditions(db, query)
     return int(_scalar(db, f"SELECT count(*) FROM cdrs {_where(where)}", tuple(given)))  # noqa: S608 - our own text
 
 
-def _conditions(query: CdrQuery) -> tuple[list[str], list[object]]:
+def _conditions(db: peewee.Database, query: CdrQuery) -> tuple[list[str], list[object]]:
     pairs: list[tuple[str, object]] = []
     if query.since is not None:
         pairs.append(("started_at >= ?", format_time(query.since)))
@@ -245,7 +254,56 @@ def _conditions(query: CdrQuery) -> tuple[list[str], list[object]]:
     given: list[object] = []
     for condition, value in pairs:
         given += [value] * condition.count("?")
-    return [condition for condition, _ in pairs], given
+    conditions = [condition for condition, _ in pairs] + _kept_conditions(query)
+    for clauses in (_did_clauses(query), _day_clauses(db, query)):
+        if clauses is not None:
+            conditions.append(f"({' OR '.join(clause for clause, _ in clauses) or '0 = 1'})")
+            given += [value for _, values in clauses for value in values]
+    return conditions, given
+
+
+_RECORDED: Final = (
+    "(EXISTS (SELECT 1 FROM recordings WHERE recordings.call_id = cdrs.call_id AND kind {kind} 'answer') OR EXISTS"
+    " (SELECT 1 FROM legs JOIN recordings ON recordings.call_id = legs.uniqueid WHERE legs.call_id = cdrs.call_id AND kind {kind} 'answer'))"
+)
+_TRANSCRIBED: Final = "EXISTS (SELECT 1 FROM transcriptions WHERE transcriptions.call_id = cdrs.call_id)"
+
+
+def _kept_conditions(query: CdrQuery) -> list[str]:
+    """By what is kept beside a call."""
+    return [
+        condition if wanted else f"NOT {condition}"
+        for wanted, condition in (
+            (query.has_transcription, _TRANSCRIBED), (query.is_recorded, _RECORDED.format(kind="<>")), (query.has_answers, _RECORDED.format(kind="=")),
+        )
+        if wanted is not None
+    ]  # fmt: skip
+
+
+_Clauses = list[tuple[str, tuple[object, ...]]]
+
+
+def _did_clauses(query: CdrQuery) -> _Clauses | None:
+    """Where Tandem was away and decided nothing, the number itself must do."""
+    dids = (query.did, *query.dids) if query.did else query.dids
+    clause = "(direction = 'inbound' AND (called = ? OR substr(route || ',', 1, length(?)) = ?))"
+    return [(clause, (did, f"DID {did},", f"DID {did},")) for did in dids] if dids else None
+
+
+def _day_clauses(db: peewee.Database, query: CdrQuery) -> _Clauses | None:
+    if query.day_times is None:
+        return None
+    bounds = db.execute_sql("SELECT min(started_at), max(started_at) FROM cdrs").fetchone()
+    if bounds[0] is None:
+        return []
+    oldest, newest = (datetime.fromisoformat(text) for text in bounds)
+    since, until = max(oldest, query.since or oldest), newest + timedelta(seconds=1)
+    clauses: _Clauses = []
+    for spell in list_spells(query.day_times, since, min(until, query.until or until)):
+        both = "AND" if spell.first <= spell.last else "OR"
+        clause = f"(started_at >= ? AND started_at < ? AND (substr(started_at, 12, 8) >= ? {both} substr(started_at, 12, 8) <= ?))"
+        clauses.append((clause, (format_time(spell.since), format_time(spell.until), spell.first, spell.last)))
+    return clauses
 
 
 def _exact_conditions(query: CdrQuery) -> list[tuple[str, object]]:

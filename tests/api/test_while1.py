@@ -3,8 +3,10 @@
 import json
 import sqlite3
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote_plus
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import SecretStr
@@ -243,6 +245,9 @@ def test_what_the_vendor_calls_by_name(voice):
     voice.deny("No Queues found", "queues", {"filters": {"queues": ["nothing"]}})
     voice.deny("Invalid type: sipx", "users-status", {"type": "sipx"})
     voice.deny("Invalid report ID 999", "reports", {"data": {"type": "custom", "id": 999}})
+    voice.deny("Invalid filter: date_between", "queues", {"action": "info", "filters": {"date_between": ["a", "b"]}})
+    assert voice.get("queues", {"filters": {"project_id": 7}})["results"] == voice.get("queues")["results"]
+    assert voice.get("inbound-routes", {"filters": {"project_id": 7}})["results"] == voice.get("inbound-routes")["results"]
     voice.deny("Invalid filter: xxx", "inbound-routes", {"filters": {"xxx": 1}})
     voice.deny("Invalid schedule type: xxx", "schedule", {"data": {"type": "xxx"}})
     voice.deny("Invalid action nothing", "queues", {"action": "nothing"})
@@ -321,6 +326,61 @@ def test_calls_are_found_by_every_filter(voice, server, native):
         1,
         1,
     )
+    # What is kept of a call, the DID that it came in by, and the time of day.
+    database = sqlite3.connect(server.folder / "db" / "tandem.db", timeout=20)
+    with database:
+        for name, kind in (("c100", "mixed"), ("leg101", "leg1"), ("c102", "answer")):
+            row = (f"{name}-{kind}", name, kind, "x", "2024-03-01T10:00:00.000000+00:00", 1.0, 1, "wav")
+            database.execute(
+                "INSERT INTO recordings (name, call_id, kind, path, started_at, duration_s, bytes, format) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        leg = {
+            "uniqueid": "leg101", "call_id": "c101", "channel": "", "caller": "", "exten": "", "account": "", "application": "",
+            "cause": 0, "is_far_hangup": 0, "is_lost": 1,
+        }  # fmt: skip
+        database.execute(f"INSERT INTO legs ({','.join(leg)}) VALUES ({','.join('?' * len(leg))})", tuple(leg.values()))
+        for name, route in (
+            ("c001", "DID 030, queue sales"),
+            ("c003", "DID 030"),
+            ("c005", "DID 0301, queue sales"),
+            ("c006", "DID 030, x"),
+        ):
+            database.execute("UPDATE cdrs SET route = ? WHERE call_id = ?", (route, name))
+    database.close()
+    assert (count(has_monitor_file=1), count(has_monitor_file=0), count(has_recording_file=1)) == (2, 148, 1)
+    assert (count(has_recording_file=0), count(has_monitor_file=1, uniqueid="c101")) == (149, 1)
+    voice.get("cdr", {"action": "save", "data": [{"id": "c120", "transcriptions": [SAID]}]})
+    written = count(has_transcription=1)
+    assert (count(has_transcription=1, uniqueid="c120"), count(has_transcription=0)) == (1, 150 - written)
+    assert (count(inbound_route_id="030"), count(inbound_route_id=["030", "0301"]), count(inbound_route_id="03")) == (
+        2,
+        3,
+        0,
+    )
+    assert count(inbound_route_id="1002") == 75  # by the number that was dialled
+    zone = ZoneInfo(native.ask("GET", "/api/v1/general")["time_zone"])
+    hour = datetime(2024, 3, 1, 10, tzinfo=UTC).astimezone(zone).hour
+    assert (
+        count(hour_between=[hour, hour]),
+        count(hour_between=[hour - 2, hour - 1]),
+        count(hour_between=[hour + 1, hour - 1]),
+    ) == (150, 0, 0)
+    assert (count(hour_between=[f"{hour:02}:00:10", f"{hour:02}:00:19"]), count(hour_between=["0", "23"])) == (30, 150)
+    assert count(hour_between=[f"{hour:02}:00", f"{hour:02}:00"]) == 3
+    assert count(hour_between=[hour, hour], date_between=["2024-03-01 00:00:00", "2024-03-01 23:59:59"]) == 50
+    assert count(hour_between=[hour, hour], date_between=["2020-03-01 00:00:00", "2020-03-01 23:59:59"]) == 0
+    assert [one["call_id"] for one in native.ask("GET", "/api/v1/cdrs?did=0301")["items"]] == ["c005"]
+    assert native.ask("GET", "/api/v1/cdrs?is_recorded=true")["total"] == 2
+    assert native.ask("GET", "/api/v1/cdrs?has_transcription=true")["total"] == written
+    for name, wrong in (
+        ("hour_between", "9"), ("hour_between", ["9"]), ("hour_between", ["9", "24"]), ("hour_between", ["9", "9:60"]), ("hour_between", ["9", "10", "11"]),
+        ("hour_between", ["9", {"a": "b"}]), ("has_monitor_file", "yes"), ("has_transcription", ["1"]), ("inbound_route_id", [{"a": "b"}]),
+        ("inbound_route_id", ["1"] * 101),
+    ):  # fmt: skip
+        answer = voice.ask("cdr", {"filters": {name: wrong}})
+        assert answer["has_error"], (name, wrong)
+        assert answer["messages"][0].startswith(f"{name}: ")
     zone_safe = ["2024-03-01 00:00:00", "2024-03-01 23:59:59"]
     assert count(date_between=zone_safe) == 50
     after = voice.get("cdr", {"filters": {"from_id": first["results"][0]["id"]}})["results"]
@@ -471,7 +531,7 @@ PARAMETERS = {
     "schedule": ["data", "data.type"],
     "cdr": ["action", "page", "data", *(f"data.{name}" for name in ("id", "comments", "accounting_code", "transcriptions")), "filters", *(f"filters.{name}" for name in (
         "date_between", "project_id", "user_id", "direction", "call_status", "telephone", "telephone_like", "source", "destination", "from_id",
-        "uniqueid", "linkedid", "external_id", "nothing"))],
+        "uniqueid", "linkedid", "external_id", "nothing", "inbound_route_id", "hour_between", "has_monitor_file", "has_recording_file", "has_transcription"))],
 }  # fmt: skip
 BASE = {
     "originate-call": [{"data": CALL}],

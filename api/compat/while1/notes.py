@@ -36,7 +36,7 @@ async def save_cdrs(_: Services, exchange: Exchange) -> Answered:
     def work(db: Any) -> tuple[list[str], Reply]:
         return [_save_row(db, number, *change) for number, change in enumerate(changes, 1)], Reply({})
 
-    saved, _ = await exchange.write(work, lambda ids: f"cdrs/{', '.join(ids)}")
+    saved = (await exchange.write(work, lambda ids: f"cdrs/{', '.join(ids)}"))[0]
     return Answered([{"id": call_id, "result": 1} for call_id in saved])
 
 

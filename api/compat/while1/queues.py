@@ -15,7 +15,8 @@ from tandem.domain.snapshot import Snapshot
 from tandem.monitoring import QueueNow
 
 _MAX_ROWS: Final = 100
-_FILTERS: Final = ("project_id", "queues", "date_between")
+# What there is of a queue is of now: `date_between` would be answered with the numbers of other days.
+_FILTERS: Final = ("project_id", "queues")
 _IN_USE: Final = frozenset({"in-use", "busy", "ringing-in-use", "on-hold"})
 _KNOWN_STATES: Final = {"unknown": "UNKNOWN", "invalid": "UNKNOWN", "unavailable": "UNREACHABLE"}
 

@@ -1,5 +1,6 @@
 """`cdr`, `reports`, `inbound-routes` and `schedule`: calls that are over, DIDs and opening hours; only read here."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,6 +15,7 @@ from api.compat.while1.speech import (
     choose,
     paginate,
     read_filters,
+    read_flag,
     read_map,
     read_page,
     read_text,
@@ -21,6 +23,7 @@ from api.compat.while1.speech import (
 from api.exchange import Exchange, Services
 from tandem.domain.call_notes import CallNotes
 from tandem.domain.cdr import Cdr
+from tandem.domain.day_times import DayTimes
 from tandem.domain.disposition import Disposition
 from tandem.domain.entities import Did, Schedule
 from tandem.domain.routing import describe_destination
@@ -31,8 +34,13 @@ from tandem.store.cdrs import CdrQuery, count_cdrs, load_cdrs
 TIME: Final = "%Y-%m-%d %H:%M:%S"
 _FILTERS: Final = (
     *("date_between", "project_id", "user_id", "direction", "call_status", "telephone", "telephone_like", "source"),
-    *("destination", "from_id", "uniqueid", "linkedid", "external_id"),
+    *("destination", "from_id", "uniqueid", "linkedid", "external_id", "inbound_route_id"),
+    *("hour_between", "has_monitor_file", "has_recording_file", "has_transcription"),
 )
+# What is kept of a call: recordings of all of it, and of what somebody answered.
+_KEPT: Final = (("has_monitor_file", "is_recorded"), ("has_recording_file", "has_answers"), ("has_transcription",) * 2)
+_MAX_ROUTES: Final = 100
+_CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3])(?::([0-5][0-9])(?::([0-5][0-9]))?)?", re.ASCII)
 _DIRECTIONS: Final = {"IN": "inbound", "OUT": "outbound"}
 _STATUSES: Final = {
     "ANSWERED": (Disposition.ANSWERED,),
@@ -89,6 +97,9 @@ def _read_query(filters: Mapping[str, Any], page: int, zone: ZoneInfo) -> CdrQue
         given["dispositions"] = tuple(one for word in words for one in _STATUSES[word])
     if "date_between" in filters:
         given["since"], given["until"] = _read_between(filters["date_between"], zone)
+    given |= _read_kept(filters)
+    if "hour_between" in filters:
+        given["day_times"] = _read_hours(filters["hour_between"], zone)
     if "from_id" in filters:
         given |= {"after_id": read_text(filters, "from_id", 80), "newest_first": False}
     return CdrQuery(**given)
@@ -104,6 +115,34 @@ def _read_between(value: Any, zone: ZoneInfo) -> tuple[datetime, datetime]:
         return since, until + timedelta(seconds=1)
     except (ValueError, OverflowError):
         raise Denied("date_between: must be two times, YYYY-MM-DD HH:MM:SS") from None
+
+
+def _read_kept(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """What asks for the DID that a call came in by, and for what is kept beside it."""
+    given: dict[str, Any] = {}
+    if "inbound_route_id" in filters:
+        routes = as_list(filters["inbound_route_id"])
+        if not 0 < len(routes) <= _MAX_ROUTES:
+            raise Denied(f"inbound_route_id: must be one id, or a list of up to {_MAX_ROUTES}")
+        given["dids"] = tuple(read_text({"inbound_route_id": one}, "inbound_route_id", 80) for one in routes)
+    for theirs, ours in _KEPT:
+        if theirs in filters:
+            given[ours] = read_flag(filters, theirs, default=True)
+    return given
+
+
+def _read_hours(value: Any, zone: ZoneInfo) -> DayTimes:
+    """From the first second to the end of the last one, every day by the clock of the PBX; an hour alone is all of it."""
+    found = [_CLOCK.fullmatch(str(text)) for text in as_list(value) if isinstance(text, str | int)]
+    if len(found) != 2 or found[0] is None or found[1] is None or len(as_list(value)) != 2:
+        raise Denied("hour_between: must be two times of day, HH, HH:MM or HH:MM:SS")
+    (hour, minute, second), (last_hour, last_minute, last_second) = (match.groups() for match in found if match)
+    last = (last_hour, last_minute or "59", last_second or ("00" if last_minute else "59"))
+    return DayTimes(_count_seconds(hour, minute or "0", second or "0"), _count_seconds(*last), zone.key)
+
+
+def _count_seconds(hours: str, minutes: str, seconds: str) -> int:
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds)
 
 
 def _show(cdr: Cdr, zone: ZoneInfo, notes: CallNotes) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,9 +18,8 @@ from tandem.domain.call_notes import (
 from tandem.domain.cdr import Leg
 from tandem.store.call_notes import CallMissing, load_notes, save_notes
 from tandem.store.cdrs import load_cdr, record_legs
-from tandem.store.database import Store, open_store
+from tandem.store.database import Store
 from tandem.store.retention import delete_cdrs
-from tests.postgres import PostgresServer
 
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SAID = Transcription(
@@ -36,55 +34,49 @@ def leg(uniqueid: str, call_id: str = "") -> Leg:
     )
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "sqlite":
-        return open_store(tmp_path / "tandem.db")
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    return open_store(server.make_place())
-
-
-def test_notes_stay_when_the_cdr_is_made_anew(store: Store) -> None:
-    store.run_now(record_legs, [leg("1.1")], [])
+def test_notes_stay_when_the_cdr_is_made_anew(either_store: Store) -> None:
+    either_store.run_now(record_legs, [leg("1.1")], [])
     with pytest.raises(CallMissing):
-        store.run_now(save_notes, "1.2", NotesChange(comments="x"))
+        either_store.run_now(save_notes, "1.2", NotesChange(comments="x"))
     change = NotesChange(comments="one\ntwo", accounting_code="47", transcriptions=(SAID,))
     wanted = CallNotes(comments="one\ntwo", accounting_code="47", transcriptions=(SAID,))
-    assert store.run_now(save_notes, "1.1", change) == ("1.1", wanted)
-    store.run_now(record_legs, [replace(leg("1.1"), account="later")], [])
-    cdr = store.run_now(load_cdr, "1.1")
+    assert either_store.run_now(save_notes, "1.1", change) == ("1.1", wanted)
+    either_store.run_now(record_legs, [replace(leg("1.1"), account="later")], [])
+    cdr = either_store.run_now(load_cdr, "1.1")
     assert cdr is not None
     assert cdr.account == "later"
-    assert store.run_now(load_notes, ["1.1", "1.2"]) == {"1.1": wanted}
+    assert either_store.run_now(load_notes, ["1.1", "1.2"]) == {"1.1": wanted}
     # What is not named stays; the same file of the same provider again takes the place of what was there.
     again = replace(SAID, text="Guten Abend", remote_id="8", metadata={})
     other = replace(SAID, filename="b.wav")
-    store.run_now(save_notes, "1.1", NotesChange(transcriptions=(again, other)))
-    assert store.run_now(load_notes, ["1.1"]) == {"1.1": replace(wanted, transcriptions=(again, other))}
-    store.run_now(save_notes, "1.1", NotesChange(comments=""))
-    assert store.run_now(load_notes, ["1.1"])["1.1"].comments == ""
+    either_store.run_now(save_notes, "1.1", NotesChange(transcriptions=(again, other)))
+    assert either_store.run_now(load_notes, ["1.1"]) == {"1.1": replace(wanted, transcriptions=(again, other))}
+    either_store.run_now(save_notes, "1.1", NotesChange(comments=""))
+    assert either_store.run_now(load_notes, ["1.1"])["1.1"].comments == ""
 
 
-def test_notes_go_with_a_call_that_is_a_part_of_another(store: Store) -> None:
-    store.run_now(record_legs, [leg("1.1"), leg("1.2")], [])
-    store.run_now(save_notes, "1.1", NotesChange(comments="first"))
-    store.run_now(save_notes, "1.2", NotesChange(comments="second", accounting_code="47", transcriptions=(SAID,)))
-    store.run_now(record_legs, [leg("1.2", "1.1")], [])
+def test_notes_go_with_a_call_that_is_a_part_of_another(either_store: Store) -> None:
+    either_store.run_now(record_legs, [leg("1.1"), leg("1.2")], [])
+    either_store.run_now(save_notes, "1.1", NotesChange(comments="first"))
+    either_store.run_now(
+        save_notes, "1.2", NotesChange(comments="second", accounting_code="47", transcriptions=(SAID,))
+    )
+    either_store.run_now(record_legs, [leg("1.2", "1.1")], [])
     wanted = CallNotes(comments="first\nsecond", accounting_code="47", transcriptions=(SAID,))
-    assert store.run_now(load_notes, ["1.1", "1.2"]) == {"1.1": wanted}
+    assert either_store.run_now(load_notes, ["1.1", "1.2"]) == {"1.1": wanted}
     # By its old name too.
-    call_id, notes = store.run_now(save_notes, "1.2", NotesChange(accounting_code="48"))
+    call_id, notes = either_store.run_now(save_notes, "1.2", NotesChange(accounting_code="48"))
     assert (call_id, notes) == ("1.1", replace(wanted, accounting_code="48"))
 
 
-def test_notes_are_gone_with_their_call(store: Store) -> None:
+def test_notes_are_gone_with_their_call(either_store: Store) -> None:
     hour_later = BEGAN.timestamp() + 3600
     later = replace(leg("1.2"), started_at=hour_later, ended_at=hour_later + 5)
-    store.run_now(record_legs, [leg("1.1"), later], [])
+    either_store.run_now(record_legs, [leg("1.1"), later], [])
     for name in ("1.1", "1.2"):
-        store.run_now(save_notes, name, NotesChange(comments="x", transcriptions=(SAID,)))
-    assert store.run_now(delete_cdrs, BEGAN + timedelta(seconds=60), 100) == 1
-    assert list(store.run_now(load_notes, ["1.1", "1.2"])) == ["1.2"]
+        either_store.run_now(save_notes, name, NotesChange(comments="x", transcriptions=(SAID,)))
+    assert either_store.run_now(delete_cdrs, BEGAN + timedelta(seconds=60), 100) == 1
+    assert list(either_store.run_now(load_notes, ["1.1", "1.2"])) == ["1.2"]
 
 
 @given(st.lists(st.sampled_from([f"{number}.wav" for number in range(MAX_TRANSCRIPTIONS + 4)]), max_size=30))
