@@ -41,6 +41,9 @@ class NewCall(Frozen):
     variables: Annotated[
         dict[str, str], Field(description="Channel variables; their names must be in general.allowed_variables.")
     ] = Field(default_factory=dict)
+    inherit_variables: Annotated[
+        bool, Field(description="Whether the channels that the origin dials have them too.")
+    ] = False
     ring_timeout_s: Annotated[float | None, Field(ge=5, le=300)] = None
     account: Annotated[
         str, matches("[A-Za-z0-9_.-]{0,20}", "must be at most 20 letters, digits or the signs _ . -")
@@ -82,6 +85,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
         caller_name=wanted.caller_name,
         presented_number=wanted.presented_number,
         variables=tuple(wanted.variables.items()),
+        inherit_variables=wanted.inherit_variables,
         ring_timeout_s=wanted.ring_timeout_s,
         permissions=exchange.who.reach,
         account=wanted.account,

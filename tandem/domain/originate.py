@@ -64,7 +64,8 @@ class CallRequest:
     destination, where it has a number. presented_number: what the destination is shown; empty is the origin's number.
     ring_timeout_s: 5 to 300; None is the endpoint's own, or 60. permissions: what the requester may dial outside; an endpoint that
     is called first has its own besides. account: accountcode of every leg. project, external_id: what whoever wants it calls it.
-    vouched: names of variables that an API knows to be harmless, besides general.allowed_variables.
+    vouched: names of variables that an API knows to be harmless, besides general.allowed_variables. inherit_variables: every channel
+    that the called one dials has them too (Asterisk's `__NAME`), which is how a queue's member or the destination gets them.
     """
 
     origin: Destination
@@ -79,6 +80,7 @@ class CallRequest:
     project: str = ""
     external_id: str = ""
     vouched: frozenset[str] = frozenset()
+    inherit_variables: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,4 +323,5 @@ def _check_variables(general: General, request: CallRequest) -> tuple[tuple[str,
             raise CallRefused(shown, "must not hold control characters or line breaks, nor begin with a blank")
         if len(value.encode()) > MAX_VALUE_BYTES:
             raise CallRefused(shown, f"must be at most {MAX_VALUE_BYTES} bytes in UTF-8")
-    return variables
+    prefix = "__" if request.inherit_variables else ""
+    return tuple((f"{prefix}{name}", value) for name, value in variables)

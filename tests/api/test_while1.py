@@ -9,13 +9,17 @@ from urllib.parse import quote_plus
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from api.compat.php_names import build_query, nest_pairs, split_pairs
 from api.compat.table import DOORS
+from api.compat.while1.calls import read_request
 from api.compat.while1.credentials import hash_parameters, is_signed, sign
 from api.compat.while1.speech import DEPRECATED
 from api.compat.while1.table import ROUTES
+from tandem.domain.entities import Pbx
+from tandem.domain.originate import plan_call
+from tandem.domain.snapshot import build_snapshot
 from tandem.settings import While1Settings
 from tests.api.conftest import Client, Server
 
@@ -247,7 +251,9 @@ def test_what_the_vendor_calls_by_name(voice):
     voice.deny("Invalid report ID 999", "reports", {"data": {"type": "custom", "id": 999}})
     voice.deny("Invalid filter: date_between", "queues", {"action": "info", "filters": {"date_between": ["a", "b"]}})
     assert voice.get("queues", {"filters": {"project_id": 7}})["results"] == voice.get("queues")["results"]
-    assert voice.get("inbound-routes", {"filters": {"project_id": 7}})["results"] == voice.get("inbound-routes")["results"]
+    assert (
+        voice.get("inbound-routes", {"filters": {"project_id": 7}})["results"] == voice.get("inbound-routes")["results"]
+    )
     voice.deny("Invalid filter: xxx", "inbound-routes", {"filters": {"xxx": 1}})
     voice.deny("Invalid schedule type: xxx", "schedule", {"data": {"type": "xxx"}})
     voice.deny("Invalid action nothing", "queues", {"action": "nothing"})
@@ -498,6 +504,17 @@ CALL = {
 def test_a_call_that_is_refused(voice, native, change, message):
     voice.deny(message, "originate-call", {"data": {**CALL, **change}})
     assert native.ask("GET", "/api/v1/calls")["items"] == []
+
+
+def test_what_a_call_asks_for_is_inherited_by_whom_it_dials():
+    """The dialplan that rings a queue's members, or the customer, has the variables too."""
+    general = {"country": "DE", "outbound_trunk": "carrier"}
+    trunk = {"name": "carrier", "hosts": ["sip.example.com"]}
+    document = {"general": general, "endpoints": [{"extension": "1002", "secret": "a long secret"}], "trunks": [trunk]}
+    snapshot = build_snapshot(1, TypeAdapter(Pbx).validate_python(document))
+    wanted = {**CALL, "vars": {"BACKEND_LINK": "https://crm.example/?id=1", "SKIP_WELCOME": 1}}
+    order = plan_call(snapshot, read_request(snapshot, wanted, ("national",), None))
+    assert order.variables[:2] == (("__BACKEND_LINK", "https://crm.example/?id=1"), ("__SKIP_WELCOME", "1"))
 
 
 def test_without_asterisk_a_call_says_so(voice):

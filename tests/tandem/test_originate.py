@@ -192,6 +192,19 @@ def test_what_whoever_wants_it_calls_it() -> None:
             plan({"endpoint": "1001"}, {"endpoint": "1002"}, **{field: value})
 
 
+def test_variables_are_inherited_where_that_is_wanted() -> None:
+    more = {"variables": (("NOTE", "x"),), "inherit_variables": True}
+    order = plan({"endpoint": "1001"}, {"endpoint": "1002"}, **more)
+    assert order.variables[0] == ("__NOTE", "x")
+    # Ours are of this channel alone.
+    assert not any(name.startswith("_") for name, _ in order.variables[1:])
+    action = _originate(order, "0" * 32)
+    assert b"Variable: __NOTE=x\r\n" in encode_action(action.name, action.headers, action.variables)
+    for variables in ((("__NOTE", "x"),), (("OTHER", "x"),), (("NOTE", "x"), ("NOTE", "y"))):
+        with pytest.raises(CallRefused, match="variables"):
+            plan({"endpoint": "1001"}, {"endpoint": "1002"}, variables=variables, inherit_variables=True)
+
+
 def test_an_api_vouches_for_names_of_variables() -> None:
     more = {"variables": (("LINK", "x"), ("NOTE", "y")), "vouched": frozenset({"LINK"})}
     assert plan({"endpoint": "1001"}, {"endpoint": "1002"}, **more).variables[:2] == (("LINK", "x"), ("NOTE", "y"))
