@@ -59,9 +59,12 @@ setup(
     install_requires=[
         "argon2-cffi>=23.1",
         "click>=8.1",
+        # Of spreadsheets that strangers upload, no entity is expanded: openpyxl uses it where it is there.
+        "defusedxml>=0.7.1",
         "holidays>=0.60",
         "jinja2>=3.1.4",
         "klein>=24.8",
+        "openpyxl>=3.1.5",
         "orjson>=3.10",
         "peewee>=3.17",
         "phonenumbers>=8.13",
@@ -98,6 +101,7 @@ setup(
             "schemathesis>=4.0",
             "standardwebhooks>=1.0",
             "types-PyYAML",
+            "types-openpyxl",
             "types-peewee",
         ],
         # Peers that `make bench` measures beside us; never imported by Tandem.

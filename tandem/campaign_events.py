@@ -40,7 +40,7 @@ class CampaignEvents:
         self._drained: frozenset[int] = frozenset()
 
     def tell_change(self, what: str, campaign_id: int) -> None:
-        """created, changed, deleted, started, paused, resumed, stopped, reset, numbers-added, number-deleted."""
+        """created, changed, deleted, started, paused, resumed, stopped, reset, numbers-added, numbers-closed, number-deleted."""
         self._hub.publish("campaign", lambda: {"event": what, "campaign_id": campaign_id})
 
     def tell_import(self, report: ImportReport) -> None:

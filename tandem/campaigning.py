@@ -20,6 +20,7 @@ from tandem.store import dnc, number_lists
 from tandem.store.attempt_claims import Claim
 from tandem.store.attempt_ends import record_agent_status
 from tandem.store.campaigns import create_campaign, delete_campaign, load_campaign, update_campaign
+from tandem.store.closed_numbers import close_numbers
 from tandem.store.numbers import Added, add_numbers, delete_number, load_number, update_number
 from tandem.store.surveys import SurveyMissing, load_survey
 
@@ -99,13 +100,16 @@ class Campaigns:
         commit: Commit[SavedCampaign],
         permissions: Sequence[str] = (),
         words: Mapping[str, Any] | None = None,
+        numbers: Sequence[NewNumber] = (),
     ) -> SavedCampaign:
-        """A new one, stopped; CampaignRefused. words: another system's own words for it."""
+        """A new one, stopped, with its first numbers; CampaignRefused. words: another system's own words for it."""
         snapshot, at = self._snapshot(), self._now()
 
         def work(db: Any) -> SavedCampaign:
             _check(db, snapshot, campaign)
-            return create_campaign(db, campaign, author=author, permissions=permissions, at=at, words=words)
+            saved = create_campaign(db, campaign, author=author, permissions=permissions, at=at, words=words)
+            _add_numbers(db, saved.campaign_id, numbers, at)
+            return saved
 
         saved = await commit(work)
         self._dialer.note_change(saved)
@@ -203,13 +207,7 @@ class Campaigns:
 
         def work(db: Any) -> Added:
             load_campaign(db, campaign_id)
-            number_ids: list[int] = []
-            duplicate_at: list[int] = []
-            for start in range(0, len(numbers), BATCH):
-                added = add_numbers(db, campaign_id, numbers[start : start + BATCH], at, dedupe=dedupe)
-                number_ids += added.number_ids
-                duplicate_at += [start + index for index in added.duplicate_at]
-            return Added(tuple(number_ids), tuple(duplicate_at))
+            return _add_numbers(db, campaign_id, numbers, at, dedupe=dedupe)
 
         added = await commit(work)
         if added.number_ids:
@@ -242,6 +240,16 @@ class Campaigns:
         number = await commit(work)
         self._tell("number-changed", number.campaign_id)
         return number
+
+    async def close_numbers(
+        self, number_ids: Sequence[int], *, commit: Commit[tuple[SavedNumber, ...]]
+    ) -> tuple[SavedNumber, ...]:
+        """Their purpose was fulfilled elsewhere: not dialled any more, and after the call that one is in, not again. NumberMissing."""
+        at = self._now()
+        numbers = await commit(lambda db: close_numbers(db, number_ids, at))
+        for campaign_id in sorted({number.campaign_id for number in numbers}):
+            self._tell("numbers-closed", campaign_id)
+        return numbers
 
     async def dial_by_hand(
         self, campaign_id: int, agent: str, number_id: int | None, *, commit: Commit[Claim]
@@ -338,6 +346,16 @@ class Campaigns:
         """Takes numbers off a list; how many were on it. Those that were refused meanwhile stay so until a reset."""
         keys, at = await self._make_keys(numbers), self._now()
         return await commit(lambda db: dnc.delete_dnc_numbers(db, name, keys, at))
+
+
+def _add_numbers(db: Any, campaign_id: int, numbers: Sequence[NewNumber], at: float, *, dedupe: bool = False) -> Added:
+    number_ids: list[int] = []
+    duplicate_at: list[int] = []
+    for start in range(0, len(numbers), BATCH):
+        added = add_numbers(db, campaign_id, numbers[start : start + BATCH], at, dedupe=dedupe)
+        number_ids += added.number_ids
+        duplicate_at += [start + index for index in added.duplicate_at]
+    return Added(tuple(number_ids), tuple(duplicate_at))
 
 
 def _check(db: Any, snapshot: Snapshot, campaign: Campaign) -> None:

@@ -21,6 +21,7 @@ DOORS = {
     "uvloop": ("tandem.reactor", "fastagi.service"),
     "phonenumbers": ("tandem.domain",),
     "holidays": ("tandem.domain",),
+    "openpyxl": ("tandem.spreadsheets",),
     "click": ("tandem.cli", "lab"),
     "rich": ("tandem.cli", "lab"),
 }

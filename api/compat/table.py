@@ -9,13 +9,21 @@ from api.compat.ari.speech import DIALECT as ARI
 from api.compat.ari.table import ROUTES as ARI_ROUTES
 from api.compat.goapi.speech import DIALECT as GOAPI
 from api.compat.goapi.table import make_routes as make_goapi_routes
-from api.compat.mikopbx import audio, polls, results, session, tasks
+from api.compat.mikopbx import audio, polls, results, session, signals, spreadsheets, tasks
 from api.compat.mikopbx.speech import DIALECT as MIKOPBX
 from api.compat.while1.speech import DIALECT as WHILE1
 from api.compat.while1.table import ROUTES as WHILE1_ROUTES
 from api.doors import Door
 
-MIKOPBX_ROUTES: Final = (*session.ROUTES, *polls.ROUTES, *tasks.ROUTES, *results.ROUTES, *audio.ROUTES)
+MIKOPBX_ROUTES: Final = (
+    *session.ROUTES,
+    *polls.ROUTES,
+    *tasks.ROUTES,
+    *results.ROUTES,
+    *audio.ROUTES,
+    *signals.ROUTES,
+    *spreadsheets.ROUTES,
+)
 DOORS: Final = (
     Door("mikopbx", lambda _: MIKOPBX, MIKOPBX_ROUTES),
     Door("while1", lambda _: WHILE1, WHILE1_ROUTES),

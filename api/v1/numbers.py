@@ -317,6 +317,15 @@ async def _speak(services: Services, exchange: Exchange) -> Reply:
     return commit.reply
 
 
+async def _close(services: Services, exchange: Exchange) -> Reply:
+    number_id = await number_id_of(services, exchange)
+    commit: Commit[tuple[SavedNumber, ...]] = Commit(
+        exchange, f"numbers/{number_id}/close", lambda db, closed: _show(db, closed[0])
+    )
+    await services.campaigns.close_numbers([number_id], commit=commit)
+    return commit.reply
+
+
 def _show(_db: Any, number: SavedNumber) -> Reply:
     return Reply(show_times(NumberShown, number))
 
@@ -366,6 +375,10 @@ ROUTES: Final = (
         is_scoped=True, method="PUT", path=f"{_ONE}/status", permission="numbers/status", handler=_speak, tag="numbers", operation="set_agent_status",
         summary="Keep what an agent says of the last call; the campaign's recycle rules follow when it is over.",
         body=model_body(SpokenOf), answer=Shown(NumberShown), raises=(*_MISSING, HTTPStatus.CONFLICT),
+    ),
+    Route(
+        is_scoped=True, method="POST", path=f"{_ONE}/close", permission="numbers/update", handler=_close, tag="numbers", operation="close_number",
+        summary="Call it no more: its purpose was fulfilled elsewhere. A call that is up goes on.", answer=Shown(NumberShown), raises=_MISSING,
     ),
     Route(
         is_scoped=True, method="DELETE", path=_ONE, permission="numbers/delete", summary="Take a number off its list, unless it is being called.",

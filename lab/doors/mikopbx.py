@@ -33,8 +33,9 @@ def run_demo(teller: Teller) -> None:
         token = pbx.request("POST", "/api/v1/tokens", {"name": "crm", "permissions": MAY})["secret"]
         poll = teller.step("POST polling: one question", lambda: ask(pbx, port, token, "POST", "polling", POLL))
         teller.say(json.dumps(poll))
-        steps = [Wait(2), Press("1", "info"), Wait(5), HangUp()]
-        with run_phone(pbx.asterisk, host=CARRIER, port=5060, ring_s=1, steps=steps) as client:
+        with run_phone(
+            pbx.asterisk, host=CARRIER, port=5060, ring_s=1, steps=[Wait(2), Press("1", "info"), Wait(5), HangUp()]
+        ) as client:
             body = {
                 "name": "Orders", "state": 0, "innerNum": poll["id"], "innerNumType": "polling", "maxCountChannels": 1,
                 "numbers": [{"number": CLIENT, "params": {"name": "Anna"}}],

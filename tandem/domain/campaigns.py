@@ -49,8 +49,10 @@ class NumberStatus(StrEnum):
     BUSY = "busy"
 
 
-# Why a pending number is not dialled right now; '' when nothing keeps it.
-Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt", "list"]
+# Why a pending number is not dialled right now; '' when nothing keeps it. closed: nor is it dialled again after the call that it is in.
+Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt", "list", "closed"]
+# The disposition of a number whose purpose was fulfilled elsewhere.
+CLOSED: Final = "closed"
 
 MAX_DATA_BYTES: Final = 4096
 # The placeholder in a dial string of the admin's own, as Asterisk writes it.

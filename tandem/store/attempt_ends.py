@@ -10,7 +10,7 @@ import peewee
 
 from tandem.domain.attempts import Finished, after_attempt, after_status
 from tandem.domain.calls import PlacedCall
-from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.campaigns import CLOSED, NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
 from tandem.store.attempt_claims import ClaimRefused
 from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, load_end
@@ -177,6 +177,10 @@ def _after(
     assert call.disposition is not None
     disposition = "" if call.disposition is Disposition.ANSWERED else call.disposition.value
     common = {"call_id": None, "disposition": call.disposition.value, "updated_at": ended_at}
+    if number.hold == CLOSED:
+        return _number_row(
+            number, **{**common, "status": "completed", "due_at": None, "hold": "", "disposition": CLOSED}
+        )
     if saved is not None and attempt.epoch == saved.epoch and not disposition and number.agent_status:
         return _number_row(number, **_recycle(saved, number, ended_at), **common)
     if saved is None or attempt.epoch != saved.epoch:

@@ -1,14 +1,19 @@
 """The MikoPBX auto dialer's API over HTTP: its login, envelope and types, polls, tasks, results and sounds; the vendor's printed examples as printed; hostile input."""
 
+import base64
+import io
 import json
 import re
 import sqlite3
+import zipfile
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 
+from api.compat.mikopbx.results import CHANGED
 from tests.api.conftest import Client, Server
 from tests.audio import write_tone
 
@@ -346,6 +351,117 @@ def test_results_are_passed_by_a_cursor_and_by_time(miko, poll, server):
         assert miko.refused("GET", f"results/{wrong}")
         assert miko.refused("GET", f"polling-results/{wrong}")
     assert miko.data("GET", "polling-results/0") == {"results": [], "next": ""}
+
+
+def test_a_page_of_results_is_read_by_an_index_alone(server):
+    with closing(sqlite3.connect(server.folder / "db" / "tandem.db", timeout=20)) as db:
+        sql = f"SELECT number_id FROM numbers WHERE {CHANGED} >= 1 AND ({CHANGED} > 1 OR number_id > 1) ORDER BY {CHANGED}, number_id LIMIT 9"
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert len(plan) == 1
+    assert "INDEX numbers_changed" in plan[0]
+
+
+def rows_of(miko, task):
+    return {row["phone"]: row["result"] for row in miko.data("GET", f"task/{task['id']}")["results"]}
+
+
+def test_a_signal_closes_the_open_rows_of_a_number_and_of_its_client(miko, native, poll):
+    anna = {"clientId": 'A"%7'}
+    numbers = [
+        {"number": "+4930555420 01", **anna}, {"number": "030555420 02", **anna}, {"number": "03055542003", "clientId": 'a"%7'}, "03055542004",
+    ]  # fmt: skip
+    task, other = (make_task(miko, poll, numbers=numbers) for _ in range(2))
+    signal = {"phone": "8 (493) 055-54-2001"[1:], "taskId": int(task["id"])}
+    assert miko.data("POST", "task-signal-close", signal) == signal
+    closed = "SUCCESS_EXTERNAL_SIGNAL"
+    assert rows_of(miko, task) == {
+        "+493055542001": closed, "03055542002": closed, "03055542003": "", "03055542004": "",
+    }  # fmt: skip
+    assert set(rows_of(miko, other).values()) == {""}
+    assert miko.data("POST", "task-signal-close", {"phone": "03055542004"})
+    assert rows_of(miko, task)["03055542004"] == rows_of(miko, other)["03055542004"] == closed
+    (row,) = [one for one in miko.data("GET", f"task/{task['id']}")["results"] if one["phone"] == "03055542004"]
+    assert (row["state"], row["cause"], row["closeTime"]) == ("endCall", "closed", row["changeTime"])
+    # Again, and of whom nobody knows: nothing to close, as there.
+    for again in (signal, {"phone": "1"}):
+        assert miko.data("POST", "task-signal-close", again) == again
+    assert native.ask("GET", "/api/v1/audit?limit=1")["items"][0]["action"] == "numbers/update"
+
+
+def test_a_signal_without_a_number_or_for_no_task_is_refused(miko):
+    for body in ({}, {"phone": ""}, {"phone": "x"}, {"phone": ["1"]}, {"phone": "+"}, {"phone": "1" * 41}):
+        assert miko.refused("POST", "task-signal-close", body), body
+    answer = miko.ask("POST", "task-signal-close", {"phone": "0301", "taskId": "nowhere"})
+    assert (answer["result"], answer["data"]) == (False, {"error": "TaskNotFound"})
+
+
+# ---------------------------------------------------------------------------------------------------- spreadsheets
+
+
+def write_sheet(*rows):
+    book = Workbook()
+    for row in rows:
+        book.active.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def send_sheet(miko, content):
+    head = b'--b\r\nContent-Disposition: form-data; name="x"; filename="1.xlsx"\r\n\r\n'
+    return miko.ask(
+        "POST",
+        "upload-xls",
+        head + content + b"\r\n--b--\r\n",
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+    )
+
+
+def test_a_row_of_a_spreadsheet_is_one_client(miko, poll):
+    sheet = write_sheet(
+        ("Name", "Telephone", "Another"), ("Anna", 79522233446, "+7 (952) 223-34-16"), (), ("Ben 2", "030.555/420 01", "03055542001"),
+        ("Carl", True, 12.5), ("Dora", 3055542002.0, "=1+1"), ("Emil", "12", "1" * 25),
+    )  # fmt: skip
+    expected = [
+        {"number": "79522233446", "clientId": 2}, {"number": "+79522233416", "clientId": 2}, {"number": "03055542001", "clientId": 4},
+        {"number": "3055542002", "clientId": 6},
+    ]  # fmt: skip
+    encoded = base64.encodebytes(sheet)
+    for content in (sheet, encoded, b"data:application/vnd.ms-excel;base64," + encoded):
+        assert send_sheet(miko, content) == expected
+    task = make_task(miko, poll, numbers=expected)
+    rows = miko.data("GET", f"task/{task['id']}")["results"]
+    assert [(row["phone"], row["clientId"]) for row in rows] == [
+        (one["number"], str(one["clientId"])) for one in expected
+    ]
+
+
+def test_what_is_no_spreadsheet_is_refused(miko):
+    sheet = write_sheet(("0301",))
+    far = rewrite(sheet, "xl/worksheets/sheet1.xml", lambda xml: xml.replace(b'r="1"', b'r="99999999"'))
+    bomb = rewrite(sheet, "xl/styles.xml", lambda _: b" " * (33 * 1024 * 1024))
+    entity = b'<!DOCTYPE x [<!ENTITY a "0301">]>'
+    entities = rewrite(sheet, "xl/worksheets/sheet1.xml", lambda xml: entity + xml)
+    cut, damaged = sheet[: len(sheet) // 2], sheet.replace(b"xl/workbook.xml", b"xl/workbook.xm_")
+    old = base64.b64decode("0M8R4KGxGuE=") + b"x" * 1000
+    answers = [
+        send_sheet(miko, content)
+        for content in (b"", b"PK", b"PK\3\4" + b"x" * 99, old, cut, damaged, entities, far, bomb)
+    ]
+    assert all(answer["result"] is False for answer in answers), answers
+    assert "rows" in answers[-2]["messages"][0]
+    assert "32 MiB" in answers[-1]["messages"][0]
+    assert miko.refused("POST", "upload-xls", b"{}") == ["error upload file: file is empty"]
+
+
+def rewrite(sheet, name, change):
+    """The file with one part changed."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(sheet)) as before, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as after:
+        for part in before.namelist():
+            content = before.read(part)
+            after.writestr(part, change(content) if part == name else content)
+    return made.getvalue()
 
 
 # ---------------------------------------------------------------------------------------------------------- sounds

@@ -52,6 +52,15 @@ class TestOne:
         client.ask("DELETE", f"/api/v1/numbers/{made['number_id']}", status=404)
         assert counts(client, campaign)["pending"] == 1
 
+    def test_closed_is_called_no_more_until_a_reset(self, client, campaign):
+        made = client.ask("POST", numbers(campaign), {"phone_number": "+493012"}, 201)
+        close = f"/api/v1/numbers/{made['number_id']}/close"
+        for _ in range(2):
+            closed = client.ask("POST", close)
+            assert (closed["status"], closed["disposition"], closed["due_at"]) == ("completed", "closed", None)
+        assert (counts(client, campaign)["pending"], counts(client, campaign)["completed"]) == (0, 1)
+        client.ask("POST", "/api/v1/numbers/999999/close", status=404)
+
     @pytest.mark.parametrize(
         ("wrong", "field"),
         [

@@ -7,20 +7,20 @@ from typing import Any, Final
 
 from api.compat.mikopbx.speech import BASE, Failed, declare, read_text
 from api.exchange import Exchange, Services
-from tandem.domain.campaigns import NumberStatus, SavedNumber
+from tandem.domain.campaigns import CLOSED, NumberStatus, SavedNumber
 from tandem.domain.surveys import SurveyAnswer, SurveyVisit
 from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt
+from tandem.store.closed_numbers import OPEN_STATUSES
 from tandem.store.numbers import NUMBER_COLUMNS, read_number
 from tandem.store.rows import LISTED_IDS, listed, load_rows
 from tandem.store.surveys import AnswerQuery, load_answers, load_answers_since, load_visits
 
 MAX_ROWS: Final = 10_000
 # The time of a number's last change, as numbers are stored.
-_CHANGED: Final = "coalesce(updated_at, created_at)"
+CHANGED: Final = "coalesce(updated_at, created_at)"
 _CURSOR: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(?::([0-9]{1,18}))?", re.ASCII)
 # How long an answered person's survey may end after their call, by the batches in which both are stored.
 SETTLES_S: Final = 10.0
-_OPEN: Final = frozenset({NumberStatus.PENDING, NumberStatus.CALLING, NumberStatus.ANSWERED})
 
 
 def _read_cursor(exchange: Exchange) -> tuple[float, int]:
@@ -32,9 +32,7 @@ def _read_cursor(exchange: Exchange) -> tuple[float, int]:
 
 
 def _load_numbers(db: Any, since: float, after_id: int) -> list[SavedNumber]:
-    source = (
-        f"numbers WHERE {_CHANGED} >= ? AND ({_CHANGED} > ? OR number_id > ?) ORDER BY {_CHANGED}, number_id LIMIT ?"
-    )
+    source = f"numbers WHERE {CHANGED} >= ? AND ({CHANGED} > ? OR number_id > ?) ORDER BY {CHANGED}, number_id LIMIT ?"
     return [read_number(row) for row in load_rows(db, NUMBER_COLUMNS, source, [since, since, after_id, MAX_ROWS])]
 
 
@@ -52,7 +50,9 @@ def _show(number: SavedNumber, attempt: Attempt | None, visits: dict[str, Survey
     visit = visits.get(attempt.call_id) if attempt is not None else None
     known = number.data if isinstance(number.data, dict) else {}
     changed = number.updated_at or number.created_at
-    is_open = number.status in _OPEN or (visit is not None and visit.ended_at is None and now - changed < SETTLES_S)
+    is_open = number.status in OPEN_STATUSES or (
+        visit is not None and visit.ended_at is None and now - changed < SETTLES_S
+    )
     result = "" if is_open else tell_result(attempt, visit, number.disposition)
     return {
         "id": str(number.number_id), "taskId": str(number.campaign_id), "phoneId": number.phone_number.removeprefix("+")[-10:],
@@ -84,6 +84,8 @@ def _tell_cause(attempt: Attempt | None, number: SavedNumber) -> str:
 
 def tell_result(attempt: Attempt | None, visit: SurveyVisit | None, disposition: str) -> str:
     """The documented code of a number whose calls are over."""
+    if disposition == CLOSED:
+        return "SUCCESS_EXTERNAL_SIGNAL"
     if visit is not None:
         return "SUCCESS_POLLING" if visit.outcome in ("completed", "transferred") else "FAIL_POLLING"
     if attempt is None:
@@ -120,7 +122,7 @@ async def _list(services: Services, exchange: Exchange) -> Any:
     def read(db: Any) -> list[dict[str, Any]]:
         numbers = _load_numbers(db, since, after_id)
         rows = _describe(db, [one for one in numbers if seen(one.campaign_id)], now)
-        over = {str(one.number_id) for one in numbers if one.status not in _OPEN}
+        over = {str(one.number_id) for one in numbers if one.status not in OPEN_STATUSES}
         # Nobody who goes on behind this page misses a result that is on its way.
         return list(takewhile(lambda row: row["result"] or row["id"] not in over, rows))
 

@@ -43,7 +43,8 @@ def _commit(exchange: Exchange, campaign_id: int | None = None) -> Commit[Any]:
     return Commit(exchange, lambda saved: f"campaigns/{saved.campaign_id}", _ignore)
 
 
-def _read_all(db: Any) -> list[Task]:
+def load_tasks(db: Any) -> list[Task]:
+    """All of them, by their ids."""
     found = sorted(load_campaigns(db), key=lambda one: one.campaign_id)
     ids = [one.campaign_id for one in found]
     words, counts = load_words(db, ids), load_counts(db, ids)
@@ -54,8 +55,9 @@ def _crm_id(task: Task) -> str:
     return str(task[1].get("crmId") or task[0].campaign_id)
 
 
-async def _find(services: Services, exchange: Exchange, wanted: str, *, by_crm_id: bool = False) -> Task | None:
-    tasks = [one for one in await services.store.read(_read_all) if exchange.who.sees_campaign(one[0].campaign_id)]
+async def find_task(services: Services, exchange: Exchange, wanted: str, *, by_crm_id: bool = False) -> Task | None:
+    """The task with that id, ours or the client's; None also for one of a campaign that who asks does not see."""
+    tasks = [one for one in await services.store.read(load_tasks) if exchange.who.sees_campaign(one[0].campaign_id)]
     if not by_crm_id and (one := next((one for one in tasks if str(one[0].campaign_id) == wanted), None)) is not None:
         return one
     return next((one for one in tasks if _crm_id(one) == wanted), None)
@@ -162,9 +164,7 @@ def _read_numbers(services: Services, given: Any) -> list[NewNumber]:
         at = f"numbers[{index}]"
         entry = one if isinstance(one, dict) else {"number": one}
         phone = read_text(entry.get("number"), f"{at}.number", 40)
-        dialled = ("+" if phone.strip().startswith("+") else "") + "".join(
-            sign for sign in phone if sign in "0123456789"
-        )
+        dialled = read_digits(phone)
         params = entry.get("params") or {}
         if not isinstance(params, dict):
             raise Failed(f"{at}.params must be an object")
@@ -182,6 +182,11 @@ def _read_numbers(services: Services, given: Any) -> list[NewNumber]:
         }
         found.setdefault(phone_id(dialled), validate(_NUMBER, NewNumber, value))
     return list(found.values())
+
+
+def read_digits(phone: str) -> str:
+    """What is dialled of a number, however it is written: its digits, behind a + where there is one."""
+    return ("+" if phone.strip().startswith("+") else "") + "".join(sign for sign in phone if sign in "0123456789")
 
 
 def phone_id(number: str) -> str:
@@ -207,7 +212,7 @@ def _read_time(services: Services, given: Any) -> float | None:
 async def _create(services: Services, exchange: Exchange) -> Any:
     body = read_object(exchange)
     crm_id = read_text(body.get("crmId"), "crmId", 64)
-    before = await _find(services, exchange, crm_id, by_crm_id=True) if crm_id else None
+    before = await find_task(services, exchange, crm_id, by_crm_id=True) if crm_id else None
     campaign, words = await _read_task(services, body, before)
     numbers = _read_numbers(services, body.get("numbers"))
     if crm_id:
@@ -219,13 +224,13 @@ async def _create(services: Services, exchange: Exchange) -> Any:
             commit=_commit(exchange),
             permissions=exchange.who.reach,
             words={WORDS: words},
+            numbers=numbers,
         )
-        await services.campaigns.add_numbers(saved.campaign_id, numbers, commit=_commit(exchange, saved.campaign_id))
     else:
         saved = await _change(services, exchange, before, campaign, words)
         await _replace_numbers(services, exchange, saved.campaign_id, numbers)
     await _turn(services, exchange, saved, read_int(body.get("state"), "state", OPEN, OPEN, PAUSED))
-    task = await _find(services, exchange, str(saved.campaign_id))
+    task = await find_task(services, exchange, str(saved.campaign_id))
     assert task is not None
     # Numbers just written are numbers, there.
     shown = _show(task)
@@ -299,13 +304,13 @@ async def _list(services: Services, exchange: Exchange) -> Any:
         read_int(query.get("limit"), "limit", 1000, 1, 10_000),
         read_int(query.get("offset"), "offset", 0, 0, 2**53),
     )
-    tasks = [one for one in await services.store.read(_read_all) if exchange.who.sees_campaign(one[0].campaign_id)]
+    tasks = [one for one in await services.store.read(load_tasks) if exchange.who.sees_campaign(one[0].campaign_id)]
     shown = [_show(one) for one in tasks if one[0].campaign_id > after and state in ("", str(_state_of(one)))]
     return {"results": shown[:limit]}
 
 
 async def _get(services: Services, exchange: Exchange) -> Any:
-    task = await _find(services, exchange, path_id(exchange))
+    task = await find_task(services, exchange, path_id(exchange))
     if task is None:
         raise Failed
     return _show(task) | await load_rows_of_task(services, task[0].campaign_id)
@@ -313,19 +318,19 @@ async def _get(services: Services, exchange: Exchange) -> Any:
 
 async def _update(services: Services, exchange: Exchange) -> Any:
     body = read_object(exchange)
-    task = await _find(services, exchange, path_id(exchange))
+    task = await find_task(services, exchange, path_id(exchange))
     if task is None:
         raise Failed(data={"error": "TaskNotFound"})
     campaign, words = await _read_task(services, body, task)
     saved = await _change(services, exchange, task, campaign, words)
     await _turn(services, exchange, saved, read_int(body.get("state"), "state", _state_of(task), OPEN, PAUSED))
-    after = await _find(services, exchange, str(saved.campaign_id))
+    after = await find_task(services, exchange, str(saved.campaign_id))
     assert after is not None
     return _show(after)
 
 
 async def _delete(services: Services, exchange: Exchange) -> Any:
-    task = await _find(services, exchange, path_id(exchange))
+    task = await find_task(services, exchange, path_id(exchange))
     if task is None:
         return []
     campaign_id = task[0].campaign_id

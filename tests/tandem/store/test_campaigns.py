@@ -30,10 +30,12 @@ from tandem.store.campaigns import (
     load_counts,
     reset_numbers,
 )
+from tandem.store.closed_numbers import close_numbers
 from tandem.store.database import open_store
 from tandem.store.dnc import add_dnc_numbers
 from tandem.store.numbers import (
     NumberInFlight,
+    NumberMissing,
     NumberQuery,
     add_numbers,
     count_waiting,
@@ -76,6 +78,7 @@ STEPS = st.one_of(
     st.tuples(st.just("again"), st.integers(0, 30)),
     st.tuples(st.sampled_from(["start", "stop", "pause", "reset"])),
     st.tuples(st.just("delete"), st.integers(0, 5)),
+    st.tuples(st.just("close"), st.integers(0, 5)),
     st.tuples(st.just("wait"), st.sampled_from([1.0, 6.0, 120.0])),
 )
 SLOW = settings(
@@ -191,6 +194,14 @@ class Story:
         else:
             assert number.number_id not in self.calls.values()
 
+    def close(self, index):
+        numbers, _ = self.store.run_now(load_numbers, NumberQuery(campaign_id=self.campaign_id))
+        if not numbers:
+            return
+        number = numbers[index % len(numbers)]
+        (closed,) = self.store.run_now(close_numbers, [number.number_id], self.now)
+        assert closed.status in ({number.status} if number.call_id else {number.status, NumberStatus.COMPLETED})
+
     def wait(self, time_s):
         self.now += time_s
 
@@ -255,6 +266,47 @@ def test_counts_are_those_of_the_rows_whatever_happens(store, steps):
         store.run_now(load_campaign, story.campaign_id)
     rows = store.run_now(load_rows, ("call_id",), "attempts", [])
     assert {row["call_id"] for row in rows} >= set(story.ended)  # the campaign's CDRs outlive it
+
+
+@pytest.mark.parametrize("step", [("end", 0, "busy"), ("end", 0, "answered"), ("end", 0, "lost"), ("answer", 0)])
+def test_a_number_that_is_closed_in_its_call_is_not_dialled_after_it(store, step):
+    story = Story(store)
+    story.start()
+    story.add(1)
+    story.claim(1)
+    (number_id,) = story.calls.values()
+    (closed,) = store.run_now(close_numbers, [number_id], story.now)
+    assert (closed.status, closed.hold) == (NumberStatus.CALLING, "closed")
+    story.do(step)
+    if story.calls:
+        story.end(0, "answered")
+    after = store.run_now(load_number, number_id)
+    assert (after.status, after.disposition, after.hold, after.due_at) == (NumberStatus.COMPLETED, "closed", "", None)
+    story.wait(86400)
+    story.claim(1)
+    story.check()
+    assert not story.calls
+    story.reset()
+    story.claim(1)
+    story.end(0, "busy")
+    assert store.run_now(load_number, number_id).status is NumberStatus.PENDING
+
+
+def test_closing_takes_what_waits_and_leaves_what_is_over(store):
+    story = Story(store)
+    story.start()
+    story.add(2)
+    story.claim(1)
+    story.end(0, "answered")
+    ids = [number.number_id for number in store.run_now(load_numbers, NumberQuery(campaign_id=story.campaign_id))[0]]
+    closed = store.run_now(close_numbers, ids, story.now)
+    assert [(number.status, number.disposition) for number in closed] == [
+        ("completed", "answered"),
+        ("completed", "closed"),
+    ]
+    story.check()
+    with pytest.raises(NumberMissing):
+        store.run_now(close_numbers, [ids[0], 2**62], story.now)
 
 
 WINDOWS = st.one_of(
