@@ -257,16 +257,10 @@ def _media_type(request: Request) -> str:
 def _read_query(route: Route, request: Request, *, is_lenient: bool) -> Any:
     if route.body is not None and route.body.is_sent:
         return None
-    pairs = (
-        parse_qsl(
-            request.uri.partition(b"?")[2].decode("latin-1"),
-            keep_blank_values=True,
-            max_num_fields=MAX_QUERY_FIELDS,
-            errors="strict",
-        )
-        if b"?" in request.uri
-        else []
-    )
+    query = request.uri.partition(b"?")[2].decode("latin-1")
+    if query.count("&") >= MAX_QUERY_FIELDS:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"at most {MAX_QUERY_FIELDS} query parameters are taken")
+    pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     given: dict[str, str] = {}
     for name, value in pairs:
         if name in given and not is_lenient:

@@ -341,7 +341,10 @@ def test_a_registration_logs_in_and_its_line_is_the_carrier(asterisk_factory):
     assert found[1] == "to <sip:us;er%40x%20y@127.0.0.5>"  # PJSIP unescapes what RFC 3261 lets stand in a user part
     assert found[2] == "invite 100"  # from an address that nobody knows, but on our line
     assert found[3] == "invite 401"
-    assert "PJSIP/backup-00000000" in instance.read_log()
+    deadline = time.monotonic() + 10  # its log is written by a thread of its own
+    while "PJSIP/backup-00000000" not in (log := instance.read_log()):
+        assert time.monotonic() < deadline, log
+        time.sleep(0.05)
 
 
 # The far end of a trunk: alive (200 to OPTIONS) and busy (486 to INVITE); prints what it was asked.
