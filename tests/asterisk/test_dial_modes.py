@@ -66,10 +66,13 @@ def list_ends(leg):
 
 
 def count_lines(legs):
-    """How many of the far end's lines were in use at once, at the most; ends before beginnings where both are at the same moment."""
+    """How many of the far end's lines were in use at once, at the most; ends before beginnings where both are at the same moment.
+
+    A leg that was taken back in the moment in which it was answered has no end that the far end could tell.
+    """
     moves = []
     for leg in legs:
-        moves += [(leg.at_ms("invited"), 1), (max(list_ends(leg)), -1)]
+        moves += [(leg.at_ms("invited"), 1), (max(list_ends(leg), default=float("inf")), -1)]
     return max(accumulate(move for _, move in sorted(moves)))
 
 
@@ -138,7 +141,6 @@ def test_campaigns_share_the_lines_by_their_priority(site, pbx):
             site.ask("POST", f"{path}/stop")
         for path in paths:
             site.wait_for(path, lambda found: not found["counts"]["calling"] + found["counts"]["answered"])
-        wait_until(lambda: all(map(list_ends, people.read_legs())), "every leg has ended")
         legs = people.read_legs()
     assert count_lines(legs) == LINES
     # After the first few, which the one that was started first has alone, one call in four.

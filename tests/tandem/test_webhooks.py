@@ -740,5 +740,7 @@ class NodesTests(SendingCase):
 
         await self.until(all_written)
         times = Counter(headers["webhook-id"] for headers, _ in receiver.got)
-        # At least once: of those four nobody knows whether they arrived.
-        assert sorted(times.values()) == [1] * 16 + [2] * SLOTS
+        # At least once: of those four nobody knows whether they arrived; and this clock can run ahead of an answer on a busy machine.
+        assert sorted(times.values())[:16] == [1] * 16
+        assert min(sorted(times.values())[16:]) >= 2
+        assert len(times) == 16 + SLOTS
