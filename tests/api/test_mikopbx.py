@@ -16,6 +16,7 @@ from openpyxl import Workbook
 from api.compat.mikopbx.results import CHANGED
 from tests.api.conftest import Client, Server
 from tests.audio import write_tone
+from tests.beside import lacks
 
 BASE = "/pbxcore/api/module-dialer/v1"
 SEEDS = Path(__file__).parents[3] / "shared" / "specs" / "seeds"
@@ -555,7 +556,7 @@ def test_unknown_routes_are_404_in_the_envelope(miko):
 def test_the_printed_examples_run_as_printed(miko, poll):
     found = list(SEEDS.glob("003_*.txt"))
     if not found:
-        pytest.skip("the vendor's document is not beside us")
+        lacks("the vendor's document")
     text = found[0].read_text(encoding="utf-8")
     curls = re.findall(r"JSON='(\{.*?\})';\s*curl -X POST -d \"\$JSON\" http://127.0.0.1(\S+)", text, re.DOTALL)
     assert curls

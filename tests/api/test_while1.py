@@ -22,6 +22,7 @@ from tandem.domain.originate import plan_call
 from tandem.domain.snapshot import build_snapshot
 from tandem.settings import While1Settings
 from tests.api.conftest import Client, Server
+from tests.beside import lacks
 
 VECTORS = Path(__file__).parents[3] / "shared" / "specs" / "while1_vectors.json"
 KEY = "the key of the lab"
@@ -154,7 +155,7 @@ def test_each_action_takes_its_permission(native, name, params, permission):
 
 def test_the_vectors():
     if not VECTORS.exists():
-        pytest.skip("the vectors are not beside this checkout")
+        lacks("while1_vectors.json")
     for vector in json.loads(VECTORS.read_text())["vectors"]:
         body = vector["body"]
         params = json.loads(body) if vector["transport"] == "json" else nest_pairs(split_pairs(body.encode()))

@@ -15,6 +15,7 @@ from lab.pbx import LabPbx
 from lab.ports import find_free_port
 from lab.sipp import HangUp, Wait, register_phones, run_phone
 from tests.asterisk.test_api import Site
+from tests.beside import lacks
 
 pytestmark = pytest.mark.asterisk
 
@@ -211,7 +212,7 @@ def compose_programs(port, token):
 
 def test_the_vendors_examples_run_as_printed(pbx, voice, port, tmp_path):
     if SEED is None:
-        pytest.skip("the vendor's page is not beside this checkout")
+        lacks("the vendor's page")
     assert shutil.which("php"), "php-cli is missing: make tools installs it"
     body = {"name": "php", "permissions": ["*"], "dialect": "while1"}
     token = Site(pbx).ask("POST", "/api/v1/tokens", body, 201)["secret"]
