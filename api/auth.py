@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThread
 
 from api.errors import Refused, TokenMissing
-from tandem.domain.entities import Permission
+from tandem.domain.fields import Permission
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.store.tokens import Token, TokenKey, load_token_keys, record_token_uses, split_secret

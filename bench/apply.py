@@ -31,21 +31,8 @@ class Row:
 
 def make_pbx(endpoints=ENDPOINTS, dids=DIDS, queues=QUEUES, menus=MENUS, mailboxes=MAILBOXES):
     """A large company; every object leads to others."""
-    from tandem.domain.entities import (
-        Did,
-        Endpoint,
-        EndpointDestination,
-        General,
-        HangupDestination,
-        Menu,
-        MenuDestination,
-        Pbx,
-        Queue,
-        QueueDestination,
-        QueueMember,
-        Trunk,
-        VoicemailBox,
-    )
+    from tandem.domain.destinations import EndpointDestination, HangupDestination, MenuDestination, QueueDestination
+    from tandem.domain.entities import Did, Endpoint, General, Menu, Pbx, Queue, QueueMember, Trunk, VoicemailBox
 
     def extension(number):
         return f"{20_000 + number}"

@@ -22,7 +22,8 @@ NOBODY = 9
 
 def make_pbx_folder(folder: Path, dids: int) -> Path:
     """A database with `dids` exact numbers and a default DID in each revision; they lead to queues. Returns the folder."""
-    from tandem.domain.entities import Did, HangupDestination, Pbx, Queue, QueueDestination
+    from tandem.domain.destinations import HangupDestination, QueueDestination
+    from tandem.domain.entities import Did, Pbx, Queue
     from tandem.store.database import open_store
     from tandem.store.objects import save_pbx
 

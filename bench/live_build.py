@@ -34,7 +34,8 @@ def run() -> dict[str, float]:
 
 def fill(folder: Path) -> None:
     """Two revisions without one DID in common, so that the second load shares nothing with the first; and a third with one edit."""
-    from tandem.domain.entities import Did, HangupDestination, Pbx, Queue, QueueDestination
+    from tandem.domain.destinations import HangupDestination, QueueDestination
+    from tandem.domain.entities import Did, Pbx, Queue
     from tandem.store.database import open_store
     from tandem.store.objects import save_pbx
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from confgen.render import RenderTarget, render
-from tandem.domain.entities import Did, Endpoint, General, HangupDestination, Pbx, Queue, QueueDestination
+from tandem.domain.destinations import HangupDestination, QueueDestination
+from tandem.domain.entities import Did, Endpoint, General, Pbx, Queue
 from tandem.domain.routing import route_did
 from tandem.domain.snapshot import Snapshot, build_snapshot
 

@@ -10,7 +10,7 @@ from fastagi.session import Session
 from tandem.domain.agents import AgentChange, AgentMissing, AgentWish
 from tandem.domain.campaign_calls import Served
 from tandem.domain.decisions import Decision
-from tandem.domain.entities import Destination
+from tandem.domain.destinations import Destination
 from tandem.domain.routing import QueueFacts, Target, resolve
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.sounds import locate_prompt

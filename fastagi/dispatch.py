@@ -3,8 +3,8 @@
 from fastagi.brain import Brain, Case
 from fastagi.hearing import hear_menu
 from fastagi.session import ChannelGone
+from tandem.domain.destinations import AgentDestination, Destination, MenuDestination, QueueDestination
 from tandem.domain.dialplan import encode_jump
-from tandem.domain.entities import AgentDestination, Destination, MenuDestination, QueueDestination
 from tandem.domain.routing import Target, enter_queue, jump_to
 
 # Menus and closed queues send callers on; a chain that is longer goes round in a circle, and the fallback ends it.

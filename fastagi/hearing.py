@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from fastagi.brain import Brain, Case
 from fastagi.session import AgiError, PlaybackFailed, Session
+from tandem.domain.destinations import Destination, HangupDestination
 from tandem.domain.dialplan import CONTEXT_RECORD
-from tandem.domain.entities import Destination, HangupDestination, Menu
+from tandem.domain.entities import Menu
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 from tandem.domain.menu import Again, Tries, collect, step
 

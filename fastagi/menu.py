@@ -6,7 +6,7 @@ Fails open: without a decision the dialplan takes the menu's own fallback from A
 from fastagi.brain import Brain, Case
 from fastagi.dispatch import conclude
 from fastagi.session import Session
-from tandem.domain.entities import MenuDestination
+from tandem.domain.destinations import MenuDestination
 
 
 async def menu(brain: Brain, session: Session) -> None:

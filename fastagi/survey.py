@@ -13,7 +13,7 @@ from fastagi.brain import Brain, Case
 from fastagi.dispatch import conclude
 from fastagi.hearing import ALL_KEYS, GUARD_S
 from fastagi.session import AgiError, ChannelGone, PlaybackFailed, Session
-from tandem.domain.entities import HangupDestination
+from tandem.domain.destinations import HangupDestination
 from tandem.domain.surveys import (
     SILENT_S,
     Answer,

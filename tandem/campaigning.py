@@ -13,7 +13,7 @@ from twisted.internet.threads import deferToThread
 from tandem.domain.agent_statuses import StatusRefused, statuses_of
 from tandem.domain.campaign_checks import check_campaign_within
 from tandem.domain.campaigns import Campaign, NewNumber, SavedCampaign, SavedNumber
-from tandem.domain.entities import SurveyDestination
+from tandem.domain.destinations import SurveyDestination
 from tandem.domain.numbers import normalise_number, number_plan
 from tandem.domain.snapshot import Snapshot
 from tandem.store import dnc, number_lists

@@ -14,15 +14,9 @@ from typing import Any, Final
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from tandem.domain.entities import (
-    WEEKDAYS,
-    General,
-    HangupDestination,
-    OpenHours,
-    Pbx,
-    QueueMember,
-    ScheduleDestination,
-)
+from tandem.domain.destinations import HangupDestination, ScheduleDestination
+from tandem.domain.entities import General, OpenHours, Pbx, QueueMember
+from tandem.domain.fields import WEEKDAYS
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 from tandem.domain.problems import Location, Problem, describe_errors
 from tandem.domain.references import check_pbx

@@ -5,7 +5,9 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
+from tandem.domain import destinations as d
 from tandem.domain import entities as e
+from tandem.domain import fields as f
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 from tandem.domain.references import RESERVED_NAMES
 
@@ -38,13 +40,13 @@ phone_numbers = st.builds(str.__add__, st.sampled_from(["", "+"]), st.text(DIGIT
 caller_patterns = st.builds(str.__add__, phone_numbers, st.sampled_from(["", "*"]))
 languages = st.sampled_from(["en", "de", "pt_BR", "no"])
 zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"])
-codecs = st.lists(st.sampled_from(get_args(e.Codec)), min_size=1, max_size=3, unique=True).map(tuple)
+codecs = st.lists(st.sampled_from(get_args(f.Codec)), min_size=1, max_size=3, unique=True).map(tuple)
 times_of_day = st.integers(0, 24 * 60 - 1).map(lambda minute: f"{minute // 60:02}:{minute % 60:02}")
 instants = st.datetimes(datetime(2024, 1, 1), datetime(2030, 12, 31)).map(lambda at: at.replace(tzinfo=UTC))  # noqa: DTZ001
 
 open_hours = st.builds(
     e.OpenHours,
-    days=st.lists(st.sampled_from(e.WEEKDAYS), min_size=1, max_size=9).map(tuple),
+    days=st.lists(st.sampled_from(f.WEEKDAYS), min_size=1, max_size=9).map(tuple),
     start=times_of_day,
     end=st.one_of(times_of_day, st.just("24:00")),
 )
@@ -117,23 +119,23 @@ def pbxes(draw):
             voicemail=draw(st.sampled_from([None, *box_numbers])),
             ring_time_s=draw(st.integers(5, 300)),
             language=draw(st.none() | languages),
-            permissions=tuple(draw(st.lists(st.sampled_from(get_args(e.Permission)), max_size=3, unique=True))),
+            permissions=tuple(draw(st.lists(st.sampled_from(get_args(f.Permission)), max_size=3, unique=True))),
         )
         for _ in range(draw(st.integers(0, 3)))
     )
-    leads = [e.HangupDestination(hangup=draw(st.sampled_from(sorted(HANGUP_CAUSE_BY_NAME.values()))))]
-    leads.append(e.DialplanDestination(dialplan="lobby,100"))
-    leads += [e.EndpointDestination(endpoint=endpoint.extension) for endpoint in endpoints]
-    leads += [e.VoicemailDestination(voicemail=box, instructions=told) for box in box_numbers for told in (True, False)]
-    leads += [e.ExternalDestination(external=draw(phone_numbers), trunk=name) for name in trunk_names]
+    leads = [d.HangupDestination(hangup=draw(st.sampled_from(sorted(HANGUP_CAUSE_BY_NAME.values()))))]
+    leads.append(d.DialplanDestination(dialplan="lobby,100"))
+    leads += [d.EndpointDestination(endpoint=endpoint.extension) for endpoint in endpoints]
+    leads += [d.VoicemailDestination(voicemail=box, instructions=told) for box in box_numbers for told in (True, False)]
+    leads += [d.ExternalDestination(external=draw(phone_numbers), trunk=name) for name in trunk_names]
 
     def lead():
         found = draw(st.sampled_from(leads))
         if endpoints and draw(some_number):
-            found = e.AgentDestination(agent=draw(st.sampled_from(endpoints)).extension, unavailable=found)
+            found = d.AgentDestination(agent=draw(st.sampled_from(endpoints)).extension, unavailable=found)
         if schedule_names and draw(some_number):
             name = draw(st.sampled_from(schedule_names))
-            return e.ScheduleDestination(schedule=name, open=found, closed=draw(st.sampled_from(leads)))
+            return d.ScheduleDestination(schedule=name, open=found, closed=draw(st.sampled_from(leads)))
         return found
 
     def lead_or_none():
@@ -145,7 +147,7 @@ def pbxes(draw):
         announcements.append(
             e.Announcement(name=name, description=text, extension=number, prompts=draw(prompts), then=lead())
         )
-        leads.append(e.AnnouncementDestination(announcement=name))
+        leads.append(d.AnnouncementDestination(announcement=name))
     queues = []
     for name in draw(unique_names(2)):
         members = draw(st.lists(st.sampled_from(endpoints), max_size=2, unique=True)) if endpoints else []
@@ -154,7 +156,7 @@ def pbxes(draw):
                 name=name,
                 description=draw(hostile_texts),
                 extension=number_or_none(),
-                strategy=draw(st.sampled_from(get_args(e.QueueStrategy))),
+                strategy=draw(st.sampled_from(get_args(f.QueueStrategy))),
                 members=tuple(
                     e.QueueMember(endpoint=member.extension, penalty=draw(st.integers(0, 9))) for member in members
                 ),
@@ -173,7 +175,7 @@ def pbxes(draw):
                 leave_empty=lead_or_none(),
             )
         )
-        leads.append(e.QueueDestination(queue=name))
+        leads.append(d.QueueDestination(queue=name))
     menus = []
     for name in draw(unique_names(2)):
         keys = draw(st.lists(st.text(DIGITS + "*#", min_size=1, max_size=3), max_size=4, unique=True))
@@ -195,7 +197,7 @@ def pbxes(draw):
                 fallback=lead(),
             )
         )
-        leads.append(e.MenuDestination(menu=name))
+        leads.append(d.MenuDestination(menu=name))
     dids = []
     for number in draw(st.lists(did_numbers, max_size=4, unique_by=_did_identity)):
         dids.append(
@@ -205,13 +207,13 @@ def pbxes(draw):
                 destination=lead(),
                 active=draw(st.booleans()),
                 language=draw(st.none() | languages),
-                recording=draw(st.sampled_from(get_args(e.Recording))),
+                recording=draw(st.sampled_from(get_args(f.Recording))),
                 caller_id_cleanup=draw(st.sampled_from(["", "R10", "L1", "R10 L1", "R3L0"])),
                 blocked_callers=tuple(draw(st.lists(caller_patterns, max_size=2))),
                 priority=draw(st.integers(0, 99)),
             )
         )
-        leads.append(e.DidDestination(did=number))
+        leads.append(d.DidDestination(did=number))
     return e.Pbx(
         general=general,
         trunks=trunks,

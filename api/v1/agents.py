@@ -15,7 +15,7 @@ from api.listing import list_query, make_page
 from api.times import time_of
 from tandem.agents import Agent
 from tandem.domain.agents import AgentChange, AgentWish, Roster, Wish
-from tandem.domain.entities import Name, check_line
+from tandem.domain.fields import Name, check_line
 from tandem.store.agents import load_agent_sessions
 
 _PATH: Final = f"{PREFIX}/agents"

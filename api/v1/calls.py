@@ -11,7 +11,8 @@ from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from tandem.ami.errors import AmiRefused
 from tandem.domain.calls import PlacedCall, is_call_id, new_call_id
-from tandem.domain.entities import Destination, matches
+from tandem.domain.destinations import Destination
+from tandem.domain.fields import matches
 from tandem.domain.originate import MAX_EXTERNAL_ID, MAX_PROJECT, CallRefused, CallRequest, plan_call, plan_transfer
 from tandem.store.audit import AuditEntry
 from tandem.store.calls import ExternalIdUsed, record_placed

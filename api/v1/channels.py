@@ -5,7 +5,7 @@ from typing import Final
 
 from api.declare import PREFIX, Frozen, Reply, Route, model_body
 from api.exchange import Exchange, Services
-from tandem.domain.entities import ContextExten
+from tandem.domain.fields import ContextExten
 
 _ONE: Final = f"{PREFIX}/channels/{{uniqueid}}"
 _PARAMETERS: Final = {"uniqueid": "The uniqueid of the channel, or its name."}

@@ -10,7 +10,7 @@ from api.declare import PREFIX, Frozen, Reply, Route, Shown
 from api.errors import Refused
 from api.events import KINDS, MAX_CLIENTS
 from api.exchange import Exchange, Services
-from tandem.domain.entities import matches
+from tandem.domain.fields import matches
 
 _KIND: Final = "|".join(KINDS)
 _KINDS: Final = matches(f"(({_KIND})(,({_KIND})){{0,20}})?", f"must be of {', '.join(KINDS)}, with commas between")

@@ -16,7 +16,7 @@ from api.exchange import Commit, Exchange, Services
 from api.times import show_times, with_times
 from api.v1.campaigns import ONE as CAMPAIGN
 from api.v1.campaigns import campaign_id_of
-from tandem.domain.entities import TimeZone
+from tandem.domain.fields import TimeZone
 from tandem.domain.number_files import Delimiter, Encoding, FileOptions
 from tandem.store.imports import ImportReport
 

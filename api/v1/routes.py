@@ -9,8 +9,9 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from api.declare import PREFIX, Frozen, Reply, Route, Shown
 from api.errors import refuse_fields
 from api.exchange import Exchange, Services
+from tandem.domain.destinations import QueueDestination
 from tandem.domain.dialplan import encode_jump
-from tandem.domain.entities import QueueDestination, matches
+from tandem.domain.fields import matches
 from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did
 
 _Number = Annotated[

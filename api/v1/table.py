@@ -31,7 +31,7 @@ from api.v1 import (
     users,
     webhooks,
 )
-from tandem.domain.entities import Permission
+from tandem.domain.fields import Permission
 
 _DECLARED: Final = (
     *objects.ROUTES,

@@ -11,7 +11,7 @@ from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
-from tandem.domain.entities import matches
+from tandem.domain.fields import matches
 from tandem.domain.problems import suggest
 from tandem.store.tokens import Token, create_token, delete_token, load_tokens
 

@@ -13,7 +13,7 @@ from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from api.v1.tokens import TokenMade
 from api.v1.user_groups import GroupName
-from tandem.domain.entities import matches
+from tandem.domain.fields import matches
 from tandem.store.tokens import create_token, delete_token
 from tandem.store.user_groups import UserGroupMissing
 from tandem.store.users import User, create_user, delete_user, load_user, load_users, update_user

@@ -49,8 +49,8 @@ def explain(
 
     Exit code 1 when no DID matches.
     """
+    from tandem.domain.destinations import QueueDestination
     from tandem.domain.dialplan import encode_jump
-    from tandem.domain.entities import QueueDestination
     from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did
 
     with screen.err.status("reading"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from tandem.domain.campaigns import Campaign
-from tandem.domain.entities import QueueDestination
+from tandem.domain.destinations import QueueDestination
 from tandem.domain.experience import Tally
 from tandem.domain.surveys import Surveyed
 from tandem.store.attempts import Attempt

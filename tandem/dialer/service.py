@@ -30,8 +30,8 @@ from tandem.domain.calls import CallEnded, CallEvent
 from tandem.domain.campaign_calls import Held, Served, choose_destination, plan_number
 from tandem.domain.campaign_checks import check_campaign_within
 from tandem.domain.campaigns import UNPACED, CampaignState, CampaignView, SavedCampaign, SavedNumber
+from tandem.domain.destinations import EndpointDestination
 from tandem.domain.disposition import Disposition
-from tandem.domain.entities import EndpointDestination
 from tandem.domain.experience import Tally
 from tandem.domain.jumps import JumpGauge
 from tandem.domain.numbers import normalise_number, number_plan

@@ -5,6 +5,13 @@ from datetime import UTC, datetime
 from typing import Final, cast
 
 from tandem.domain.campaigns import Campaign, Hold, SavedCampaign, SavedNumber
+from tandem.domain.destinations import (
+    AnnouncementDestination,
+    Destination,
+    EndpointDestination,
+    ExternalDestination,
+    QueueDestination,
+)
 from tandem.domain.dialplan import (
     CONTEXT_CAMPAIGN,
     VARIABLE_DIAL_OPTIONS,
@@ -12,14 +19,7 @@ from tandem.domain.dialplan import (
     VARIABLE_RECORDING_LEGS,
     VARIABLE_SORRY,
 )
-from tandem.domain.entities import (
-    AnnouncementDestination,
-    Destination,
-    EndpointDestination,
-    ExternalDestination,
-    Permission,
-    QueueDestination,
-)
+from tandem.domain.fields import Permission
 from tandem.domain.originate import (
     RING_TIMEOUT_S,
     CallRefused,

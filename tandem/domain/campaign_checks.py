@@ -3,7 +3,7 @@
 from typing import Final, get_args
 
 from tandem.domain.campaigns import Campaign, check_campaign
-from tandem.domain.entities import Permission
+from tandem.domain.fields import Permission
 from tandem.domain.originate import CallRefused, check_caller_name, check_destination
 from tandem.domain.snapshot import Snapshot
 

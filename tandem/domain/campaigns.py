@@ -14,18 +14,10 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
 from tandem.domain.agent_statuses import MAX_CODES, AgentStatus, PauseCode, StatusCode, statuses_of
+from tandem.domain.destinations import Destination
 from tandem.domain.disposition import Disposition
-from tandem.domain.entities import (
-    Destination,
-    Name,
-    OpenHours,
-    PhoneNumber,
-    Text,
-    TimeZone,
-    VariableName,
-    check_line,
-    matches,
-)
+from tandem.domain.entities import OpenHours
+from tandem.domain.fields import Name, PhoneNumber, Text, TimeZone, VariableName, check_line, matches
 
 _STRICT: Final = ConfigDict(extra="forbid")
 

@@ -1,89 +1,53 @@
 """The ONE definition of every object of a PBX, with its limits and messages; never knows where an object is stored or sent.
 
 The YAML document, the database rows, the HTTP bodies and the snapshot all validate with these classes. They are frozen, slotted
-pydantic dataclasses: 100,000 of them take 17 MB. Rules that need a second object are in `tandem.domain.references`.
+pydantic dataclasses: 100,000 of them take 17 MB. What a field may hold is in `tandem.domain.fields`, where calls can go in
+`tandem.domain.destinations`; rules that need a second object are in `tandem.domain.references`.
 """
 
 from dataclasses import field
-from datetime import date
-from ipaddress import ip_network
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
-from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
-
-# Caller names and voicemail.conf's full names are cut there (AST_MAX_EXTENSION).
-MAX_TEXT_BYTES: Final = 79
-WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_STRICT: Final = ConfigDict(extra="forbid")
-
-
-def check_line(value: str) -> str:
-    """AMI, AGI and .conf files are line based and have no escape for a line's end, so such a value is refused."""
-    if not value.isprintable():
-        raise ValueError("must not hold control characters or line breaks")
-    if value != value.strip():
-        raise ValueError("must not begin or end with a blank, which Asterisk would drop")
-    if len(value.encode()) > MAX_TEXT_BYTES:
-        raise ValueError(f"must be at most {MAX_TEXT_BYTES} bytes in UTF-8, or Asterisk would cut it")
-    return value
-
-
-def _refuse_comma(value: str) -> str:
-    if "," in value or "|" in value:
-        raise ValueError("must not hold a comma or a vertical bar: voicemail.conf has no escape for them")
-    return value
-
-
-def _refuse_parent(value: str) -> str:
-    if ".." in value or value.endswith("/") or "//" in value:
-        raise ValueError("must be a sound's name below the sounds folder, such as custom/welcome, without extension")
-    return value
-
-
-def _refuse_ours(value: str) -> str:
-    if value.startswith("TANDEM_"):
-        raise ValueError("must not begin with TANDEM_: those are our own")
-    return value
-
-
-def _check_port(value: str) -> str:
-    _, colon, port = value.partition(":")
-    if colon and not 0 < int(port) < 65536:
-        raise ValueError("must have a port from 1 to 65535")
-    return value
-
-
-def _check_network(value: str) -> str:
-    """Asterisk leaves a network that it cannot read out, and the trunk would have no calls; /0 would make everybody a carrier."""
-    if "/" not in value:
-        return value
-    try:
-        network = ip_network(value, strict=False)
-    except ValueError:
-        raise ValueError("must be a network such as 192.0.2.0/24") from None
-    if not network.prefixlen:
-        raise ValueError("must not be the whole internet: anybody's calls would be the carrier's")
-    return value
-
-
-def _check_date(value: str) -> str:
-    """2026-02-30 is no date, and every year has a 02-29 for this purpose."""
-    date.fromisoformat(value if len(value) == 10 else f"2000-{value}")
-    return value
-
-
-def _check_hangup(value: int) -> int:
-    if value not in HANGUP_CAUSE_BY_NAME.values():
-        raise ValueError("must be a Q.850 cause (such as 17) or its name (such as busy)")
-    return value
-
-
-def _name_hangup(value: object) -> object:
-    """Lets a document say `busy` for 17."""
-    return HANGUP_CAUSE_BY_NAME.get(value, value) if isinstance(value, str) else value
+from tandem.domain.destinations import Destination, HangupDestination
+from tandem.domain.fields import (
+    STRICT,
+    WEEKDAYS,
+    AddressMatch,
+    CallerIdCleanup,
+    CallerPattern,
+    CallerPriority,
+    Codec,
+    ContextName,
+    Country,
+    DidNumber,
+    Email,
+    Extension,
+    FeatureCode,
+    FullName,
+    HolidayDate,
+    HostPort,
+    Keys,
+    Language,
+    Mailbox,
+    Name,
+    Permission,
+    PhoneNumber,
+    Pin,
+    Prompt,
+    QueueStrategy,
+    Recording,
+    Secret,
+    SipUser,
+    Subdivision,
+    Text,
+    TimeOfDay,
+    TimeZone,
+    VariableName,
+    Weekday,
+)
 
 
 def _spread_days(value: object) -> object:
@@ -102,292 +66,7 @@ def _spread_days(value: object) -> object:
     return tuple(days)
 
 
-# What each pattern below means in words, for error messages; filled by `matches` while this module loads, constant then.
-RULE_BY_PATTERN: Final[dict[str, str]] = {}
-
-
-def matches(pattern: str, rule: str) -> StringConstraints:
-    """A pattern for a whole string, and its rule in words."""
-    anchored = rf"\A({pattern})\z"
-    RULE_BY_PATTERN[anchored] = rule
-    return StringConstraints(pattern=anchored)
-
-
-# Names go into section headers, dialplan arguments and AstDB keys, so they hold nothing that any of these would read.
-Name = Annotated[
-    str,
-    matches("[A-Za-z][A-Za-z0-9_-]{0,39}", "must be a letter and then up to 39 letters, digits, dashes or underscores"),
-]
-Extension = Annotated[str, matches("[0-9]{2,8}", "must be 2 to 8 digits")]
-Mailbox = Annotated[str, matches("[0-9]{2,10}", "must be 2 to 10 digits")]
-Text = Annotated[str, StringConstraints(max_length=79), AfterValidator(check_line)]
-Secret = Annotated[str, StringConstraints(min_length=8, max_length=80), AfterValidator(check_line)]
-Prompt = Annotated[
-    str,
-    matches(
-        "[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}",
-        "must be a sound's name below the sounds folder, such as custom/welcome, without extension",
-    ),
-    AfterValidator(_refuse_parent),
-]
-Keys = Annotated[str, matches("[0-9*#]{1,8}", "must be 1 to 8 keys of a telephone (0-9 * #)")]
-Language = Annotated[str, matches("[a-z]{2,3}(_[A-Z]{2})?", "must be a language such as en or pt_BR")]
-PhoneNumber = Annotated[
-    str, matches(r"\+?[0-9*#]{1,24}", "must be 1 to 24 digits (also * and #), with or without a leading +")
-]
-# A feature code of a phone. No extension begins with these signs, so no code can hide one.
-FeatureCode = Annotated[
-    str, matches(r"([*#][0-9*#]{1,7})?", "must be * or # and 1 to 7 keys more (0-9 * #), or empty to turn it off")
-]
-# A caller to block: a whole number, or the beginning of one and a star.
-CallerPattern = Annotated[
-    str,
-    matches(
-        r"\+?[0-9]{1,20}\*?",
-        "must be up to 20 digits, with or without a leading +, and a star for any number that begins so",
-    ),
-]
-# +493012345 exact, +493012* prefix, _49301[2-5]XX Asterisk pattern, or the word default.
-DidNumber = Annotated[
-    str,
-    matches(
-        r"\+?[0-9]{1,20}\*?|\+?[A-Za-z][0-9A-Za-z]{1,19}|_[0-9XZN\[\]+.!-]{1,40}",
-        "must be a number (+493012345), the beginning of numbers and a star (+493012*), a pattern (_49301[2-5]XX) or default",
-    ),
-]
-TimeOfDay = Annotated[
-    str, matches("([01][0-9]|2[0-3]):[0-5][0-9]|24:00", "must be a time from 00:00 to 24:00, such as 09:30")
-]
-HolidayDate = Annotated[
-    str,
-    matches(
-        "([0-9]{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])",
-        "must be a date such as 2026-12-24, or 12-24 for every year",
-    ),
-    AfterValidator(_check_date),
-]
-TimeZone = Annotated[
-    str, matches("[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}", "must be a time zone such as Europe/Berlin")
-]
-Country = Annotated[str, matches("[A-Z]{2}", "must be a country's two letters (ISO 3166-1), such as DE")]
-HostPort = Annotated[
-    str,
-    matches("[A-Za-z0-9.-]{1,100}(:[0-9]{1,5})?", "must be a host name or address, with or without :port"),
-    AfterValidator(_check_port),
-]
-AddressMatch = Annotated[
-    str,
-    matches(
-        "[A-Za-z0-9.:-]{1,100}(/[0-9]{1,3})?", "must be an address, a network such as 192.0.2.0/24, or a host name"
-    ),
-    AfterValidator(_check_network),
-]
-ContextExten = Annotated[
-    str,
-    matches(
-        "[A-Za-z0-9_-]{1,79},[0-9A-Za-z*#+_-]{1,40}",
-        "must be a context and an extension of the dialplan, such as lobby,100",
-    ),
-]
-ContextName = Annotated[
-    str, matches("[A-Za-z0-9_-]{1,79}", "must be a context's name: letters, digits, dashes and underscores")
-]
-VariableName = Annotated[
-    str,
-    matches("[A-Z][A-Z0-9_]{2,39}", "must be 3 to 40 capitals, digits or underscores and begin with a letter"),
-    AfterValidator(_refuse_ours),
-]
-SipUser = Annotated[str, matches("[A-Za-z0-9_.+-]{1,60}", "must be 1 to 60 letters, digits or the signs _ . + -")]
-CallerIdCleanup = Annotated[
-    str,
-    matches(
-        "(R[0-9]{1,2})?( ?L[0-9]{1,10})?",
-        "must be such as R10 (keep the right-most 10 digits), L1 (take a leading 1 off) or R10 L1",
-    ),
-]
-Pin = Annotated[str, matches("[0-9]{4,12}", "must be 4 to 12 digits")]
-Email = Annotated[
-    str,
-    matches(r"[^\s@,|;<>\"\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,100}", "must be an e-mail address"),
-    AfterValidator(check_line),
-]
-Subdivision = Annotated[str, matches("[A-Z0-9]{1,3}", "must be a subdivision of the country (ISO 3166-2), such as BE")]
-Codec = Literal["alaw", "ulaw", "g722", "gsm", "opus"]
-Permission = Literal["internal", "national", "international"]
-Recording = Literal["no", "yes", "until-queue"]
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-QueueStrategy = Literal["ringall", "leastrecent", "fewestcalls", "random", "rrmemory", "linear", "wrandom"]
-CallerPriority = Annotated[int, Field(ge=0, le=99)]
-
-# ---------------------------------------------------------------------------------------------- destinations
-# A destination is written as one key that names the kind: `{queue: sales}`, `{voicemail: 1001, instructions: no}`.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class EndpointDestination:
-    """Ring an endpoint for its ring time; then its voicemail box, if it has one."""
-
-    endpoint: Extension
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class QueueDestination:
-    """Wait in a queue."""
-
-    queue: Name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class MenuDestination:
-    """Hear a menu (IVR)."""
-
-    menu: Name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class VoicemailDestination:
-    """Leave a message; `instructions` says whether the caller hears how to."""
-
-    voicemail: Mailbox
-    instructions: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class DialplanDestination:
-    """Priority 1 of `context,exten` in the admin's own dialplan; the context must be in `general.allowed_contexts`."""
-
-    dialplan: ContextExten
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class ExternalDestination:
-    """Dial a number outside, over `trunk` or, without one, over `general.outbound_trunk`."""
-
-    external: PhoneNumber
-    trunk: Name | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class AnnouncementDestination:
-    """Play an announcement and go on to the destination that it names."""
-
-    announcement: Name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class SurveyDestination:
-    """Be asked the questions of a survey, by its number. Surveys are no part of the PBX's revisions: one that is gone is a missing object."""
-
-    survey: Annotated[int, Field(ge=1, le=2**53)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class DidDestination:
-    """Whatever another DID does."""
-
-    did: DidNumber
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class HangupDestination:
-    """End the call with a Q.850 cause (ITU-T Q.850, table 1)."""
-
-    hangup: Annotated[int, BeforeValidator(_name_hangup), AfterValidator(_check_hangup)] = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class ScheduleDestination:
-    """`open` while the schedule is open, else `closed`."""
-
-    schedule: Name
-    open: "Destination"
-    closed: "Destination"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class AgentDestination:
-    """Ring an agent's endpoint; `unavailable` while nobody works there (logged out, pausing), and when nobody answers.
-
-    That is a place, no further question: opening hours or another agent are asked behind a DID.
-    """
-
-    agent: Extension
-    unavailable: "Place"
-
-
-DESTINATION_CLASSES: Final = {
-    "endpoint": EndpointDestination,
-    "queue": QueueDestination,
-    "menu": MenuDestination,
-    "voicemail": VoicemailDestination,
-    "dialplan": DialplanDestination,
-    "external": ExternalDestination,
-    "announcement": AnnouncementDestination,
-    "survey": SurveyDestination,
-    "did": DidDestination,
-    "schedule": ScheduleDestination,
-    "agent": AgentDestination,
-    "hangup": HangupDestination,
-}
-DESTINATION_KINDS: Final = tuple(DESTINATION_CLASSES)
-
-
-# Sets the union's tags apart from field names in the location of an error.
-DESTINATION_TAG: Final = "destination:"
-
-
-def _kind_of(value: Any) -> str | None:
-    """The tag of a destination: the one key of `DESTINATION_KINDS` that it has."""
-    if isinstance(value, dict):
-        kinds = [kind for kind in DESTINATION_KINDS if kind in value]
-    else:
-        kinds = [kind for kind in DESTINATION_KINDS if hasattr(value, kind)]
-    return f"{DESTINATION_TAG}{kinds[0]}" if len(kinds) == 1 else None
-
-
-Place = Annotated[
-    Annotated[EndpointDestination, Tag("destination:endpoint")]
-    | Annotated[QueueDestination, Tag("destination:queue")]
-    | Annotated[MenuDestination, Tag("destination:menu")]
-    | Annotated[VoicemailDestination, Tag("destination:voicemail")]
-    | Annotated[DialplanDestination, Tag("destination:dialplan")]
-    | Annotated[ExternalDestination, Tag("destination:external")]
-    | Annotated[AnnouncementDestination, Tag("destination:announcement")]
-    | Annotated[SurveyDestination, Tag("destination:survey")]
-    | Annotated[DidDestination, Tag("destination:did")]
-    | Annotated[HangupDestination, Tag("destination:hangup")],
-    Discriminator(
-        _kind_of,
-        custom_error_type="destination",
-        custom_error_message="must have exactly one of the keys "
-        + ", ".join(kind for kind in DESTINATION_KINDS if kind not in ("schedule", "agent")),
-    ),
-]
-
-Destination = Annotated[
-    Annotated[EndpointDestination, Tag("destination:endpoint")]
-    | Annotated[QueueDestination, Tag("destination:queue")]
-    | Annotated[MenuDestination, Tag("destination:menu")]
-    | Annotated[VoicemailDestination, Tag("destination:voicemail")]
-    | Annotated[DialplanDestination, Tag("destination:dialplan")]
-    | Annotated[ExternalDestination, Tag("destination:external")]
-    | Annotated[AnnouncementDestination, Tag("destination:announcement")]
-    | Annotated[SurveyDestination, Tag("destination:survey")]
-    | Annotated[DidDestination, Tag("destination:did")]
-    | Annotated[ScheduleDestination, Tag("destination:schedule")]
-    | Annotated[AgentDestination, Tag("destination:agent")]
-    | Annotated[HangupDestination, Tag("destination:hangup")],
-    Discriminator(
-        _kind_of,
-        custom_error_type="destination",
-        custom_error_message="must have exactly one of the keys " + ", ".join(DESTINATION_KINDS),
-    ),
-]
-
-# --------------------------------------------------------------------------------------------------- objects
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Endpoint:
     """A phone with a number inside."""
 
@@ -402,7 +81,7 @@ class Endpoint:
     permissions: tuple[Permission, ...] = ("internal",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Trunk:
     """A carrier: endpoint, AOR, auth, registration and identify in one."""
 
@@ -426,7 +105,7 @@ class Trunk:
     max_cps: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Did:
     """A number that a carrier delivers to us, and where it goes."""
 
@@ -442,7 +121,7 @@ class Did:
     priority: CallerPriority = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Menu:
     """What a caller hears and may press (IVR)."""
 
@@ -466,7 +145,7 @@ class Menu:
     fallback: Destination
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class QueueMember:
     """An endpoint that answers a queue's calls; lower penalties ring first."""
 
@@ -474,7 +153,7 @@ class QueueMember:
     penalty: Annotated[int, Field(ge=0, le=999)] = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Queue:
     """Callers wait, members answer (app_queue)."""
 
@@ -512,19 +191,19 @@ class Queue:
     leave_empty: Destination | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class VoicemailBox:
     """Where messages are kept."""
 
     mailbox: Mailbox
-    name: Annotated[Text, AfterValidator(_refuse_comma)] = ""
+    name: FullName = ""
     pin: Pin = field(repr=False)
     email: Email | None = None
     language: Language | None = None
     time_zone: TimeZone | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class OpenHours:
     """Open on these days from `start` to `end` (exclusive), in the schedule's time zone; `end` before `start` is the next day."""
 
@@ -533,7 +212,7 @@ class OpenHours:
     end: TimeOfDay
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Schedule:
     """When we are open: weekly hours less holidays; on a holiday we are closed all day."""
 
@@ -548,7 +227,7 @@ class Schedule:
     holiday_subdivision: Subdivision | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Announcement:
     """Something that callers hear, and where they go then."""
 
@@ -559,7 +238,7 @@ class Announcement:
     then: Destination = field(default_factory=HangupDestination)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class General:
     """What holds for the whole PBX."""
 
@@ -584,7 +263,7 @@ class General:
     blocked_callers: tuple[CallerPattern, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Pbx:
     """A whole PBX, as the document has it."""
 

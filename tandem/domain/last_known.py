@@ -9,6 +9,13 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Final
 
+from tandem.domain.destinations import (
+    AgentDestination,
+    Destination,
+    DidDestination,
+    QueueDestination,
+    ScheduleDestination,
+)
 from tandem.domain.dialplan import (
     FAMILY_ANNOUNCEMENT,
     FAMILY_BLOCK,
@@ -26,15 +33,7 @@ from tandem.domain.dialplan import (
     Jump,
     encode_jump,
 )
-from tandem.domain.entities import (
-    AgentDestination,
-    Destination,
-    Did,
-    DidDestination,
-    Queue,
-    QueueDestination,
-    ScheduleDestination,
-)
+from tandem.domain.entities import Did, Queue
 from tandem.domain.numbers import BlockIndex
 from tandem.domain.routing import DEAD_END, INACTIVE, after_queue, jump_to, name_agent_branch
 from tandem.domain.schedules import iftime_spans

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Final, Literal
 
+from tandem.domain.destinations import EndpointDestination
 from tandem.domain.dialplan import CONTEXT_LISTEN, VARIABLE_LISTEN_OPTIONS, VARIABLE_LISTEN_TO
-from tandem.domain.entities import EndpointDestination
 from tandem.domain.originate import CallRefused, CallRequest, OriginateOrder, plan_call
 from tandem.domain.snapshot import Snapshot
 

@@ -10,18 +10,16 @@ members could answer, and waiting on is a thing people want. A key that the call
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from tandem.domain.entities import (
+from tandem.domain.destinations import (
     AgentDestination,
     AnnouncementDestination,
     Destination,
-    Did,
     DidDestination,
     MenuDestination,
-    Pbx,
-    Queue,
     QueueDestination,
     ScheduleDestination,
 )
+from tandem.domain.entities import Did, Pbx, Queue
 from tandem.domain.numbers import parse_did_number
 from tandem.domain.problems import Location, Problem
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tandem.domain.entities import Destination, Menu
+from tandem.domain.destinations import Destination
+from tandem.domain.entities import Menu
 from tandem.domain.snapshot import Snapshot
 
 ENTER_KEY: Final = "#"

@@ -9,6 +9,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from tandem.domain.destinations import (
+    AnnouncementDestination,
+    Destination,
+    DialplanDestination,
+    EndpointDestination,
+    ExternalDestination,
+    MenuDestination,
+    QueueDestination,
+    SurveyDestination,
+    VoicemailDestination,
+)
 from tandem.domain.dialplan import (
     CONTEXT_ORIGINATED,
     CONTEXT_QUEUE_FIRST,
@@ -16,19 +27,8 @@ from tandem.domain.dialplan import (
     VARIABLE_QUEUE_FIRST,
     encode_jump,
 )
-from tandem.domain.entities import (
-    AnnouncementDestination,
-    Destination,
-    DialplanDestination,
-    EndpointDestination,
-    ExternalDestination,
-    General,
-    MenuDestination,
-    Permission,
-    QueueDestination,
-    SurveyDestination,
-    VoicemailDestination,
-)
+from tandem.domain.entities import General
+from tandem.domain.fields import Permission
 from tandem.domain.numbers import number_plan
 from tandem.domain.routing import describe_destination, jump_to
 from tandem.domain.snapshot import Snapshot

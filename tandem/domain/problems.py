@@ -10,16 +10,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from tandem.domain.entities import (
-    COLLECTIONS,
-    DESTINATION_CLASSES,
-    DESTINATION_TAG,
-    RULE_BY_PATTERN,
-    General,
-    OpenHours,
-    Pbx,
-    QueueMember,
-)
+from tandem.domain.destinations import DESTINATION_CLASSES, DESTINATION_TAG
+from tandem.domain.entities import COLLECTIONS, General, OpenHours, Pbx, QueueMember
+from tandem.domain.fields import RULE_BY_PATTERN
 
 Location = tuple[str | int, ...]
 

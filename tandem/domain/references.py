@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from tandem.domain.entities import (
-    COLLECTIONS,
+from tandem.domain.destinations import (
     AgentDestination,
     AnnouncementDestination,
     Destination,
@@ -13,13 +12,11 @@ from tandem.domain.entities import (
     EndpointDestination,
     ExternalDestination,
     MenuDestination,
-    Pbx,
     QueueDestination,
-    Schedule,
     ScheduleDestination,
-    Trunk,
     VoicemailDestination,
 )
+from tandem.domain.entities import COLLECTIONS, Pbx, Schedule, Trunk
 from tandem.domain.loops import find_loops, walk_destinations
 from tandem.domain.numbers import number_plan, parse_did_number, pattern_regex
 from tandem.domain.problems import Location, Problem, suggest

@@ -9,13 +9,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from tandem.domain.dialplan import Jump, JumpKind
-from tandem.domain.entities import (
+from tandem.domain.destinations import (
     AgentDestination,
     AnnouncementDestination,
     Destination,
     DialplanDestination,
-    Did,
     DidDestination,
     EndpointDestination,
     ExternalDestination,
@@ -26,6 +24,8 @@ from tandem.domain.entities import (
     SurveyDestination,
     VoicemailDestination,
 )
+from tandem.domain.dialplan import Jump, JumpKind
+from tandem.domain.entities import Did
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 from tandem.domain.loops import MAX_CHAIN
 from tandem.domain.numbers import clean_caller_id, normalise_number

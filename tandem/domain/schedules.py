@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
 
-from tandem.domain.entities import WEEKDAYS, Schedule
+from tandem.domain.entities import Schedule
+from tandem.domain.fields import WEEKDAYS
 
 _DAY: Final = 24 * 60
 _WEEK: Final = 7 * _DAY

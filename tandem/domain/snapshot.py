@@ -10,21 +10,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from tandem.domain.destinations import (
+    AnnouncementDestination,
+    Destination,
+    EndpointDestination,
+    MenuDestination,
+    QueueDestination,
+)
 from tandem.domain.entities import (
     COLLECTIONS,
     Announcement,
-    AnnouncementDestination,
-    Destination,
     Did,
     Endpoint,
-    EndpointDestination,
     Entity,
     General,
     Menu,
-    MenuDestination,
     Pbx,
     Queue,
-    QueueDestination,
     Schedule,
     Trunk,
     VoicemailBox,

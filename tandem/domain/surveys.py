@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 from pydantic.dataclasses import dataclass
 
 from tandem.domain.campaigns import CampaignName, Description, SavedNumber
-from tandem.domain.entities import Destination, HangupDestination, Keys, Language, Prompt, SurveyDestination, matches
+from tandem.domain.destinations import Destination, HangupDestination, SurveyDestination
+from tandem.domain.fields import Keys, Language, Prompt, matches
 
 _STRICT: Final = ConfigDict(extra="forbid")
 

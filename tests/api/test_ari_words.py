@@ -9,19 +9,15 @@ from api.auth import covers, limit_permissions
 from api.compat.ari.speech import Denied, PageQuery, make_pagination
 from api.compat.ari.words import Dictionary
 from tandem.domain.campaigns import Campaign
-from tandem.domain.entities import (
+from tandem.domain.destinations import (
     AnnouncementDestination,
     DialplanDestination,
-    Endpoint,
     EndpointDestination,
-    General,
     HangupDestination,
-    Menu,
     MenuDestination,
-    Pbx,
-    Queue,
     QueueDestination,
 )
+from tandem.domain.entities import Endpoint, General, Menu, Pbx, Queue
 from tandem.domain.snapshot import build_snapshot
 
 HANGUP = HangupDestination()

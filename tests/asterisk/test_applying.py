@@ -29,19 +29,8 @@ from tandem.asterisk.instance import AsteriskInstance
 from tandem.asterisk.trial import count_packets, run_trial
 from tandem.document import write_document
 from tandem.domain.changes import ApplyRefused
-from tandem.domain.entities import (
-    Did,
-    Endpoint,
-    EndpointDestination,
-    General,
-    HangupDestination,
-    Menu,
-    Pbx,
-    Queue,
-    QueueMember,
-    Trunk,
-    VoicemailBox,
-)
+from tandem.domain.destinations import EndpointDestination, HangupDestination
+from tandem.domain.entities import Did, Endpoint, General, Menu, Pbx, Queue, QueueMember, Trunk, VoicemailBox
 from tandem.domain.snapshot import build_snapshot
 from tandem.settings import load_settings
 from tandem.target import describe_target, read_dialplan

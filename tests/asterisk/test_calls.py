@@ -19,14 +19,9 @@ from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiRefused, AmiUnanswered
 from tandem.calls import Calls
 from tandem.domain.calls import PlacedCall
+from tandem.domain.destinations import DialplanDestination, EndpointDestination, ExternalDestination, QueueDestination
 from tandem.domain.disposition import Disposition
-from tandem.domain.entities import (
-    DialplanDestination,
-    EndpointDestination,
-    ExternalDestination,
-    Pbx,
-    QueueDestination,
-)
+from tandem.domain.entities import Pbx
 from tandem.domain.originate import CallRequest, plan_call
 from tandem.domain.snapshot import Snapshot, build_snapshot
 from tandem.ledger import Ledger

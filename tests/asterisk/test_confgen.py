@@ -17,16 +17,8 @@ from confgen.render import GUEST_FILES, OWNER_FILES, RenderTarget, Transport, re
 from confgen.values import ValueUnrepresentable, escape_set_var
 from lab.sipp import Caller, place_calls
 from tandem.document import read_document
-from tandem.domain.entities import (
-    Endpoint,
-    General,
-    HangupDestination,
-    Pbx,
-    Queue,
-    QueueMember,
-    Trunk,
-    VoicemailBox,
-)
+from tandem.domain.destinations import HangupDestination
+from tandem.domain.entities import Endpoint, General, Pbx, Queue, QueueMember, Trunk, VoicemailBox
 from tandem.domain.snapshot import build_snapshot
 
 pytestmark = pytest.mark.asterisk

@@ -10,8 +10,9 @@ import pytest
 from tandem.asterisk.base_config import MODULES
 from tandem.asterisk.instance import AsteriskInstance
 from tandem.document import write_document
+from tandem.domain.destinations import HangupDestination
 from tandem.domain.disposition import Disposition
-from tandem.domain.entities import Endpoint, HangupDestination, Pbx, Queue
+from tandem.domain.entities import Endpoint, Pbx, Queue
 from tandem.domain.records import RECORD_MODULES
 from tandem.store.cdrs import CdrQuery, load_cdrs
 from tandem.store.database import Store

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from tandem.domain.entities import Did, HangupDestination, Pbx
+from tandem.domain.destinations import HangupDestination
+from tandem.domain.entities import Did, Pbx
 from tandem.domain.numbers import pattern_regex
 from tandem.domain.snapshot import build_snapshot
 

@@ -2,18 +2,8 @@
 
 import pytest
 
-from tandem.domain.entities import (
-    Endpoint,
-    EndpointDestination,
-    General,
-    HangupDestination,
-    Pbx,
-    Queue,
-    QueueMember,
-    Trunk,
-    VoicemailBox,
-    VoicemailDestination,
-)
+from tandem.domain.destinations import EndpointDestination, HangupDestination, VoicemailDestination
+from tandem.domain.entities import Endpoint, General, Pbx, Queue, QueueMember, Trunk, VoicemailBox
 
 LINE_BUFFER = 8192
 

@@ -22,7 +22,8 @@ from confgen.generations import (
 from confgen.render import RenderTarget
 from confgen.values import ValueUnrepresentable
 from tandem.domain.changes import ApplyBusy, ApplyRefused, Complaint, HandEdited
-from tandem.domain.entities import Endpoint, HangupDestination, Pbx, Queue
+from tandem.domain.destinations import HangupDestination
+from tandem.domain.entities import Endpoint, Pbx, Queue
 from tandem.domain.snapshot import build_snapshot
 
 TARGET = RenderTarget(agi_url="agi://127.0.0.1:4573", recordings_dir="/r", dialplan_dir="/d")

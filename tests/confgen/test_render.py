@@ -11,15 +11,8 @@ from pydantic import ValidationError
 
 from confgen.render import GUEST_FILES, MODULE_OF_FILE, RenderTarget, Transport, body_of, render
 from confgen.values import ValueUnrepresentable
-from tandem.domain.entities import (
-    Endpoint,
-    General,
-    HangupDestination,
-    Pbx,
-    Queue,
-    Trunk,
-    VoicemailBox,
-)
+from tandem.domain.destinations import HangupDestination
+from tandem.domain.entities import Endpoint, General, Pbx, Queue, Trunk, VoicemailBox
 from tandem.domain.snapshot import build_snapshot, name_of
 
 ROOT = Path(__file__).parents[2]

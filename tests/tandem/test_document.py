@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tandem.document import DocumentError, read_document, write_document
-from tandem.domain.entities import COLLECTIONS, General, HangupDestination, Pbx
+from tandem.domain.destinations import HangupDestination
+from tandem.domain.entities import COLLECTIONS, General, Pbx
 from tandem.domain.references import check_pbx
 from tests.strategies import control_texts, hostile_texts, pbxes
 

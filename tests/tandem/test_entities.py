@@ -3,19 +3,9 @@ import re
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from tandem.domain.entities import (
-    COLLECTIONS,
-    DESTINATION_CLASSES,
-    RULE_BY_PATTERN,
-    Did,
-    Endpoint,
-    HangupDestination,
-    OpenHours,
-    Pbx,
-    Schedule,
-    Trunk,
-    VoicemailBox,
-)
+from tandem.domain.destinations import DESTINATION_CLASSES, HangupDestination
+from tandem.domain.entities import COLLECTIONS, Did, Endpoint, OpenHours, Pbx, Schedule, Trunk, VoicemailBox
+from tandem.domain.fields import RULE_BY_PATTERN
 from tandem.domain.problems import describe_errors
 
 

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.domain.entities import Endpoint, EndpointDestination, HangupDestination, Menu, Pbx, QueueDestination
+from tandem.domain.destinations import EndpointDestination, HangupDestination, QueueDestination
+from tandem.domain.entities import Endpoint, Menu, Pbx
 from tandem.domain.menu import Again, GiveUp, Goto, Tries, collect, step
 from tandem.domain.snapshot import build_snapshot
 

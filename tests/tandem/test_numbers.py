@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.domain.entities import CallerIdCleanup
+from tandem.domain.fields import CallerIdCleanup
 from tandem.domain.numbers import (
     DidPattern,
     NumberPlan,

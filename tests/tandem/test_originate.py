@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from tandem.ami.wire import encode_action
 from tandem.calls import _originate
-from tandem.domain.entities import Destination, General, Pbx
+from tandem.domain.destinations import Destination
+from tandem.domain.entities import General, Pbx
 from tandem.domain.originate import (
     CallRefused,
     CallRequest,

@@ -7,26 +7,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tandem.document import read_document
-from tandem.domain.dialplan import encode_jump
-from tandem.domain.entities import (
-    COLLECTIONS,
+from tandem.domain.destinations import (
     AgentDestination,
     DialplanDestination,
-    Did,
     DidDestination,
     EndpointDestination,
     ExternalDestination,
-    General,
     HangupDestination,
     MenuDestination,
-    Pbx,
-    Queue,
     QueueDestination,
-    Schedule,
     ScheduleDestination,
-    Trunk,
     VoicemailDestination,
 )
+from tandem.domain.dialplan import encode_jump
+from tandem.domain.entities import COLLECTIONS, Did, General, Pbx, Queue, Schedule, Trunk
 from tandem.domain.routing import (
     BLOCKED,
     DEAD_END,

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.domain.entities import WEEKDAYS, Schedule
+from tandem.domain.entities import Schedule
+from tandem.domain.fields import WEEKDAYS
 from tandem.domain.schedules import compile_schedule, iftime_spans, is_holiday, is_open
 from tests.strategies import instants, schedules
 

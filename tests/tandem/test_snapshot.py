@@ -5,18 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tandem.domain.entities import (
-    COLLECTIONS,
-    Did,
-    Endpoint,
-    General,
-    Menu,
-    Pbx,
-    Queue,
-    QueueDestination,
-    Schedule,
-    Trunk,
-)
+from tandem.domain.destinations import QueueDestination
+from tandem.domain.entities import COLLECTIONS, Did, Endpoint, General, Menu, Pbx, Queue, Schedule, Trunk
 from tandem.domain.snapshot import (
     SnapshotBuilder,
     build_snapshot,

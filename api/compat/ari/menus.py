@@ -25,16 +25,16 @@ from api.compat.ari.speech import (
 from api.declare import Reply
 from api.exchange import Exchange, Services
 from tandem.domain.campaigns import SavedCampaign
-from tandem.domain.entities import (
+from tandem.domain.destinations import (
     AnnouncementDestination,
     DialplanDestination,
     EndpointDestination,
     ExternalDestination,
     HangupDestination,
-    Menu,
     MenuDestination,
     QueueDestination,
 )
+from tandem.domain.entities import Menu
 from tandem.domain.routing import describe_destination
 from tandem.store.campaigns import load_campaigns
 from tandem.store.menu_ids import (

@@ -31,7 +31,7 @@ from api.compat.ari.speech import (
 from api.declare import Reply
 from api.exchange import Exchange, Services
 from api.v1.users import MIN_PASSWORD, UserName
-from tandem.domain.entities import Email
+from tandem.domain.fields import Email
 from tandem.store.users import User, create_user, delete_user, load_user_numbered, load_users, update_user
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(UserName)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.compat.ari.speech import deny, deny_fields, read_flag, read_int, read_text
 from tandem.domain.campaigns import Campaign
-from tandem.domain.entities import (
+from tandem.domain.destinations import (
     Destination,
     DialplanDestination,
     EndpointDestination,

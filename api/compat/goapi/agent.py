@@ -16,7 +16,7 @@ from api.v1.calls import transfer_call
 from tandem.domain.agent_statuses import statuses_of
 from tandem.domain.agents import AgentWish, Wish
 from tandem.domain.campaigns import NewNumber
-from tandem.domain.entities import QueueDestination
+from tandem.domain.destinations import QueueDestination
 from tandem.domain.number_rows import read_new_number
 from tandem.domain.originate import find_destination
 from tandem.domain.routing import describe_destination

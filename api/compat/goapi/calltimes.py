@@ -9,7 +9,8 @@ from api.compat.goapi.objects import EVERYBODY, columns, delete, make, missing, 
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail
 from api.compat.goapi.tenancy import read_scope
-from tandem.domain.entities import WEEKDAYS, OpenHours, Schedule
+from tandem.domain.entities import OpenHours, Schedule
+from tandem.domain.fields import WEEKDAYS
 from tandem.domain.snapshot import Snapshot
 from tandem.store.did_ids import save_group
 

@@ -15,7 +15,8 @@ from api.compat.goapi.objects import flag, save
 from api.compat.goapi.speech import fail, fail_code
 from tandem.domain.agent_statuses import statuses_of
 from tandem.domain.campaigns import Campaign, RetryDisposition, RetryRule, SavedCampaign
-from tandem.domain.entities import HangupDestination, Queue
+from tandem.domain.destinations import HangupDestination
+from tandem.domain.entities import Queue
 from tandem.domain.problems import describe_errors
 from tandem.domain.snapshot import Snapshot
 from tandem.store.campaign_codes import CodeTaken, load_codes, save_code

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from api.compat.goapi.parameters import check_special
 from api.compat.goapi.speech import fail
-from tandem.domain.entities import (
+from tandem.domain.destinations import (
     AnnouncementDestination,
     Destination,
     DialplanDestination,

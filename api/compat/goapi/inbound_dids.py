@@ -26,11 +26,10 @@ from api.compat.goapi.objects import (
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail
 from api.compat.goapi.tenancy import Scope, make_scope, read_scope
-from tandem.domain.entities import (
+from tandem.domain.destinations import (
     AgentDestination,
     Destination,
     DialplanDestination,
-    Did,
     EndpointDestination,
     HangupDestination,
     MenuDestination,
@@ -38,6 +37,7 @@ from tandem.domain.entities import (
     QueueDestination,
     VoicemailDestination,
 )
+from tandem.domain.entities import Did
 from tandem.domain.snapshot import Snapshot
 from tandem.store.did_ids import load_did_ids, load_groups, number_dids, rename_did, save_group
 from tandem.store.user_groups import UserGroup, load_user_groups

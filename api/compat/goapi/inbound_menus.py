@@ -11,7 +11,8 @@ from api.compat.goapi.objects import EVERYBODY, columns, delete, make, missing, 
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail
 from api.compat.goapi.tenancy import read_scope
-from tandem.domain.entities import Announcement, AnnouncementDestination, Destination, HangupDestination, Menu
+from tandem.domain.destinations import AnnouncementDestination, Destination, HangupDestination
+from tandem.domain.entities import Announcement, Menu
 from tandem.domain.routing import describe_destination
 from tandem.domain.snapshot import Snapshot
 from tandem.store.did_ids import save_group

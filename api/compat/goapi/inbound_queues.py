@@ -20,7 +20,8 @@ from api.compat.goapi.objects import (
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail
 from api.compat.goapi.tenancy import Scope, read_scope
-from tandem.domain.entities import HangupDestination, Menu, Queue
+from tandem.domain.destinations import HangupDestination
+from tandem.domain.entities import Menu, Queue
 from tandem.domain.snapshot import Snapshot
 from tandem.store.did_ids import save_group
 

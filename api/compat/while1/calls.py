@@ -10,14 +10,14 @@ from api.declare import Reply
 from api.exchange import Exchange, Services
 from tandem.ami.errors import AmiError
 from tandem.domain.calls import PlacedCall, new_call_id
-from tandem.domain.entities import (
+from tandem.domain.destinations import (
     Destination,
     DialplanDestination,
     EndpointDestination,
     ExternalDestination,
-    Permission,
     QueueDestination,
 )
+from tandem.domain.fields import Permission
 from tandem.domain.originate import (
     MAX_EXTERNAL_ID,
     MAX_PROJECT,

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tandem.domain.campaigns import Campaign
+from tandem.domain.destinations import HangupDestination
 from tandem.domain.disposition import Disposition
-from tandem.domain.entities import HangupDestination
 from tandem.store import schema
 from tandem.store.attempt_reports import ReportQuery, load_finished, load_report_page, sum_report
 from tandem.store.campaigns import bump_counts, create_campaign

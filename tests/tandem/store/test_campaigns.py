@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 from tandem.domain.calls import end_call
 from tandem.domain.campaign_calls import plan_number
 from tandem.domain.campaigns import CallWindow, Campaign, CampaignCounts, NewNumber, NumberStatus, RetryRule
+from tandem.domain.destinations import QueueDestination
 from tandem.domain.disposition import Evidence
-from tandem.domain.entities import OpenHours, Pbx, QueueDestination
+from tandem.domain.entities import OpenHours, Pbx
 from tandem.domain.snapshot import build_snapshot
 from tandem.domain.why import Conditions, explain_number
 from tandem.store.attempt_claims import claim_numbers, load_blocked

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from tandem.domain.entities import COLLECTIONS, DESTINATION_KINDS, Did, General, Pbx
+from tandem.domain.destinations import DESTINATION_KINDS
+from tandem.domain.entities import COLLECTIONS, Did, General, Pbx
 from tandem.store.bodies import BodyError, decode_body, encode_body
 from tandem.store.database import Store, open_store
 from tandem.store.objects import load_changes, load_general, load_page, load_pbx, save_pbx
