@@ -15,11 +15,12 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from tandem.domain.destinations import HangupDestination, ScheduleDestination
-from tandem.domain.entities import General, OpenHours, Pbx, QueueMember
+from tandem.domain.entities import COLLECTIONS, General, OpenHours, Pbx, QueueMember
 from tandem.domain.fields import WEEKDAYS
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
-from tandem.domain.problems import Location, Problem, describe_errors
+from tandem.domain.problems import SECRET_FIELDS, Location, Problem, describe_errors
 from tandem.domain.references import check_pbx
+from tandem.domain.secret_references import SecretReference
 
 MAX_DOCUMENT_CHARACTERS: Final = 64 * 1024 * 1024
 MAX_DEPTH: Final = 30
@@ -27,15 +28,23 @@ _LOADER: Final = getattr(
     yaml, "CBaseLoader", yaml.BaseLoader
 )  # libyaml where PyYAML was built with it: ten times as fast
 _PBX: Final = TypeAdapter(Pbx)
+NO_REFERENCES: Final[Mapping[tuple[str, str, str], SecretReference]] = MappingProxyType({})
+# Key at the top of a document: names of other documents.
+INCLUDE: Final = "include"
+NOT_HERE: Final = "names something outside of this text: that is for the command line, which reads files"
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentProblem:
-    """One thing that is wrong in a document. path: `dids[3].number`; line: from 1, None where no line is to blame."""
+    """One thing that is wrong in a document. path: `dids[3].number`; line: from 1, None where no line is to blame.
+
+    source: the file, where a document has several; None for the error's own.
+    """
 
     path: str
     line: int | None
     message: str
+    source: str | None = None
 
 
 class DocumentError(ValueError):
@@ -47,37 +56,73 @@ class DocumentError(ValueError):
         super().__init__("\n".join(map(self._tell, problems)))
 
     def _tell(self, problem: DocumentProblem) -> str:
-        place = self.source if problem.line is None else f"{self.source}:{problem.line}"
+        source = problem.source or self.source
+        place = source if problem.line is None else f"{source}:{problem.line}"
         return ": ".join(filter(None, (place, problem.path, problem.message)))
 
 
 def read_document(text: str, source: str = "document") -> Pbx:
-    """The PBX of a document, checked as a whole; DocumentError names every problem with path, line and rule."""
-    value, lines = _read_yaml(text, source)
+    """The PBX of a document, checked as a whole; DocumentError names every problem with path, line and rule.
+
+    Nothing outside of the text is looked at: a document that names files or the environment is for `tandem.documents`.
+    """
+    parsed = parse_document(text, source)
+    problems = [Problem(at, NOT_HERE) for at, _ in find_references(parsed.value)]
+    if isinstance(parsed.value, dict) and INCLUDE in parsed.value:
+        problems.append(Problem((INCLUDE,), NOT_HERE))
+    if not problems:
+        checked = check_document(parsed.value)
+        if isinstance(checked, Pbx):
+            return checked
+        problems = list(checked)
+    found = [DocumentProblem(it.path, line_of(parsed.lines, it.location), it.message) for it in problems]
+    raise DocumentError(source, tuple(sorted(found, key=lambda problem: problem.line or 0)))
+
+
+def check_document(value: Any) -> Pbx | tuple[Problem, ...]:
+    """What was read as a PBX, checked as a whole; or everything that is wrong with it."""
     try:
         pbx = _PBX.validate_python(value)
     except ValidationError as error:
-        problems = describe_errors(error)
-    else:
-        problems = check_pbx(pbx)
-        if not problems:
-            return pbx
-    found = [DocumentProblem(problem.path, _line_of(lines, problem), problem.message) for problem in problems]
-    raise DocumentError(source, tuple(sorted(found, key=lambda problem: problem.line or 0)))
+        return describe_errors(error)
+    return check_pbx(pbx) or pbx
+
+
+def find_references(value: Any, at: Location = ()) -> Iterator[tuple[Location, Mapping[str, Any]]]:
+    """Every secret that is a mapping (`{env: NAME}`, `{file: name}`) instead of text, and where it stands."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if isinstance(part, dict) and key in SECRET_FIELDS:
+                yield (*at, key), part
+            elif isinstance(part, dict | list):
+                yield from find_references(part, (*at, key))
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            if isinstance(part, dict | list):
+                yield from find_references(part, (*at, index))
 
 
 # ------------------------------------------------------------------------------------------------------ reading
 
 
 @dataclass(frozen=True, slots=True)
-class _Lines:
+class Lines:
     """Where a value stands, beside the value: its line and those of its parts, by key or index."""
 
     line: int
-    parts: Mapping[str | int, "_Lines"]
+    parts: Mapping[str | int, "Lines"]
 
 
-_NO_PARTS: Final[Mapping[str | int, _Lines]] = MappingProxyType({})
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A document as it is written, of text, lists and mappings, and where each stands; nothing of it is checked."""
+
+    source: str
+    value: Any
+    lines: Lines
+
+
+_NO_PARTS: Final[Mapping[str | int, Lines]] = MappingProxyType({})
 
 
 class _Refused(Exception):
@@ -94,12 +139,13 @@ def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1
 
 
-def _read_yaml(text: str, source: str) -> tuple[Any, _Lines]:
+def parse_document(text: str, source: str = "document") -> Parsed:
+    """The YAML of one document; DocumentError where it is none, or has what no document may have."""
     if len(text) > MAX_DOCUMENT_CHARACTERS:
         message = f"is larger than {MAX_DOCUMENT_CHARACTERS // 1024 // 1024} million characters"
         raise DocumentError(source, (DocumentProblem("", None, message),))
     try:
-        return _read_top(yaml.parse(text, Loader=_LOADER))
+        return Parsed(source, *_read_top(yaml.parse(text, Loader=_LOADER)))
     except _Refused as refused:
         found = DocumentProblem(refused.problem.path, refused.line, refused.problem.message)
     except yaml.MarkedYAMLError as error:
@@ -110,7 +156,7 @@ def _read_yaml(text: str, source: str) -> tuple[Any, _Lines]:
     raise DocumentError(source, (found,))
 
 
-def _read_top(events: Iterator[yaml.Event]) -> tuple[Any, _Lines]:
+def _read_top(events: Iterator[yaml.Event]) -> tuple[Any, Lines]:
     next(events)  # StreamStart
     start = next(events)
     if not isinstance(start, yaml.DocumentStartEvent):
@@ -123,7 +169,7 @@ def _read_top(events: Iterator[yaml.Event]) -> tuple[Any, _Lines]:
     return value, lines
 
 
-def _read_node(event: yaml.Event, events: Iterator[yaml.Event], at: Location) -> tuple[Any, _Lines]:
+def _read_node(event: yaml.Event, events: Iterator[yaml.Event], at: Location) -> tuple[Any, Lines]:
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
         raise _Refused(event, at, "must not use anchors (&) or aliases (*); text that begins so is written in quotes")
     if getattr(event, "tag", None) not in {None, "!"}:
@@ -135,21 +181,21 @@ def _read_node(event: yaml.Event, events: Iterator[yaml.Event], at: Location) ->
     if isinstance(event, yaml.SequenceStartEvent):
         return _read_sequence(event, events, at)
     assert isinstance(event, yaml.ScalarEvent)
-    return event.value, _Lines(_line(event), _NO_PARTS)
+    return event.value, Lines(_line(event), _NO_PARTS)
 
 
-def _read_sequence(start: yaml.Event, events: Iterator[yaml.Event], at: Location) -> tuple[list[Any], _Lines]:
+def _read_sequence(start: yaml.Event, events: Iterator[yaml.Event], at: Location) -> tuple[list[Any], Lines]:
     items: list[Any] = []
-    parts: dict[str | int, _Lines] = {}
+    parts: dict[str | int, Lines] = {}
     while not isinstance(event := next(events), yaml.SequenceEndEvent):
         item, parts[len(items)] = _read_node(event, events, (*at, len(items)))
         items.append(item)
-    return items, _Lines(_line(start), parts)
+    return items, Lines(_line(start), parts)
 
 
-def _read_mapping(start: yaml.Event, events: Iterator[yaml.Event], at: Location) -> tuple[dict[str, Any], _Lines]:
+def _read_mapping(start: yaml.Event, events: Iterator[yaml.Event], at: Location) -> tuple[dict[str, Any], Lines]:
     mapping: dict[str, Any] = {}
-    parts: dict[str | int, _Lines] = {}
+    parts: dict[str | int, Lines] = {}
     while not isinstance(key_event := next(events), yaml.MappingEndEvent):
         key, key_lines = _read_node(key_event, events, at)
         if not isinstance(key, str):
@@ -158,16 +204,16 @@ def _read_mapping(start: yaml.Event, events: Iterator[yaml.Event], at: Location)
             raise _Refused(key_event, (*at, key), "stands here twice")
         event = next(events)
         value, lines = _read_node(event, events, (*at, key))
-        parts[key] = _Lines(key_lines.line, lines.parts)
+        parts[key] = Lines(key_lines.line, lines.parts)
         # `menus:` with nothing behind it says as much as no `menus:`.
         if not (isinstance(event, yaml.ScalarEvent) and value == "" and not event.style):
             mapping[key] = value
-    return mapping, _Lines(_line(start), parts)
+    return mapping, Lines(_line(start), parts)
 
 
-def _line_of(lines: _Lines, problem: Problem) -> int:
-    """The line of the deepest part of the problem's path that is there."""
-    for step in problem.location:
+def line_of(lines: Lines, location: Location) -> int:
+    """The line of the deepest part of the location that is there."""
+    for step in location:
         if step not in lines.parts:
             break
         lines = lines.parts[step]
@@ -183,16 +229,26 @@ _CAUSE_NAMES: Final = {cause: name for name, cause in HANGUP_CAUSE_BY_NAME.items
 _MAX_WIDTH: Final = 110
 
 
-def write_document(pbx: Pbx) -> str:
-    """The document of a PBX: objects in their order, keys in the order of the model, defaults left out. It holds secrets."""
-    sections = [_write_section(name, value) for name, value in _set_fields(pbx)]
+def write_document(pbx: Pbx, references: Mapping[tuple[str, str, str], SecretReference] = NO_REFERENCES) -> str:
+    """The document of a PBX: objects in their order, keys in the order of the model, defaults left out.
+
+    It holds the secrets of the fields that `references` (collection, key, field) does not name.
+    """
+    sections = [_write_section(name, value, references) for name, value in _set_fields(pbx)]
     return "\n".join(sections) if sections else "{}\n"
 
 
-def _write_section(name: str, value: Any) -> str:
+def _write_section(name: str, value: Any, references: Mapping[tuple[str, str, str], SecretReference]) -> str:
     if isinstance(value, General):
         return f"{name}:\n{''.join(_write_keys(_set_fields(value), '  '))}"
-    return f"{name}:\n" + "".join(_write_item(entity, "  ") for entity in value)
+    if not references:
+        return f"{name}:\n" + "".join(_write_item(entity, "  ") for entity in value)
+    key = COLLECTIONS[name][1]
+    items = (
+        [(field, references.get((name, getattr(it, key), field), part)) for field, part in _set_fields(it)]
+        for it in value
+    )
+    return f"{name}:\n" + "".join(_as_item(pairs, "  ") for pairs in items)
 
 
 def _set_fields(entity: Any) -> list[tuple[str, Any]]:
@@ -210,9 +266,13 @@ def _set_fields(entity: Any) -> list[tuple[str, Any]]:
 def _write_item(value: Any, indent: str) -> str:
     """One item of a list, `- ` before its first line."""
     if is_dataclass(value) and not isinstance(value, OpenHours | QueueMember):
-        text = "".join(_write_keys(_set_fields(value), indent + "  "))
-        return f"{indent}- {text.removeprefix(indent + '  ')}"
+        return _as_item(_set_fields(value), indent)
     return f"{indent}- {_flow(value)}\n"
+
+
+def _as_item(pairs: list[tuple[str, Any]], indent: str) -> str:
+    text = "".join(_write_keys(pairs, indent + "  "))
+    return f"{indent}- {text.removeprefix(indent + '  ')}"
 
 
 def _write_keys(pairs: list[tuple[str, Any]], indent: str) -> Iterator[str]:
@@ -238,6 +298,8 @@ def _flow(value: Any) -> str:
     if isinstance(value, OpenHours):
         days = _scalar(", ".join(_day_ranges(value.days)))
         return f"{{days: {days}, start: {_scalar(value.start)}, end: {_scalar(value.end)}}}"
+    if isinstance(value, SecretReference):
+        return f"{{{value.kind}: {_scalar(value.name)}}}"
     if is_dataclass(value):
         return f"{{{', '.join(f'{key}: {_flow(part)}' for key, part in _set_fields(value))}}}"
     if isinstance(value, tuple):

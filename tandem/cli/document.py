@@ -1,6 +1,7 @@
 """`tandem import` and `export`: the PBX document in and out; never half of a document."""
 
 import getpass
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,54 +13,56 @@ from tandem.cli.control import ControlFailed, NotRunning, ask
 from tandem.cli.main import Screen
 
 if TYPE_CHECKING:
-    from tandem.domain.entities import Pbx
+    from tandem.documents import ReadPbx
 
 APPLY_TIMEOUT_S = 300.0
 
 
-def read_pbx(screen: Screen, path: Path) -> "Pbx":
-    """A document from a file, or exit 2 with every problem and its line."""
-    from tandem.document import DocumentError, read_document
+DOCUMENTS = click.Path(exists=True, path_type=Path)
+
+
+def read_pbx(screen: Screen, *paths: Path) -> "ReadPbx":
+    """A PBX from documents and folders of them, or exit 2 with every problem and its line."""
+    from tandem.document import DocumentError
+    from tandem.documents import read_pbx_files
 
     try:
-        return read_document(path.read_text(encoding="utf-8"), str(path))
+        return read_pbx_files(paths, os.environ)
     except DocumentError as error:
-        problems = str(error).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        problems = [f"{path}: {error}"]
-    return screen.fail(exits.USAGE, *problems, "Nothing was changed.")
+        return screen.fail(exits.USAGE, *str(error).splitlines(), "Nothing was changed.")
 
 
 @click.command(name="import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--note", default="", help="Why, for the history; default: the file's name.")
+@click.argument("files", nargs=-1, required=True, type=DOCUMENTS, metavar="FILE|FOLDER...")
+@click.option("-m", "--note", default="", help="Why, for the history; default: the file's name.")
 @click.option("--dry-run", is_flag=True, help="Check the document and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_obj
-def import_(screen: Screen, file: Path, note: str, dry_run: bool, as_json: bool) -> None:
-    """Make the PBX document FILE the configuration, all of it or nothing.
+def import_(screen: Screen, files: tuple[Path, ...], note: str, dry_run: bool, as_json: bool) -> None:
+    """Make PBX documents (a file, several, a folder of them) the configuration, all of it or nothing.
 
     A running Tandem applies it to Asterisk at once; without one it is saved and applied at the next start.
     """
-    with screen.err.status(f"reading {file}"):
-        pbx = read_pbx(screen, file)
+    names = ", ".join(path.name for path in files)
+    with screen.err.status(f"reading {names}"):
+        read = read_pbx(screen, *files)
     if dry_run:
-        screen.say(f"{file} is right. Nothing was changed.")
+        screen.say(f"{names} {'is' if len(files) == 1 else 'are'} right. Nothing was changed.")
         return
-    report = _import_pbx(screen, pbx, note or f"import of {file.name}")
+    report = _import_pbx(screen, read, note or f"import of {names}")
     if as_json:
         screen.write_json(report)
     else:
         screen.say(*tell_import(report))
 
 
-def _import_pbx(screen: Screen, pbx: "Pbx", note: str) -> dict[str, Any]:
+def _import_pbx(screen: Screen, read: "ReadPbx", note: str) -> dict[str, Any]:
     """Saves here, in this process: a running Tandem has calls to decide, and a large document takes seconds to read."""
     path = screen.load_settings().control_socket
     try:
         with screen.err.status("importing"):
             is_running = _is_running(path)
-            saved = _save_pbx(screen, pbx, note, alone=not is_running)
+            saved = _save_pbx(screen, read, note, alone=not is_running)
         with screen.err.status("applying"):
             applied = (
                 ask(path, "POST", "/api/v1/config/apply", b"{}", timeout_s=APPLY_TIMEOUT_S) if is_running else None
@@ -79,20 +82,26 @@ def _is_running(control_socket: Path) -> bool:
     return True
 
 
-def _save_pbx(screen: Screen, pbx: "Pbx", note: str, *, alone: bool) -> dict[str, Any]:
+def _save_pbx(screen: Screen, read: "ReadPbx", note: str, *, alone: bool) -> dict[str, Any]:
     """One transaction. `alone`: takes the lock and migrates; else a running Tandem holds the lock, and has migrated."""
     from dataclasses import asdict
     from datetime import UTC, datetime
 
     from tandem.cli.offline import open_database
     from tandem.store.objects import save_pbx
+    from tandem.store.secret_references import save_references
+
+    def save(db: Any) -> Any:
+        saved = save_pbx(db, read.pbx, author=getpass.getuser(), note=note, at=datetime.now(UTC))
+        save_references(db, read.pbx, read.references)
+        return saved
 
     with open_database(screen) as store:
         try:
             if alone:
                 store.lock.acquire("tandem import")
                 store.migrate()
-            return asdict(store.run_now(save_pbx, pbx, author=getpass.getuser(), note=note, at=datetime.now(UTC)))
+            return asdict(store.run_now(save))
         finally:
             store.lock.release()
 
@@ -113,16 +122,22 @@ def tell_import(report: dict[str, Any]) -> list[str]:
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @click.option("--revision", type=click.IntRange(1), help="An older one; default: the newest.")
+@click.option("--plain", is_flag=True, help="Write secrets that a document named by {env: …} or {file: …}, too.")
 @click.pass_obj
-def export(screen: Screen, file: Path | None, revision: int | None) -> None:
-    """Write the PBX document, secrets included, to FILE (mode 0600) or standard output."""
+def export(screen: Screen, file: Path | None, revision: int | None, plain: bool) -> None:
+    """Write the PBX document, secrets included, to FILE (mode 0600) or standard output.
+
+    A secret that the document named by the environment or a file is written as that name, if it still is what was found there.
+    """
     from tandem.cli.offline import open_database
     from tandem.document import write_document
     from tandem.store.objects import load_pbx
+    from tandem.store.secret_references import load_references
 
     with screen.err.status("reading the database"), open_database(screen) as store:
         try:
-            text = write_document(store.run_now(load_pbx, revision))
+            pbx = store.run_now(load_pbx, revision)
+            text = write_document(pbx, {} if plain else store.run_now(load_references, pbx))
         except KeyError:
             screen.fail(exits.USAGE, f"--revision: there is no revision {revision}")
     if file is None:

@@ -37,7 +37,7 @@ def route() -> None:
 @click.option("--at", callback=_parse_at, help="When, in ISO 8601; without a zone in this machine's. Default: now.")
 @click.option(
     "--document",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(exists=True, path_type=Path),
     help="Ask this PBX document instead of what is live: a routing test without Asterisk.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
@@ -102,7 +102,7 @@ def _read_document(screen: Screen, path: Path) -> "Snapshot":
     from tandem.cli.document import read_pbx
     from tandem.domain.snapshot import build_snapshot
 
-    return build_snapshot(0, read_pbx(screen, path))
+    return build_snapshot(0, read_pbx(screen, path).pbx)
 
 
 def _read_live(screen: Screen) -> "Snapshot":

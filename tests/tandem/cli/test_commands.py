@@ -186,3 +186,39 @@ def test_help_has_the_exit_codes():
     readme = (EXAMPLE.parents[1] / "README.md").read_text().partition("Exit codes: ")[2]
     for text in (told, readme):
         assert {int(part.split()[0]) for part in text.partition(".")[0].split("; ")} == codes == {0, 1, 2, 3, 4}
+
+
+def test_validate_needs_no_settings_and_no_database(admin, tmp_path):
+    told = admin.run("validate", EXAMPLE)
+    assert "pbx.yaml is right: 1 trunks, 6 endpoints" in told
+    assert not (admin.folder / "etc").exists()
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.yaml").write_text("dids: [{number: 1, destination: {queue: sales}}]")
+    (tmp_path / "parts" / "b.yaml").write_text("queues: [{name: sales, fallback: {hangup: busy}}]")
+    assert json.loads(admin.run("validate", tmp_path / "parts", "--json"))["objects"] == {"queues": 1, "dids": 1}
+    told = admin.run("validate", tmp_path / "parts" / "a.yaml", code=exits.USAGE)
+    assert "a.yaml:1: dids[0].destination.queue: there is no queue 'sales'" in told
+
+
+def test_the_schema_is_one_json_document(admin):
+    assert "endpoints" in json.loads(admin.run("schema"))["properties"]
+
+
+def test_an_export_names_the_secrets_that_the_document_named(ready, tmp_path):
+    folder = tmp_path / "pbx"
+    folder.mkdir()
+    (folder / "phones.yaml").write_text(
+        "endpoints: [{extension: 1001, secret: {env: PHONE}}, {extension: 1002, secret: plain-secret}]"
+    )
+    ready.run("import", folder, "--note", "why", environ={"PHONE": "from-the-environment"})
+    told = ready.run("export")
+    assert "secret: {env: PHONE}" in told
+    assert "secret: plain-secret" in told
+    assert "from-the-environment" not in told
+    assert "from-the-environment" in ready.run("export", "--plain")
+    # Changed by another way since: what is exported is what there is.
+    with sqlite3.connect(ready.folder / "db" / "tandem.db") as db:
+        db.execute("UPDATE objects SET body = json_set(body, '$.secret', 'changed-since') WHERE key = '1001'")
+    assert "secret: changed-since" in ready.run("export")
+    told = ready.run("import", folder, code=exits.USAGE, environ={"PHONE": None})
+    assert "endpoints[0].secret: the environment has no PHONE" in told
