@@ -136,8 +136,9 @@ async def _measure(folder: Path, port: int, numbers: int, in_flight: int) -> Dia
 
     from tandem.ami.client import AmiClient
     from tandem.calls import Calls
+    from tandem.dialer.desk import Around
     from tandem.dialer.lines import Limits
-    from tandem.dialer.service import Around, Dialer
+    from tandem.dialer.service import Dialer
     from tandem.domain.entities import Pbx
     from tandem.domain.snapshot import build_snapshot
     from tandem.lag import LagGauge
@@ -171,8 +172,8 @@ async def _measure(folder: Path, port: int, numbers: int, in_flight: int) -> Dia
     try:
         campaign_id = await _make_campaign(store, numbers, in_flight)
         began_at, before_s = time.perf_counter(), time.process_time()
-        await dialer.refresh()
-        await dialer.start(campaign_id, ("national",))
+        await dialer.watch.refresh()
+        await dialer.commands.start(campaign_id, ("national",))
         counts = await _wait(store, campaign_id)
         took_s, cpu_s = time.perf_counter() - began_at, time.process_time() - before_s
         return DialerRow(

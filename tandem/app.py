@@ -38,12 +38,13 @@ from tandem.audio import Converter, Tools
 from tandem.calls import Calls
 from tandem.campaigning import Campaigns
 from tandem.decision_log import DecisionLog
-from tandem.dialer.board import AttemptStep
+from tandem.dialer.desk import Around
 from tandem.dialer.lines import Limits as DialerLimits
-from tandem.dialer.service import Around, Dialer
+from tandem.dialer.service import Dialer
 from tandem.document import read_document
 from tandem.domain.agents import AgentChange, AgentsUnavailable, AgentWish
 from tandem.domain.changes import AppliedView, ApplyRefused, ApplyStopped, HandEdited
+from tandem.domain.open_calls import AttemptStep
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.sounds import find_prompt_users
 from tandem.editing import Head
@@ -159,7 +160,7 @@ class Tandem(MultiService):
             self.store, lambda: self.live.current, self.config_ami.send, cast(Any, self.config_ami.send_list)
         )
         self.agents.retry = self._try_later
-        self.campaigns = Campaigns(lambda: self.live.current, self.dialer)
+        self.campaigns = Campaigns(lambda: self.live.current, self.dialer.commands)
         self.imports = Imports(self.store, self.campaigns)
         self.head = Head(self.store, self.live)
         self.tools = Tools()
@@ -244,12 +245,12 @@ class Tandem(MultiService):
             snapshot=lambda: self.live.current,
             queue_facts=self.facts.read_queue,
             agent_works=self.agents.works,
-            serve_answered=self.dialer.serve_answered,
+            serve_answered=self.dialer.answers.serve_answered,
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             record=self.decisions.record,
             sounds_dir=str(self.settings.sounds.dir),
             find_survey=self.surveys.find,
-            find_surveyed=self.dialer.find_surveyed,
+            find_surveyed=self.dialer.answers.find_surveyed,
             speak_survey=self.surveys.play,
             note_visit=self.surveys.note_visit,
             note_answer=self.surveys.note_answer,
@@ -344,7 +345,7 @@ class Tandem(MultiService):
 
     def _prepare_survey(self, step: AttemptStep) -> None:
         if step.kind == "claimed":
-            self.surveys.prepare(self.dialer.find_surveyed(step.call_id))
+            self.surveys.prepare(self.dialer.answers.find_surveyed(step.call_id))
 
     async def _list_channels(self) -> frozenset[str]:
         rows = await self.ami.send_list(actions.core_show_channels())

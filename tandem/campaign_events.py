@@ -12,9 +12,9 @@ from api.declare import Shown
 from api.events import EventHub
 from api.metrics import Metrics
 from api.times import show_times, with_times
-from tandem.dialer.board import AttemptStep
 from tandem.dialer.service import Dialer
 from tandem.domain.campaigns import CampaignCounts, SavedNumber
+from tandem.domain.open_calls import AttemptStep
 from tandem.store.campaigns import load_counts
 from tandem.store.database import Store
 from tandem.store.errors import StoreError

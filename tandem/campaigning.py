@@ -14,7 +14,7 @@ from tandem.domain.agent_statuses import StatusRefused, statuses_of
 from tandem.domain.campaign_checks import check_campaign_within
 from tandem.domain.campaigns import Campaign, NewNumber, SavedCampaign, SavedNumber
 from tandem.domain.destinations import SurveyDestination
-from tandem.domain.numbers import normalise_number, number_plan
+from tandem.domain.numbers import make_number_key
 from tandem.domain.snapshot import Snapshot
 from tandem.store import dnc, number_lists
 from tandem.store.attempt_claims import Claim
@@ -320,9 +320,7 @@ class Campaigns:
 
     def make_key(self) -> Callable[[str], str]:
         """A phone number as the lists have it, by the country of the live PBX."""
-        country = self._snapshot().general.country
-        plan = number_plan(country) if country else None
-        return lambda phone_number: normalise_number(phone_number, plan)
+        return make_number_key(self._snapshot().general.country)
 
     async def _make_keys(self, numbers: Iterable[str]) -> list[str]:
         make_key = self.make_key()

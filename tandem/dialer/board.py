@@ -3,53 +3,14 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
-from tandem.domain.campaigns import Campaign
-from tandem.domain.destinations import QueueDestination
 from tandem.domain.experience import Tally
-from tandem.domain.surveys import Surveyed
+from tandem.domain.open_calls import OpenCall
 from tandem.store.attempts import Attempt
 
 # More agents of one queue are not reached between two reports.
 MAX_REACHED: Final = 500
-
-
-@dataclass(slots=True)
-class OpenCall:
-    """One attempt under way. Times are seconds of the reactor's clock, None where it has not happened.
-
-    agent: the endpoint that it was dialled for by hand. trunk: '' where it goes another way. queue: whose agents it needs, '' for none. served_at: when FastAGI said where to.
-    """
-
-    call_id: str
-    campaign_id: int
-    trunk: str
-    queue: str
-    call_timeout_s: int
-    dialled_at: float
-    answered_at: float | None = None
-    served_at: float | None = None
-    connected_at: float | None = None
-    is_unserved: bool = False
-    is_hung_up: bool = False
-    agent: str = ""
-    surveyed: Surveyed | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptStep:
-    """One step of an attempt; disposition: '' before its end."""
-
-    kind: Literal["claimed", "answered", "connected", "ended"]
-    campaign_id: int
-    call_id: str
-    disposition: str = ""
-
-
-def queue_of(campaign: Campaign) -> str:
-    """The queue whose agents a campaign needs; '' for none."""
-    return campaign.destination.queue if isinstance(campaign.destination, QueueDestination) else ""
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from tandem.ami.connection import Clock
 from tandem.domain.breaker import CLOSED, Breaker, allow, note_end, note_lost, note_sent
 from tandem.domain.campaigns import SavedCampaign
 from tandem.domain.entities import Trunk
+from tandem.domain.open_calls import trunk_of
 from tandem.domain.shares import Bucket, headroom
 
 _log = Logger()
@@ -25,14 +26,6 @@ class Limits:
 
     max_calls: int = 200
     max_cps: float = 50.0
-
-
-def trunk_of(saved: SavedCampaign) -> str:
-    """The trunk that a campaign's calls go over; '' for another way."""
-    campaign = saved.campaign
-    if campaign.dial_string is not None and campaign.dial_string.startswith("PJSIP/"):
-        return campaign.dial_string.partition("@")[2]
-    return campaign.trunk or ""
 
 
 class Lines:

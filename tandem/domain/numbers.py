@@ -5,7 +5,7 @@ sent is cleaned, then normalised to a *key* (E.164 digits without `+`), and keys
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -83,6 +83,12 @@ def normalise_number(text: str, plan: NumberPlan | None) -> str:
     if text.startswith(plan.national_prefix):
         return plan.country_code + text[len(plan.national_prefix) :]
     return text
+
+
+def make_number_key(country: str | None) -> Callable[[str], str]:
+    """What lists of numbers are compared by, with the plan of a country, or of none."""
+    plan = number_plan(country) if country else None
+    return lambda phone_number: normalise_number(phone_number, plan)
 
 
 def clean_caller_id(number: str, rule: str) -> str:

@@ -14,8 +14,9 @@ from lab.sipp import AwaitBye, HangUp, Wait
 from tandem.ami import actions
 from tandem.ami.client import AmiClient
 from tandem.calls import Calls
+from tandem.dialer.desk import Around
 from tandem.dialer.lines import Limits
-from tandem.dialer.service import Around, Dialer
+from tandem.dialer.service import Dialer
 from tandem.domain.breaker import CLOSED
 from tandem.domain.campaigns import Campaign, CampaignCounts, NewNumber
 from tandem.domain.entities import Pbx
@@ -176,8 +177,8 @@ class DialerTest(TestCase):
         await side.ami.when_ready()
         numbers = [f"030100{number:02}" for number in range(12)]
         campaign_id = await side.make(numbers, concurrent_calls=4)
-        await side.dialer.refresh()
-        await side.dialer.start(campaign_id, ("national",))
+        await side.dialer.watch.refresh()
+        await side.dialer.commands.start(campaign_id, ("national",))
 
         async def done():
             counts = await side.counts(campaign_id)
@@ -197,9 +198,9 @@ class DialerTest(TestCase):
         await side.ami.when_ready()
         busy = await side.make(["0302001", "0302002"], trunk="busy", concurrent_calls=2, retry_times=1, retry_delay_s=1)
         own = await side.make(["0303001", "0303002"], trunk=None, dial_string="Local/${EXTEN}@own", concurrent_calls=2)
-        await side.dialer.refresh()
+        await side.dialer.watch.refresh()
         for campaign_id in (busy, own):
-            await side.dialer.start(campaign_id, ("national",))
+            await side.dialer.commands.start(campaign_id, ("national",))
 
         async def done():
             one, other = await side.counts(busy), await side.counts(own)
@@ -223,8 +224,8 @@ class DialerTest(TestCase):
         campaign_id = await side.make(
             [f"030400{number}" for number in range(6)], trunk="dead", concurrent_calls=3, dial_timeout_s=5
         )
-        await side.dialer.refresh()
-        await side.dialer.start(campaign_id, ("national",))
+        await side.dialer.watch.refresh()
+        await side.dialer.commands.start(campaign_id, ("national",))
 
         async def opened():
             return side.dialer.lines.breakers.get("dead", CLOSED).state == "open"
@@ -246,8 +247,8 @@ class DialerTest(TestCase):
         campaign_id = await side.make(
             [f"0306{number:03}" for number in range(120)], trunk="talker", concurrent_calls=120
         )
-        await side.dialer.refresh()
-        await side.dialer.start(campaign_id, ("national",))
+        await side.dialer.watch.refresh()
+        await side.dialer.commands.start(campaign_id, ("national",))
         took = {"pause": [], "resume": [], "stop": []}
 
         async def change(name, **options):
@@ -297,8 +298,8 @@ class DialerTest(TestCase):
         await side.ami.when_ready()
         numbers = [f"030500{number}" for number in range(8)]
         campaign_id = await side.make(numbers, trunk="talker", concurrent_calls=4)
-        await side.dialer.refresh()
-        await side.dialer.start(campaign_id, ("national",))
+        await side.dialer.watch.refresh()
+        await side.dialer.commands.start(campaign_id, ("national",))
 
         async def up():
             return (await side.counts(campaign_id)).answered == 4
@@ -311,7 +312,7 @@ class DialerTest(TestCase):
         await _wait(2)
         legs = [leg for leg in self.asterisk.far_ends["talker"].read_legs() if leg.called in numbers]
         assert len(legs) == 4
-        await other.dialer.stop(campaign_id)
+        await other.dialer.commands.stop(campaign_id)
 
         async def over():
             counts = await other.counts(campaign_id)

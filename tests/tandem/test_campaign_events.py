@@ -12,8 +12,8 @@ from twisted.trial.unittest import TestCase
 from api.events import EventHub
 from api.metrics import Metrics
 from tandem.campaign_events import CampaignEvents
-from tandem.dialer.board import AttemptStep
 from tandem.domain.campaigns import CampaignView, NewNumber
+from tandem.domain.open_calls import AttemptStep
 from tandem.store.attempt_claims import claim_numbers
 from tandem.store.campaigns import change_state, create_campaign
 from tandem.store.database import open_store

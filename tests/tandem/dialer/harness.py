@@ -14,8 +14,9 @@ from tandem.ami.client import AmiClient
 from tandem.ami.testing import FakeAsterisk, error, success
 from tandem.ami.wire import Message
 from tandem.calls import Calls
+from tandem.dialer.desk import Around
 from tandem.dialer.lines import Limits
-from tandem.dialer.service import Around, Dialer
+from tandem.dialer.service import Dialer
 from tandem.domain.campaigns import Campaign, CampaignCounts, NewNumber, SavedNumber
 from tandem.domain.entities import Pbx
 from tandem.domain.routing import QueueFacts
@@ -330,7 +331,7 @@ class House:
         return saved.campaign_id
 
     def go(self, campaign_id: int) -> None:
-        self.do(self.dialer.start(campaign_id, ("national", "international")))
+        self.do(self.dialer.commands.start(campaign_id, ("national", "international")))
 
     def counts(self, campaign_id: int) -> CampaignCounts:
         return self.store.store.run_now(load_counts).get(campaign_id, CampaignCounts())

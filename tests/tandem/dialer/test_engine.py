@@ -77,9 +77,9 @@ def test_the_limit_holds_with_a_slow_asterisk_a_slow_database_pauses_and_restart
     campaign_id = house.make(numbers(60), concurrent_calls=6)
     house.go(campaign_id)
     house.advance(7)
-    house.do(house.dialer.pause(campaign_id))
+    house.do(house.dialer.commands.pause(campaign_id))
     house.advance(3)
-    house.do(house.dialer.start(campaign_id, (), resume=True))
+    house.do(house.dialer.commands.start(campaign_id, (), resume=True))
     house.advance(7)
     house.store.latency_s = 0.0
     house.restart()
@@ -153,7 +153,7 @@ def test_stop_hangs_up_and_resets_and_does_not_dial_twice_at_once(tmp_path: Path
     house.advance(2)
     before = {number.phone_number: number.status for number in house.numbers(campaign_id)}
     assert Counter(before.values()) == {NumberStatus.CALLING: 2, NumberStatus.ANSWERED: 2, NumberStatus.PENDING: 6}
-    house.do(house.dialer.stop(campaign_id))
+    house.do(house.dialer.commands.stop(campaign_id))
     house.advance(0.2)
     assert house.far.live == 0
     house.check()
@@ -161,7 +161,7 @@ def test_stop_hangs_up_and_resets_and_does_not_dial_twice_at_once(tmp_path: Path
     assert Counter(number.status for number in after) == {NumberStatus.COMPLETED: 2, NumberStatus.PENDING: 8}
     assert {number.attempts for number in after if number.status is NumberStatus.PENDING} == {0}
     with pytest.raises(StateConflict, match="already stopped"):
-        house.do(house.dialer.stop(campaign_id))
+        house.do(house.dialer.commands.stop(campaign_id))
     house.go(campaign_id)
     house.advance(1)
     assert house.far.peak <= 4
@@ -173,11 +173,11 @@ def test_pause_lets_calls_go_on(tmp_path: Path) -> None:
     campaign_id = house.make(numbers(10), concurrent_calls=2)
     house.go(campaign_id)
     house.advance(2)
-    house.do(house.dialer.pause(campaign_id))
+    house.do(house.dialer.commands.pause(campaign_id))
     house.advance(20)
     assert len(house.far.legs) == 2
     assert house.counts(campaign_id).completed == 2
-    house.do(house.dialer.start(campaign_id, (), resume=True))
+    house.do(house.dialer.commands.start(campaign_id, (), resume=True))
     house.advance(60)
     assert house.counts(campaign_id).completed == 10
 
@@ -190,7 +190,7 @@ def test_nothing_leaves_after_the_answer_to_a_pause(tmp_path: Path) -> None:
 
     def pause() -> None:
         left.append(len(house.dialer._outbox))
-        done = Deferred.fromCoroutine(house.dialer.pause(campaign_id))
+        done = Deferred.fromCoroutine(house.dialer.commands.pause(campaign_id))
         done.addCallback(lambda _: (house.far.fake.flush(), sent.append(len(house.far.legs))))
 
     # After the first turn of a claim that takes several.
@@ -212,7 +212,7 @@ def test_a_call_that_is_reset_while_it_rings_is_not_dialled_again_before_its_end
     campaign_id = house.make(numbers(1))
     house.go(campaign_id)
     house.advance(1)
-    house.do(house.dialer.reset(campaign_id))
+    house.do(house.dialer.commands.reset(campaign_id))
     house.advance(10)
     assert (len(house.far.legs), house.far.peak) == (1, 1)
     house.check()
@@ -228,7 +228,7 @@ def test_limits_of_trunk_and_of_all_and_rates(tmp_path: Path) -> None:
     live = Counter("narrow" if int(leg.number[4:]) < 100 else "wide" for leg in house.far.legs if not leg.is_over)
     assert live == {"narrow": 3, "wide": 5}
     slow = house.make(numbers(50, 200), concurrent_calls=50, trunk="slow")
-    house.do(house.dialer.pause(wide))
+    house.do(house.dialer.commands.pause(wide))
     house.go(slow)
     house.advance(60)
     times = [leg.at for leg in house.far.legs if int(leg.number[4:]) >= 200]
@@ -405,11 +405,11 @@ def test_nobody_free_hears_the_message_and_counts_as_abandoned(tmp_path: Path) -
     house.go(campaign_id)
     house.advance(1.5)
     first, second, third = (leg.call_id for leg in house.far.legs)
-    served = [house.dialer.serve_answered(call_id) for call_id in (first, second)]
+    served = [house.dialer.answers.serve_answered(call_id) for call_id in (first, second)]
     assert [one.is_unserved for one in served] == [True, True]  # three have answered, and one agent is free
     house.far.tell("AgentConnect", Uniqueid=third, Interface="PJSIP/1001", MemberName="anna")
-    assert house.dialer.serve_answered(third).is_unserved is False
-    assert house.dialer.serve_answered("0" * 32) is None
+    assert house.dialer.answers.serve_answered(third).is_unserved is False
+    assert house.dialer.answers.serve_answered("0" * 32) is None
     house.advance(20)
     counts = house.counts(campaign_id)
     assert (counts.answered_calls, counts.connected_calls, counts.abandoned_calls) == (3, 1, 2)

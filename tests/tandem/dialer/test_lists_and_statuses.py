@@ -29,7 +29,7 @@ def house(tmp_path, monkeypatch):
 
 
 def use_cases(house):
-    return Campaigns(lambda: house.snapshot, house.dialer, house.now)
+    return Campaigns(lambda: house.snapshot, house.dialer.commands, house.now)
 
 
 def commit(house):
@@ -183,11 +183,11 @@ def test_an_agent_corrects_what_was_said_and_a_stop_does_not_call_whom_one_has_s
     assert say(house, one.number_id, "NP").status is NumberStatus.PENDING
     assert say(house, one.number_id, "SALE").status is NumberStatus.COMPLETED
     assert say(house, one.number_id, "NP").status is NumberStatus.PENDING
-    house.do(house.dialer.stop(campaign_id))
+    house.do(house.dialer.commands.stop(campaign_id))
     house.go(campaign_id)
     house.advance(60)
     assert house.far.dialled() == {"030100": 1}
-    house.do(house.dialer.reset(campaign_id))
+    house.do(house.dialer.commands.reset(campaign_id))
     (one,) = house.numbers(campaign_id)
     assert (one.agent_status, one.attempts) == ("", 0)
     house.check()
@@ -250,14 +250,14 @@ def test_a_campaign_by_hand_dials_only_what_is_asked_for_and_connects_the_agent(
     claim = dial(second.number_id)
     assert claim.order.destination == "endpoint 1001"
     house.advance(1.5)
-    served = house.dialer.serve_answered(claim.call.call_id)
+    served = house.dialer.answers.serve_answered(claim.call.call_id)
     assert (served.destination.endpoint, served.is_unserved) == ("1001", False)
     with pytest.raises(ClaimRefused, match="has its 1 calls"):
         dial()
     # A kill forgets nothing of it.
     house.restart()
     house.advance(0.2)
-    assert house.dialer.serve_answered(claim.call.call_id).destination.endpoint == "1001"
+    assert house.dialer.answers.serve_answered(claim.call.call_id).destination.endpoint == "1001"
     house.advance(20)
     assert house.far.dialled() == {"030200": 1}
     assert dial().number.phone_number == "030100"
@@ -283,7 +283,7 @@ def test_by_hand_every_gate_holds_but_the_numbers_own_time(house):
     for number, told in ((windowed, "call window is closed"), (listed, "list is not active")):
         with pytest.raises(ClaimRefused, match=told):
             house.do(cases.dial_by_hand(campaign_id, "1001", number.number_id, commit=commit(house)))
-    house.do(house.dialer.pause(campaign_id))
+    house.do(house.dialer.commands.pause(campaign_id))
     house.do(cases.change(campaign_id, lambda saved: _without_window(saved.campaign), commit=commit(house)))
     house.go(campaign_id)
     with pytest.raises(ClaimRefused, match="emergency number"):
@@ -319,7 +319,7 @@ def test_a_campaign_that_takes_calls_needs_no_trunk_and_never_dials(house):
         house.do(use_cases(house).dial_by_hand(campaign_id, "1001", one.number_id, commit=commit(house)))
     for wrong in ({"trunk": "carrier"}, {"destination": {"endpoint": "1001"}}):
         saved = run(house, load_campaign, campaign_id)
-        house.do(house.dialer.stop(campaign_id)) if saved.state == "running" else None
+        house.do(house.dialer.commands.stop(campaign_id)) if saved.state == "running" else None
         with pytest.raises(CampaignRefused):
             house.do(
                 use_cases(house).change(

@@ -91,7 +91,7 @@ def test_stopped_at_one_node_is_hung_up_at_the_other(build: Build) -> None:
     one.go(campaign_id)
     advance((one, two), 5)
     assert one.far.live + two.far.live == 8
-    two.do(two.dialer.stop(campaign_id))
+    two.do(two.dialer.commands.stop(campaign_id))
     advance((one, two), 3)
     assert one.far.live + two.far.live == 0
     advance((one, two), 5)

@@ -1,0 +1,126 @@
+"""Calls of campaigns that are up, and what is asked of all of them; pure: says nothing that only a database knows.
+
+Times are seconds of a steady clock.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tandem.domain.campaigns import Campaign, CampaignView, SavedCampaign
+from tandem.domain.destinations import QueueDestination
+from tandem.domain.experience import Experience
+from tandem.domain.pacing import Live, Policy
+from tandem.domain.surveys import Surveyed
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """One attempt under way. Times are seconds of the reactor's clock, None where it has not happened.
+
+    agent: the endpoint that it was dialled for by hand. trunk: '' where it goes another way. queue: whose agents it needs, '' for none. served_at: when FastAGI said where to.
+    """
+
+    call_id: str
+    campaign_id: int
+    trunk: str
+    queue: str
+    call_timeout_s: int
+    dialled_at: float
+    answered_at: float | None = None
+    served_at: float | None = None
+    connected_at: float | None = None
+    is_unserved: bool = False
+    is_hung_up: bool = False
+    agent: str = ""
+    surveyed: Surveyed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStep:
+    """One step of an attempt; disposition: '' before its end."""
+
+    kind: Literal["claimed", "answered", "connected", "ended"]
+    campaign_id: int
+    call_id: str
+    disposition: str = ""
+
+
+def queue_of(campaign: Campaign) -> str:
+    """The queue whose agents a campaign needs; '' for none."""
+    return campaign.destination.queue if isinstance(campaign.destination, QueueDestination) else ""
+
+
+def trunk_of(saved: SavedCampaign) -> str:
+    """The trunk that a campaign's calls go over; '' for another way."""
+    campaign = saved.campaign
+    if campaign.dial_string is not None and campaign.dial_string.startswith("PJSIP/"):
+        return campaign.dial_string.partition("@")[2]
+    return campaign.trunk or ""
+
+
+def find_overlong(calls: Iterable[OpenCall], now: float) -> list[OpenCall]:
+    """Those that have lasted longer than their campaign lets them, and are not on their way out."""
+    return [
+        call
+        for call in calls
+        if call.call_timeout_s
+        and call.answered_at is not None
+        and now - call.answered_at > call.call_timeout_s
+        and not call.is_hung_up
+    ]
+
+
+def find_left_by(calls: Iterable[OpenCall], resting: Iterable[SavedCampaign]) -> list[int]:
+    """The campaigns that are stopped and have calls that nobody has hung up."""
+    stopped = {saved.campaign_id for saved in resting if saved.state == "stopped"}
+    return sorted({call.campaign_id for call in calls if not call.is_hung_up and call.campaign_id in stopped})
+
+
+def policy_of(campaign: Campaign) -> Policy:
+    """What the owner of a campaign wants of `pace`."""
+    return Policy(
+        mode=campaign.dial_mode,
+        limit=campaign.concurrent_calls,
+        lines_per_agent=campaign.lines_per_agent,
+        abandon_cap=campaign.abandon_cap,
+    )
+
+
+def measure(
+    calls: Sequence[OpenCall],
+    *,
+    agents_free: int | None,
+    wrap_ends: tuple[float, ...],
+    answered_live: int,
+    abandoned: int,
+    experience: Experience,
+) -> Live:
+    """What is true now of a campaign with these calls, for `pace`; agents_free: None where nobody knows."""
+    in_flight = [call for call in calls if call.answered_at is None]
+    return Live(
+        in_flight=len(in_flight),
+        dialled=tuple(call.dialled_at for call in in_flight),
+        connected=len(calls) - len(in_flight),
+        waiting=sum(call.answered_at is not None and call.connected_at is None for call in calls),
+        agents_free=agents_free,
+        agents_busy=sum(call.connected_at is not None for call in calls),
+        agents_wrapping=len(wrap_ends),
+        wrap_ends=wrap_ends,
+        answered_live=answered_live,
+        abandoned=abandoned,
+        experience=experience,
+    )
+
+
+def describe_calls(campaign_id: int, calls: Sequence[OpenCall], *, is_drained: bool, misfit: str) -> CampaignView:
+    """How a campaign is doing."""
+    return CampaignView(
+        campaign_id,
+        len(calls),
+        sum(call.answered_at is None for call in calls),
+        sum(call.answered_at is not None and call.connected_at is None for call in calls),
+        sum(call.connected_at is not None for call in calls),
+        is_drained and not calls,
+        misfit,
+    )
