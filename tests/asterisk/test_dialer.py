@@ -253,7 +253,7 @@ class DialerTest(TestCase):
 
         async def change(name, **options):
             asked_at = time.monotonic()
-            await getattr(side.dialer, name)(campaign_id, **options)
+            await getattr(side.dialer.commands, name)(campaign_id, **options)
             return asked_at
 
         for _ in range(4):
