@@ -28,6 +28,8 @@ class Answers:
 
     def follow(self, ami: Any) -> None:
         """Hears from Asterisk who took a call."""
+        ami.on("AgentCalled", self._take_ring)
+        ami.on("AgentRingNoAnswer", self._take_no_answer)
         ami.on("AgentConnect", self._take_agent)
         ami.on("DialEnd", self._take_dial_end)
 
@@ -46,7 +48,14 @@ class Answers:
         facts = self._desk.around.queue_facts(call.queue) if call.queue else None
         if call.agent:
             return Served(EndpointDestination(endpoint=call.agent), f"dialled by hand for {call.agent}")
-        served = choose_destination(saved.campaign, facts, self._desk.board.count_waiting(call.queue, besides=call_id))
+        board = self._desk.board
+        served = choose_destination(
+            saved.campaign,
+            facts,
+            free=self._desk.count_free(call.queue, facts),
+            waiting=board.count_waiting(call.queue, besides=call_id),
+            rung=board.count_rung(call.queue),
+        )
         if served.is_unserved:
             call.is_unserved = True
             self._desk.notes.note_abandoned(call_id, self._desk.now())
@@ -76,6 +85,16 @@ class Answers:
             self._desk.lines.note_end(call.trunk, is_dead=end.call.disposition is Disposition.TRUNK_DEAD)
         self._desk.tell(AttemptStep("ended", call.campaign_id, call.call_id, str(end.call.disposition or "")))
         self._freed(call.campaign_id)
+
+    def _take_ring(self, message: Message) -> None:
+        call = self._desk.board.calls.get(message.get("Uniqueid"))
+        if call is not None and call.connected_at is None:
+            self._desk.board.ring(call, self._desk.clock.seconds())
+
+    def _take_no_answer(self, message: Message) -> None:
+        call = self._desk.board.calls.get(message.get("Uniqueid"))
+        if call is not None:
+            self._desk.board.ring_no_more(call)
 
     def _take_agent(self, message: Message) -> None:
         self._connect(message.get("Uniqueid"), message.get("Interface") or message.get("MemberName"))

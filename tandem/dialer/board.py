@@ -43,15 +43,15 @@ class Board:
         return counts
 
     def count_waiting(self, queue: str, *, besides: str = "") -> int:
-        """People who have answered, go to that queue and have nobody yet."""
+        """People who were sent to that queue, and for whom no agent is rung yet."""
         return sum(
-            call.queue == queue
-            and call.answered_at is not None
-            and call.connected_at is None
-            and not call.is_unserved
-            and call.call_id != besides
+            call.queue == queue and call.served_at is not None and call.is_waiting and call.call_id != besides
             for call in self.calls.values()
         )
+
+    def count_rung(self, queue: str) -> int:
+        """People of ours in that queue for whom agents are being rung."""
+        return sum(call.queue == queue and call.rung_at is not None for call in self.calls.values())
 
     def answer(self, call_id: str, now: float) -> None:
         """Somebody answered; the first report counts."""
@@ -63,9 +63,18 @@ class Board:
     def connect(self, call: OpenCall, now: float) -> None:
         """An agent, or what was to be heard, is there."""
         self.answer(call.call_id, now)
-        call.connected_at = now
-        if call.queue:
+        self.ring(call, now)
+        call.connected_at, call.rung_at = now, None
+
+    def ring(self, call: OpenCall, now: float) -> None:
+        """An agent is rung for it, and counts as free no more. Where several are rung at once it is one that it will take."""
+        if call.rung_at is None and call.queue:
+            call.rung_at = now
             self.reached.setdefault(call.queue, deque(maxlen=MAX_REACHED)).append(now)
+
+    def ring_no_more(self, call: OpenCall) -> None:
+        """The agent did not answer: it waits again."""
+        call.rung_at = None
 
     def end(self, call_id: str, now: float, wrap_up_s: float) -> OpenCall | None:
         """The call is over; what it was, None for a call that is not here."""

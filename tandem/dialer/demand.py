@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tandem.dialer.desk import Desk
 from tandem.domain.campaigns import SavedCampaign
 from tandem.domain.open_calls import measure, policy_of, queue_of, trunk_of
-from tandem.domain.pacing import Live, Policy, count_free, pace
+from tandem.domain.pacing import Live, Policy, pace
 from tandem.domain.shares import Demand, share
 from tandem.domain.why import Conditions
 from tandem.store.attempt_claims import ClaimRefused
@@ -52,7 +52,9 @@ class Demands:
         """What one campaign may dial by its own rules. spoken_for: queue -> agents that campaigns before it count on."""
         want = self._desk.lines.room_of_campaign(saved, pace(*self._read_pacing(saved, now, spoken_for), now))
         queue = queue_of(saved.campaign)
-        unserved = sum(call.connected_at is None for call in self._desk.board.of_campaign(saved.campaign_id))
+        unserved = sum(
+            not call.has_agent and not call.is_unserved for call in self._desk.board.of_campaign(saved.campaign_id)
+        )
         spoken_for[queue] = spoken_for.get(queue, 0) + want + unserved
         return want
 
@@ -63,9 +65,7 @@ class Demands:
         facts = around.queue_facts(queue) if queue else None
         free = None
         if facts is not None:
-            # An agent whom a call of ours has reached since the report is free no more.
-            left = count_free(facts.members_available, around.facts_at(), board.reached.get(queue, ()))
-            free = max(0, left - spoken_for.get(queue, 0))
+            free = max(0, self._desk.count_free(queue, facts) - spoken_for.get(queue, 0))
         days = self._desk.roster.days.get(saved.campaign_id, ())
         live = measure(
             list(board.of_campaign(saved.campaign_id)),

@@ -15,6 +15,7 @@ from tandem.dialer.notes import Notes
 from tandem.domain.campaign_checks import check_campaign_within
 from tandem.domain.campaigns import SavedCampaign
 from tandem.domain.open_calls import AttemptStep
+from tandem.domain.pacing import count_free
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import Snapshot
 from tandem.lease import Lease
@@ -123,6 +124,11 @@ class Desk:
                 )
             known = self._misfits[saved.campaign_id] = (key, problems)
         return known[1]
+
+    def count_free(self, queue: str, facts: QueueFacts | None) -> int:
+        """Agents who are free: one whom a call of ours has reached since the report is free no more."""
+        reported = facts.members_available if facts is not None else 0
+        return count_free(reported, self.around.facts_at(), self.board.reached.get(queue, ()))
 
     def wrap_up_s(self, queue: str) -> float:
         """How long an agent of a queue rests after a call."""

@@ -131,8 +131,11 @@ class Served:
     is_unserved: bool = False
 
 
-def choose_destination(campaign: Campaign, facts: QueueFacts | None, waiting: int) -> Served:
-    """Where somebody goes who has just answered. waiting: others of ours that go to the same queue and have nobody yet.
+def choose_destination(campaign: Campaign, facts: QueueFacts | None, *, free: int, waiting: int, rung: int) -> Served:
+    """Where somebody goes who has just answered.
+
+    free: the queue's agents, less those whom calls of ours have reached since `facts` was told; waiting: others of ours whom the next free
+    ones will take; rung: those for whom agents are being rung, who are callers of the queue but take nobody more.
 
     Unknown facts fail open: the queue may well serve them, and its own limits hold.
     """
@@ -145,7 +148,7 @@ def choose_destination(campaign: Campaign, facts: QueueFacts | None, waiting: in
         return Served(destination, "campaign")
     if facts is None:
         return Served(destination, f"queue {destination.queue} unknown")
-    if facts.members_available > max(waiting, facts.callers):
-        return Served(destination, f"queue {destination.queue} has {facts.members_available} free")
+    if free > max(waiting, facts.callers - rung):
+        return Served(destination, f"queue {destination.queue} has {free} free")
     message = AnnouncementDestination(announcement=campaign.unserved_announcement)
     return Served(message, f"nobody free in queue {destination.queue}", is_unserved=True)

@@ -19,6 +19,7 @@ class OpenCall:
     """One attempt under way. Times are seconds of the reactor's clock, None where it has not happened.
 
     agent: the endpoint that it was dialled for by hand. trunk: '' where it goes another way. queue: whose agents it needs, '' for none. served_at: when FastAGI said where to.
+    rung_at: since when the queue rings agents for it.
     """
 
     call_id: str
@@ -29,11 +30,22 @@ class OpenCall:
     dialled_at: float
     answered_at: float | None = None
     served_at: float | None = None
+    rung_at: float | None = None
     connected_at: float | None = None
     is_unserved: bool = False
     is_hung_up: bool = False
     agent: str = ""
     surveyed: Surveyed | None = None
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether an agent talks with this person, or is being rung for it and so not counted as free."""
+        return self.connected_at is not None or self.rung_at is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether this person will take the next agent who is free."""
+        return self.answered_at is not None and not self.has_agent and not self.is_unserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +114,9 @@ def measure(
         in_flight=len(in_flight),
         dialled=tuple(call.dialled_at for call in in_flight),
         connected=len(calls) - len(in_flight),
-        waiting=sum(call.answered_at is not None and call.connected_at is None for call in calls),
+        waiting=sum(call.is_waiting for call in calls),
         agents_free=agents_free,
-        agents_busy=sum(call.connected_at is not None for call in calls),
+        agents_busy=sum(call.has_agent for call in calls),
         agents_wrapping=len(wrap_ends),
         wrap_ends=wrap_ends,
         answered_live=answered_live,

@@ -67,7 +67,7 @@ class Live:
 
     in_flight: dialled and neither answered nor over; dialled: when each of them was, as far as known (others count as dialled now).
     connected: answered and up, the waiting ones too. waiting: of these, people who wait for an agent.
-    agents_free: None when nothing certain is known of the agents (AMI away, facts too old). agents_busy: with a person of this campaign.
+    agents_free: None when nothing certain is known of the agents (AMI away, facts too old). agents_busy: with a person of this campaign, or being rung for one.
     agents_wrapping: not yet free after such a call; wrap_ends: when, for those of them for whom it is known.
     Agents who pause, or who talk with somebody else, count nowhere.
     answered_live, abandoned: people who answered, and those of them who found no agent, in the window that the cap is for: the last

@@ -96,8 +96,16 @@ def test_whoever_answers_is_served_or_told():
     waits = saved(destination={"queue": "sales"}).campaign
     told = saved(destination={"queue": "sales"}, unserved="message", unserved_announcement="sorry").campaign
     nobody, one = QueueFacts(0, 0, 3), QueueFacts(0, 1, 3)
-    assert not choose_destination(waits, nobody, 5).is_unserved
-    assert not choose_destination(told, None, 5).is_unserved  # unknown: the queue may well serve them
-    assert not choose_destination(told, one, 0).is_unserved
-    assert choose_destination(told, one, 1).is_unserved
-    assert choose_destination(told, nobody, 0).destination.announcement == "sorry"
+    assert not choose_destination(waits, nobody, free=0, waiting=5, rung=0).is_unserved
+    assert not choose_destination(
+        told, None, free=0, waiting=5, rung=0
+    ).is_unserved  # unknown: the queue may well serve them
+    assert not choose_destination(told, one, free=1, waiting=0, rung=0).is_unserved
+    assert choose_destination(told, one, free=1, waiting=1, rung=0).is_unserved
+    # The report still has the agent as free whom a call has reached since.
+    assert choose_destination(told, one, free=0, waiting=0, rung=0).is_unserved
+    # Two wait, one of them with an agent's phone ringing: the free agent is for the other.
+    two = QueueFacts(2, 1, 3)
+    assert choose_destination(told, two, free=1, waiting=1, rung=1).is_unserved
+    assert not choose_destination(told, QueueFacts(1, 1, 3), free=1, waiting=0, rung=1).is_unserved
+    assert choose_destination(told, nobody, free=0, waiting=0, rung=0).destination.announcement == "sorry"

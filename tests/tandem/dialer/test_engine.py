@@ -395,6 +395,7 @@ def test_who_waits_for_a_while_waits_for_just_that_whatever_the_clock_does(tmp_p
 def test_nobody_free_hears_the_message_and_counts_as_abandoned(tmp_path: Path) -> None:
     house = House(tmp_path)
     house.facts = QueueFacts(callers=0, members_available=1, members_logged_in=3)
+    house.facts_at = house.clock.seconds()
     campaign_id = house.make(
         numbers(3),
         concurrent_calls=3,
@@ -406,9 +407,9 @@ def test_nobody_free_hears_the_message_and_counts_as_abandoned(tmp_path: Path) -
     house.advance(1.5)
     first, second, third = (leg.call_id for leg in house.far.legs)
     served = [house.dialer.answers.serve_answered(call_id) for call_id in (first, second)]
-    assert [one.is_unserved for one in served] == [True, True]  # three have answered, and one agent is free
-    house.far.tell("AgentConnect", Uniqueid=third, Interface="PJSIP/1001", MemberName="anna")
-    assert house.dialer.answers.serve_answered(third).is_unserved is False
+    assert [one.is_unserved for one in served] == [False, True]  # three have answered, and one agent is free
+    house.far.tell("AgentConnect", Uniqueid=first, Interface="PJSIP/1001", MemberName="anna")
+    assert house.dialer.answers.serve_answered(third).is_unserved is True
     assert house.dialer.answers.serve_answered("0" * 32) is None
     house.advance(20)
     counts = house.counts(campaign_id)
@@ -465,6 +466,36 @@ def test_an_agent_who_was_reached_since_the_last_report_is_not_counted_on(tmp_pa
     house.facts_at = house.clock.seconds()
     house.advance(0.5)
     assert len(house.far.legs) == 2
+
+
+def test_an_agent_who_is_rung_for_one_person_is_not_kept_for_that_person_twice(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.far.script = lambda _: Outcome(ring_s=0.2, talk_s=60)
+    house.facts = QueueFacts(callers=0, members_available=2, members_logged_in=2)
+    house.facts_at = house.clock.seconds()
+    house.go(
+        house.make(
+            numbers(9), concurrent_calls=9, destination={"queue": "sales"}, dial_mode="ratio", lines_per_agent=2,
+            unserved="message", unserved_announcement="sorry",
+        )
+    )  # fmt: skip
+    house.advance(0.4)
+    first, second, third, fourth = (leg.call_id for leg in house.far.legs)
+    serve = house.dialer.answers.serve_answered
+    assert not serve(first).is_unserved
+    house.far.tell("AgentCalled", Uniqueid=first, Interface="PJSIP/1001")
+    # The next report has one agent who is free, and one caller: the one whom the other agent's phone rings for.
+    house.facts, house.facts_at = (
+        QueueFacts(callers=1, members_available=1, members_logged_in=2),
+        house.clock.seconds() + 0.01,
+    )
+    house.advance(0.05)
+    assert not serve(second).is_unserved
+    assert serve(third).is_unserved
+    # Who is rung in vain has nobody again, and is first in the line.
+    house.far.tell("AgentRingNoAnswer", Uniqueid=first, Interface="PJSIP/1001")
+    house.facts = QueueFacts(callers=2, members_available=2, members_logged_in=2)
+    assert serve(fourth).is_unserved
 
 
 def test_what_a_last_run_has_learnt_is_known_to_the_next(tmp_path: Path) -> None:
