@@ -414,7 +414,7 @@ def test_nobody_free_hears_the_message_and_counts_as_abandoned(tmp_path: Path) -
     house.advance(20)
     counts = house.counts(campaign_id)
     assert (counts.answered_calls, counts.connected_calls, counts.abandoned_calls) == (3, 1, 2)
-    assert [attempt["agent"] for attempt in house.attempts("agent")] == ["", "", "1001"]
+    assert [attempt["agent"] for attempt in house.attempts("agent")] == ["1001", "", ""]
     house.check()
 
 
