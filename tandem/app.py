@@ -44,8 +44,10 @@ from tandem.dialer.service import Dialer
 from tandem.document import read_document
 from tandem.domain.agents import AgentChange, AgentsUnavailable, AgentWish
 from tandem.domain.changes import AppliedView, ApplyRefused, ApplyStopped, HandEdited
+from tandem.domain.entities import Pbx
 from tandem.domain.open_calls import AttemptStep
-from tandem.domain.snapshot import Snapshot
+from tandem.domain.route_tests import refuse_failing
+from tandem.domain.snapshot import Snapshot, build_snapshot
 from tandem.domain.sounds import find_prompt_users
 from tandem.editing import Head
 from tandem.facts import Facts
@@ -404,9 +406,9 @@ class Tandem(MultiService):
         return list(islice(self.stories, limit))
 
     async def import_document(self, text: str, note: str, *, author: str) -> tuple[Saved, AppliedView]:
-        """Saves a PBX document as the head and applies it. DocumentError and StoreError change nothing."""
+        """Saves a PBX document as the head and applies it. DocumentError, ApplyRefused by its route tests and StoreError change nothing."""
         # In a thread, so that calls get their turns: a document of 100,000 DIDs takes seconds.
-        pbx = await deferToThread(read_document, text, "import")
+        pbx = await deferToThread(_read_tested, text)
         saved = await self.store.run(save_pbx, pbx, author=author, note=note, at=datetime.now(UTC))
         self.head.forget()
         return saved, await self.applying.apply_head()
@@ -500,6 +502,13 @@ def record_by_phone(db: Any, work: Callable[[Any], AgentChange], by: str) -> Age
             db, AuditEntry(at=datetime.now(UTC), who=by, source="phone", action=action, target=target, revision=None)
         )
     return change
+
+
+def _read_tested(text: str) -> Pbx:
+    pbx = read_document(text, "import")
+    if pbx.expect:
+        refuse_failing(build_snapshot(0, pbx))
+    return pbx
 
 
 def _why(ami: AmiClient) -> str:

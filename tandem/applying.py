@@ -47,6 +47,7 @@ from tandem.domain.changes import (
     RevisionDetail,
     RevisionView,
 )
+from tandem.domain.route_tests import refuse_failing
 from tandem.domain.snapshot import Snapshot
 from tandem.live import Live
 from tandem.store.changes import load_object_changes, save_rollback
@@ -231,6 +232,7 @@ class Applying:
         started = monotonic()
         beside = self._beside()
         snapshot = await self._live.prepare(head)
+        await deferToThread(refuse_failing, snapshot)
         applied = None if full else await self._skip(head, beside)
         if applied is None:
             steps = Steps(
@@ -276,6 +278,7 @@ class Applying:
         beside = self._beside()
         mark = await self._store.read(load_live)
         snapshot = await self._live.prepare(head)
+        await deferToThread(refuse_failing, snapshot)
         prepared = await self._plan(snapshot, full=full)
         check = NOTHING
         if prepared.plan.changed or full:

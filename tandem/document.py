@@ -15,7 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from tandem.domain.destinations import HangupDestination, ScheduleDestination
-from tandem.domain.entities import COLLECTIONS, General, OpenHours, Pbx, QueueMember
+from tandem.domain.entities import COLLECTIONS, WRITTEN_AS, General, OpenHours, Pbx, QueueMember
 from tandem.domain.fields import WEEKDAYS
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 from tandem.domain.problems import SECRET_FIELDS, Location, Problem, describe_errors
@@ -259,7 +259,7 @@ def _set_fields(entity: Any) -> list[tuple[str, Any]]:
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         # A lone `hangup: normal` is the kind of a destination, so it is written though it is the default.
         if value != default or isinstance(entity, HangupDestination):
-            found.append((field.name, value))
+            found.append((WRITTEN_AS.get((type(entity), field.name), field.name), value))
     return found
 
 

@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from tandem.domain.entities import COLLECTIONS, Entity, General, Pbx
 from tandem.domain.problems import Problem
 from tandem.domain.references import check_pbx
+from tandem.domain.route_tests import run_route_tests
 from tandem.domain.snapshot import COLLECTION_OF, Snapshot, name_of, with_entity, with_general, without_entity
 from tandem.live import Live
 from tandem.store.database import Store
@@ -86,17 +87,16 @@ class Head:
             entity = decide(snapshot)
             if problems := await deferToThread(_check_with, snapshot, entity):
                 raise EditRefused(problems)
+            edited = with_object(snapshot, snapshot.revision, entity)
+            if problems := _fail_tests(edited):
+                raise EditRefused(problems)
             note = f"{'/'.join(place_of(entity))} saved".replace("general/", "general")
             saved = await commit(
                 lambda db: save_object(
                     db, entity, expected=snapshot.revision, author=author.name, note=note, at=author.now()
                 )
             )
-            if not saved.is_new:
-                return snapshot, entity
-            if isinstance(entity, General):
-                return with_general(snapshot, saved.revision, entity), entity
-            return with_entity(snapshot, saved.revision, entity), entity
+            return (replace(edited, revision=saved.revision) if saved.is_new else snapshot), entity
 
         edited: Object = await self._change(change)
         return edited
@@ -114,6 +114,9 @@ class Head:
             left = without_entity(snapshot, snapshot.revision, collection, name)
             if problems := await deferToThread(_check_with, left, new):
                 raise EditRefused(problems)
+            renamed = with_entity(left, snapshot.revision, new)
+            if problems := _fail_tests(renamed):
+                raise EditRefused(problems)
             note = f"{collection}/{name} renamed to {wanted[1]}"
             how: dict[str, Any] = {"author": author.name, "note": note, "at": author.now()}
 
@@ -122,7 +125,7 @@ class Head:
                 return save_object(db, new, expected=between.revision, **how)
 
             saved = await commit(work)
-            return with_entity(left, saved.revision, new), new
+            return replace(renamed, revision=saved.revision), new
 
         renamed: Entity = await self._change(change)
         return renamed
@@ -137,6 +140,8 @@ class Head:
             left = without_entity(snapshot, snapshot.revision, collection, name)
             if referrers := await deferToThread(_check_left, left):
                 raise StillUsed(f"{collection}/{name}", referrers)
+            if problems := _fail_tests(left):
+                raise EditRefused(problems)
             saved = await commit(
                 lambda db: delete_object(
                     db,
@@ -187,6 +192,18 @@ def list_objects(snapshot: Snapshot, collection: str) -> list[Entity]:
 def place_of(entity: Object) -> tuple[str, str]:
     """("dids", "+493012345")."""
     return ("general", "") if isinstance(entity, General) else (COLLECTION_OF[type(entity)], name_of(entity))
+
+
+def with_object(snapshot: Snapshot, revision: int, entity: Object) -> Snapshot:
+    """The next revision, with this object."""
+    if isinstance(entity, General):
+        return with_general(snapshot, revision, entity)
+    return with_entity(snapshot, revision, entity)
+
+
+def _fail_tests(snapshot: Snapshot) -> tuple[tuple[str, str, str], ...]:
+    """Route tests that this would make fail."""
+    return tuple((f"expect/{test.question}", "", test.problem) for test in run_route_tests(snapshot) if test.problem)
 
 
 def _gather(snapshot: Snapshot) -> Pbx:

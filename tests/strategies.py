@@ -224,6 +224,23 @@ def pbxes(draw):
         menus=tuple(menus),
         queues=tuple(queues),
         dids=tuple(dids),
+        expect=tuple(draw(expectation(trunk_names, lead)) for _ in range(draw(st.integers(0, 1)))),
+    )
+
+
+@st.composite
+def expectation(draw, trunk_names, lead):
+    """A route test, whether it passes or not."""
+    destination = lead()
+    if isinstance(destination, d.ScheduleDestination | d.DidDestination):
+        destination = d.HangupDestination()
+    return e.Expectation(
+        did=draw(phone_numbers),
+        caller=draw(st.none() | phone_numbers),
+        trunk=draw(st.sampled_from([None, *trunk_names])),
+        at=draw(st.none() | st.sampled_from(["2026-12-24T10:30", "2026-12-24 10:30:15", "2026-07-01T00:00+02:00"])),
+        keys=tuple(draw(st.lists(st.text(DIGITS + "*#", max_size=3), max_size=2))),
+        destination=destination,
     )
 
 

@@ -10,6 +10,7 @@ from api.declare import PREFIX, Body, Frozen, Reply, Route, Shown, Whole, model_
 from api.errors import Refused
 from api.exchange import Exchange, Services
 from tandem.domain.changes import AppliedView, FileDiff, PlanView, RevisionDetail, RevisionView
+from tandem.domain.route_tests import RouteTest, run_route_tests
 from tandem.store.objects import Saved
 
 _PATH: Final = f"{PREFIX}/config"
@@ -34,6 +35,14 @@ class Imported:
 
     saved: Saved
     applied: AppliedView
+
+
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    """Every route test of the newest revision, and how many fail; `problem` is empty where one passes."""
+
+    failed: int
+    items: tuple[RouteTest, ...]
 
 
 class ApplyOrder(Frozen):
@@ -64,6 +73,11 @@ class ImportQuery(Frozen):
 
 async def _plan(services: Services, _: Exchange) -> Reply:
     return Reply(await services.applying.plan_head())
+
+
+async def _run_tests(services: Services, _: Exchange) -> Reply:
+    tests = run_route_tests(await services.head.read())
+    return Reply(TestRun(sum(bool(test.problem) for test in tests), tests))
 
 
 async def _apply(services: Services, exchange: Exchange) -> Reply:
@@ -143,6 +157,10 @@ ROUTES: Final = (
     Route(
         method="GET", path=f"{_PATH}/plan", permission="config/read", summary="What an apply would do.", handler=_plan,
         tag="config", operation="plan_config", answer=Shown(PlanView),
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/tests", permission="config/read", summary="Run the route tests of the newest revision.",
+        handler=_run_tests, tag="config", operation="run_route_tests", answer=Shown(TestRun),
     ),
     Route(
         method="POST", path=f"{_PATH}/apply", permission="config/apply", tag="config", operation="apply_config", handler=_apply,

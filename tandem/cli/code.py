@@ -1,11 +1,16 @@
-"""PBX as code: `tandem validate` and `schema`; reads files alone, never a database."""
+"""PBX as code: `tandem validate`, `schema` and `test`; looks at documents (or the newest revision), never changes anything."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from tandem.cli import exits
 from tandem.cli.document import DOCUMENTS, read_pbx
 from tandem.cli.main import Screen
+
+if TYPE_CHECKING:
+    from tandem.domain.entities import Pbx
 
 
 @click.command()
@@ -40,3 +45,34 @@ def schema(screen: Screen) -> None:
     from tandem.domain.document_schema import describe_documents
 
     screen.write_json(describe_documents())
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=DOCUMENTS, metavar="[FILE|FOLDER]...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.pass_obj
+def test(screen: Screen, files: tuple[Path, ...], as_json: bool) -> None:
+    """Run the route tests (`expect:`) of documents, or of the newest revision; exit code 1 when one fails."""
+    from tandem.domain.route_tests import run_route_tests
+    from tandem.domain.snapshot import build_snapshot
+
+    with screen.err.status("reading"):
+        pbx = read_pbx(screen, *files).pbx if files else _read_newest(screen)
+        tests = run_route_tests(build_snapshot(0, pbx))
+    failed = sum(bool(it.problem) for it in tests)
+    if as_json:
+        screen.write_json(tests)
+    else:
+        for it in tests:
+            screen.say(f"{'FAILED' if it.problem else 'passed'}  {it.question}: {it.problem or it.expected}")
+        screen.say(f"{len(tests)} route tests, {failed} failed." if tests else "There is no route test (`expect:`).")
+    if failed:
+        raise SystemExit(exits.FAILED)
+
+
+def _read_newest(screen: Screen) -> "Pbx":
+    from tandem.cli.offline import open_database
+    from tandem.store.objects import load_pbx
+
+    with open_database(screen) as store:
+        return store.run_now(load_pbx)

@@ -14,6 +14,7 @@ from tandem.cli.main import Screen
 
 if TYPE_CHECKING:
     from tandem.documents import ReadPbx
+    from tandem.domain.entities import Pbx
 
 APPLY_TIMEOUT_S = 300.0
 
@@ -32,6 +33,19 @@ def read_pbx(screen: Screen, *paths: Path) -> "ReadPbx":
         return screen.fail(exits.USAGE, *str(error).splitlines(), "Nothing was changed.")
 
 
+def refuse_failing_tests(screen: Screen, pbx: "Pbx") -> None:
+    """Exit 2 with every route test that fails."""
+    from tandem.domain.route_tests import run_route_tests
+    from tandem.domain.snapshot import build_snapshot
+
+    if not pbx.expect:
+        return
+    failed = [test for test in run_route_tests(build_snapshot(0, pbx)) if test.problem]
+    if failed:
+        told = [f"expect {test.question}: {test.problem}" for test in failed]
+        screen.fail(exits.USAGE, *told, f"{len(failed)} of {len(pbx.expect)} route tests fail. Nothing was changed.")
+
+
 @click.command(name="import")
 @click.argument("files", nargs=-1, required=True, type=DOCUMENTS, metavar="FILE|FOLDER...")
 @click.option("-m", "--note", default="", help="Why, for the history; default: the file's name.")
@@ -46,6 +60,7 @@ def import_(screen: Screen, files: tuple[Path, ...], note: str, dry_run: bool, a
     names = ", ".join(path.name for path in files)
     with screen.err.status(f"reading {names}"):
         read = read_pbx(screen, *files)
+        refuse_failing_tests(screen, read.pbx)
     if dry_run:
         screen.say(f"{names} {'is' if len(files) == 1 else 'are'} right. Nothing was changed.")
         return

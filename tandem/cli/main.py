@@ -103,6 +103,7 @@ def register() -> None:
         document.export,
         code.validate,
         code.schema,
+        code.test,
         config.config,
         route.route,
         calls.calls,

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 Kind = Literal["added", "changed", "removed"]
-Stage = Literal["check", "reload", "live"]
+Stage = Literal["tests", "check", "reload", "live"]
 
 MASK: Final = "********"
 _STAGE_WORDS: Final[dict[Stage, str]] = {
+    "tests": "calls would not go where the route tests expect them",
     "check": "the check in a throw-away Asterisk found",
     "reload": "Asterisk could not load it",
     "live": "Asterisk does not have what it should",

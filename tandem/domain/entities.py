@@ -8,10 +8,10 @@ pydantic dataclasses: 100,000 of them take 17 MB. What a field may hold is in `t
 from dataclasses import field
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
-from tandem.domain.destinations import Destination, HangupDestination
+from tandem.domain.destinations import Destination, DidDestination, HangupDestination, ScheduleDestination
 from tandem.domain.fields import (
     STRICT,
     WEEKDAYS,
@@ -32,10 +32,12 @@ from tandem.domain.fields import (
     Keys,
     Language,
     Mailbox,
+    Moment,
     Name,
     Permission,
     PhoneNumber,
     Pin,
+    Pressed,
     Prompt,
     QueueStrategy,
     Recording,
@@ -48,6 +50,17 @@ from tandem.domain.fields import (
     VariableName,
     Weekday,
 )
+
+
+def _one_or_several(value: object) -> object:
+    """Lets a document say `1` for `[1]`."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _refuse_question(value: Destination) -> Destination:
+    if isinstance(value, DidDestination | ScheduleDestination):
+        raise ValueError("must be where the call comes to an end, not a did or schedule on its way there")
+    return value
 
 
 def _spread_days(value: object) -> object:
@@ -239,6 +252,33 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Expectation:
+    """A route test: a call that has to come to its destination, or no change is applied."""
+
+    # As the carrier sends it; `trunk` for a carrier that writes numbers in its own way.
+    did: PhoneNumber
+    # The caller's number, `from` in a document; none for an anonymous caller.
+    caller: Annotated[PhoneNumber | None, Field(validation_alias=AliasChoices("from", "caller"))] = None
+    trunk: Name | None = None
+    # Needed where opening hours decide.
+    at: Moment | None = None
+    keys: Annotated[tuple[Pressed, ...], BeforeValidator(_one_or_several), Field(max_length=20)] = ()
+    destination: Annotated[Destination, AfterValidator(_refuse_question)]
+
+    @property
+    def question(self) -> str:
+        """What names a test: all but its destination. `+493012345 from +15550100 at 2026-12-24T10:30, keys 1, 2`."""
+        said = [
+            self.did,
+            self.caller and f"from {self.caller}",
+            self.trunk and f"over {self.trunk}",
+            self.at and f"at {self.at}",
+        ]
+        keys = f", keys {', '.join(key or 'none' for key in self.keys)}" if self.keys else ""
+        return " ".join(filter(None, said)) + keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class General:
     """What holds for the whole PBX."""
 
@@ -276,9 +316,10 @@ class Pbx:
     menus: tuple[Menu, ...] = ()
     queues: tuple[Queue, ...] = ()
     dids: tuple[Did, ...] = ()
+    expect: tuple[Expectation, ...] = ()
 
 
-Entity = Trunk | Endpoint | VoicemailBox | Schedule | Announcement | Menu | Queue | Did
+Entity = Trunk | Endpoint | VoicemailBox | Schedule | Announcement | Menu | Queue | Did | Expectation
 
 # Collection name -> (class, the field that names an object); in the order in which documents and imports have them.
 COLLECTIONS: Final[dict[str, tuple[type[Entity], str]]] = {
@@ -290,4 +331,7 @@ COLLECTIONS: Final[dict[str, tuple[type[Entity], str]]] = {
     "menus": (Menu, "name"),
     "queues": (Queue, "name"),
     "dids": (Did, "number"),
+    "expect": (Expectation, "question"),
 }
+# Fields that a document calls otherwise than Python can.
+WRITTEN_AS: Final[dict[tuple[type, str], str]] = {(Expectation, "caller"): "from"}

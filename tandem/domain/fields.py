@@ -3,7 +3,7 @@
 A type here is a pattern or a check and its rule in words, for all that validate: the YAML document, HTTP bodies, rows.
 """
 
-from datetime import date
+from datetime import date, datetime
 from ipaddress import ip_network
 from typing import Annotated, Final, Literal
 
@@ -68,6 +68,11 @@ def _check_network(value: str) -> str:
 def _check_date(value: str) -> str:
     """2026-02-30 is no date, and every year has a 02-29 for this purpose."""
     date.fromisoformat(value if len(value) == 10 else f"2000-{value}")
+    return value
+
+
+def _check_moment(value: str) -> str:
+    datetime.fromisoformat(value)
     return value
 
 
@@ -137,6 +142,17 @@ HolidayDate = Annotated[
     ),
     AfterValidator(_check_date),
 ]
+# Without a zone it is meant in the PBX's.
+Moment = Annotated[
+    str,
+    matches(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?",
+        "must be a time such as 2026-12-24T10:30 or 2026-12-24T10:30+01:00",
+    ),
+    AfterValidator(_check_moment),
+]
+# What is pressed at a menu, until the next menu or prompt; nothing is silence.
+Pressed = Annotated[str, matches("[0-9*#]{0,24}", "must be keys of a telephone (0-9 * #), or nothing for silence")]
 TimeZone = Annotated[
     str, matches("[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}", "must be a time zone such as Europe/Berlin")
 ]

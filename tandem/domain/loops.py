@@ -70,6 +70,8 @@ def walk_destinations(pbx: Pbx) -> Iterator[tuple[Location, Destination]]:
                 yield ("queues", index, field), destination
     for index, did in enumerate(pbx.dids):
         yield ("dids", index, "destination"), did.destination
+    for index, expectation in enumerate(pbx.expect):
+        yield ("expect", index, "destination"), expectation.destination
 
 
 def _referred_dids(pbx: Pbx) -> dict[Place, tuple[int, Did]]:

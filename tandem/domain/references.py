@@ -48,6 +48,7 @@ def check_pbx(pbx: Pbx) -> tuple[Problem, ...]:
         *check.codes(),
         *check.dids(),  # collects what `targets` needs
         *check.targets(),
+        *check.expectations(),
         *find_loops(pbx),
     ]
     order = {collection: index for index, collection in enumerate(("general", *COLLECTIONS))}
@@ -187,6 +188,15 @@ class _Check:
             if (before := self._did_keys.setdefault(key, index)) != index:
                 other = self._pbx.dids[before].number
                 yield Problem(at, f"{did.number} is the same number as {other} (dids[{before}])")
+
+    def expectations(self) -> Iterator[Problem]:
+        """Each question once."""
+        first: dict[str, int] = {}
+        for index, expectation in enumerate(self._pbx.expect):
+            if (before := first.setdefault(expectation.question, index)) != index:
+                yield Problem(("expect", index), f"asks the same as expect[{before}]")
+            if expectation.trunk is not None:
+                yield from self._unknown(("expect", index, "trunk"), "trunk", "trunks", expectation.trunk)
 
     def targets(self) -> Iterator[Problem]:
         """Every destination leads to something that exists."""

@@ -23,6 +23,7 @@ from tandem.domain.entities import (
     Did,
     Endpoint,
     Entity,
+    Expectation,
     General,
     Menu,
     Pbx,
@@ -101,7 +102,8 @@ class Snapshot:
     """A revision of the PBX. Mappings are by name, in the order of the document; treat them as read-only.
 
     numbers: number inside -> destination; number_list: the same numbers, sorted; plans: trunk -> number plan, for trunks that send
-    national numbers; hours: compiled schedules; blocked and did_blocked (by DID number as written): callers nobody wants.
+    national numbers; hours: compiled schedules; blocked and did_blocked (by DID number as written): callers nobody wants;
+    expect: route tests, by what they ask.
     """
 
     revision: int
@@ -118,6 +120,7 @@ class Snapshot:
     number_list: tuple[str, ...]
     plans: Mapping[str, NumberPlan]
     hours: Mapping[str, CompiledSchedule]
+    expect: Mapping[str, Expectation]
     blocked: BlockIndex
     did_blocked: Mapping[str, BlockIndex]
 
@@ -267,7 +270,7 @@ def _with_collection(
         changes["plans"] = _number_plans(snapshot.general, values)
     elif collection == "schedules":
         changes["hours"] = {name: _compile(schedule, snapshot.general) for name, schedule in values.items()}
-    elif collection != "voicemail_boxes":
+    elif collection not in {"voicemail_boxes", "expect"}:
         numbers = dict(snapshot.numbers)
         if removed is not None and (inside := _number_inside(removed)) is not None:
             del numbers[inside[0]]

@@ -18,8 +18,8 @@ from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiConnectionLost
 from tandem.ami.testing import FakeAsterisk
 from tandem.applying import Applying, Beside
-from tandem.domain.changes import ApplyStopped
-from tandem.domain.entities import Endpoint, Pbx
+from tandem.domain.changes import ApplyRefused, ApplyStopped
+from tandem.domain.entities import Endpoint, Expectation, Pbx
 from tandem.live import Live
 from tandem.store.database import open_store
 from tandem.store.objects import save_pbx
@@ -104,6 +104,17 @@ class ApplyingTest(TestCase):
         assert [message.name for message in self.asterisk.received[asked:]] == ["QueueStatus"]
         assert look(*watched) == before
         assert self.live.current.revision == 0
+
+    async def test_a_failing_route_test_stops_every_apply_before_anything_is_written(self):
+        """Also one that came in by a way that did not look: the database was written by another program."""
+        expect = Expectation(did="+49301", destination={"endpoint": "1001"})
+        self.store.run_now(save_pbx, Pbx(expect=(expect,)), author="test", note="", at=datetime.now(UTC))
+        for dry_run in (False, True):
+            with pytest.raises(ApplyRefused, match=r"route tests expect them: expect \+49301: comes to hang up"):
+                await self.applying.apply_head(dry_run=dry_run)
+        assert self.links() == (None, None)
+        assert await self.store.read(load_live) is None
+        assert self.applying.problem is not None
 
     async def test_a_stop_while_modules_reload(self):
         asked = self.leave_unanswered("Reload")

@@ -222,3 +222,24 @@ def test_an_export_names_the_secrets_that_the_document_named(ready, tmp_path):
     assert "secret: changed-since" in ready.run("export")
     told = ready.run("import", folder, code=exits.USAGE, environ={"PHONE": None})
     assert "endpoints[0].secret: the environment has no PHONE" in told
+
+
+def test_route_tests_of_documents_and_of_the_newest_revision(ready, tmp_path):
+    assert "5 route tests, 0 failed." in ready.run("test", EXAMPLE)
+    assert ready.run("test") == "There is no route test (`expect:`).\n"
+    ready.run("import", EXAMPLE)
+    assert "passed  +493023125001 from +15550199123: hang up (rejected)" in ready.run("test")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(EXAMPLE.read_text().replace("2: {queue: sales}", "2: {queue: support}"))
+    told = ready.run("test", broken, code=exits.FAILED)
+    assert (
+        "FAILED  03023125000 over carrier at 2026-11-23T10:00, keys 2: comes to queue support, not to queue sales"
+        in told
+    )
+    assert [bool(it["problem"]) for it in json.loads(ready.run("test", broken, "--json", code=exits.FAILED))].count(
+        True
+    ) == 1
+    told = ready.run("import", broken, code=exits.USAGE)
+    assert "expect 03023125000 over carrier at 2026-11-23T10:00, keys 2: comes to queue support" in told
+    assert "1 of 5 route tests fail. Nothing was changed." in told
+    assert len(ready.run("config", "history").splitlines()) == 1

@@ -54,6 +54,7 @@ WHOLE = TypeAdapter(Pbx).validate_python(
         "dids": tuple(
             {"number": f"+4930{n if n < 10 else f'9{n}'}", "destination": kind} for n, kind in enumerate(DESTINATIONS)
         ),
+        "expect": ({"did": "+493012345", "from": "+15550100", "keys": ("1",), "destination": {"queue": "sales"}},),
     }
 )
 
@@ -74,7 +75,7 @@ def test_the_sample_has_every_kind_of_object_and_destination() -> None:
 class TestSaving:
     def test_comes_back_as_it_was(self, store: Store) -> None:
         assert store.run_now(load_pbx) == Pbx()
-        assert save(store, WHOLE) == (1, 20, 0, 0)
+        assert save(store, WHOLE) == (1, 21, 0, 0)
         loaded = store.run_now(load_pbx)
         assert loaded == WHOLE
         assert list(loaded.menus[0].options) == ["9", "1", "*#"]
@@ -92,7 +93,7 @@ class TestSaving:
             dataclasses.replace(first, priority=9), *others, Did(number="+1", destination={"hangup": 1})
         )
         assert save(store, changed) == (2, 1, 1, 1)
-        assert store.run_now(lambda db: db.execute_sql("SELECT count(*) FROM objects").fetchone()) == (22,)
+        assert store.run_now(lambda db: db.execute_sql("SELECT count(*) FROM objects").fetchone()) == (23,)
         assert save(store, WHOLE) == (3, 1, 1, 1)
         assert [store.run_now(load_pbx, number) == WHOLE for number in (1, 2, 3)] == [True, False, True]
         assert len(store.run_now(load_pbx, 2).dids) == len(WHOLE.dids)

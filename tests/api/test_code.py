@@ -1,0 +1,33 @@
+"""A PBX as code over the API: route tests, and that no change goes past them."""
+
+EXPECTATION = "+493023125002 at 2026-11-22T10:00"
+
+
+def test_route_tests_are_run(client):
+    found = client.ask("GET", "/api/v1/config/tests")
+    assert found["failed"] == 0
+    test = next(it for it in found["items"] if it["question"] == EXPECTATION)
+    assert (test["expected"], test["problem"]) == ("menu after-hours", "")
+    assert test["steps"] == ["DID +493023125002", "queue support", "queue support is closed, so menu after-hours"]
+
+
+def test_an_edit_that_makes_a_route_test_fail_is_refused_and_changes_nothing(client):
+    head = client.ask("GET", "/api/v1/monitoring/status")["head"]
+    error = client.ask("PATCH", "/api/v1/queues/support", {"closed": {"endpoint": "1000"}}, 422)["error"]
+    assert error["problems"][0]["object"] == f"expect/{EXPECTATION}"
+    assert "comes to endpoint 1000, not to menu after-hours" in error["message"]
+    error = client.ask("PATCH", "/api/v1/general", {"blocked_callers": []}, 422)["error"]
+    assert "expect/+493023125001 from +15550199123" in error["message"]
+    # A test names an object as others do: what it leads to stays.
+    assert client.ask("GET", "/api/v1/monitoring/status")["head"] == head
+
+
+def test_an_import_that_makes_one_fail_is_refused_and_changes_nothing(client):
+    head = client.ask("GET", "/api/v1/monitoring/status")["head"]
+    document = (
+        b"dids: [{number: +49301, destination: {hangup: busy}}]\nexpect: [{did: +49301, destination: {hangup: normal}}]"
+    )
+    headers = {"Content-Type": "application/yaml"}
+    error = client.ask("POST", "/api/v1/config/import", raw=document, status=422, headers=headers)["error"]
+    assert "expect +49301: comes to hang up (busy), not to hang up (normal): DID +49301" in error["message"]
+    assert client.ask("GET", "/api/v1/monitoring/status")["head"] == head
