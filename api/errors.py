@@ -17,7 +17,7 @@ from tandem.document import DocumentError
 from tandem.domain.agent_statuses import StatusRefused
 from tandem.domain.agents import AgentMissing, AgentNotThere, AgentRefused
 from tandem.domain.call_notes import NotesRefused
-from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, RevisionChanged
+from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, PlanOutdated, RevisionChanged
 from tandem.domain.number_files import FileRefused
 from tandem.domain.number_rows import NotJson
 from tandem.domain.originate import CallRefused
@@ -116,7 +116,7 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, _shorten(str(error)), found[:MAX_PROBLEMS])
         case HandEdited() | ApplyBusy():
             return Refused(HTTPStatus.CONFLICT, str(error))
-        case RevisionChanged():
+        case RevisionChanged() | PlanOutdated():
             return Refused(HTTPStatus.PRECONDITION_FAILED, str(error))
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return Refused(HTTPStatus.INSUFFICIENT_STORAGE, f"no space left: {error}")

@@ -45,6 +45,7 @@ class Services:
     import_document: Callable[..., Any]
     applying: Any
     monitor: Any
+    planning: Any = None
     channels: Any = None
     calls: Any = None
     sounds: Any = None

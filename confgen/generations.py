@@ -139,6 +139,17 @@ def restore_files(folder: Path, name: str) -> tuple[str, ...]:
     return edited
 
 
+def fingerprint_files(folder: Path) -> str:
+    """What tells whether anything has moved on the disk: both links, and every file of the current generation as it is now."""
+    current, live = linked_generation(folder, "current"), linked_generation(folder, "live")
+    digest = hashlib.sha256(f"{current}\0{live}\n".encode())
+    if current is not None:
+        files = read_generation(folder, current).files
+        for name in sorted(files):
+            digest.update(f"{name}\0{_hash(files[name])}\n".encode())
+    return digest.hexdigest()
+
+
 class FolderBusy(Exception):
     """Another process changes the configuration in this folder."""
 

@@ -58,6 +58,7 @@ from tandem.lag import LagGauge
 from tandem.lease import Lease
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
+from tandem.planning import Planning
 from tandem.posting import Poster, read_trust
 from tandem.reactor import SteadyClock
 from tandem.recordings import Recordings
@@ -203,6 +204,9 @@ class Tandem(MultiService):
             after=self._follow,
             forget=self.head.forget,
         )
+        self.planning = Planning(
+            self.store, self.live, self.config_ami, self._describe_asterisk, self.applying, self.head.forget
+        )
         self.http = HttpService(
             settings,
             UseCases(
@@ -210,6 +214,7 @@ class Tandem(MultiService):
                 live=self.live,
                 head=self.head,
                 applying=self.applying,
+                planning=self.planning,
                 calls=self.calls,
                 campaigns=self.campaigns,
                 imports=self.imports,

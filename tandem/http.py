@@ -37,13 +37,14 @@ from tandem.dialer.service import Dialer
 from tandem.domain.agents import AgentChange
 from tandem.domain.calls import CallEvent
 from tandem.domain.cdr import Cdr
-from tandem.domain.changes import ApplyBusy, ApplyRefused, RevisionChanged
+from tandem.domain.changes import ApplyBusy, ApplyRefused, PlanOutdated, RevisionChanged
 from tandem.domain.decisions import Decision
 from tandem.editing import Head
 from tandem.importing import Imports
 from tandem.ledger import Ledger
 from tandem.live import Live
 from tandem.monitoring import Monitor
+from tandem.planning import Planning
 from tandem.recordings import Recordings
 from tandem.settings import Settings
 from tandem.sounds import Sounds
@@ -85,7 +86,7 @@ def explain_apply(error: BaseException) -> Refused | None:
             return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)[:2000], told[:MAX_PROBLEMS])
         case HandEdited() | ApplyBusy():
             return Refused(HTTPStatus.CONFLICT, str(error))
-        case RevisionChanged():
+        case RevisionChanged() | PlanOutdated():
             return Refused(HTTPStatus.PRECONDITION_FAILED, str(error))
         case ValueUnrepresentable(path=path, rule=rule):
             return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), ({"field": path, "rule": rule},))
@@ -102,6 +103,7 @@ class UseCases:
     live: Live
     head: Head
     applying: Applying
+    planning: Planning
     calls: Calls
     campaigns: Campaigns
     imports: Imports
@@ -155,6 +157,7 @@ class HttpService(Service):
             list_decisions=use.list_decisions,
             import_document=use.import_document,
             applying=use.applying,
+            planning=use.planning,
             monitor=monitor,
             channels=Channels(monitor, use.send, lambda: use.live.current.general),
             calls=use.calls,

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from api.declare import PREFIX, Body, Frozen, Reply, Route, Shown, Whole, model_body
 from api.errors import Refused
 from api.exchange import Exchange, Services
-from tandem.domain.changes import AppliedView, FileDiff, PlanView, RevisionDetail, RevisionView
+from tandem.domain.changes import AppliedView, DriftView, FileDiff, PlannedView, PlanView, RevisionDetail, RevisionView
 from tandem.domain.route_tests import RouteTest, run_route_tests
 from tandem.store.objects import Saved
 
@@ -57,6 +57,12 @@ class Rollback(Frozen):
     """The revision whose objects become the new head."""
 
     revision: Annotated[int, Field(ge=1, le=10**12)]
+
+
+class PlanOrder(Frozen):
+    """Why, for the history; without, the plan's own note."""
+
+    note: Annotated[str, StringConstraints(max_length=200)] = ""
 
 
 class HistoryQuery(Frozen):
@@ -111,6 +117,37 @@ async def _import(services: Services, exchange: Exchange) -> Reply:
     finally:
         services.head.forget()
     return await _note(exchange, Reply(Imported(saved, applied)), saved.revision)
+
+
+async def _make_plan(services: Services, exchange: Exchange) -> Reply:
+    planned = await services.planning.plan_document(exchange.body, exchange.query.note, author=exchange.who.name)
+    reply = Reply(planned, HTTPStatus.CREATED, (("location", f"{_PATH}/plans/{planned['plan_id']}"),))
+    return await _note(exchange, reply)
+
+
+async def _get_plan(services: Services, exchange: Exchange) -> Reply:
+    try:
+        return Reply(await services.planning.find_plan(exchange.path["plan_id"]))
+    except KeyError:
+        raise _no_plan(exchange) from None
+
+
+async def _apply_plan(services: Services, exchange: Exchange) -> Reply:
+    try:
+        applied = await services.planning.apply_plan(
+            exchange.path["plan_id"], exchange.body.note, author=exchange.who.name
+        )
+    except KeyError:
+        raise _no_plan(exchange) from None
+    return await _note(exchange, Reply(applied), applied.revision)
+
+
+def _no_plan(exchange: Exchange) -> Refused:
+    return Refused(HTTPStatus.NOT_FOUND, f"there is no plan {exchange.path['plan_id'][:20]!r}")
+
+
+async def _read_drift(services: Services, _: Exchange) -> Reply:
+    return Reply(await services.planning.read_drift())
 
 
 async def _list_history(services: Services, exchange: Exchange) -> Reply:
@@ -176,6 +213,27 @@ ROUTES: Final = (
         method="POST", path=f"{_PATH}/import", permission="config/import", tag="config", operation="import_config", handler=_import,
         summary="Make a PBX document (YAML) the configuration, all of it or nothing, and apply it.", query=ImportQuery,
         body=Body(str, _read_text, media_type="application/yaml"), answer=Shown(Imported), max_body=_MAX_DOCUMENT, raises=_FAILURES,
+    ),
+    Route(
+        method="POST", path=f"{_PATH}/plans", permission="config/plan", tag="config", operation="make_plan", handler=_make_plan,
+        summary="What applying a PBX document (YAML) would do: objects, files, modules; kept under an id, and nothing is changed.",
+        query=ImportQuery, body=Body(str, _read_text, media_type="application/yaml"), answer=Shown(PlannedView),
+        status=HTTPStatus.CREATED, max_body=_MAX_DOCUMENT,
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/plans/{{plan_id}}", parameters={"plan_id": "The id of the plan."}, permission="config/read",
+        summary="A plan, as it was made.", handler=_get_plan, tag="config", operation="get_plan", answer=Shown(PlannedView),
+        raises=(HTTPStatus.NOT_FOUND,),
+    ),
+    Route(
+        method="POST", path=f"{_PATH}/plans/{{plan_id}}/apply", parameters={"plan_id": "The id of the plan."}, permission="config/import",
+        summary="Make a plan the newest revision, and live; refused when head, files or live moved since it was made.",
+        handler=_apply_plan, tag="config", operation="apply_plan", body=model_body(PlanOrder, optional=True), answer=_APPLIED,
+        raises=(HTTPStatus.NOT_FOUND, *_FAILURES),
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/drift", permission="config/read", tag="config", operation="read_drift", handler=_read_drift,
+        summary="Database, files on the disk and live Asterisk against each other.", answer=Shown(DriftView),
     ),
     Route(
         method="GET", path=f"{_PATH}/history", permission="config/read", summary="Revisions, newest first.", handler=_list_history,

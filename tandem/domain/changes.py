@@ -62,6 +62,39 @@ class PlanView:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedView:
+    """What applying documents would do, kept under an id. revision: what it was applied as; None until then."""
+
+    plan_id: str
+    created_at: datetime
+    author: str
+    note: str
+    plan: PlanView
+    revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftView:
+    """In what database, files on the disk and the live Asterisk differ; all empty where they agree.
+
+    objects: what the newest revision has and the live one has not; files: what would be written for the live revision against what
+    is there; asterisk: in what the live Asterisk differs from the live revision, `checked` objects were asked about.
+    """
+
+    head: int
+    live: int | None
+    objects: tuple[ObjectChange, ...]
+    files: tuple[FileDiff, ...]
+    asterisk: tuple["Complaint", ...]
+    checked: int
+
+    @property
+    def is_none(self) -> bool:
+        """Whether all three agree."""
+        return self.head == self.live and not (self.objects or self.files or self.asterisk)
+
+
+@dataclass(frozen=True, slots=True)
 class AppliedView:
     """What an apply did. live: whether the revision is live now (not after a dry run).
 
@@ -160,6 +193,14 @@ class RevisionChanged(Exception):
     def __init__(self, expected: int, head: int) -> None:
         super().__init__(f"the newest revision is {head}, not {expected}: look at the plan again")
         self.expected, self.head = expected, head
+
+
+class PlanOutdated(Exception):
+    """Something moved since the plan was made; `moved` says what."""
+
+    def __init__(self, plan_id: str, moved: tuple[str, ...]) -> None:
+        super().__init__(f"plan {plan_id} is not what would happen any more: {'; '.join(moved)}. Make a new one")
+        self.plan_id, self.moved = plan_id, moved
 
 
 def show_value(value: Any) -> str:

@@ -8,7 +8,7 @@ import peewee
 
 from tandem.domain.changes import MASK, FieldChange, ObjectChange, show_value
 from tandem.domain.problems import SECRET_FIELDS
-from tandem.store.objects import Saved, load_changes, load_pbx, save_pbx
+from tandem.store.objects import Difference, Saved, load_bodies, load_changes, load_pbx, save_pbx
 
 MAX_SHOWN_OBJECTS: Final = 1000
 
@@ -27,6 +27,20 @@ def load_object_changes(db: peewee.Database, before: int, after: int) -> tuple[O
         else:
             changes.append(ObjectChange(*name, "changed", tuple(compare_bodies(was, will))))
     return tuple(changes)
+
+
+def describe_difference(db: peewee.Database, difference: Difference) -> tuple[ObjectChange, ...]:
+    """A difference to the head, field by field, with secrets masked."""
+    before = load_bodies(db, difference.changed)
+    changes = [
+        *(ObjectChange(*name, "added") for name in difference.added),
+        *(ObjectChange(*name, "removed") for name in difference.removed),
+        *(
+            ObjectChange(*name, "changed", tuple(compare_bodies(before[name], body)))
+            for name, body in difference.changed.items()
+        ),
+    ]
+    return tuple(sorted(changes, key=lambda change: (change.collection, change.key))[:MAX_SHOWN_OBJECTS])
 
 
 def compare_bodies(before: str, after: str) -> list[FieldChange]:

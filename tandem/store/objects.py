@@ -6,7 +6,7 @@ Objects are ordered by collection and key, not as the document had them: no rule
 only sorted differently is the same revision.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -65,20 +65,60 @@ class Change:
     body: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What makes one PBX of another: bodies of objects that are new, of those that change, and names of those that go."""
+
+    added: Mapping[tuple[str, str], str]
+    changed: Mapping[tuple[str, str], str]
+    removed: tuple[tuple[str, str], ...]
+
+
 def save_pbx(db: peewee.Database, pbx: Pbx, *, author: str, note: str, at: datetime) -> Saved:
     """Makes `pbx` the head, object by object; the same PBX again is no new revision. ValueError for a name that is there twice."""
+    return _save_difference(db, compare_head(db, pbx), author=author, note=note, at=at)
+
+
+def compare_head(db: peewee.Database, pbx: Pbx) -> Difference:
+    """What makes `pbx` of the head. ValueError for a name that is there twice."""
     left = _encode_pbx(pbx)
-    changed: list[tuple[str, str]] = []
+    changed: dict[tuple[str, str], str] = {}
     removed: list[tuple[str, str]] = []
-    bodies: dict[tuple[str, str], str] = {}
     for collection, key, body in db.execute_sql("SELECT collection, key, body FROM objects WHERE until IS NULL"):
         new = left.pop((collection, key), None)
         if new is None:
             removed.append((collection, key))
         elif new != body:
-            changed.append((collection, key))
-            bodies[collection, key] = new
-    saved = Saved(load_head(db), len(left), len(changed), len(removed))
+            changed[collection, key] = new
+    return Difference(left, changed, tuple(removed))
+
+
+def save_difference(
+    db: peewee.Database, difference: Difference, *, expected: int, author: str, note: str, at: datetime
+) -> Saved:
+    """Makes what was compared with revision `expected` the head; HeadMoved if that is not the head any more."""
+    head = load_head(db)
+    if head != expected:
+        raise HeadMoved(expected, head)
+    return _save_difference(db, difference, author=author, note=note, at=at)
+
+
+def load_bodies(db: peewee.Database, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """These objects as the head has them; those that it does not have are left out."""
+    keys: dict[str, list[str]] = {}
+    for collection, key in names:
+        keys.setdefault(collection, []).append(key)
+    sql = f"SELECT key, body FROM objects WHERE collection = ? AND key IN {LISTED} AND until IS NULL"  # noqa: S608 - our constant
+    return {
+        (collection, key): body
+        for collection, wanted in keys.items()
+        for key, body in db.execute_sql(sql, (collection, listed(wanted))).fetchall()
+    }
+
+
+def _save_difference(db: peewee.Database, difference: Difference, *, author: str, note: str, at: datetime) -> Saved:
+    added, changed, removed = difference.added, difference.changed, difference.removed
+    saved = Saved(load_head(db), len(added), len(changed), len(removed))
     if not saved.is_new:
         return saved
     revision = saved.revision + 1
@@ -105,7 +145,7 @@ def save_pbx(db: peewee.Database, pbx: Pbx, *, author: str, note: str, at: datet
         ("collection", "key", "since", "body"),
         [
             {"collection": collection, "key": key, "since": revision, "body": body}
-            for (collection, key), body in (bodies | left).items()
+            for (collection, key), body in {**changed, **added}.items()
         ],
     )
     return Saved(revision, saved.added, saved.changed, saved.removed)

@@ -31,3 +31,34 @@ def test_an_import_that_makes_one_fail_is_refused_and_changes_nothing(client):
     error = client.ask("POST", "/api/v1/config/import", raw=document, status=422, headers=headers)["error"]
     assert "expect +49301: comes to hang up (busy), not to hang up (normal): DID +49301" in error["message"]
     assert client.ask("GET", "/api/v1/monitoring/status")["head"] == head
+
+
+YAML = {"Content-Type": "application/yaml"}
+
+
+def test_a_plan_is_kept_under_an_id_and_changes_nothing(client):
+    head = client.ask("GET", "/api/v1/monitoring/status")["head"]
+    document = b"endpoints: [{extension: 4711, secret: a-secret-of-mine}]"
+    made = client.ask("POST", "/api/v1/config/plans?note=why", raw=document, status=201, headers=YAML)
+    added = [it for it in made["plan"]["objects"] if it["change"] == "added"]
+    assert [(it["collection"], it["key"]) for it in added] == [("endpoints", "4711")]
+    assert any(it["change"] == "removed" and it["collection"] == "dids" for it in made["plan"]["objects"])
+    assert "a-secret-of-mine" not in client.body.decode()
+    assert client.headers["location"] == f"/api/v1/config/plans/{made['plan_id']}"
+    assert client.ask("GET", client.headers["location"]) == made
+    assert client.ask("GET", "/api/v1/monitoring/status")["head"] == head
+    client.ask("GET", "/api/v1/config/plans/nosuch", status=404)
+    client.ask("POST", "/api/v1/config/plans/nosuch/apply", {}, status=404)
+
+
+def test_a_plan_of_another_head_is_refused(client):
+    document = b"endpoints: [{extension: 4711, secret: a-secret-of-mine}]"
+    made = client.ask("POST", "/api/v1/config/plans", raw=document, status=201, headers=YAML)
+    client.ask("POST", "/api/v1/endpoints", {"extension": "4712", "secret": "another-secret"}, 201)
+    error = client.ask("POST", f"/api/v1/config/plans/{made['plan_id']}/apply", {"note": "x"}, status=412)["error"]
+    assert "the newest revision is" in error["message"]
+    client.ask("DELETE", "/api/v1/endpoints/4712", status=204)
+
+
+def test_drift_needs_asterisk(client):
+    client.ask("GET", "/api/v1/config/drift", status=(200, 502, 503))

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.trial.unittest import TestCase
 
-from confgen.generations import linked_generation, list_generations
+from confgen.generations import linked_generation, list_generations, switch_link, write_generation
 from confgen.render import RenderTarget
 from confgen.verify import Check
 from tandem.ami import actions
@@ -18,12 +18,14 @@ from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiConnectionLost
 from tandem.ami.testing import FakeAsterisk
 from tandem.applying import Applying, Beside
-from tandem.domain.changes import ApplyRefused, ApplyStopped
+from tandem.domain.changes import ApplyRefused, ApplyStopped, PlanOutdated
 from tandem.domain.entities import Endpoint, Expectation, Pbx
 from tandem.live import Live
+from tandem.planning import Planning, compose_plan, read_ground
 from tandem.store.database import open_store
 from tandem.store.objects import save_pbx
-from tandem.store.revisions import load_live
+from tandem.store.plans import save_plan
+from tandem.store.revisions import load_head, load_live, load_revisions, record_live
 from tandem.target import read_dialplan
 
 TARGET = RenderTarget(agi_url="agi://127.0.0.1:4573", recordings_dir="/r", dialplan_dir="/d")
@@ -74,8 +76,8 @@ class ApplyingTest(TestCase):
         async def after(_):
             raise AssertionError("nothing went live")
 
-        beside = Beside(self.etc, TARGET, read_dialplan())
-        return Applying(self.store, self.live, self.ami, lambda: beside, Check("off"), reactor, after=after)
+        self.beside = Beside(self.etc, TARGET, read_dialplan())
+        return Applying(self.store, self.live, self.ami, lambda: self.beside, Check("off"), reactor, after=after)
 
     def leave_unanswered(self, action):
         """Fires when Asterisk is asked this; it never answers."""
@@ -115,6 +117,65 @@ class ApplyingTest(TestCase):
         assert self.links() == (None, None)
         assert await self.store.read(load_live) is None
         assert self.applying.problem is not None
+
+    def plan_with(self, **changes):
+        pbx = Pbx(endpoints=(Endpoint(extension="1001", secret="correct-horse", **changes),))
+        plan = compose_plan(pbx, {}, self.store.run_now(read_ground, pbx), self.beside, "test", "why")
+        self.store.run_now(save_plan, plan)
+        return plan
+
+    async def applying_live(self):
+        """One that lets a revision go live, and its plans."""
+
+        async def after(_):
+            pass
+
+        applying = Applying(self.store, self.live, self.ami, lambda: self.beside, Check("off"), reactor, after=after)
+        return applying, Planning(self.store, self.live, self.ami, lambda: self.beside, applying, lambda: None)
+
+    async def test_a_plan_is_refused_by_whatever_moved_since_and_nothing_is_changed(self):
+        _, planning = await self.applying_live()
+        with pytest.raises(KeyError):
+            await planning.apply_plan("nosuch", "", author="test")
+        plan = self.plan_with(name="Anna")
+        assert [change["key"] for change in plan.shown["objects"]] == ["1001"]
+        # Somebody wrote a generation of files, and it became live.
+        name = write_generation(self.etc, 1, {"pjsip.conf": "; theirs\n"})
+        switch_link(self.etc, "current", name)
+        with pytest.raises(PlanOutdated, match="files on the disk are not those") as outdated:
+            await planning.apply_plan(plan.plan_id, "", author="test")
+        assert len(outdated.value.moved) == 1
+        plan = self.plan_with(name="Anna")
+        self.store.run_now(record_live, 1, datetime.now(UTC))
+        with pytest.raises(PlanOutdated, match="revision 1 is live, not none"):
+            await planning.apply_plan(plan.plan_id, "", author="test")
+        plan = self.plan_with(name="Anna")
+        # A file edited by hand, though no link moved.
+        (self.etc / "current" / "pjsip.conf").write_text("; edited\n")
+        with pytest.raises(PlanOutdated, match="files on the disk"):
+            await planning.apply_plan(plan.plan_id, "", author="test")
+        plan = self.plan_with(name="Anna")
+        self.store.run_now(save_pbx, Pbx(), author="test", note="", at=datetime.now(UTC))
+        with pytest.raises(PlanOutdated, match="the newest revision is 2, not 1"):
+            await planning.apply_plan(plan.plan_id, "", author="test")
+        assert self.store.run_now(load_head) == 2
+
+    async def test_a_plan_is_saved_as_it_was_shown_and_once(self):
+        applying, planning = await self.applying_live()
+
+        async def applied(**_):
+            return "applied"
+
+        self.patch(applying, "apply_head", applied)
+        plan = self.plan_with(name="Anna")
+        assert await planning.apply_plan(plan.plan_id, "because", author="test") == "applied"
+        assert self.store.run_now(load_head) == 2
+        (revision,) = self.store.run_now(load_revisions, 1)
+        assert (revision.note, revision.author, revision.changed) == ("because", "test", 1)
+        with pytest.raises(PlanOutdated, match="it was applied as revision 2"):
+            await planning.apply_plan(plan.plan_id, "", author="test")
+        shown = await planning.find_plan(plan.plan_id)
+        assert (shown["revision"], shown["note"]) == (2, "why")
 
     async def test_a_stop_while_modules_reload(self):
         asked = self.leave_unanswered("Reload")

@@ -243,3 +243,43 @@ def test_route_tests_of_documents_and_of_the_newest_revision(ready, tmp_path):
     assert "expect 03023125000 over carrier at 2026-11-23T10:00, keys 2: comes to queue support" in told
     assert "1 of 5 route tests fail. Nothing was changed." in told
     assert len(ready.run("config", "history").splitlines()) == 1
+
+
+def test_a_plan_of_documents_shows_the_change_and_makes_none(ready, tmp_path):
+    ready.run("import", EXAMPLE)
+    text = EXAMPLE.read_text().replace(
+        "name: Front desk\n    secret: change-me-front-desk", "name: Hall\n    secret: another-secret-here"
+    )
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(text.replace("  - name: thanks\n", "  - name: thanks\n    description: new\n"))
+    told = ready.run("plan", changed, "-m", "the hall")
+    for line in ("~ announcements.thanks", "~ endpoints.1000", "    name: Front desk -> Hall", "    secret: ******** -> ********",
+                 "pjsip.conf (added)", "0 to create, 2 to change, 0 to delete."):  # fmt: skip
+        assert line in told
+    assert "another-secret-here" not in told
+    assert "\x1b[" not in told
+    assert len(ready.run("config", "history").splitlines()) == 1
+    with sqlite3.connect(ready.folder / "db" / "tandem.db") as db:
+        ((plan_id, note, head),) = db.execute("SELECT plan_id, note, head FROM plans").fetchall()
+    assert (note, head) == ("the hall", 1)
+    assert f"tandem apply --plan {plan_id}" in told
+    ready.run("apply", "--plan", plan_id, code=exits.UNREACHABLE)
+    ready.run("drift", code=exits.UNREACHABLE)
+    assert "there is no plan '../x'" in ready.run("apply", "--plan", "../x", code=exits.USAGE)
+    shown = json.loads(ready.run("plan", EXAMPLE, "--json"))
+    assert (shown["plan"]["objects"], shown["plan"]["head"], shown["plan"]["live"]) == ([], 1, None)
+
+
+def test_a_plan_is_coloured_on_a_terminal():
+    from rich.console import Console
+
+    from tandem.cli.main import Screen
+    from tandem.cli.plan import say_changes
+
+    screen = Screen(None)
+    screen.out = Console(force_terminal=True, highlight=False, color_system="standard")
+    with screen.out.capture() as captured:
+        say_changes(screen, ["+ endpoints.1001", "- queues.sales", "[bold]not markup"])
+    added, removed, plain, *_ = captured.get().split("\n")
+    assert (added, removed) == ("\x1b[32m+ endpoints.1001\x1b[0m", "\x1b[31m- queues.sales\x1b[0m")
+    assert plain == "[bold]not markup"
