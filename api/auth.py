@@ -49,6 +49,7 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
         "lists/read",
         "attempts/read",
         "dnc/read",
+        "contacts/read",
         "agents/read",
         "monitoring/read",
         "events/read",

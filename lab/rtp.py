@@ -12,8 +12,8 @@ from typing import Self
 
 from tandem.asterisk.instance import AsteriskInstance
 
-EVENT_PAYLOAD_TYPE = 96
-"""Of telephone-event in our scenarios' SDP."""
+EVENT_PAYLOAD_TYPE = 101
+"""Of telephone-event in our scenarios' SDP. Asterisk offers 101, and takes events by the number that *it* offered, whatever a called phone answers."""
 PCMA_PAYLOAD_TYPE = 8
 KEYS = "0123456789*#ABCD"
 """By event code (RFC 4733, section 3.2)."""

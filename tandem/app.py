@@ -112,7 +112,7 @@ class Tandem(MultiService):
         self.lag = LagGauge(clock)
         self.ami = self._make_ami(settings.ami.username, settings.ami.secret)
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
-        self.facts = Facts(cast(Any, self.ami.send_list), clock)
+        self.facts = Facts(cast(Any, self.ami.send_list), clock, cast(Any, self.ami.send))
         self.fallback = Fallback(self.config_ami, self._read_current, lambda: datetime.now(UTC), clock)
         self.lease = Lease(self.store, settings.dialer.node, clock)
         book = CallBook(self.store, self.lease.node, is_shared=self.lease.is_shared)
@@ -151,6 +151,7 @@ class Tandem(MultiService):
                 snapshot=lambda: self.live.current,
                 queue_facts=self.facts.read_queue,
                 facts_at=self.facts.read_at,
+                phone_state=self.facts.read_phone,
                 is_ready=lambda: settings.dialer.enabled and self.ami.is_ready and self.live.is_loaded,
                 lag_s=self.lag.read_recent,
                 ask_pbx=self._ask_pbx,
@@ -303,6 +304,7 @@ class Tandem(MultiService):
         self.dialer.watch_attempts(self._prepare_survey)
         self.facts.follow(self.ami)
         self.facts.watch(self.dialer.kick)
+        self.facts.watch_phones(self.dialer.list_phones)
         self.ami.on_ready(self.facts.ask_again)
         self.http.follow(self.ami)
         self.decisions.watch = self.http.tell_decision

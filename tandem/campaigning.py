@@ -13,16 +13,18 @@ from twisted.internet.threads import deferToThread
 from tandem.domain.agent_statuses import StatusRefused, statuses_of
 from tandem.domain.campaign_checks import check_campaign_within
 from tandem.domain.campaigns import Campaign, NewNumber, SavedCampaign, SavedNumber
+from tandem.domain.contacts import Contact
 from tandem.domain.destinations import SurveyDestination
 from tandem.domain.numbers import make_number_key
 from tandem.domain.snapshot import Snapshot
-from tandem.store import dnc, number_lists
+from tandem.store import contacts, dnc, number_lists
 from tandem.store.attempt_claims import Claim
 from tandem.store.attempt_ends import record_agent_status
-from tandem.store.campaigns import create_campaign, delete_campaign, load_campaign, update_campaign
+from tandem.store.campaigns import change_state, create_campaign, delete_campaign, load_campaign, update_campaign
 from tandem.store.closed_numbers import close_numbers
 from tandem.store.numbers import Added, add_numbers, delete_number, load_number, update_number
 from tandem.store.surveys import SurveyMissing, load_survey
+from tandem.store.whole_campaigns import WholeCampaign, save_whole_campaign
 
 T = TypeVar("T")
 # Does work within a transaction of the caller's choice, and fires with what it returned.
@@ -138,13 +140,37 @@ class Campaigns:
         self._tell("changed", campaign_id)
         return saved
 
+    async def save_whole(self, wanted: WholeCampaign, *, commit: Commit[SavedCampaign]) -> SavedCampaign:
+        """A campaign with its list and its state, new or anew, all or nothing; CampaignRefused, CampaignMissing."""
+        snapshot, at = self._snapshot(), self._now()
+
+        def work(db: Any) -> SavedCampaign:
+            _check(db, snapshot, wanted.campaign)
+            return save_whole_campaign(db, wanted, at)
+
+        saved = await commit(work)
+        self._dialer.note_change(saved)
+        self._tell("created" if wanted.campaign_id is None else "changed", saved.campaign_id)
+        return saved
+
     async def delete(
-        self, campaign_id: int, *, commit: Commit[None], check: Callable[[SavedCampaign], object] = lambda _: None
+        self,
+        campaign_id: int,
+        *,
+        commit: Commit[None],
+        check: Callable[[SavedCampaign], object] = lambda _: None,
+        is_paused_first: bool = False,
     ) -> None:
-        """Takes it and its numbers away, not while it is running or calls are up; its attempts stay. `check` may raise."""
+        """Takes it and its numbers away, not while it is running or calls are up; its attempts stay. `check` may raise.
+
+        is_paused_first: one that is running is paused, which is taken back where it cannot be deleted.
+        """
 
         def work(db: Any) -> None:
-            check(load_campaign(db, campaign_id))
+            before = load_campaign(db, campaign_id)
+            check(before)
+            if is_paused_first and before.state == "running":
+                change_state(db, campaign_id, "paused", ("running",), "", self._now())
             delete_campaign(db, campaign_id, self._now())
 
         await commit(work)
@@ -233,9 +259,7 @@ class Campaigns:
 
         def work(db: Any) -> SavedNumber:
             wanted = decide(load_number(db, number_id))
-            return update_number(
-                db, number_id, at, phone_number=wanted.phone_number, data=wanted.data, variables=wanted.variables
-            )
+            return update_number(db, number_id, at, wanted)
 
         number = await commit(work)
         self._tell("number-changed", number.campaign_id)
@@ -315,6 +339,17 @@ class Campaigns:
         """Takes a list and its numbers away; NumberListMissing, NumberListBusy."""
         gone = await commit(lambda db: number_lists.delete_number_list(db, list_id))
         self._tell("list-deleted", gone.campaign_id)
+
+    # ---------------------------------------------------------------------------------------------------- contacts
+
+    async def save_contacts(self, people: Sequence[Contact], *, commit: Commit[list[Contact]]) -> list[Contact]:
+        """People with their telephones, new or anew, all or none."""
+        at = self._now()
+        return await commit(lambda db: contacts.save_contacts(db, people, at))
+
+    async def delete_contact(self, person: str, *, commit: Commit[Any]) -> None:
+        """Takes a person away; numbers of campaigns stay. ContactMissing."""
+        await commit(lambda db: contacts.delete_contact(db, person))
 
     # ------------------------------------------------------------------------------------- numbers not to be called
 

@@ -1,7 +1,7 @@
 """What AMI says right now of queues, channels and phones; never guesses: a fact that is too old is unknown, and unknown facts fail open."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -54,9 +54,18 @@ class Facts(Service):
     it only makes us ask a moment later.
     """
 
-    def __init__(self, ask: Callable[[Action], Awaitable[list[Fields]]], clock: Clock) -> None:
+    def __init__(
+        self,
+        ask: Callable[[Action], Awaitable[list[Fields]]],
+        clock: Clock,
+        ask_one: Callable[[Action], Awaitable[Fields]] | None = None,
+    ) -> None:
         self._ask = ask
+        self._ask_one = ask_one
         self._clock = clock
+        # Endpoint -> its phone's state, and when it was so; of those alone that somebody asks about.
+        self._phones: dict[str, tuple[str, float]] = {}
+        self._list_phones: Callable[[], Iterable[str]] = tuple
         self._queues: dict[str, QueueFacts] = {}
         self._read_at = -UNKNOWN_AFTER_S
         self._overview: Overview | None = None
@@ -85,6 +94,15 @@ class Facts(Service):
         """Asks a moment after each event that may have changed who is free."""
         for event in _TELLING:
             ami.on(event, lambda _: self._ask_soon())
+        ami.on("DeviceStateChange", self._take_device)
+
+    def _take_device(self, message: Fields) -> None:
+        if message.get("Device").removeprefix("PJSIP/") in self._phones:
+            self._ask_soon()
+
+    def watch_phones(self, list_phones: Callable[[], Iterable[str]]) -> None:
+        """Which endpoints' phones somebody wants to know of, whenever they are asked for: few, of whom campaigns need one each."""
+        self._list_phones = list_phones
 
     def watch(self, callback: Callable[[], object]) -> None:
         """Calls back when who is free is not what it was."""
@@ -100,7 +118,7 @@ class Facts(Service):
             # An Asterisk that does not answer is not asked more and more; the answer under way may be older than the event.
             self._ask_soon()
         else:
-            Deferred.fromCoroutine(self._read_queues())
+            Deferred.fromCoroutine(self._read())
 
     def read_at(self) -> float:
         """When the queues were last known, by the clock."""
@@ -111,6 +129,11 @@ class Facts(Service):
         if self._clock.seconds() - self._read_at > UNKNOWN_AFTER_S:
             return None
         return self._queues.get(name)
+
+    def read_phone(self, endpoint: str) -> str | None:
+        """The state of an endpoint's phone in Asterisk's words (NOT_INUSE, INUSE, RINGING …); None when unknown."""
+        state, at = self._phones.get(endpoint, ("", -UNKNOWN_AFTER_S))
+        return state if self._clock.seconds() - at <= UNKNOWN_AFTER_S else None
 
     def read_overview(self) -> Overview | None:
         """None when it is older than twice its time."""
@@ -131,10 +154,36 @@ class Facts(Service):
         """One question; a failure is only logged, because the facts then become unknown by their age."""
         if self._clock.seconds() - self._overview_at >= OVERVIEW_EVERY_S:
             await self.ask_again()
-        await self._read_queues()
+        await self._read()
+
+    async def _read(self) -> None:
+        self._asking += 1
+        try:
+            await self._read_phones()
+            await self._read_queues()
+        finally:
+            self._asking -= 1
+
+    async def _read_phones(self) -> None:
+        wanted, before = tuple(self._list_phones()), {name: state for name, (state, _) in self._phones.items()}
+        self._phones = {name: kept for name in wanted if (kept := self._phones.get(name)) is not None}
+        if self._ask_one is None:
+            return
+        for name in wanted:
+            try:
+                answer = await self._ask_one(actions.getvar("", f"DEVICE_STATE(PJSIP/{name})"))
+            except AmiError as error:
+                log.debug("the phone of %s is unknown: %s", name, error)
+                return
+            self._phones[name] = (answer.get("Value"), self._clock.seconds())
+        if before != {name: state for name, (state, _) in self._phones.items()}:
+            self._tell()
+
+    def _tell(self) -> None:
+        for callback in self._watchers:
+            callback()
 
     async def _read_queues(self) -> None:
-        self._asking += 1
         try:
             rows = await self._ask(actions.queue_summary())
             before, self._queues = self._queues, dict(read_summary(row) for row in rows)
@@ -145,10 +194,7 @@ class Facts(Service):
             log.warning("QueueSummary not understood: %s", error)
         else:
             if self._queues != before:
-                for callback in self._watchers:
-                    callback()
-        finally:
-            self._asking -= 1
+                self._tell()
 
 
 def read_overview(channels: list[Fields], queues: list[Fields], devices: list[Fields]) -> Overview:

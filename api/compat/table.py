@@ -9,7 +9,7 @@ from api.compat.ari.speech import DIALECT as ARI
 from api.compat.ari.table import ROUTES as ARI_ROUTES
 from api.compat.goapi.speech import DIALECT as GOAPI
 from api.compat.goapi.table import make_routes as make_goapi_routes
-from api.compat.mikopbx import audio, polls, results, session, signals, spreadsheets, tasks
+from api.compat.mikopbx import audio, clients, polls, results, session, signals, spreadsheets, tasks
 from api.compat.mikopbx.speech import DIALECT as MIKOPBX
 from api.compat.while1.speech import DIALECT as WHILE1
 from api.compat.while1.table import ROUTES as WHILE1_ROUTES
@@ -22,6 +22,7 @@ MIKOPBX_ROUTES: Final = (
     *results.ROUTES,
     *audio.ROUTES,
     *signals.ROUTES,
+    *clients.ROUTES,
     *spreadsheets.ROUTES,
 )
 DOORS: Final = (

@@ -16,7 +16,7 @@ from api.exchange import Commit, Exchange, Services
 from api.times import show_times, time_of, with_times
 from api.v1.campaigns import ONE as CAMPAIGN
 from api.v1.campaigns import campaign_id_of, check_campaign_seen, read_id
-from tandem.domain.campaigns import NewNumber, NumberStatus, SavedNumber
+from tandem.domain.campaigns import NewNumber, NumberStatus, Person, SavedNumber, UtcOffset
 from tandem.domain.number_rows import NotJson, read_new_number, split_items
 from tandem.domain.why import Why, explain_number
 from tandem.store.attempt_claims import load_blocked
@@ -37,13 +37,19 @@ _Prefix = Annotated[str, StringConstraints(pattern=r"^(\+?[0-9*#]{1,24})?$")]
 
 
 class NumberToAdd(Frozen):
-    """A number to call. data: whatever the client knows of it; variables: set on the channel; not_before: not called earlier; list_id: of which list of the campaign's."""
+    """A number to call. data: whatever the client knows of it; variables: set on the channel; not_before: not called earlier; list_id: of which list of the campaign's.
+
+    person: whose number it is, by an id of yours: of the numbers of one person one is called at a time, and none once they were reached.
+    utc_offset_min: minutes east of UTC, where its country and area do not say it.
+    """
 
     phone_number: Annotated[str, StringConstraints(pattern=r"^\+?[0-9*#]{1,24}$")]
     data: Any = None
     variables: dict[str, str] = Field(default_factory=dict)
     not_before: AwareDatetime | None = None
     list_id: Annotated[int, Field(ge=1, le=2**62)] | None = None
+    person: Person = ""
+    utc_offset_min: UtcOffset | None = None
 
 
 class NumberChange(Frozen):
@@ -52,6 +58,8 @@ class NumberChange(Frozen):
     phone_number: Annotated[str, StringConstraints(pattern=r"^\+?[0-9*#]{1,24}$")] | None = None
     data: Any = None
     variables: dict[str, str] | None = None
+    person: Person = ""
+    utc_offset_min: UtcOffset | None = None
 
 
 class SpokenOf(Frozen):
@@ -179,7 +187,7 @@ async def _why(services: Services, exchange: Exchange) -> Reply:
 
 _EXPORTED: Final = (
     "number_id", "phone_number", "status", "attempts", "dials", "due_at", "hold", "disposition", "last_attempt_at", "data",
-    "variables", "created_at",
+    "variables", "created_at", "person", "utc_offset_min",
 )  # fmt: skip
 
 
@@ -297,6 +305,8 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
                 "phone_number": number.phone_number,
                 "data": number.data,
                 "variables": number.variables,
+                "person": number.person,
+                "utc_offset_min": number.utc_offset_min,
                 **change.model_dump(exclude_unset=True),
             }
         )

@@ -10,10 +10,11 @@ from tandem.ami.events import Dial
 from tandem.ami.wire import Message
 from tandem.dialer.desk import Desk
 from tandem.domain.calls import CallEnded, CallEvent
-from tandem.domain.campaign_calls import Served, choose_destination
+from tandem.domain.campaign_calls import Served, choose_destination, tell_taken
+from tandem.domain.campaigns import Campaign
 from tandem.domain.destinations import EndpointDestination
 from tandem.domain.disposition import Disposition
-from tandem.domain.open_calls import AttemptStep
+from tandem.domain.open_calls import AttemptStep, OpenCall, phone_of
 from tandem.domain.surveys import Surveyed
 
 
@@ -48,6 +49,8 @@ class Answers:
         facts = self._desk.around.queue_facts(call.queue) if call.queue else None
         if call.agent:
             return Served(EndpointDestination(endpoint=call.agent), f"dialled by hand for {call.agent}")
+        if (taken := self._find_taken(saved.campaign)) is not None:
+            return self._leave(call, taken)
         board = self._desk.board
         served = choose_destination(
             saved.campaign,
@@ -57,10 +60,19 @@ class Answers:
             rung=board.count_rung(call.queue),
         )
         if served.is_unserved:
-            call.is_unserved = True
-            self._desk.notes.note_abandoned(call_id, self._desk.now())
-        elif not call.queue and not hasattr(served.destination, "endpoint"):
+            return self._leave(call, served)
+        if not call.queue and not hasattr(served.destination, "endpoint"):
             self._connect(call_id, "")
+        return served
+
+    def _find_taken(self, campaign: Campaign) -> Served | None:
+        phone = phone_of(campaign)
+        return tell_taken(campaign, self._desk.around.phone_state(phone)) if phone else None
+
+    def _leave(self, call: OpenCall, served: Served) -> Served:
+        """They are told that nobody is free."""
+        call.is_unserved = True
+        self._desk.notes.note_abandoned(call.call_id, self._desk.now())
         return served
 
     def find_surveyed(self, call_id: str) -> Surveyed | None:
@@ -109,5 +121,8 @@ class Answers:
         if call is None or call.connected_at is not None:
             return
         self._desk.board.connect(call, self._desk.clock.seconds())
+        if call.is_agent_first:
+            # What answered now is the number.
+            agent = call.endpoint
         self._desk.notes.note_connected(call_id, self._desk.now(), agent.partition("/")[2] or agent)
         self._desk.tell(AttemptStep("connected", call.campaign_id, call_id))

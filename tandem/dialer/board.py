@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from tandem.domain.campaign_calls import PHONE_FREE
 from tandem.domain.experience import Tally
 from tandem.domain.open_calls import OpenCall
 from tandem.store.attempts import Attempt
@@ -41,6 +42,13 @@ class Board:
         for call in self.calls.values():
             counts[call.trunk] = counts.get(call.trunk, 0) + 1
         return counts
+
+    def count_free_phone(self, endpoint: str, state: str | None) -> int | None:
+        """1 for a phone that is free and that no call of ours is under way for, whichever campaign's; None where its state is not known."""
+        if state is None:
+            return None
+        is_taken = any(call.endpoint == endpoint for call in self.calls.values())
+        return int(state == PHONE_FREE and not is_taken)
 
     def count_waiting(self, queue: str, *, besides: str = "") -> int:
         """People who were sent to that queue, and for whom no agent is rung yet."""

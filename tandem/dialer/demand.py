@@ -1,14 +1,19 @@
 """How many numbers each campaign may dial now: its own pace, the limits, the trunks and the PBX together; dials nothing."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from tandem.dialer.desk import Desk
 from tandem.domain.campaigns import SavedCampaign
-from tandem.domain.open_calls import measure, policy_of, queue_of, trunk_of
+from tandem.domain.open_calls import measure, phone_of, policy_of, queue_of, trunk_of
 from tandem.domain.pacing import Live, Policy, pace
 from tandem.domain.shares import Demand, share
 from tandem.domain.why import Conditions
 from tandem.store.attempt_claims import ClaimRefused
+
+
+# Before the name of a phone that is counted on, where queues are named too: no queue's name has a blank.
+_PHONE: Final = "endpoint "
 
 
 class Demands:
@@ -49,14 +54,20 @@ class Demands:
         return {campaign: amount for campaign, amount in share(demands, capacity, trunks).items() if amount}
 
     def _pace(self, saved: SavedCampaign, now: float, spoken_for: dict[str, int]) -> int:
-        """What one campaign may dial by its own rules. spoken_for: queue -> agents that campaigns before it count on."""
+        """What one campaign may dial by its own rules. spoken_for: queue or phone -> agents that campaigns before it count on."""
         want = self._desk.lines.room_of_campaign(saved, pace(*self._read_pacing(saved, now, spoken_for), now))
-        queue = queue_of(saved.campaign)
+        queue, phone = queue_of(saved.campaign), phone_of(saved.campaign)
         unserved = sum(
             not call.has_agent and not call.is_unserved for call in self._desk.board.of_campaign(saved.campaign_id)
         )
-        spoken_for[queue] = spoken_for.get(queue, 0) + want + unserved
+        needed = queue or (_PHONE + phone)
+        spoken_for[needed] = spoken_for.get(needed, 0) + want + (unserved if queue else 0)
         return want
+
+    def list_phones(self) -> set[str]:
+        """The endpoints whose phones a running campaign waits for."""
+        running = self._desk.roster.running.values()
+        return {phone for saved in running if (phone := phone_of(saved.campaign))}
 
     def _read_pacing(self, saved: SavedCampaign, now: float, spoken_for: Mapping[str, int]) -> tuple[Policy, Live]:
         """What `pace` takes."""
@@ -66,6 +77,10 @@ class Demands:
         free = None
         if facts is not None:
             free = max(0, self._desk.count_free(queue, facts) - spoken_for.get(queue, 0))
+        elif phone := phone_of(saved.campaign):
+            free = board.count_free_phone(phone, around.phone_state(phone))
+            if spoken_for.get(_PHONE + phone):
+                free = 0
         days = self._desk.roster.days.get(saved.campaign_id, ())
         live = measure(
             list(board.of_campaign(saved.campaign_id)),

@@ -34,7 +34,7 @@ class QueueReader(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What the dialer asks of others. facts_at: when queue_facts were true, by the reactor's clock. ask_pbx: the lines that Asterisk's console prints for a command."""
+    """What the dialer asks of others. facts_at: when queue_facts were true, by the reactor's clock. phone_state: of an endpoint, in Asterisk's words, None when unknown. ask_pbx: the lines that Asterisk's console prints for a command."""
 
     snapshot: Callable[[], Snapshot]
     queue_facts: QueueReader
@@ -42,6 +42,7 @@ class Around:
     is_ready: Callable[[], bool]
     lag_s: Callable[[], float]
     ask_pbx: Callable[[str], Awaitable[Iterable[str]]]
+    phone_state: Callable[[str], str | None] = lambda _: None
 
 
 @dataclass(slots=True)

@@ -43,7 +43,9 @@ class Outbox:
             saved.campaign.call_timeout_s,
             now,
             agent=agent,
-            surveyed=describe_surveyed(claim.number, saved.campaign.destination),
+            surveyed=describe_surveyed(claim.number, saved.campaign.destination, claim.contact),
+            endpoint=agent or getattr(saved.campaign.destination, "endpoint", ""),
+            is_agent_first=saved.campaign.agent_first and not agent,
         )
         self._desk.lines.note_claim(saved)
         self._desk.tell(AttemptStep("claimed", saved.campaign_id, claim.call.call_id))

@@ -143,6 +143,10 @@ class Dialer(Service):
             for campaign_id in sorted({*roster.running, *(call.campaign_id for call in board.calls.values())})
         ]
 
+    def list_phones(self) -> set[str]:
+        """The endpoints whose phones a running campaign waits for."""
+        return self._demands.list_phones()
+
     def weigh(self, saved: SavedCampaign) -> Conditions:
         """What keeps a campaign's numbers from being dialled now, or does not, whatever the number."""
         return self._demands.weigh(saved)

@@ -41,13 +41,18 @@ def after_attempt(
     ended_at: float,
     *,
     is_unsent: bool = False,
+    is_connected: bool = True,
 ) -> Retry | Finished:
     """What follows on an attempt that is over. attempts: how many there were, this one included.
 
-    is_unsent: no byte of it reached Asterisk, so nobody was called. A dead trunk spends no attempt either.
+    is_unsent: no byte of it reached Asterisk, so nobody was called. A dead trunk spends no attempt either. is_connected: whoever
+    answered reached whom the call was for; whether that is the end is the campaign's goal.
     """
     if disposition is Disposition.ANSWERED:
-        return Finished(NumberStatus.COMPLETED)
+        is_done = campaign.goal == "answered" or (campaign.goal == "connected" and is_connected)
+        if not is_done and attempts <= campaign.retry_times:
+            return Retry(ended_at + campaign.retry_delay_s)
+        return Finished(NumberStatus.COMPLETED if is_done or is_connected else NumberStatus.FAILED)
     if is_unsent or disposition is Disposition.TRUNK_DEAD:
         return Retry(ended_at + TRUNK_DELAY_S, "trunk", is_spent=False)
     rule = campaign.retry_rules.get(disposition.value)  # type: ignore[call-overload]  # others are just not there

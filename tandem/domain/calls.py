@@ -31,6 +31,7 @@ class PlacedCall:
     """One originate and what became of it.
 
     cause: Q.850, tech_cause: SIP code, 0 where there is none. is_unsent: no byte of it reached Asterisk, so nobody was called.
+    is_far_hangup: whoever was called first ended or refused it.
     project, external_id: what whoever asked for it calls it; one call for each external_id of a project.
     """
 
@@ -51,6 +52,7 @@ class PlacedCall:
     cause: int = 0
     tech_cause: int = 0
     is_unsent: bool = False
+    is_far_hangup: bool = False
     project: str = ""
     external_id: str = ""
 
@@ -118,4 +120,5 @@ def end_call(call: PlacedCall, evidence: Evidence, at: datetime) -> PlacedCall:
         cause=evidence.cause,
         tech_cause=evidence.tech_cause,
         is_unsent=evidence.is_unsent,
+        is_far_hangup=evidence.is_far_hangup,
     )

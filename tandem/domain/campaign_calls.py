@@ -8,15 +8,18 @@ from tandem.domain.campaigns import Campaign, Hold, SavedCampaign, SavedNumber
 from tandem.domain.destinations import (
     AnnouncementDestination,
     Destination,
+    DialplanDestination,
     EndpointDestination,
     ExternalDestination,
     QueueDestination,
 )
 from tandem.domain.dialplan import (
+    CONTEXT_AGENT_FIRST,
     CONTEXT_CAMPAIGN,
     VARIABLE_DIAL_OPTIONS,
     VARIABLE_RECORDING,
     VARIABLE_RECORDING_LEGS,
+    VARIABLE_RING,
     VARIABLE_SORRY,
 )
 from tandem.domain.fields import Permission
@@ -35,6 +38,11 @@ from tandem.domain.windows import opens_at
 
 # A window that never opens is looked at again so much later: somebody may have mended it.
 NEVER_S: Final = 7 * 86_400.0
+# Asterisk's words for the state of a phone (devicestate.c): free, and with somebody or ringing. A phone that is not there is neither.
+PHONE_FREE: Final = "NOT_INUSE"
+PHONE_TAKEN: Final = frozenset({"INUSE", "BUSY", "RINGING", "RINGINUSE", "ONHOLD"})
+# The cause of an agent's leg who was called first and did not press 1 (dialplan/tandem-campaign.conf): non-selected user clearing.
+REFUSED_BY_AGENT: Final = 26
 # What a person hears who cannot be served, where the campaign names no announcement of its own.
 SORRY_PROMPTS: Final = "sorry&vm-goodbye"
 
@@ -54,7 +62,7 @@ def plan_number(
     window, general = saved.campaign.call_window, snapshot.general
     if window is not None:
         at = datetime.fromtimestamp(now, UTC)
-        opening = opens_at(window, number.phone_number, general.country, general.time_zone, at)
+        opening = opens_at(window, number.phone_number, general.country, general.time_zone, at, number.utc_offset_min)
         if opening is None:
             return Held(now + NEVER_S, "window")
         if opening > at:
@@ -81,8 +89,11 @@ def plan_campaign_call(
             raise CallRefused("phone_number", "must not be an emergency number: those are dialled at a phone")
         check_reach(snapshot.general, "phone_number", dialled, saved.permissions)
         dialled = campaign.dial_prefix + dialled.removeprefix("+")
+    number_called = ExternalDestination(external=dialled, trunk=trunk)
+    if campaign.agent_first and not agent:
+        return _plan_agent_first(snapshot, saved, number, number_called)
     request = CallRequest(
-        origin=ExternalDestination(external=dialled, trunk=trunk),
+        origin=number_called,
         destination=EndpointDestination(endpoint=agent) if agent else campaign.destination,
         variables=tuple(number.variables.items()),
         ring_timeout_s=float(campaign.dial_timeout_s),
@@ -94,6 +105,26 @@ def plan_campaign_call(
     order = _plan_local(snapshot, request, place) if technology == "Local" else plan_call(snapshot, request)
     variables = (*order.variables, *_own(snapshot, campaign))
     return replace(order, context=CONTEXT_CAMPAIGN, caller_number=campaign.caller_number, variables=variables)
+
+
+def _plan_agent_first(
+    snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber, called: ExternalDestination
+) -> OriginateOrder:
+    """The agent's phone rings with the number's digits on it; the number sees the campaign's."""
+    campaign = saved.campaign
+    request = CallRequest(
+        origin=campaign.destination,
+        destination=called,
+        variables=tuple(number.variables.items()),
+        permissions=cast("tuple[Permission, ...]", saved.permissions),
+        caller_number=number.phone_number,
+        presented_number=campaign.caller_number,
+        account=f"c{saved.campaign_id}",
+    )
+    check_reach(snapshot.general, "phone_number", number.phone_number, saved.permissions)
+    order = plan_call(snapshot, request)
+    ours = [(VARIABLE_RING, str(campaign.dial_timeout_s)), (VARIABLE_DIAL_OPTIONS, "r")]
+    return replace(order, context=CONTEXT_AGENT_FIRST, variables=(*order.variables, *ours, *_recording(campaign)))
 
 
 def _plan_local(snapshot: Snapshot, request: CallRequest, place: str) -> OriginateOrder:
@@ -117,9 +148,11 @@ def _own(snapshot: Snapshot, campaign: Campaign) -> tuple[tuple[str, str], ...]:
         (VARIABLE_DIAL_OPTIONS, "r"),
         (VARIABLE_SORRY, "&".join(chosen.prompts) if chosen is not None else SORRY_PROMPTS),
     ]
-    if campaign.recording:
-        variables += [(VARIABLE_RECORDING, "yes"), (VARIABLE_RECORDING_LEGS, "yes")]
-    return tuple(variables)
+    return (*variables, *_recording(campaign))
+
+
+def _recording(campaign: Campaign) -> tuple[tuple[str, str], ...]:
+    return ((VARIABLE_RECORDING, "yes"), (VARIABLE_RECORDING_LEGS, "yes")) if campaign.recording else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +162,17 @@ class Served:
     destination: Destination
     reason: str
     is_unserved: bool = False
+
+
+def tell_taken(campaign: Campaign, state: str | None) -> Served | None:
+    """Where somebody goes who has answered for an endpoint whose phone is taken by now; None where it may ring, also where nothing is known of it."""
+    if state not in PHONE_TAKEN:
+        return None
+    if campaign.unserved_announcement is not None:
+        told: Destination = AnnouncementDestination(announcement=campaign.unserved_announcement)
+    else:
+        told = DialplanDestination(dialplan=f"{CONTEXT_CAMPAIGN},busy")
+    return Served(told, f"the phone is not free ({state})", is_unserved=True)
 
 
 def choose_destination(campaign: Campaign, facts: QueueFacts | None, *, free: int, waiting: int, rung: int) -> Served:

@@ -41,10 +41,15 @@ class NumberStatus(StrEnum):
     BUSY = "busy"
 
 
-# Why a pending number is not dialled right now; '' when nothing keeps it. closed: nor is it dialled again after the call that it is in.
-Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt", "list", "closed"]
+# When a number is done: once somebody answers; once they reach whom the call is for; or not before whoever waits for it says so (`close`).
+Goal = Literal["answered", "connected", "closed"]
+
+# Why a pending number is not dialled right now; '' when nothing keeps it. person: another telephone of the same person is called. closed: nor is it dialled again after the call that it is in.
+Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt", "list", "person", "closed"]
 # The disposition of a number whose purpose was fulfilled elsewhere.
 CLOSED: Final = "closed"
+# And of one whose person was reached at another of their telephones.
+REACHED: Final = "reached-elsewhere"
 
 MAX_DATA_BYTES: Final = 4096
 # The placeholder in a dial string of the admin's own, as Asterisk writes it.
@@ -65,9 +70,18 @@ def _check_prose(value: str) -> str:
     return value
 
 
+def _check_person(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("must not hold control characters, nor begin or end with a blank")
+    return value
+
+
+# What a client calls a person.
+Person = Annotated[str, StringConstraints(max_length=64), AfterValidator(_check_person)]
 CampaignName = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_check_label)]
 Description = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_check_prose)]
 # Through the dialplan only: a Local channel into a context that general.allowed_contexts names, or an endpoint's own technology.
+UtcOffset = Annotated[int, Field(ge=-12 * 60, le=14 * 60)]
 DialString = Annotated[
     str,
     matches(
@@ -133,6 +147,8 @@ class Campaign:
     attempt; retry_rules: other numbers for single outcomes. dial_timeout_s: how long it rings; call_timeout_s: how long an answered
     call may last, 0 for ever. unserved: what happens to an answered person when no agent is free. priority: 1 to 10, the share of
     lines when there are not enough for all. abandon_cap: share of answered people who may be left without an agent.
+    goal: when a number is done: `answered`, or `connected`: an answered call that reached nobody it was for counts as an attempt that
+    failed; `closed`: every call does, until the number is closed. agent_first: the destination, an endpoint or a queue, is called first, and the number once they press 1.
     statuses: what agents may say of a call, besides what they may everywhere; recycle_rules: by what an agent said, whether and when
     a number that was reached is called again; pause_codes: reasons for a pause. These three may change while it is running.
     """
@@ -163,6 +179,8 @@ class Campaign:
     unserved: Unserved = "wait"
     unserved_announcement: Name | None = None
     priority: Annotated[int, Field(ge=1, le=10)] = 5
+    goal: Goal = "answered"
+    agent_first: bool = False
     statuses: Annotated[dict[StatusCode, AgentStatus], Field(max_length=MAX_CODES)] = field(default_factory=dict)
     recycle_rules: Annotated[dict[StatusCode, RetryRule], Field(max_length=MAX_CODES)] = field(default_factory=dict)
     pause_codes: Annotated[dict[StatusCode, PauseCode], Field(max_length=MAX_CODES)] = field(default_factory=dict)
@@ -170,13 +188,19 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class NewNumber:
-    """A number to call, and what is known of it. variables: set on the channel; not_before: seconds since 1970; list_id: of which list of the campaign's."""
+    """A number to call, and what is known of it. variables: set on the channel; not_before: seconds since 1970; list_id: of which list of the campaign's.
+
+    person: whose it is: of the numbers of one person one is called at a time, and none once they were reached ('': nobody said).
+    utc_offset_min: minutes east of UTC, by which its call window counts; None: by its country and area.
+    """
 
     phone_number: PhoneNumber
     data: Annotated[Any, AfterValidator(_check_data)] = None
     variables: dict[VariableName, Annotated[str, AfterValidator(check_line)]] = field(default_factory=dict)
     not_before: Annotated[float, Field(ge=0, le=253402300799, allow_inf_nan=False)] | None = None
     list_id: Annotated[int, Field(ge=1, le=2**62)] | None = None
+    person: Person = ""
+    utc_offset_min: UtcOffset | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +246,8 @@ class SavedNumber:
     updated_at: float | None
     list_id: int | None = None
     agent_status: str = ""
+    person: str = ""
+    utc_offset_min: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +305,19 @@ def needs_stop(before: Campaign, after: Campaign) -> bool:
     )
 
 
+def _check_agent_first(campaign: Campaign, *, is_agent: bool) -> list[tuple[str, str]]:
+    problems = []
+    if not is_agent:
+        problems.append(("agent_first", "goes with a destination that is an endpoint or a queue"))
+    if campaign.trunk is None:
+        problems.append(("agent_first", "goes with a trunk, over which the number is called then"))
+    if campaign.dial_mode not in ("fixed", "progressive"):
+        problems.append(
+            ("agent_first", "goes with dial_mode fixed or progressive: nobody has to be found for whoever answers")
+        )
+    return problems
+
+
 def check_campaign(campaign: Campaign) -> tuple[tuple[str, str], ...]:
     """What does not fit within the campaign itself: (field, rule)."""
     problems: list[tuple[str, str]] = []
@@ -290,10 +329,14 @@ def check_campaign(campaign: Campaign) -> tuple[tuple[str, str], ...]:
         ]
     elif (campaign.trunk is None) == (campaign.dial_string is None):
         problems.append(("trunk", "exactly one of trunk and dial_string must be given"))
-    if campaign.dial_mode not in ("fixed", "manual") and not hasattr(campaign.destination, "queue"):
-        problems.append(
-            ("dial_mode", "only fixed and manual go with a destination that is no queue: there are no agents to count")
-        )
+    is_queue, is_endpoint = (hasattr(campaign.destination, name) for name in ("queue", "endpoint"))
+    if not is_queue and not (
+        campaign.dial_mode in ("fixed", "manual") or (is_endpoint and campaign.dial_mode == "progressive")
+    ):
+        rule = "only fixed and manual go with a destination that is no queue (progressive with an endpoint, too): there are no agents to count"
+        problems.append(("dial_mode", rule))
+    if campaign.agent_first:
+        problems += _check_agent_first(campaign, is_agent=is_queue or is_endpoint)
     if campaign.unserved == "message" and campaign.unserved_announcement is None:
         problems.append(("unserved_announcement", "is missing: people who cannot be served are told so"))
     known = statuses_of(campaign.statuses)

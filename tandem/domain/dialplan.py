@@ -15,6 +15,7 @@ CONTEXT_FALLBACK: Final = "tandem-fallback"
 CONTEXT_ORIGINATED: Final = "tandem-originated"
 CONTEXT_QUEUE_FIRST: Final = "tandem-queue-first"
 CONTEXT_CAMPAIGN: Final = "tandem-campaign"
+CONTEXT_AGENT_FIRST: Final = "tandem-agent-first"
 CONTEXT_AGENT: Final = "tandem-agent"
 CONTEXT_LISTEN: Final = "tandem-listen"
 VOICEMAIL_CONTEXT: Final = "tandem"
@@ -45,6 +46,7 @@ VARIABLE_DIAL_OPTIONS: Final = (
     "TANDEM_DIAL_OPTIONS"  # for Dial() of an endpoint: r, where silence would be heard otherwise
 )
 VARIABLE_SORRY: Final = "TANDEM_SORRY"  # of an answered person: sounds (a&b) for when nobody can be reached
+VARIABLE_RING: Final = "TANDEM_RING"  # how many seconds an external number rings, instead of 120
 VARIABLE_LISTEN_TO: Final = "TANDEM_LISTEN_TO"  # how the channels begin that are heard: PJSIP/1001-
 VARIABLE_LISTEN_OPTIONS: Final = "TANDEM_LISTEN_OPTIONS"  # of ChanSpy
 VARIABLE_JUMP: Final = "TANDEM_JUMP"  # where a call that we placed goes once it is answered

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tandem.domain.campaigns import Campaign, CampaignView, SavedCampaign
-from tandem.domain.destinations import QueueDestination
+from tandem.domain.destinations import EndpointDestination, QueueDestination
 from tandem.domain.experience import Experience
 from tandem.domain.pacing import Live, Policy
 from tandem.domain.surveys import Surveyed
@@ -18,7 +18,7 @@ from tandem.domain.surveys import Surveyed
 class OpenCall:
     """One attempt under way. Times are seconds of the reactor's clock, None where it has not happened.
 
-    agent: the endpoint that it was dialled for by hand. trunk: '' where it goes another way. queue: whose agents it needs, '' for none. served_at: when FastAGI said where to.
+    agent: the endpoint that it was dialled for by hand. endpoint: the phone that it needs, '' for none. is_agent_first: that one was called first. trunk: '' where it goes another way. queue: whose agents it needs, '' for none. served_at: when FastAGI said where to.
     rung_at: since when the queue rings agents for it.
     """
 
@@ -36,6 +36,8 @@ class OpenCall:
     is_hung_up: bool = False
     agent: str = ""
     surveyed: Surveyed | None = None
+    endpoint: str = ""
+    is_agent_first: bool = False
 
     @property
     def has_agent(self) -> bool:
@@ -61,6 +63,14 @@ class AttemptStep:
 def queue_of(campaign: Campaign) -> str:
     """The queue whose agents a campaign needs; '' for none."""
     return campaign.destination.queue if isinstance(campaign.destination, QueueDestination) else ""
+
+
+def phone_of(campaign: Campaign) -> str:
+    """The endpoint whose phone must be free before a campaign dials; '' for none."""
+    destination = campaign.destination
+    if campaign.dial_mode != "progressive" or not isinstance(destination, EndpointDestination):
+        return ""
+    return destination.endpoint
 
 
 def trunk_of(saved: SavedCampaign) -> str:

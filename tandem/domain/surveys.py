@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 from pydantic.dataclasses import dataclass
 
 from tandem.domain.campaigns import CampaignName, Description, SavedNumber
+from tandem.domain.contacts import Contact
 from tandem.domain.destinations import Destination, HangupDestination, SurveyDestination
 from tandem.domain.fields import Keys, Language, Prompt, matches
 
@@ -22,6 +23,8 @@ _STRICT: Final = ConfigDict(extra="forbid")
 # a destination; record: what they say is; restart: the value is, and questions may be heard as often as at the beginning.
 ActionKind = Literal["next", "answer", "play", "transfer", "record", "restart"]
 Outcome = Literal["completed", "gave-up", "transferred", "hung-up"]
+# Of a survey that came to an end of its own.
+DONE: Final = frozenset({"completed", "transferred"})
 MAX_QUESTIONS: Final = 200
 MAX_STEPS: Final = 1000
 # Nobody is kept for longer who has not answered anything.
@@ -372,9 +375,10 @@ class Surveyed:
     survey_id: int | None = None
 
 
-def describe_surveyed(number: SavedNumber, destination: Destination) -> Surveyed:
-    """Somebody on a campaign's list: its number, its variables, and what is plain among its data."""
-    known = {"number": number.phone_number, **number.variables}
+def describe_surveyed(number: SavedNumber, destination: Destination, contact: Contact | None = None) -> Surveyed:
+    """Somebody on a campaign's list: what is known of their person, its number, its variables, and what is plain among its data."""
+    of_person = {} if contact is None else {**contact.properties, "name": contact.name}
+    known = {**of_person, "number": number.phone_number, **number.variables}
     if isinstance(number.data, dict):
         known |= {str(name): str(value) for name, value in number.data.items() if isinstance(value, str | int | float)}
     survey_id = destination.survey if isinstance(destination, SurveyDestination) else None

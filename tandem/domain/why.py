@@ -4,17 +4,17 @@ It asks the same functions as the claim (`plan_number`, `after_attempt`'s result
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Final, Literal
 
 from tandem.domain.breaker import CLOSED, Breaker
 from tandem.domain.campaign_calls import Held, plan_campaign_call, plan_number
-from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.campaigns import REACHED, NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
 from tandem.domain.originate import CallRefused
 from tandem.domain.schedules import load_zone
 from tandem.domain.snapshot import Snapshot
-from tandem.domain.windows import find_zones, opens_at
+from tandem.domain.windows import find_zones, opens_at, zone_of_offset
 
 Rule = Literal[
     "finished", "refused", "in-call", "campaign", "list", "dnc", "due", "window", "limit", "asterisk", "pressure", "trunk", "agents",
@@ -29,6 +29,7 @@ _HOLDS: Final = {
     "trunk": "it waits for its trunk",
     "doubt": "what became of its last call is not known, and it may still ring",
     "list": "its list is not active",
+    "person": "another telephone of its person is called",
 }
 
 
@@ -105,7 +106,7 @@ def explain_number(
         if reason is not None
     )
     at = _find_time(snapshot, saved, number, reasons, now)
-    zones = _zones_of(snapshot, saved, number)
+    zones = _clocks_of(snapshot, saved, number)
     when = datetime.fromtimestamp(at, UTC) if at is not None else None
     return Why(reasons, when, _tell_local(when, zones), _tell_local(datetime.fromtimestamp(now, UTC), zones))
 
@@ -125,6 +126,8 @@ def _explain_status(saved: SavedCampaign, number: SavedNumber) -> Reason | None:
     match number.status:
         case NumberStatus.PENDING:
             return None
+        case NumberStatus.COMPLETED if number.disposition == REACHED:
+            return Reason("finished", "its person was reached at another telephone")
         case NumberStatus.COMPLETED | NumberStatus.ANSWERED:
             return Reason("finished", "it was reached")
         case NumberStatus.CALLING:
@@ -208,15 +211,20 @@ def _find_time(
     if window is None:
         return at
     when = datetime.fromtimestamp(at, UTC)
-    opening = opens_at(window, number.phone_number, general.country, general.time_zone, when)
+    opening = opens_at(window, number.phone_number, general.country, general.time_zone, when, number.utc_offset_min)
     return opening.timestamp() if opening is not None else None
 
 
-def _zones_of(snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber) -> tuple[str, ...]:
+def _clocks_of(snapshot: Snapshot, saved: SavedCampaign, number: SavedNumber) -> tuple[tuple[str, tzinfo], ...]:
+    """(name, clock) of everywhere that a number may ring."""
+    if number.utc_offset_min is not None:
+        clock = zone_of_offset(number.utc_offset_min)
+        return ((str(clock), clock),)
     window = saved.campaign.call_window
     given = window.time_zone if window is not None else None
-    return find_zones(number.phone_number, snapshot.general.country) or (given or snapshot.general.time_zone,)
+    zones = find_zones(number.phone_number, snapshot.general.country) or (given or snapshot.general.time_zone,)
+    return tuple((zone, load_zone(zone)) for zone in zones)
 
 
-def _tell_local(at: datetime | None, zones: tuple[str, ...]) -> tuple[LocalTime, ...]:
-    return tuple(LocalTime(zone, at.astimezone(load_zone(zone))) for zone in zones) if at is not None else ()
+def _tell_local(at: datetime | None, clocks: tuple[tuple[str, tzinfo], ...]) -> tuple[LocalTime, ...]:
+    return tuple(LocalTime(name, at.astimezone(clock)) for name, clock in clocks) if at is not None else ()

@@ -5,7 +5,7 @@ be open: the law counts the called party's place, which nobody knows (47 CFR 64.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Final
 
@@ -49,13 +49,28 @@ def _compile(window: CallWindow, zone: str) -> CompiledSchedule:
     return compile_schedule(Schedule(name="window", hours=window.hours, time_zone=zone), zone)
 
 
+def zone_of_offset(minutes: int) -> tzinfo:
+    """The clock that is so many minutes ahead of UTC."""
+    return timezone(timedelta(minutes=minutes))
+
+
 def opens_at(
-    window: CallWindow, phone_number: str, country: str | None, default_zone: str, now: datetime
+    window: CallWindow,
+    phone_number: str,
+    country: str | None,
+    default_zone: str,
+    now: datetime,
+    utc_offset_min: int | None = None,
 ) -> datetime | None:
     """`now` where the number may be called now, else when it may be again; None where its zones are never open together.
 
-    default_zone: for numbers without a zone, where the window names none.
+    default_zone: for numbers without a zone, where the window names none. utc_offset_min: what a client says of the number counts alone.
     """
+    if utc_offset_min is not None:
+        # By a clock that is shifted instead: UTC has no changes of its own that could come between.
+        shift = timedelta(minutes=utc_offset_min)
+        opening = next_open([_compile(window, "UTC")], now + shift)
+        return opening - shift if opening is not None else None
     zones = find_zones(phone_number, country) or (window.time_zone or default_zone,)
     return next_open([_compile(window, zone) for zone in zones], now)
 

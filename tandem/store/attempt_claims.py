@@ -7,7 +7,7 @@ cannot both have it, and what a crash left open is closed by what becomes of its
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,13 +16,19 @@ import peewee
 from tandem.domain.calls import PlacedCall, new_call_id, start_call
 from tandem.domain.campaign_calls import NEVER_S, Held
 from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.contacts import Contact
+from tandem.domain.dialplan import CONTEXT_AGENT_FIRST
+from tandem.domain.entities import EndpointDestination
 from tandem.domain.originate import CallRefused, OriginateOrder
+from tandem.domain.routing import describe_destination
 from tandem.store.calls import record_placed_calls
 from tandem.store.campaigns import add_count, bump_counts, load_campaigns, move_count
+from tandem.store.contacts import load_contacts
 from tandem.store.events import tell_attempts
 from tandem.store.number_lists import load_inactive_lists
 from tandem.store.numbers import NUMBER_COLUMNS, NumberInFlight, NumberMissing, load_number, read_number
 from tandem.store.outbox import load_listeners
+from tandem.store.people import PERSON_S, finish_numbers, load_people
 from tandem.store.rows import LISTED, insert_rows, listed, load_rows, update_rows
 
 # How many numbers a claim looks at, at most, for a campaign: those that are held go to the end of the line, and the next claim goes on.
@@ -35,12 +41,13 @@ _CLAIMED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A number whose attempt is committed: the call may be sent, once."""
+    """A number whose attempt is committed: the call may be sent, once. contact: what is known of its person."""
 
     campaign: SavedCampaign
     number: SavedNumber
     order: OriginateOrder
     call: PlacedCall
+    contact: Contact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ def claim_numbers(
         saved = running.get(campaign_id)
         if saved is None:
             continue
-        room = min(amount, saved.campaign.concurrent_calls - open_calls.get(campaign_id, 0))
+        room = min(amount, saved.campaign.concurrent_calls - open_calls.get(campaign_id, 0), _count_agents(db, saved))
         trunk = saved.campaign.trunk or ""
         if trunk_limits and trunk in trunk_limits:
             room = min(room, trunk_limits[trunk] - trunk_calls.get(trunk, 0))
@@ -98,12 +105,24 @@ def claim_numbers(
                 taken.append(Claim(saved, number, order, start_call(order, new_call_id(), at)))
             room -= len(sorted_out.orders)
             trunk_calls[trunk] = trunk_calls.get(trunk, 0) + len(sorted_out.orders)
-            refused += len(sorted_out.refused)
+            refused += len(sorted_out.refused) + len(sorted_out.reached)
             held += len(sorted_out.held)
             _take(db, list(taken[len(taken) - len(sorted_out.orders) :]), now, node)
             _refuse(db, campaign_id, sorted_out.refused, now)
             _hold(db, sorted_out.held)
-    return Claimed(tuple(taken), frozenset(drained), refused, held)
+            finish_numbers(db, sorted_out.reached, now)
+    contacts = load_contacts(db, {claim.number.person for claim in taken} - {""})
+    known = tuple(replace(claim, contact=contacts.get(claim.number.person)) for claim in taken)
+    return Claimed(known, frozenset(drained), refused, held)
+
+
+def _count_agents(db: peewee.Database, saved: SavedCampaign) -> int:
+    """How many calls a single phone can still take that is paced by whether it is free: whichever campaign or node has called for it."""
+    destination = saved.campaign.destination
+    if saved.campaign.dial_mode != "progressive" or not isinstance(destination, EndpointDestination):
+        return saved.campaign.concurrent_calls
+    source = "(SELECT count(*) AS amount FROM attempts WHERE ended_at IS NULL AND destination = ?) AS open"
+    return max(0, 1 - int(load_rows(db, ("amount",), source, [describe_destination(destination)])[0]["amount"]))
 
 
 class ClaimRefused(Exception):
@@ -141,6 +160,7 @@ def claim_by_hand(
             raise ClaimRefused(_tell_kept(sorted_out, number))
         _refuse(db, campaign_id, sorted_out.refused, now)
         _hold(db, sorted_out.held)
+        finish_numbers(db, sorted_out.reached, now)
     claim = Claim(
         saved,
         number,
@@ -168,7 +188,11 @@ def _load_wanted(db: peewee.Database, campaign_id: int, number_id: int | None, n
 def _tell_kept(sorted_out: "_SortedOut", number: SavedNumber) -> str:
     if sorted_out.refused:
         return f"number {number.number_id} cannot be dialled: {sorted_out.refused[0][1]}"
-    words = {"window": "its call window is closed", "list": "its list is not active"}
+    if sorted_out.reached:
+        return f"number {number.number_id} is not dialled: its person was reached at another telephone"
+    words = {
+        "window": "its call window is closed", "list": "its list is not active", "person": "another telephone of its person is called",
+    }  # fmt: skip
     hold = sorted_out.held[0][1].hold
     return f"number {number.number_id} is not dialled now: {words.get(hold, hold)}"
 
@@ -217,6 +241,8 @@ class _SortedOut:
     orders: tuple[tuple[SavedNumber, OriginateOrder], ...]
     refused: tuple[tuple[SavedNumber, str], ...]
     held: tuple[tuple[SavedNumber, Held], ...]
+    # Whose persons were reached at another telephone.
+    reached: tuple[SavedNumber, ...] = ()
 
 
 def _sort_out(
@@ -230,14 +256,22 @@ def _sort_out(
 ) -> _SortedOut:
     keys = {number.number_id: make_key(number.phone_number) for number in candidates}
     blocked = load_blocked(db, ("global", *saved.campaign.dnc_lists), keys.values())
-    orders, refused, held = [], [], []
+    people = load_people(db, saved, {number.person for number in candidates}, now)
+    orders, refused, held, reached = [], [], [], []
     for number in candidates:
+        if number.person in people.reached:
+            reached.append(number)
+            continue
         if (list_name := blocked.get(keys[number.number_id])) is not None:
             refused.append((number, f"dnc {list_name}"))
             continue
         if number.list_id in inactive:
             # Until it is active again, which releases it.
             held.append((number, Held(now + NEVER_S, "list")))
+            continue
+        if number.person in people.called:
+            # Until that call is over, which releases it.
+            held.append((number, Held(now + PERSON_S, "person")))
             continue
         try:
             planned = plan(saved, number)
@@ -248,7 +282,9 @@ def _sort_out(
                 held.append((number, planned))
             else:
                 orders.append((number, planned))
-    return _SortedOut(tuple(orders), tuple(refused), tuple(held))
+                if number.person:
+                    people.called.add(number.person)
+    return _SortedOut(tuple(orders), tuple(refused), tuple(held), tuple(reached))
 
 
 def load_blocked(db: peewee.Database, lists: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
@@ -276,7 +312,10 @@ def _take(db: peewee.Database, claims: Sequence[Claim], now: float, node: str) -
                 "phone_number": claim.number.phone_number,
                 "caller_number": claim.order.caller_number,
                 "trunk": claim.campaign.campaign.trunk or "",
-                "destination": claim.order.destination,
+                # Whom the number is connected with, whoever is called first.
+                "destination": claim.order.origin
+                if claim.order.context == CONTEXT_AGENT_FIRST
+                else claim.order.destination,
                 "agent": "",
                 "started_at": now,
                 "cause": 0,

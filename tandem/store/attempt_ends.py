@@ -3,7 +3,8 @@
 """What becomes of attempts: answered, closed once in the transaction that keeps the call's end, and what an agent says of them then; never claims. Every function is work for a Store."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import peewee
@@ -11,17 +12,19 @@ import peewee
 from tandem.domain.attempts import Finished, after_attempt, after_status
 from tandem.domain.calls import PlacedCall
 from tandem.domain.campaigns import CLOSED, NumberStatus, SavedCampaign, SavedNumber
-from tandem.domain.disposition import Disposition
+from tandem.domain.disposition import DISPOSITION_BY_CAUSE, Disposition
 from tandem.store.attempt_claims import ClaimRefused
-from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, load_end
+from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, load_end, read_attempt
 from tandem.store.campaigns import DAY_S, CampaignDay, add_count, bump_counts, bump_days, load_campaigns, move_count
 from tandem.store.events import Listeners, tell_attempts
 from tandem.store.numbers import NUMBER_COLUMNS, load_number, read_number
+from tandem.store.people import follow_people
 from tandem.store.rows import LISTED, LISTED_IDS, listed, load_rows, update_rows
+from tandem.store.surveyed_numbers import load_done, waits_for_survey
 
 AGENT_KINDS: Final = ("queue ", "endpoint ")
 _FOLLOWED: Final = (
-    "call_id", "answered_at", "connected_at", "abandoned_at", "ended_at", "disposition", "cause", "tech_cause",
+    "call_id", "answered_at", "connected_at", "abandoned_at", "ended_at", "disposition", "cause", "tech_cause", "is_far_hangup",
 )  # fmt: skip
 
 
@@ -38,14 +41,20 @@ def follow_attempts(db: peewee.Database, calls: Sequence[PlacedCall], listeners:
         return
     named = {attempt.campaign_id for attempt, _ in rows if attempt.campaign_id is not None}
     campaigns = {saved.campaign_id: saved for saved in load_campaigns(db, campaign_ids=named)}
-    book = _Book({}, {}, [], [])
+    surveyed = [
+        attempt.call_id
+        for attempt, _ in rows
+        if (one := campaigns.get(attempt.campaign_id or 0)) and waits_for_survey(one)
+    ]
+    book = _Book({}, {}, [], [], unfinished=frozenset(surveyed) - load_done(db, surveyed) if surveyed else frozenset())
     for row in rows:
         attempt, number = row
         call = seen[attempt.call_id]
         saved = campaigns.get(attempt.campaign_id) if attempt.campaign_id is not None else None
         if call.ended_at is not None:
             _close(book, saved, attempt, number, call)
-        elif attempt.answered_at is None:
+        elif attempt.answered_at is None and not (saved is not None and saved.campaign.agent_first):
+            # Where the agent is called first, it is not the number's answer.
             _answer(book, attempt, number, call)
     update_rows(
         db,
@@ -63,6 +72,8 @@ def follow_attempts(db: peewee.Database, calls: Sequence[PlacedCall], listeners:
     )
     bump_counts(db, book.counts)
     bump_days(db, book.days)
+    for campaign_id, (ended, at) in book.people.items():
+        follow_people(db, campaigns[campaign_id], ended, at)
     if listeners:
         was = {number.number_id: number for _, number in rows if number is not None}
         closed = [attempt for attempt in book.attempts if attempt["ended_at"] is not None]
@@ -75,11 +86,15 @@ class _Book:
     days: dict[tuple[int, int], CampaignDay]
     attempts: list[dict[str, Any]]
     numbers: list[dict[str, Any]]
+    # Campaign -> (person whose call is over -> whether they were reached, when).
+    people: dict[int, tuple[dict[str, bool], float]] = field(default_factory=dict)
+    # Calls that count only when their survey is done, which is not known yet.
+    unfinished: frozenset[str] = frozenset()
 
 
 def _load_open(db: peewee.Database, call_ids: Iterable[str]) -> list[tuple[Attempt, SavedNumber | None]]:
     attempts = [
-        Attempt(**row)
+        read_attempt(row)
         for row in load_rows(
             db, ATTEMPT_COLUMNS, f"attempts WHERE ended_at IS NULL AND call_id IN {LISTED}", [listed(call_ids)]
         )
@@ -115,6 +130,8 @@ def _close(
     assert call.ended_at is not None
     assert call.disposition is not None
     ended_at = call.ended_at.timestamp()
+    if saved is not None and saved.campaign.agent_first:
+        call = _read_customer(call, attempt)
     answered_at = call.answered_at.timestamp() if call.answered_at is not None else None
     is_answered = call.disposition is Disposition.ANSWERED
     connected_at, abandoned_at = attempt.connected_at, attempt.abandoned_at
@@ -130,18 +147,39 @@ def _close(
         connected_at=connected_at,
         abandoned_at=abandoned_at,
         ended_at=ended_at,
-        disposition=call.disposition.value,
+        disposition=call.disposition.value if call.disposition is not None else None,
         cause=call.cause,
         tech_cause=call.tech_cause,
+        is_far_hangup=call.is_far_hangup,
     )
     book.attempts.append(_attempt_row(closed))
     if attempt.campaign_id is None:
         return
     _count_closed(book, attempt, closed)
     if number is not None and number.call_id == attempt.call_id:
-        after = _after(saved, attempt, number, call, ended_at)
+        is_connected = connected_at is not None and attempt.call_id not in book.unfinished
+        after = _after(saved, attempt, number, call, ended_at, is_connected=is_connected)
         move_count(book.counts, attempt.campaign_id, number.status.value, after["status"])
         book.numbers.append(after)
+        if number.person and saved is not None:
+            people, _ = book.people.setdefault(saved.campaign_id, ({}, ended_at))
+            people[number.person] = is_answered and after["status"] == NumberStatus.COMPLETED.value
+
+
+def _read_customer(call: PlacedCall, attempt: Attempt) -> PlacedCall:
+    """What a call means for the number where its agent is called first: whether *it* answered, and why not.
+
+    The agent's own leg tells by its cause (dialplan/tandem-campaign.conf) why the number was not reached. An agent who does not
+    answer, refuses or hangs up before: the side that called gave up.
+    """
+    if attempt.connected_at is not None:
+        return replace(call, answered_at=datetime.fromtimestamp(attempt.connected_at, UTC))
+    disposition = call.disposition
+    if disposition is Disposition.ANSWERED and not call.is_far_hangup:
+        disposition = DISPOSITION_BY_CAUSE.get(call.cause, Disposition.FAILED)
+    elif disposition not in (Disposition.UNCONFIRMED, None) and not call.is_unsent:
+        disposition = Disposition.CANCELLED
+    return replace(call, answered_at=None, disposition=disposition)
 
 
 def _count_closed(book: _Book, before: Attempt, closed: Attempt) -> None:
@@ -171,7 +209,13 @@ def _count_closed(book: _Book, before: Attempt, closed: Attempt) -> None:
 
 
 def _after(
-    saved: SavedCampaign | None, attempt: Attempt, number: SavedNumber, call: PlacedCall, ended_at: float
+    saved: SavedCampaign | None,
+    attempt: Attempt,
+    number: SavedNumber,
+    call: PlacedCall,
+    ended_at: float,
+    *,
+    is_connected: bool,
 ) -> dict[str, Any]:
     """The number's row after its attempt."""
     assert call.disposition is not None
@@ -188,7 +232,13 @@ def _after(
         status = "completed" if not disposition else number.status.value
         return _number_row(number, status="pending" if status == "calling" else status, **common)
     outcome = after_attempt(
-        saved.campaign, number.attempts, call.disposition, attempt.started_at, ended_at, is_unsent=call.is_unsent
+        saved.campaign,
+        number.attempts,
+        call.disposition,
+        attempt.started_at,
+        ended_at,
+        is_unsent=call.is_unsent,
+        is_connected=is_connected,
     )
     if isinstance(outcome, Finished):
         return _number_row(number, status=outcome.status.value, due_at=None, hold="", **common)

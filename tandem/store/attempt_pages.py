@@ -7,7 +7,7 @@ from typing import Final
 
 import peewee
 
-from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt
+from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, read_attempt
 from tandem.store.rows import load_rows
 
 MAX_PAGE: Final = 1000
@@ -58,10 +58,10 @@ def load_attempts(db: peewee.Database, query: AttemptQuery) -> list[Attempt]:
     given = [value for condition, value in pairs for _ in range(condition.count("?"))]
     source = f"attempts {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY started_at {order}, attempt_id {order} LIMIT ?"
     rows = load_rows(db, ATTEMPT_COLUMNS, source, [*given, max(0, min(query.limit, MAX_PAGE))])
-    return [Attempt(**row) for row in rows]
+    return [read_attempt(row) for row in rows]
 
 
 def load_attempt(db: peewee.Database, attempt_id: int) -> Attempt | None:
     """One."""
     rows = load_rows(db, ATTEMPT_COLUMNS, "attempts WHERE attempt_id = ?", [attempt_id])
-    return Attempt(**rows[0]) if rows else None
+    return read_attempt(rows[0]) if rows else None

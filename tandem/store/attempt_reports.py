@@ -10,7 +10,7 @@ from typing import Final
 import peewee
 
 from tandem.store.attempt_claims import count_open
-from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt
+from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, read_attempt
 from tandem.store.campaigns import load_counts
 from tandem.store.dialect import is_postgres
 from tandem.store.rows import LISTED, listed, load_rows
@@ -50,14 +50,14 @@ def load_report_page(db: peewee.Database, query: ReportQuery, *, limit: int, off
     order, skip = ("ASC", total - offset - length) if is_reversed else ("DESC", offset)
     source = f"attempts WHERE {where} ORDER BY started_at {order}, attempt_id {order} LIMIT ? OFFSET ?"
     rows = load_rows(db, ATTEMPT_COLUMNS, source, [*given, length, skip])
-    found = [Attempt(**row) for row in rows]
+    found = [read_attempt(row) for row in rows]
     return found[::-1] if is_reversed else found, total
 
 
 def load_finished(db: peewee.Database, attempt_id: int) -> Attempt | None:
     """One that is over."""
     rows = load_rows(db, ATTEMPT_COLUMNS, "attempts WHERE attempt_id = ? AND ended_at IS NOT NULL", [attempt_id])
-    return Attempt(**rows[0]) if rows else None
+    return read_attempt(rows[0]) if rows else None
 
 
 def sum_report(db: peewee.Database, query: ReportQuery) -> list[DispositionSum]:

@@ -2,9 +2,9 @@
 # (types-peewee leaves some of what we call untyped)
 """Attempts as they are kept: who took which call, and what is loaded of them; claimed in `attempt_claims`, closed in `attempt_ends`. Every function is work for a Store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 import peewee
 
@@ -13,7 +13,7 @@ from tandem.store.rows import LISTED, listed, load_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One originate for one number, and what became of it. agent_status: what an agent said of it. Times are seconds since 1970."""
+    """One originate for one number, and what became of it. agent_status: what an agent said of it; is_far_hangup: whoever was called first ended it. Times are seconds since 1970."""
 
     attempt_id: int
     call_id: str
@@ -39,9 +39,15 @@ class Attempt:
     recording_leg1: str | None
     recording_leg2: str | None
     agent_status: str = ""
+    is_far_hangup: bool = False
 
 
 ATTEMPT_COLUMNS: Final = tuple(field.name for field in fields(Attempt))
+
+
+def read_attempt(row: Mapping[str, Any]) -> Attempt:
+    """A row of ATTEMPT_COLUMNS as a value."""
+    return Attempt(**{**row, "is_far_hangup": bool(row["is_far_hangup"])})
 
 
 def load_end(db: peewee.Database, number_id: int, dial: int) -> float | None:
@@ -58,19 +64,19 @@ def load_open_attempts(db: peewee.Database, node: str | None = None) -> list[Att
         else ("", [])
     )
     rows = load_rows(db, ATTEMPT_COLUMNS, f"attempts WHERE ended_at IS NULL {where} ORDER BY attempt_id", given)
-    return [Attempt(**row) for row in rows]
+    return [read_attempt(row) for row in rows]
 
 
 def load_recent_attempts(db: peewee.Database, campaign_id: int, limit: int) -> list[Attempt]:
     """The last attempts of a campaign, oldest first."""
     source = "attempts WHERE campaign_id = ? ORDER BY started_at DESC, attempt_id DESC LIMIT ?"
-    return [Attempt(**row) for row in reversed(load_rows(db, ATTEMPT_COLUMNS, source, [campaign_id, limit]))]
+    return [read_attempt(row) for row in reversed(load_rows(db, ATTEMPT_COLUMNS, source, [campaign_id, limit]))]
 
 
 def load_attempts_named(db: peewee.Database, call_ids: Iterable[str]) -> list[Attempt]:
     """Those of these calls that are attempts."""
     rows = load_rows(db, ATTEMPT_COLUMNS, f"attempts WHERE call_id IN {LISTED}", [listed(call_ids)])
-    return [Attempt(**row) for row in rows]
+    return [read_attempt(row) for row in rows]
 
 
 def note_connected(db: peewee.Database, notes: Sequence[tuple[str, float, str]]) -> None:

@@ -18,6 +18,7 @@ from tandem.store.tables import format_time
 
 _COLUMNS: Final = tuple(field.name for field in fields(PlacedCall))
 _TIMES: Final = ("placed_at", "ringing_at", "answered_at", "ended_at")
+_FLAGS: Final = ("is_trunk", "is_unsent", "is_far_hangup")
 _UPDATE: Final = replacing(_COLUMNS, "call_id", where="placed_calls.ended_at IS NULL")
 
 
@@ -108,5 +109,6 @@ def _select(
 
 def _read(body: dict[str, Any]) -> PlacedCall:
     times = {name: datetime.fromisoformat(body[name]) for name in _TIMES if body[name] is not None}
-    call = PlacedCall(**{**body, **times, "is_trunk": bool(body["is_trunk"]), "is_unsent": bool(body["is_unsent"])})
+    flags = {name: bool(body[name]) for name in _FLAGS}
+    call = PlacedCall(**{**body, **times, **flags})
     return call if call.disposition is None else replace(call, disposition=Disposition(call.disposition))

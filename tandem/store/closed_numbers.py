@@ -1,13 +1,11 @@
 # mypy: disallow-untyped-calls=False
 # (types-peewee leaves some of what we call untyped)
-"""Numbers whose purpose was fulfilled elsewhere: found by a telephone or by what a client knows of them, and closed; never ends a call. Every function is work for a Store."""
+"""Numbers whose purpose was fulfilled elsewhere: found by a telephone, and closed; never ends a call. Every function is work for a Store."""
 
-import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import peewee
-from pydantic_core import to_json
 
 from tandem.domain.campaigns import CLOSED, NumberStatus, SavedNumber
 from tandem.store.campaigns import bump_counts, move_count
@@ -25,16 +23,6 @@ def load_same_telephone(db: peewee.Database, campaign_ids: Collection[int], endi
     else:
         source, given = f"{source} LIKE ?", [*given, f"%{ending}"]
     return [read_number(row) for row in load_rows(db, NUMBER_COLUMNS, f"{source} ORDER BY number_id", given)]
-
-
-def load_open_with(db: peewee.Database, campaign_id: int, name: str, value: str) -> list[SavedNumber]:
-    """The open numbers of a campaign of which the client knows this (`data`)."""
-    # As it stands in JSON; what LIKE finds too, for its capitals or as a part of something else, is looked at again.
-    wanted = re.sub(r"([!%_])", r"!\1", to_json({name: value}).decode()[1:-1])
-    source = f"numbers WHERE campaign_id = ? AND status IN {LISTED} AND data LIKE ? ESCAPE '!' ORDER BY number_id"
-    rows = load_rows(db, NUMBER_COLUMNS, source, [campaign_id, listed(OPEN_STATUSES), f"%{wanted}%"])
-    found = [read_number(row) for row in rows]
-    return [number for number in found if isinstance(number.data, dict) and number.data.get(name) == value]
 
 
 def close_numbers(db: peewee.Database, number_ids: Sequence[int], at: float) -> tuple[SavedNumber, ...]:

@@ -4,7 +4,7 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from tandem.store.rows import LISTED, listed, load_rows
 
 NUMBER_COLUMNS: Final = (
     "number_id", "campaign_id", "phone_number", "status", "attempts", "dials", "due_at", "hold", "call_id", "disposition",
-    "last_attempt_at", "data", "variables", "created_at", "updated_at", "list_id", "agent_status",
+    "last_attempt_at", "data", "variables", "created_at", "updated_at", "list_id", "agent_status", "person", "utc_offset_min",
 )  # fmt: skip
 MAX_PAGE: Final = 1000
 # Rows in a statement: SQLite takes 32,766 values.
@@ -232,16 +232,22 @@ def delete_number(db: peewee.Database, number_id: int) -> SavedNumber:
     return number
 
 
-def update_number(
-    db: peewee.Database, number_id: int, at: float, *, phone_number: str, data: Any, variables: Mapping[str, str]
-) -> SavedNumber:
-    """What is known of a number; NumberMissing, NumberInFlight. One that was refused for its phone number stays so until a reset."""
+def update_number(db: peewee.Database, number_id: int, at: float, wanted: NewNumber) -> SavedNumber:
+    """What is known of a number, but for its list and its time; NumberMissing, NumberInFlight. One that was refused for its phone number stays so until a reset."""
     number = load_number(db, number_id)
     if number.call_id or number.status is NumberStatus.CALLING:
         raise NumberInFlight(number.status.value if not number.call_id else "calling")
     db.execute_sql(
-        "UPDATE numbers SET phone_number = ?, data = ?, variables = ?, updated_at = ? WHERE number_id = ?",
-        (phone_number, _write(data), _write(dict(variables) or None), at, number_id),
+        "UPDATE numbers SET phone_number = ?, data = ?, variables = ?, person = ?, utc_offset_min = ?, updated_at = ? WHERE number_id = ?",
+        (
+            wanted.phone_number,
+            _write(wanted.data),
+            _write(dict(wanted.variables) or None),
+            wanted.person,
+            wanted.utc_offset_min,
+            at,
+            number_id,
+        ),
     )
     return load_number(db, number_id)
 
@@ -265,7 +271,7 @@ def _insert(db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber],
     """Plain values instead of one JSON text: a million rows have to go in, and reading JSON costs SQLite four times what the row does."""
     for start in range(0, len(numbers), _AT_ONCE):
         batch = numbers[start : start + _AT_ONCE]
-        values = ", ".join(["(?, ?, 'pending', 0, 0, ?, ?, '', ?, ?, ?, ?)"] * len(batch))
+        values = ", ".join(["(?, ?, 'pending', 0, 0, ?, ?, '', ?, ?, ?, ?, ?, ?)"] * len(batch))
         given: list[object] = []
         for number in batch:
             given += (
@@ -277,9 +283,11 @@ def _insert(db: peewee.Database, campaign_id: int, numbers: Sequence[NewNumber],
                 _write(number.variables or None),
                 at,
                 number.list_id,
+                number.person,
+                number.utc_offset_min,
             )
         columns = (
             "campaign_id, phone_number, status, attempts, dials, due_at, hold, disposition, data, variables, created_at,"
-            " list_id"
+            " list_id, person, utc_offset_min"
         )
         db.execute_sql(f"INSERT INTO numbers ({columns}) VALUES {values}", tuple(given))  # noqa: S608 - our own text

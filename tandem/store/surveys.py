@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from tandem.domain.surveys import SavedSurvey, Survey, SurveyAnswer, SurveyVisit
 from tandem.store.campaigns import VersionConflict, load_campaigns
 from tandem.store.rows import LISTED_IDS, insert_rows, listed, load_rows
+from tandem.store.surveyed_numbers import finish_surveyed
 
 _SURVEY: Final[TypeAdapter[Survey]] = TypeAdapter(Survey)
 _COLUMNS: Final = ("survey_id", "body", "author", "created_at", "updated_at", "version")
@@ -144,6 +145,7 @@ def record_visits(db: peewee.Database, visits: Sequence[SurveyVisit], answers: S
         [asdict(answer) for answer in answers],
         "ON CONFLICT (visit_id, position) DO NOTHING",
     )
+    finish_surveyed(db, visits)
 
 
 def load_answers(db: peewee.Database, query: AnswerQuery) -> list[SurveyAnswer]:

@@ -73,7 +73,7 @@ ROUTES: Final = (
     Route(
         method="POST", path=f"{BASE}/audio", permission=None, summary="Upload a sound.", handler=_upload, tag="mikopbx",
         operation="mikopbx_post_audio", body=parameters_body(), answer=Shown(dict[str, Any], name="MikoPbxAnswer"), identify=identify,
-        max_body=_MAX_BODY, raises=(HTTPStatus.NOT_FOUND,),
+        max_body=_MAX_BODY, is_scoped=True, raises=(HTTPStatus.NOT_FOUND,),
     ),
     declare("GET", f"{BASE}/audio", "sounds/read", _list, "List sounds."),
     declare("DELETE", f"{BASE}/audio/{{id}}", "sounds/delete", _delete, "Delete a sound."),

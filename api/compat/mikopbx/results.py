@@ -7,15 +7,21 @@ from typing import Any, Final
 
 from api.compat.mikopbx.speech import BASE, Failed, declare, read_text
 from api.exchange import Exchange, Services
-from tandem.domain.campaigns import CLOSED, NumberStatus, SavedNumber
+from tandem.domain.campaign_calls import REFUSED_BY_AGENT
+from tandem.domain.campaigns import CLOSED, REACHED, NumberStatus, SavedNumber
+from tandem.domain.contacts import ending_of
 from tandem.domain.surveys import SurveyAnswer, SurveyVisit
-from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt
+from tandem.store.attempt_ends import AGENT_KINDS
+from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, read_attempt
+from tandem.store.campaigns import load_campaigns
 from tandem.store.closed_numbers import OPEN_STATUSES
 from tandem.store.numbers import NUMBER_COLUMNS, read_number
 from tandem.store.rows import LISTED_IDS, listed, load_rows
 from tandem.store.surveys import AnswerQuery, load_answers, load_answers_since, load_visits
 
 MAX_ROWS: Final = 10_000
+# Q.850 causes of a leg.
+_BUSY, _REJECTED = 17, 21
 # The time of a number's last change, as numbers are stored.
 CHANGED: Final = "coalesce(updated_at, created_at)"
 _CURSOR: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(?::([0-9]{1,18}))?", re.ASCII)
@@ -41,36 +47,49 @@ def _describe(db: Any, numbers: Sequence[SavedNumber], now: float) -> list[dict[
     last = f"(SELECT max(attempt_id) FROM attempts WHERE number_id IN {LISTED_IDS} GROUP BY number_id)"  # noqa: S608 - our own text
     source = f"attempts WHERE attempt_id IN {last}"
     rows = load_rows(db, ATTEMPT_COLUMNS, source, [listed(number.number_id for number in numbers)])
-    attempts = {row["number_id"]: Attempt(**row) for row in rows}
+    attempts = {row["number_id"]: read_attempt(row) for row in rows}
     visits = load_visits(db, [attempt.call_id for attempt in attempts.values()])
-    return [_show(number, attempts.get(number.number_id), visits, now) for number in numbers]
+    campaigns = load_campaigns(db, campaign_ids={number.campaign_id for number in numbers})
+    callbacks = {saved.campaign_id for saved in campaigns if saved.campaign.agent_first}
+    shown = []
+    for number in numbers:
+        attempt = attempts.get(number.number_id)
+        visit = visits.get(attempt.call_id) if attempt is not None else None
+        shown.append(_show(number, attempt, visit, now, is_callback=number.campaign_id in callbacks))
+    return shown
 
 
-def _show(number: SavedNumber, attempt: Attempt | None, visits: dict[str, SurveyVisit], now: float) -> dict[str, Any]:
-    visit = visits.get(attempt.call_id) if attempt is not None else None
+def _show(
+    number: SavedNumber, attempt: Attempt | None, visit: SurveyVisit | None, now: float, *, is_callback: bool
+) -> dict[str, Any]:
     known = number.data if isinstance(number.data, dict) else {}
     changed = number.updated_at or number.created_at
     is_open = number.status in OPEN_STATUSES or (
         visit is not None and visit.ended_at is None and now - changed < SETTLES_S
     )
-    result = "" if is_open else tell_result(attempt, visit, number.disposition)
+    result = "" if is_open else tell_result(attempt, visit, number.disposition, is_callback=is_callback)
     return {
-        "id": str(number.number_id), "taskId": str(number.campaign_id), "phoneId": number.phone_number.removeprefix("+")[-10:],
+        "id": str(number.number_id), "taskId": str(number.campaign_id), "phoneId": ending_of(number.phone_number),
         "phone": number.phone_number, "linkedId": attempt.call_id if attempt is not None else "", "callFile": "", "result": result,
-        "outDialState": attempt.disposition or "" if attempt is not None else "", "inDialState": "",
-        "state": _tell_state(number, visit), "verboseCallId": "", "cause": _tell_cause(attempt, number), "params": {name: value for name, value in known.items() if name != "clientId"} or "",
+        "outDialState": attempt.disposition or "" if attempt is not None else "", "inDialState": "ANSWER" if attempt is not None and attempt.connected_at is not None else "",
+        "state": _tell_state(number, visit, attempt, is_callback=is_callback), "verboseCallId": "", "cause": _tell_cause(attempt, number), "params": known or "",
         "changeTime": f"{changed:.6f}", "attemptNumber": str(number.attempts), "timeCallAllow": f"{number.due_at or 0:.0f}",
-        "closeTime": "0" if is_open else f"{changed:.6f}", "clientId": str(known.get("clientId", "")),
+        "closeTime": "0" if is_open else f"{changed:.6f}", "clientId": number.person,
+        "timeOffsetMinutes": "" if number.utc_offset_min is None else str(number.utc_offset_min),
     }  # fmt: skip
 
 
-def _tell_state(number: SavedNumber, visit: SurveyVisit | None) -> str:
+def _tell_state(number: SavedNumber, visit: SurveyVisit | None, attempt: Attempt | None, *, is_callback: bool) -> str:
     if number.status is NumberStatus.PENDING:
         return "CreateTask"
     if number.status is NumberStatus.CALLING:
         return "afterDialOut"
     if visit is not None:
         return "EVENT_POLLING_END" if visit.outcome in ("completed", "transferred") else "EVENT_POLLING"
+    if number.disposition == REACHED:
+        return "SUCCESS_ANOTHER_PHONE"
+    if is_callback and attempt is not None and attempt.cause == REFUSED_BY_AGENT:
+        return "UserCancelCallback"
     return "startDial" if number.status is NumberStatus.ANSWERED else "endCall"
 
 
@@ -82,29 +101,52 @@ def _tell_cause(attempt: Attempt | None, number: SavedNumber) -> str:
     return f"{attempt.disposition} ({code})" if code else attempt.disposition
 
 
-def tell_result(attempt: Attempt | None, visit: SurveyVisit | None, disposition: str) -> str:
-    """The documented code of a number whose calls are over."""
+def tell_result(
+    attempt: Attempt | None, visit: SurveyVisit | None, disposition: str, *, is_callback: bool = False
+) -> str:
+    """The documented code of a number whose calls are over. is_callback: the employee was called first."""
     if disposition == CLOSED:
         return "SUCCESS_EXTERNAL_SIGNAL"
+    if disposition == REACHED:
+        return "SUCCESS_ANOTHER_PHONE"
     if visit is not None:
         return "SUCCESS_POLLING" if visit.outcome in ("completed", "transferred") else "FAIL_POLLING"
     if attempt is None:
         return "FAIL_ROUTE" if disposition.startswith(("trunk", "dial_string")) else "FAIL"
+    if is_callback:
+        return _tell_callback(attempt)
     if attempt.disposition == "answered":
-        if attempt.connected_at is not None:
-            return "SUCCESS_CLIENT_H"
-        return (
-            "FAIL_USER_NO_ANSWER"
-            if attempt.destination.startswith(("endpoint ", "queue "))
-            else "FAIL_CLIENT_H_BEFORE_ANSWER"
-        )
+        return _tell_answered(attempt)
     return "FAIL_PROVIDER" if attempt.disposition == "trunk-dead" else "FAIL"
+
+
+def _tell_answered(attempt: Attempt) -> str:
+    """Of somebody who answered: whether the employee did, and who hung up."""
+    if not attempt.destination.startswith(AGENT_KINDS):
+        return "SUCCESS" if attempt.connected_at is not None else "FAIL"
+    if attempt.connected_at is not None:
+        return "SUCCESS_CLIENT_H" if attempt.is_far_hangup else "SUCCESS_USER_H"
+    # Told that nobody is free, or the phone said so.
+    if attempt.abandoned_at != attempt.ended_at or attempt.cause == _BUSY:
+        return "FAIL_USER_BUSY"
+    return "FAIL_CLIENT_H_BEFORE_ANSWER" if attempt.is_far_hangup else "FAIL_USER_NO_ANSWER"
+
+
+def _tell_callback(attempt: Attempt) -> str:
+    """Where the employee was called first: the leg that ended is theirs."""
+    if attempt.connected_at is not None:
+        return "SUCCESS_USER_H" if attempt.is_far_hangup else "SUCCESS_CLIENT_H"
+    if attempt.disposition != "cancelled":
+        return "FAIL_PROVIDER" if attempt.disposition == "trunk-dead" else "FAIL"
+    if attempt.cause in (REFUSED_BY_AGENT, _BUSY, _REJECTED):
+        return "FAIL_USER_BUSY"
+    return "FAIL_USER_H_BEFORE_CLIENT_ANSWER" if attempt.is_far_hangup else "FAIL_USER_NO_ANSWER"
 
 
 def _show_answer(answer: SurveyAnswer) -> dict[str, Any]:
     return {
         "id": str(answer.answer_id), "taskId": str(answer.campaign_id if answer.campaign_id is not None else -1), "questionCrmId": answer.question,
-        "pollingId": str(answer.survey_id), "phoneId": answer.phone_number.removeprefix("+")[-10:], "phone": answer.phone_number,
+        "pollingId": str(answer.survey_id), "phoneId": ending_of(answer.phone_number), "phone": answer.phone_number,
         "result": answer.value or "-", "exten": answer.recording or answer.key, "changeTime": f"{answer.answered_at:.6f}",
         "linkedId": answer.call_id, "verboseCallId": "", "recognizedText": "", "recognizeLabel": answer.label,
     }  # fmt: skip

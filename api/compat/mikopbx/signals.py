@@ -2,32 +2,31 @@
 
 from typing import Any, Final
 
+from api.compat.mikopbx.numbers import read_digits
 from api.compat.mikopbx.speech import BASE, Failed, declare, read_object, read_text
-from api.compat.mikopbx.tasks import find_task, load_tasks, phone_id, read_digits
+from api.compat.mikopbx.tasks import find_task, load_tasks
 from api.declare import Reply
 from api.exchange import Commit, Exchange, Services
 from tandem.domain.campaigns import SavedNumber
-from tandem.store.closed_numbers import OPEN_STATUSES, load_open_with, load_same_telephone
+from tandem.domain.contacts import ending_of
+from tandem.store.closed_numbers import OPEN_STATUSES, load_same_telephone
+from tandem.store.people import load_open_of
 
 
 def _find_open(db: Any, campaign_ids: list[int], ending: str) -> list[int]:
     """The open rows with that number, and in the same task those of the same client."""
     found = load_same_telephone(db, campaign_ids, ending)
-    mine = [number for number in found if phone_id(number.phone_number) == ending]
-    clients = {
-        (number.campaign_id, str(client))
-        for number in mine
-        if isinstance(number.data, dict) and (client := number.data.get("clientId"))
-    }
+    mine = [number for number in found if ending_of(number.phone_number) == ending]
+    clients = {(number.campaign_id, number.person) for number in mine if number.person}
     wanted = {number.number_id for number in mine if number.status in OPEN_STATUSES}
     for campaign_id, client in sorted(clients):
-        wanted |= {number.number_id for number in load_open_with(db, campaign_id, "clientId", client)}
+        wanted |= {number.number_id for number in load_open_of(db, campaign_id, client)}
     return sorted(wanted)
 
 
 async def _close(services: Services, exchange: Exchange) -> Any:
     body = read_object(exchange)
-    ending = phone_id(read_digits(read_text(body.get("phone"), "phone", 40)))
+    ending = ending_of(read_digits(read_text(body.get("phone"), "phone", 40)))
     if not ending:
         raise Failed("phone must be a telephone number")
     if wanted := read_text(body.get("taskId"), "taskId", 64):

@@ -79,13 +79,23 @@ def serve(permission: str, action: Action) -> Callable[[Services, Exchange], Awa
     return handle
 
 
-def declare(method: str, path: str, permission: str, action: Action, summary: str, max_body: int = MAX_BODY) -> Route:
-    """A route of the module."""
+def declare(
+    method: str,
+    path: str,
+    permission: str,
+    action: Action,
+    summary: str,
+    max_body: int = MAX_BODY,
+    *,
+    is_scoped: bool = True,
+) -> Route:
+    """A route of the module; is_scoped as in `Route`."""
     name = f"mikopbx_{method.lower()}_{path.strip('/').replace('/', '_').replace('{', '').replace('}', '').replace('-', '_')}"
     names = {part[1:-1]: "As the vendor has it." for part in path.split("/") if part.startswith("{")}
     return Route(
         method=method, path=path, permission=None, summary=summary, handler=serve(permission, action), tag="mikopbx", operation=name,
         body=json_body(), answer=Shown(dict[str, Any], name="MikoPbxAnswer"), identify=identify, parameters=names, max_body=max_body,
+        is_scoped=is_scoped,
     )  # fmt: skip
 
 

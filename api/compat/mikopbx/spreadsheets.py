@@ -9,9 +9,9 @@ from typing import Any, Final
 from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThread
 
+from api.compat.mikopbx.numbers import read_digits
 from api.compat.mikopbx.session import identify
 from api.compat.mikopbx.speech import BASE, encode
-from api.compat.mikopbx.tasks import read_digits
 from api.compat.parameters import Parameters, parameters_body
 from api.declare import Reply, Route, Shown
 from api.exchange import Exchange, Services
@@ -77,6 +77,6 @@ ROUTES: Final = (
     Route(
         method="POST", path=f"{BASE}/upload-xls", permission=None, summary="The numbers of a spreadsheet.", handler=_upload, tag="mikopbx",
         operation="mikopbx_post_upload_xls", body=parameters_body(), answer=Shown(list[dict[str, Any]] | dict[str, Any], name="MikoPbxNumbers"), identify=identify,
-        max_body=_MAX_BODY,
+        max_body=_MAX_BODY, is_scoped=True,
     ),
 )  # fmt: skip

@@ -210,12 +210,12 @@ class Story:
         return [row for row in self.attempts() if row.ended_at is None]
 
     def attempts(self):
-        from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt
+        from tandem.store.attempts import ATTEMPT_COLUMNS, read_attempt
 
         rows = self.store.run_now(
             load_rows, ATTEMPT_COLUMNS, "attempts WHERE campaign_id = ? ORDER BY attempt_id", [self.campaign_id]
         )
-        return [Attempt(**row) for row in rows]
+        return [read_attempt(row) for row in rows]
 
     def check(self):
         counts = self.store.run_now(load_counts, [self.campaign_id]).get(self.campaign_id, CampaignCounts())
