@@ -49,7 +49,7 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
         "lists/read",
         "attempts/read",
         "dnc/read",
-        "contacts/read",
+        "customers/read",
         "agents/read",
         "monitoring/read",
         "events/read",

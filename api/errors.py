@@ -31,7 +31,7 @@ from tandem.store.answers import OtherBody
 from tandem.store.attempt_claims import ClaimRefused
 from tandem.store.call_notes import CallMissing
 from tandem.store.campaigns import CampaignMissing, StateConflict, VersionConflict
-from tandem.store.contacts import ContactMissing
+from tandem.store.customers import CustomerMissing
 from tandem.store.dnc import ListExists, ListMissing, ListUsed
 from tandem.store.errors import StoreError
 from tandem.store.number_lists import NumberListBusy, NumberListExists, NumberListMissing
@@ -124,10 +124,10 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
         case CampaignRefused(problems=fields) | SurveyRefused(problems=fields):
             return refuse_fields(fields)
         case (
-            CampaignMissing() | NumberMissing() | ListMissing() | WebhookMissing() | SurveyMissing() | ContactMissing()
+            CampaignMissing() | NumberMissing() | ListMissing() | WebhookMissing() | SurveyMissing() | CustomerMissing()
         ):
             what = {
-                CampaignMissing: "campaign", NumberMissing: "number", WebhookMissing: "webhook", SurveyMissing: "survey", ContactMissing: "contact",
+                CampaignMissing: "campaign", NumberMissing: "number", WebhookMissing: "webhook", SurveyMissing: "survey", CustomerMissing: "customer",
             }.get(type(error), "list")  # fmt: skip
             return Refused(HTTPStatus.NOT_FOUND, f"there is no such {what}")
         case NumberListMissing():

@@ -31,6 +31,12 @@ class Leg:
         return next((event.at_ms for event in self.events if event.word == word), None)
 
     @property
+    def caller(self) -> str:
+        """The user part of From: who calls a phone; '' for a leg that calls."""
+        header = next((event.detail for event in self.events if event.word == "invited"), "")
+        return header.partition("sip:")[2].partition("@")[0]
+
+    @property
     def called(self) -> str:
         """The user part of To: the number that was dialled; '' for a leg that calls."""
         header = next((event.detail for event in self.events if event.word == "called"), "")

@@ -13,11 +13,11 @@ from twisted.internet.threads import deferToThread
 from tandem.domain.agent_statuses import StatusRefused, statuses_of
 from tandem.domain.campaign_checks import check_campaign_within
 from tandem.domain.campaigns import Campaign, NewNumber, SavedCampaign, SavedNumber
-from tandem.domain.contacts import Contact
+from tandem.domain.customers import Customer
 from tandem.domain.destinations import SurveyDestination
 from tandem.domain.numbers import make_number_key
 from tandem.domain.snapshot import Snapshot
-from tandem.store import contacts, dnc, number_lists
+from tandem.store import customers, dnc, number_lists
 from tandem.store.attempt_claims import Claim
 from tandem.store.attempt_ends import record_agent_status
 from tandem.store.campaigns import change_state, create_campaign, delete_campaign, load_campaign, update_campaign
@@ -340,16 +340,16 @@ class Campaigns:
         gone = await commit(lambda db: number_lists.delete_number_list(db, list_id))
         self._tell("list-deleted", gone.campaign_id)
 
-    # ---------------------------------------------------------------------------------------------------- contacts
+    # ---------------------------------------------------------------------------------------------------- customers
 
-    async def save_contacts(self, people: Sequence[Contact], *, commit: Commit[list[Contact]]) -> list[Contact]:
+    async def save_customers(self, people: Sequence[Customer], *, commit: Commit[list[Customer]]) -> list[Customer]:
         """People with their telephones, new or anew, all or none."""
         at = self._now()
-        return await commit(lambda db: contacts.save_contacts(db, people, at))
+        return await commit(lambda db: customers.save_customers(db, people, at))
 
-    async def delete_contact(self, person: str, *, commit: Commit[Any]) -> None:
-        """Takes a person away; numbers of campaigns stay. ContactMissing."""
-        await commit(lambda db: contacts.delete_contact(db, person))
+    async def delete_customer(self, person: str, *, commit: Commit[Any]) -> None:
+        """Takes a person away; numbers of campaigns stay. CustomerMissing."""
+        await commit(lambda db: customers.delete_customer(db, person))
 
     # ------------------------------------------------------------------------------------- numbers not to be called
 

@@ -34,7 +34,7 @@ def run_demo(teller: Teller) -> None:
         poll = teller.step("POST polling: one question", lambda: ask(pbx, port, token, "POST", "polling", POLL))
         teller.say(json.dumps(poll))
         with run_phone(
-            pbx.asterisk, host=CARRIER, port=5060, ring_s=1, steps=[Wait(2), Press("1", "info"), Wait(5), HangUp()]
+            pbx.asterisk, host=CARRIER, port=5060, ring_s=1, steps=[Wait(2), Press("1"), Wait(5), HangUp()]
         ) as client:
             body = {
                 "name": "Orders", "state": 0, "innerNum": poll["id"], "innerNumType": "polling", "maxCountChannels": 1,

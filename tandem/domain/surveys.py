@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 from pydantic.dataclasses import dataclass
 
 from tandem.domain.campaigns import CampaignName, Description, SavedNumber
-from tandem.domain.contacts import Contact
+from tandem.domain.customers import Customer
 from tandem.domain.destinations import Destination, HangupDestination, SurveyDestination
 from tandem.domain.fields import Keys, Language, Prompt, matches
 
@@ -375,9 +375,9 @@ class Surveyed:
     survey_id: int | None = None
 
 
-def describe_surveyed(number: SavedNumber, destination: Destination, contact: Contact | None = None) -> Surveyed:
+def describe_surveyed(number: SavedNumber, destination: Destination, customer: Customer | None = None) -> Surveyed:
     """Somebody on a campaign's list: what is known of their person, its number, its variables, and what is plain among its data."""
-    of_person = {} if contact is None else {**contact.properties, "name": contact.name}
+    of_person = {} if customer is None else {**customer.properties, "name": customer.name}
     known = {**of_person, "number": number.phone_number, **number.variables}
     if isinstance(number.data, dict):
         known |= {str(name): str(value) for name, value in number.data.items() if isinstance(value, str | int | float)}

@@ -16,14 +16,14 @@ import peewee
 from tandem.domain.calls import PlacedCall, new_call_id, start_call
 from tandem.domain.campaign_calls import NEVER_S, Held
 from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
-from tandem.domain.contacts import Contact
+from tandem.domain.customers import Customer
 from tandem.domain.dialplan import CONTEXT_AGENT_FIRST
 from tandem.domain.entities import EndpointDestination
 from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.domain.routing import describe_destination
 from tandem.store.calls import record_placed_calls
 from tandem.store.campaigns import add_count, bump_counts, load_campaigns, move_count
-from tandem.store.contacts import load_contacts
+from tandem.store.customers import load_customers
 from tandem.store.events import tell_attempts
 from tandem.store.number_lists import load_inactive_lists
 from tandem.store.numbers import NUMBER_COLUMNS, NumberInFlight, NumberMissing, load_number, read_number
@@ -41,13 +41,13 @@ _CLAIMED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A number whose attempt is committed: the call may be sent, once. contact: what is known of its person."""
+    """A number whose attempt is committed: the call may be sent, once. customer: what is known of its person."""
 
     campaign: SavedCampaign
     number: SavedNumber
     order: OriginateOrder
     call: PlacedCall
-    contact: Contact | None = None
+    customer: Customer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ def claim_numbers(
             _refuse(db, campaign_id, sorted_out.refused, now)
             _hold(db, sorted_out.held)
             finish_numbers(db, sorted_out.reached, now)
-    contacts = load_contacts(db, {claim.number.person for claim in taken} - {""})
-    known = tuple(replace(claim, contact=contacts.get(claim.number.person)) for claim in taken)
+    customers = load_customers(db, {claim.number.person for claim in taken} - {""})
+    known = tuple(replace(claim, customer=customers.get(claim.number.person)) for claim in taken)
     return Claimed(known, frozenset(drained), refused, held)
 
 

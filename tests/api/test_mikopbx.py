@@ -102,6 +102,10 @@ def poll(miko):
     return miko.data("POST", "polling", POLL)
 
 
+def rows_of(miko, task):
+    return {row["phone"]: row["result"] for row in miko.data("GET", f"task/{task['id']}")["results"]}
+
+
 def make_task(miko, poll, **more):
     body = {"name": "New polling task", "state": 2, "innerNum": poll["id"], "innerNumType": "polling", "maxCountChannels": 1, "dialPrefix": "999",
             "numbers": [{"number": "79522233446"}, "79522233416"], **more}  # fmt: skip
@@ -313,18 +317,202 @@ def test_an_employee_has_one_call_at_a_time_and_a_queue_is_paced_by_who_is_free(
     )
 
 
-def test_what_is_not_served_is_said_and_nothing_is_written(miko, poll):
+def test_the_newer_columns_are_the_campaigns_own(miko, native):
+    endpoint = native.ask("GET", "/api/v1/endpoints")["items"][0]["extension"]
+    numbers = [
+        {"number": "0305551", "clientId": 7, "TimeOffset": "5.5"}, {"number": "0305552", "clientId": "7", "TimeOffset": -12},
+        {"number": "0305553", "TimeOffset": "-3.33"}, {"number": "0305554", "TimeOffset": ""}, {"number": "0305555", "TimeOffset": None},
+    ]  # fmt: skip
+    body = {
+        "name": "n",
+        "state": 2,
+        "innerNum": endpoint,
+        "isCallback": "1",
+        "attemptUntilSignal": 1,
+        "maxAttempt": 4,
+        "numbers": numbers,
+    }
+    task = miko.data("POST", "task", body)
+    assert (task["isCallback"], task["attemptUntilSignal"]) == ("1", "1")
+    campaign = native.ask("GET", f"/api/v1/campaigns/{task['id']}")
+    assert (campaign["agent_first"], campaign["goal"], campaign["dial_mode"], campaign["retry_times"]) == (
+        True,
+        "closed",
+        "progressive",
+        3,
+    )
+    shown = native.ask("GET", f"/api/v1/campaigns/{task['id']}/numbers")["items"]
+    assert [(one["person"], one["utc_offset_min"]) for one in shown] == [
+        ("7", 330),
+        ("7", -720),
+        ("", -200),
+        ("", None),
+        ("", None),
+    ]
+    rows = miko.data("GET", f"task/{task['id']}")["results"]
+    assert [(row["clientId"], row["timeOffsetMinutes"]) for row in rows][:2] == [("7", "330"), ("7", "-720")]
+    changed = miko.data("PUT", f"task/{task['id']}", {"isCallback": 0, "attemptUntilSignal": "0"})
+    assert (changed["isCallback"], changed["attemptUntilSignal"]) == ("0", "0")
+    campaign = native.ask("GET", f"/api/v1/campaigns/{task['id']}")
+    assert (campaign["agent_first"], campaign["goal"]) == (False, "connected")
+
+
+def test_what_cannot_be_is_said_and_nothing_is_written(miko, poll):
     before = len(miko.data("GET", "task")["results"])
     task = {"name": "x", "innerNum": poll["id"], "innerNumType": "polling", "numbers": ["1"]}
-    assert miko.refused("POST", "task", {**task, "isCallback": 1}) == ["isCallback is not served"]
-    assert miko.refused("POST", "task", {**task, "attemptUntilSignal": "1"}) == ["attemptUntilSignal is not served"]
-    assert "TimeOffset" in miko.refused("POST", "task", {**task, "numbers": [{"number": "1", "TimeOffset": 3}]})[0]
+    # A poll asks whoever is called: there is no employee to call first.
+    assert "nobody to call first" in miko.refused("POST", "task", {**task, "isCallback": 1})[0]
+    for wrong in ("x", -13, 14.5, "5.005", "1e1", [1]):
+        answer = miko.ask("POST", "task", {**task, "numbers": ["0301", {"number": "030 2", "TimeOffset": wrong}]})
+        assert answer["result"] is False
+        assert "TimeOffset" in answer["messages"][0]
+        if not isinstance(wrong, list):
+            assert answer["data"] == {"error": answer["messages"][0], "phone": "030 2"}
     assert miko.refused("POST", "task", {**task, "innerNum": ""}) == [
         'Field "innerNum" is required and cannot be empty'
     ]
     (said,) = miko.refused("POST", "task", b"{")
     assert said == "Invalid JSON request body"
     assert len(miko.data("GET", "task")["results"]) == before
+
+
+def test_a_list_that_cannot_be_replaced_leaves_everything_as_it_was(miko, native, poll):
+    task = make_task(miko, poll, crmId="whole-1", state=0, numbers=["03055561001", "03055561002"])
+    before = miko.data("GET", "task/whole-1")
+    for wrong in (
+        {"innerNum": "nowhere"},
+        {"numbers": ["03055561003", "x" * 30]},
+        {"state": 7},
+        {"maxCountChannels": 0},
+    ):
+        assert miko.refused(
+            "POST",
+            "task",
+            {
+                "name": "other",
+                "crmId": "whole-1",
+                "innerNum": poll["id"],
+                "innerNumType": "polling",
+                "numbers": ["1"],
+                **wrong,
+            },
+        )
+    assert miko.data("GET", "task/whole-1") == before
+    assert native.ask("GET", f"/api/v1/campaigns/{task['id']}")["state"] == "running"
+    # One audit entry, for it is one transaction.
+
+    def entries():
+        found = native.ask("GET", "/api/v1/audit?limit=500")["items"]
+        return [one for one in found if one["target"] == f"campaigns/{task['id']}"]
+
+    count = len(entries())
+    make_task(
+        miko,
+        poll,
+        crmId="whole-1",
+        state=2,
+        maxCountChannels=3,
+        numbers=["03055561002", {"number": "03055561009", "timeCallAllow": "01.01.2040 10:00:00"}],
+    )
+    assert len(entries()) == count + 1
+    assert [row["phone"] for row in miko.data("GET", "task/whole-1")["results"]] == ["03055561002", "03055561009"]
+    assert native.ask("GET", f"/api/v1/campaigns/{task['id']}")["state"] == "paused"
+    counts = native.ask("GET", f"/api/v1/campaigns/{task['id']}/counts")
+    assert (counts["total_numbers"], counts["waiting"]) == (2, {"not-before": 1})
+    # Its time is refreshed, its place in the list and its outcome stay.
+    make_task(miko, poll, crmId="whole-1", state=2, numbers=["03055561009", "03055561002"])
+    assert native.ask("GET", f"/api/v1/campaigns/{task['id']}/counts")["waiting"] == {}
+
+
+# --------------------------------------------------------------------------------------------------------- clients
+
+
+def test_a_client_is_a_contact_and_is_found_by_any_of_their_telephones(miko, native):
+    clients = [
+        {"crmId": 71, "name": "Anna", "phones": ["+49 30 55571001", "030/55571002"], "properties": [{"key": "ORDER", "value": 4711}, {"key": "City", "value": "Köln"}]},
+        {"crmId": "b", "name": "Ben", "phones": [], "properties": None},
+    ]  # fmt: skip
+    saved = miko.data("POST", "client", clients)
+    assert [(one["crmId"], one["name"], [row["phone"] for row in one["phones"]]) for one in saved] == [
+        ("71", "Anna", ["+493055571001", "03055571002"]), ("b", "Ben", []),
+    ]  # fmt: skip
+    assert saved[0]["properties"] == [
+        {"clientId": "71", "key": "ORDER", "value": "4711"},
+        {"clientId": "71", "key": "City", "value": "Köln"},
+    ]
+    expected = [{"key": "NAME", "value": "Anna"}, {"key": "ORDER", "value": "4711"}, {"key": "City", "value": "Köln"}]
+    for phone in ("3055571001", "+493055571001", "0049305-557-1001", "03055571002"):
+        assert miko.data("GET", f"client-by-phone/{phone}") == expected
+    assert miko.data("GET", "client-by-phone/030999") == []
+    assert miko.refused("GET", "client-by-phone/x")
+    native_one = native.ask("GET", "/api/v1/customers/71")
+    assert native_one == {
+        "person": "71",
+        "name": "Anna",
+        "phone_numbers": ["+493055571001", "03055571002"],
+        "properties": {"ORDER": "4711", "City": "Köln"},
+    }
+    miko.data("POST", "client", [{**clients[0], "name": "Anna B.", "phones": ["0301"], "properties": []}])
+    assert miko.data("GET", "client-by-phone/03055571002") == []
+    assert miko.data("GET", "client-by-phone/0301") == [{"key": "NAME", "value": "Anna B."}]
+    assert native.ask("GET", "/api/v1/audit?limit=1")["items"][0]["target"] == "customers/71"
+    assert miko.data("DELETE", "client/71") == miko.data("DELETE", "client/71") == []
+    native.ask("GET", "/api/v1/customers/71", status=404)
+    assert [one["person"] for one in native.ask("GET", "/api/v1/customers")["items"]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, "x", [1], [{}], [{"crmId": ""}], [{"crmId": "c", "phones": "x"}], [{"crmId": "c", "phones": ["x"]}], [{"crmId": "c", "properties": [1]}],
+     [{"crmId": "c", "properties": [{"value": "no key"}]}], [{"crmId": "c", "name": "a\r\nb"}], [{"crmId": "c\0"}], [{"crmId": "c" * 65}],
+     [{"crmId": "ok"}, {"crmId": "c", "phones": ["1" * 41]}], [{"crmId": "c", "phones": ["1"] * 51}]],
+)  # fmt: skip
+def test_clients_that_cannot_be_are_refused_all_of_them(miko, native, body):
+    assert miko.refused("POST", "client", body)
+    native.ask("GET", "/api/v1/customers/ok", status=404)
+    native.ask("GET", "/api/v1/customers/c", status=404)
+
+
+# ---------------------------------------------------------------------------------------------------------- groups
+
+
+def test_who_is_limited_to_some_campaigns_sees_their_tasks_and_polls_alone(server, miko, native, poll):
+    theirs, other = (make_task(miko, poll, numbers=[f"0305558{number}"]) for number in range(2))
+    unseen = miko.data("POST", "polling", POLL)
+    native.ask(
+        "POST",
+        "/api/v1/user-groups",
+        {"name": "berlin", "title": "Berlin", "campaigns": [int(theirs["id"])], "permissions": None},
+        201,
+    )
+    native.ask(
+        "POST",
+        "/api/v1/users",
+        {"name": "miko-berlin", "password": PASSWORD, "role": "admin", "user_group": "berlin"},
+        201,
+    )
+    client, _ = log_in(server, "miko-berlin", PASSWORD.replace(" ", "+"), source="127.9.9.4")
+    they = as_proxied(server, client.headers["set-cookie"])
+    assert [one["id"] for one in they.data("GET", "task")["results"]] == [theirs["id"]]
+    assert they.data("GET", f"task/{theirs['id']}")["id"] == theirs["id"]
+    assert they.ask("GET", f"task/{other['id']}")["result"] is False
+    assert they.ask("PUT", f"task/{other['id']}", {"state": 1})["data"] == {"error": "TaskNotFound"}
+    assert they.data("DELETE", f"task/{other['id']}") == []
+    assert miko.data("GET", f"task/{other['id']}")
+    assert {row["taskId"] for row in they.data("GET", "results/0")["results"]} == {theirs["id"]}
+    assert they.data("POST", "task-signal-close", {"phone": "03055581"})
+    assert rows_of(miko, other) == {"03055581": ""}
+    assert [one["id"] for one in they.data("GET", "polling")["results"]] == [poll["id"]]
+    assert they.ask("GET", f"polling/{unseen['id']}")["result"] is False
+    assert they.data("DELETE", f"polling/{unseen['id']}") == []
+    assert miko.data("GET", f"polling/{unseen['id']}")
+    # What they make is theirs, and seen by them from then on.
+    made = they.data("POST", "polling", POLL)
+    task = make_task(they, made, numbers=["0305559"])
+    assert {one["id"] for one in they.data("GET", "task")["results"]} == {theirs["id"], task["id"]}
+    assert they.data("GET", "audio") is not None
+    they.ask("POST", "client", [], status=403)
+    they.ask("GET", "client-by-phone/0301", status=403)
 
 
 # --------------------------------------------------------------------------------------------------------- results
@@ -358,10 +546,6 @@ def test_a_page_of_results_is_read_by_an_index_alone(server):
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
     assert len(plan) == 1
     assert "INDEX numbers_changed" in plan[0]
-
-
-def rows_of(miko, task):
-    return {row["phone"]: row["result"] for row in miko.data("GET", f"task/{task['id']}")["results"]}
 
 
 def test_a_signal_closes_the_open_rows_of_a_number_and_of_its_client(miko, native, poll):

@@ -1,4 +1,4 @@
-"""Clients are contacts: people with several telephones, and what is known of them; never calls one."""
+"""Clients are customers: people with several telephones, and what is known of them; never calls one."""
 
 from typing import Any, Final
 
@@ -9,15 +9,15 @@ from api.compat.mikopbx.speech import BASE, Failed, declare, path_id, read_list,
 from api.compat.parameters import AnyJson
 from api.declare import Reply, validate
 from api.exchange import Commit, Exchange, Services
-from tandem.domain.contacts import MAX_PHONES, MAX_PROPERTIES, Contact, ending_of
-from tandem.store.contacts import ContactMissing, load_contact_page
+from tandem.domain.customers import MAX_PHONES, MAX_PROPERTIES, Customer, ending_of
+from tandem.store.customers import CustomerMissing, load_customer_page
 
 _MAX_CLIENTS: Final = 10_000
 _MAX_BODY: Final = 16 * 1024 * 1024
-_CONTACT: Final[TypeAdapter[Contact]] = TypeAdapter(Contact)
+_CUSTOMER: Final[TypeAdapter[Customer]] = TypeAdapter(Customer)
 
 
-def _read_client(at: str, given: Any) -> Contact:
+def _read_client(at: str, given: Any) -> Customer:
     if not isinstance(given, dict):
         raise Failed(f"{at} must be an object")
     crm_id = read_text(given.get("crmId"), f"{at}.crmId", 64).strip()
@@ -41,15 +41,15 @@ def _read_client(at: str, given: Any) -> Contact:
         "phone_numbers": phones,
         "properties": properties,
     }
-    return validate(_CONTACT, Contact, value)
+    return validate(_CUSTOMER, Customer, value)
 
 
-def _show(contact: Contact) -> dict[str, Any]:
-    crm_id = contact.person
+def _show(customer: Customer) -> dict[str, Any]:
+    crm_id = customer.person
     return {
-        "crmId": crm_id, "name": contact.name,
-        "phones": [{"clientId": crm_id, "phone": number, "phoneId": ending_of(number)} for number in contact.phone_numbers],
-        "properties": [{"clientId": crm_id, "key": key, "value": value} for key, value in contact.properties.items()],
+        "crmId": crm_id, "name": customer.name,
+        "phones": [{"clientId": crm_id, "phone": number, "phoneId": ending_of(number)} for number in customer.phone_numbers],
+        "properties": [{"clientId": crm_id, "key": key, "value": value} for key, value in customer.properties.items()],
     }  # fmt: skip
 
 
@@ -58,18 +58,18 @@ async def _save(services: Services, exchange: Exchange) -> Any:
     clients = [
         _read_client(f"[{place}]", one) for place, one in enumerate(read_list(body.value, "clients", _MAX_CLIENTS))
     ]
-    commit: Commit[list[Contact]] = Commit(
-        exchange, lambda saved: "contacts/" + ",".join(one.person for one in saved), lambda _db, _saved: Reply(b"")
+    commit: Commit[list[Customer]] = Commit(
+        exchange, lambda saved: "customers/" + ",".join(one.person for one in saved), lambda _db, _saved: Reply(b"")
     )
-    return [_show(one) for one in await services.campaigns.save_contacts(clients, commit=commit)]
+    return [_show(one) for one in await services.campaigns.save_customers(clients, commit=commit)]
 
 
 async def _delete(services: Services, exchange: Exchange) -> Any:
     crm_id = path_id(exchange)
-    commit: Commit[Any] = Commit(exchange, f"contacts/{crm_id}", lambda _db, _gone: Reply(b""))
+    commit: Commit[Any] = Commit(exchange, f"customers/{crm_id}", lambda _db, _gone: Reply(b""))
     try:
-        await services.campaigns.delete_contact(crm_id, commit=commit)
-    except ContactMissing:
+        await services.campaigns.delete_customer(crm_id, commit=commit)
+    except CustomerMissing:
         # As there: what is gone is gone.
         return []
     return []
@@ -79,7 +79,7 @@ async def _find(services: Services, exchange: Exchange) -> Any:
     phone = ending_of(read_digits(read_text(exchange.path["id"], "phone", 40)))
     if not phone:
         raise Failed("phone must be a telephone number")
-    found = await services.store.read(load_contact_page, "", 1, phone)
+    found = await services.store.read(load_customer_page, "", 1, phone)
     if not found:
         return []
     return [
@@ -90,12 +90,14 @@ async def _find(services: Services, exchange: Exchange) -> Any:
 
 # Clients are of no campaign: whoever is limited to some does not see them.
 ROUTES: Final = (
-    declare("POST", f"{BASE}/client", "contacts/create", _save, "Make or replace clients.", _MAX_BODY, is_scoped=False),
-    declare("DELETE", f"{BASE}/client/{{id}}", "contacts/delete", _delete, "Delete a client.", is_scoped=False),
+    declare(
+        "POST", f"{BASE}/client", "customers/create", _save, "Make or replace clients.", _MAX_BODY, is_scoped=False
+    ),
+    declare("DELETE", f"{BASE}/client/{{id}}", "customers/delete", _delete, "Delete a client.", is_scoped=False),
     declare(
         "GET",
         f"{BASE}/client-by-phone/{{id}}",
-        "contacts/read",
+        "customers/read",
         _find,
         "What is known of a telephone.",
         is_scoped=False,

@@ -10,7 +10,7 @@ from api.compat.mikopbx.speech import Failed, read_list, read_text
 from api.declare import validate
 from api.exchange import Services
 from tandem.domain.campaigns import NewNumber
-from tandem.domain.contacts import ending_of
+from tandem.domain.customers import ending_of
 from tandem.domain.schedules import load_zone
 
 _NUMBER: Final[TypeAdapter[NewNumber]] = TypeAdapter(NewNumber)

@@ -10,6 +10,7 @@ from api.declare import Reply, validate
 from api.exchange import Commit, Exchange, Services
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.surveys import MAX_QUESTIONS, SavedSurvey, Survey
+from tandem.store.campaigns import load_campaigns
 from tandem.store.surveys import load_survey_words, load_surveys
 
 WORDS: Final = "mikopbx"
@@ -127,8 +128,20 @@ def find_poll(found: list[SavedSurvey], words: dict[int, dict[str, Any]], crm_id
     return next((one for one in found if crm_id_of(words[one.survey_id], one.survey_id) == crm_id), None)
 
 
-def _read_all(db: Any) -> tuple[list[SavedSurvey], dict[int, dict[str, Any]]]:
-    return load_surveys(db), load_survey_words(db)
+async def _load_seen(services: Services, exchange: Exchange) -> tuple[list[SavedSurvey], dict[int, dict[str, Any]]]:
+    """The polls that who asks sees, with the vendor's words: who is limited to some campaigns sees theirs, and those that they made."""
+    who = exchange.who
+
+    def read(db: Any) -> tuple[list[SavedSurvey], dict[int, dict[str, Any]]]:
+        found, words = load_surveys(db), load_survey_words(db)
+        if who.campaigns is None:
+            return found, words
+        campaigns = load_campaigns(db, campaign_ids=who.campaigns)
+        led_to = {getattr(saved.campaign.destination, "survey", None) for saved in campaigns}
+        return [one for one in found if one.author == who.name or one.survey_id in led_to], words
+
+    seen: tuple[list[SavedSurvey], dict[int, dict[str, Any]]] = await services.store.read(read)
+    return seen
 
 
 def _ignore(_db: Any, _result: object) -> Reply:
@@ -139,7 +152,7 @@ async def _save(services: Services, exchange: Exchange) -> Any:
     body = read_object(exchange)
     crm_id = read_text(body.get("crmId"), "crmId", 64)
     survey, words = read_poll(services, body)
-    found, known = await services.store.read(_read_all)
+    found, known = await _load_seen(services, exchange)
     before = find_poll(found, known, crm_id) if crm_id else None
     commit: Commit[SavedSurvey] = Commit(exchange, lambda saved: f"surveys/{saved.survey_id}", _ignore)
     kept = {WORDS: {**words, **({"crmId": crm_id} if crm_id else {})}}
@@ -151,8 +164,7 @@ async def _save(services: Services, exchange: Exchange) -> Any:
 
 
 async def _list(services: Services, exchange: Exchange) -> Any:
-    del exchange
-    found, words = await services.store.read(_read_all)
+    found, words = await _load_seen(services, exchange)
     return {
         "results": [
             {"id": str(one.survey_id), "crmId": crm_id_of(words[one.survey_id], one.survey_id), "name": one.survey.name}
@@ -163,7 +175,7 @@ async def _list(services: Services, exchange: Exchange) -> Any:
 
 async def _find(services: Services, exchange: Exchange) -> tuple[SavedSurvey, dict[str, Any]] | None:
     wanted = path_id(exchange)
-    found, words = await services.store.read(_read_all)
+    found, words = await _load_seen(services, exchange)
     one = next((one for one in found if str(one.survey_id) == wanted), None) or find_poll(found, words, wanted)
     return None if one is None else (one, words[one.survey_id])
 
@@ -197,9 +209,9 @@ async def _delete(services: Services, exchange: Exchange) -> Any:
     return []
 
 
-async def find_survey(services: Services, wanted: str) -> int | None:
-    """The survey of a task's innerNum: a poll's id, ours or the client's."""
-    found, words = await services.store.read(_read_all)
+async def find_survey(services: Services, exchange: Exchange, wanted: str) -> int | None:
+    """The survey of a task's innerNum: a poll's id, ours or the client's; None also for one that who asks does not see."""
+    found, words = await _load_seen(services, exchange)
     one = next((one for one in found if str(one.survey_id) == wanted), None) or find_poll(found, words, wanted)
     return None if one is None else one.survey_id
 

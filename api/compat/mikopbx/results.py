@@ -9,7 +9,7 @@ from api.compat.mikopbx.speech import BASE, Failed, declare, read_text
 from api.exchange import Exchange, Services
 from tandem.domain.campaign_calls import REFUSED_BY_AGENT
 from tandem.domain.campaigns import CLOSED, REACHED, NumberStatus, SavedNumber
-from tandem.domain.contacts import ending_of
+from tandem.domain.customers import ending_of
 from tandem.domain.surveys import SurveyAnswer, SurveyVisit
 from tandem.store.attempt_ends import AGENT_KINDS
 from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, read_attempt

@@ -8,7 +8,7 @@ from api.compat.mikopbx.tasks import find_task, load_tasks
 from api.declare import Reply
 from api.exchange import Commit, Exchange, Services
 from tandem.domain.campaigns import SavedNumber
-from tandem.domain.contacts import ending_of
+from tandem.domain.customers import ending_of
 from tandem.store.closed_numbers import OPEN_STATUSES, load_same_telephone
 from tandem.store.people import load_open_of
 

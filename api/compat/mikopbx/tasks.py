@@ -11,8 +11,7 @@ from api.compat.mikopbx.speech import BASE, Failed, declare, path_id, read_int, 
 from api.declare import Reply, validate
 from api.exchange import Commit, Exchange, Services
 from tandem.domain.campaigns import Campaign, CampaignCounts, CampaignState, NewNumber, SavedCampaign
-from tandem.domain.contacts import ending_of
-from tandem.domain.snapshot import Snapshot
+from tandem.domain.customers import ending_of
 from tandem.store.campaigns import load_campaigns, load_counts, load_words
 from tandem.store.user_groups import admit_campaign
 from tandem.store.whole_campaigns import WholeCampaign
@@ -81,7 +80,9 @@ def _show(task: Task) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------------------- reading
 
 
-async def _read_task(services: Services, body: dict[str, Any], before: Task | None) -> tuple[Campaign, dict[str, Any]]:
+async def _read_task(
+    services: Services, exchange: Exchange, body: dict[str, Any], before: Task | None
+) -> tuple[Campaign, dict[str, Any]]:
     """(the campaign, the vendor's own words) of a task; what a body does not name stays as it was."""
     snapshot = services.live.current
     shown = _show(before) if before is not None else {}
@@ -96,7 +97,7 @@ async def _read_task(services: Services, body: dict[str, Any], before: Task | No
     if not inner:
         raise Failed('Field "innerNum" is required and cannot be empty')
     # A text as the printed example writes it.
-    destination = await _find_destination(services, snapshot, inner, kind or "exten")
+    destination = await _find_destination(services, exchange, inner, kind or "exten")
     channels, is_agent = numbers["maxCountChannels"], "queue" in destination or "endpoint" in destination
     if numbers["isCallback"] and not is_agent:
         raise Failed("isCallback: there is nobody to call first, innerNum must be an employee or a queue")
@@ -119,14 +120,15 @@ async def _read_task(services: Services, body: dict[str, Any], before: Task | No
     return validate(_CAMPAIGN, Campaign, value), words
 
 
-async def _find_destination(services: Services, snapshot: Snapshot, inner: str, kind: str) -> dict[str, Any]:
+async def _find_destination(services: Services, exchange: Exchange, inner: str, kind: str) -> dict[str, Any]:
     if kind == "polling":
-        survey_id = await find_survey(services, inner)
+        survey_id = await find_survey(services, exchange, inner)
         if survey_id is None:
             raise Failed(f"innerNum: there is no poll {inner}")
         return {"survey": survey_id}
     if kind != "exten":
         raise Failed("innerNumType must be exten or polling")
+    snapshot = services.live.current
     found = snapshot.numbers.get(inner)
     if found is None and inner in snapshot.queues:
         return {"queue": inner}
@@ -151,7 +153,7 @@ async def _create(services: Services, exchange: Exchange) -> Any:
     body = read_object(exchange)
     crm_id = read_text(body.get("crmId"), "crmId", 64)
     before = await find_task(services, exchange, crm_id, by_crm_id=True) if crm_id else None
-    campaign, words = await _read_task(services, body, before)
+    campaign, words = await _read_task(services, exchange, body, before)
     numbers = read_numbers(services, body.get("numbers"))
     state = read_int(body.get("state"), "state", OPEN, OPEN, PAUSED)
     if crm_id:
@@ -234,7 +236,7 @@ async def _update(services: Services, exchange: Exchange) -> Any:
     task = await find_task(services, exchange, path_id(exchange))
     if task is None:
         raise Failed(data={"error": "TaskNotFound"})
-    campaign, words = await _read_task(services, body, task)
+    campaign, words = await _read_task(services, exchange, body, task)
     state = read_int(body.get("state"), "state", _state_of(task), OPEN, PAUSED)
     return _show(await _save(services, exchange, task, campaign, words, state))
 

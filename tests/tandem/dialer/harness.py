@@ -120,6 +120,11 @@ class FarEnd:
             leg.is_up = True
             self.tell("OriginateResponse", ActionID=leg.action_id, Response="Success", Reason="4", Uniqueid=leg.call_id)
             self.clock.callLater(outcome.talk_s, self.end, leg)
+        elif outcome.kind == "hung-up":
+            # Somebody who answers and ends it themselves.
+            leg.is_up = True
+            self.tell("OriginateResponse", ActionID=leg.action_id, Response="Success", Reason="4", Uniqueid=leg.call_id)
+            self.clock.callLater(outcome.talk_s, self.leave, leg)
         elif outcome.kind == "dead":
             self.tell("OriginateResponse", ActionID=leg.action_id, Response="Failure", Reason="3", Uniqueid=leg.call_id)
             self.end(leg, "19", "")
@@ -135,6 +140,22 @@ class FarEnd:
         self.live -= 1
         self.tell(
             "Hangup", Uniqueid=leg.call_id, Linkedid=leg.call_id, Channel=leg.channel, Cause=cause, TechCause=tech_cause
+        )
+
+    def leave(self, leg: Leg, cause: str = "16") -> None:
+        """Whoever was called first hangs up."""
+        self.tell("HangupRequest", Uniqueid=leg.call_id, Channel=leg.channel, Cause=cause)
+        self.end(leg, cause)
+
+    def connect(self, leg: Leg, channel: str = "PJSIP/1001-00000001") -> None:
+        """Whoever is called second answers."""
+        self.tell(
+            "DialEnd",
+            Uniqueid=leg.call_id,
+            Channel=leg.channel,
+            DestChannel=channel,
+            DestUniqueid="x",
+            DialStatus="ANSWER",
         )
 
     def _cut(self, leg: Leg) -> None:
@@ -225,6 +246,7 @@ class House:
     pbx: Pbx = PBX
     facts: QueueFacts | None = None
     facts_at: float = float("inf")  # always fresh
+    phones: dict[str, str] = field(default_factory=dict)
     node: str = "tandem"
     far: FarEnd = field(init=False)
     store: StoreNow = field(init=False)
@@ -259,7 +281,7 @@ class House:
             self.calls,
             Around(
                 snapshot=lambda: self.snapshot, queue_facts=lambda _: self.facts, facts_at=lambda: self.facts_at, is_ready=lambda: self.ami.is_ready,
-                lag_s=lambda: self.lag_s, ask_pbx=self._ask,
+                lag_s=lambda: self.lag_s, ask_pbx=self._ask, phone_state=self.phones.get,
             ),
             self.clock,
             limits=self.limits,
@@ -316,7 +338,7 @@ class House:
             result.raiseException()
         return result
 
-    def make(self, numbers: list[str], **fields: Any) -> int:
+    def make(self, numbers: list[str | NewNumber], **fields: Any) -> int:
         fields = {"name": "one", "destination": {"endpoint": "1001"}, "trunk": "carrier"} | fields
         saved = self.store.store.run_now(
             create_campaign,
@@ -326,7 +348,10 @@ class House:
             at=self.now(),
         )
         self.store.store.run_now(
-            add_numbers, saved.campaign_id, [NewNumber(phone_number=number) for number in numbers], self.now()
+            add_numbers,
+            saved.campaign_id,
+            [NewNumber(phone_number=number) if isinstance(number, str) else number for number in numbers],
+            self.now(),
         )
         return saved.campaign_id
 

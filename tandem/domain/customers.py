@@ -1,4 +1,4 @@
-"""The ONE definition of a contact: a person, their telephones and what is known of them; never knows who calls them."""
+"""The ONE definition of a customer: a person, their telephones and what is known of them; never knows who calls them."""
 
 from dataclasses import field
 from typing import Annotated, Final
@@ -31,7 +31,7 @@ PropertyValue = Annotated[str, StringConstraints(max_length=500), AfterValidator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Contact:
+class Customer:
     """person: the client's own id, as numbers of campaigns name it; phone_numbers: as they are dialled; properties: what is known of them, in the client's order."""
 
     person: Annotated[Person, Field(min_length=1)]

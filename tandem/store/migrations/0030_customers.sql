@@ -1,6 +1,6 @@
 -- People, as clients know them: their telephones, and what is known of them. Times are seconds since 1970.
 
-CREATE TABLE contacts (
+CREATE TABLE customers (
     person TEXT PRIMARY KEY,          -- the client's own id
     name TEXT NOT NULL,
     properties TEXT NOT NULL,         -- a JSON object: name -> value, in the client's order
@@ -8,12 +8,12 @@ CREATE TABLE contacts (
     updated_at REAL
 );
 
-CREATE TABLE contact_phones (
-    person TEXT NOT NULL REFERENCES contacts (person) ON DELETE CASCADE,
+CREATE TABLE customer_phones (
+    person TEXT NOT NULL REFERENCES customers (person) ON DELETE CASCADE,
     position INTEGER NOT NULL,
     phone_number TEXT NOT NULL,       -- as it is dialled: digits, with or without a leading +
     ending TEXT NOT NULL,             -- its last ten digits, by which it is found
     PRIMARY KEY (person, position)
 );
 
-CREATE INDEX contact_phones_ending ON contact_phones (ending, person);
+CREATE INDEX customer_phones_ending ON customer_phones (ending, person);

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import peewee
 
-from tandem.domain.contacts import Contact, ending_of
+from tandem.domain.customers import Customer, ending_of
 from tandem.store.rows import LISTED, insert_rows, listed, load_rows
 
 MAX_PAGE: Final = 1000
@@ -16,17 +16,17 @@ _COLUMNS: Final = ("person", "name", "properties")
 _PHONE_COLUMNS: Final = ("person", "position", "phone_number", "ending")
 
 
-class ContactMissing(KeyError):
-    """There is no such contact."""
+class CustomerMissing(KeyError):
+    """There is no such customer."""
 
 
-def save_contacts(db: peewee.Database, contacts: Sequence[Contact], at: float) -> list[Contact]:
+def save_customers(db: peewee.Database, customers: Sequence[Customer], at: float) -> list[Customer]:
     """New ones, or those that are there anew, all or none; of one person the last counts. As they are stored, in their order."""
-    last = {contact.person: contact for contact in contacts}
-    db.execute_sql(f"DELETE FROM contact_phones WHERE person IN {LISTED}", (listed(last),))  # noqa: S608 - our own text
+    last = {customer.person: customer for customer in customers}
+    db.execute_sql(f"DELETE FROM customer_phones WHERE person IN {LISTED}", (listed(last),))  # noqa: S608 - our own text
     insert_rows(
         db,
-        "contacts",
+        "customers",
         (*_COLUMNS, "created_at"),
         [
             {"person": one.person, "name": one.name, "properties": json.dumps(one.properties), "created_at": at}
@@ -39,52 +39,52 @@ def save_contacts(db: peewee.Database, contacts: Sequence[Contact], at: float) -
         for one in last.values()
         for place, number in enumerate(dict.fromkeys(one.phone_numbers))
     ]
-    insert_rows(db, "contact_phones", _PHONE_COLUMNS, phones)
-    found = load_contacts(db, last)
+    insert_rows(db, "customer_phones", _PHONE_COLUMNS, phones)
+    found = load_customers(db, last)
     return [found[person] for person in last]
 
 
-def load_contacts(db: peewee.Database, people: Collection[str]) -> dict[str, Contact]:
+def load_customers(db: peewee.Database, people: Collection[str]) -> dict[str, Customer]:
     """Those of these people that are known, by their ids."""
     if not people:
         return {}
-    rows = load_rows(db, _COLUMNS, f"contacts WHERE person IN {LISTED} ORDER BY person", [listed(people)])
-    return {contact.person: contact for contact in _read(db, rows)}
+    rows = load_rows(db, _COLUMNS, f"customers WHERE person IN {LISTED} ORDER BY person", [listed(people)])
+    return {customer.person: customer for customer in _read(db, rows)}
 
 
-def load_contact(db: peewee.Database, person: str) -> Contact:
-    """One; ContactMissing."""
-    found = load_contacts(db, [person])
+def load_customer(db: peewee.Database, person: str) -> Customer:
+    """One; CustomerMissing."""
+    found = load_customers(db, [person])
     if person not in found:
-        raise ContactMissing(person)
+        raise CustomerMissing(person)
     return found[person]
 
 
-def load_contact_page(db: peewee.Database, after: str, limit: int, phone_number: str = "") -> list[Contact]:
+def load_customer_page(db: peewee.Database, after: str, limit: int, phone_number: str = "") -> list[Customer]:
     """By their ids, behind `after`; those with this telephone, by its last ten digits, where it is given."""
     where, given = "person > ?", [after]
     if phone_number:
-        where += " AND person IN (SELECT person FROM contact_phones WHERE ending = ?)"
+        where += " AND person IN (SELECT person FROM customer_phones WHERE ending = ?)"
         given.append(ending_of(phone_number))
-    source = f"contacts WHERE {where} ORDER BY person LIMIT ?"
+    source = f"customers WHERE {where} ORDER BY person LIMIT ?"
     return _read(db, load_rows(db, _COLUMNS, source, [*given, min(limit, MAX_PAGE)]))
 
 
-def delete_contact(db: peewee.Database, person: str) -> Contact:
-    """Takes one away, with its telephones; numbers of campaigns stay. ContactMissing."""
-    gone = load_contact(db, person)
-    db.execute_sql("DELETE FROM contact_phones WHERE person = ?", (person,))
-    db.execute_sql("DELETE FROM contacts WHERE person = ?", (person,))
+def delete_customer(db: peewee.Database, person: str) -> Customer:
+    """Takes one away, with its telephones; numbers of campaigns stay. CustomerMissing."""
+    gone = load_customer(db, person)
+    db.execute_sql("DELETE FROM customer_phones WHERE person = ?", (person,))
+    db.execute_sql("DELETE FROM customers WHERE person = ?", (person,))
     return gone
 
 
-def _read(db: peewee.Database, rows: Sequence[dict[str, Any]]) -> list[Contact]:
-    source = f"contact_phones WHERE person IN {LISTED} ORDER BY person, position"
+def _read(db: peewee.Database, rows: Sequence[dict[str, Any]]) -> list[Customer]:
+    source = f"customer_phones WHERE person IN {LISTED} ORDER BY person, position"
     phones: dict[str, list[str]] = {}
     for row in load_rows(db, ("person", "phone_number"), source, [listed(row["person"] for row in rows)]):
         phones.setdefault(row["person"], []).append(row["phone_number"])
     return [
-        Contact(
+        Customer(
             person=row["person"],
             name=row["name"],
             phone_numbers=tuple(phones.get(row["person"], ())),
