@@ -11,7 +11,6 @@ from tandem.domain.shares import Demand, share
 from tandem.domain.why import Conditions
 from tandem.store.attempt_claims import ClaimRefused
 
-
 # Before the name of a phone that is counted on, where queues are named too: no queue's name has a blank.
 _PHONE: Final = "endpoint "
 

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 from pydantic.dataclasses import dataclass
 
 from tandem.domain.campaigns import Person
-from tandem.domain.entities import PhoneNumber
+from tandem.domain.fields import PhoneNumber
 
 _STRICT: Final = ConfigDict(extra="forbid")
 MAX_PHONES: Final = 50

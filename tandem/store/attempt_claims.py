@@ -17,8 +17,8 @@ from tandem.domain.calls import PlacedCall, new_call_id, start_call
 from tandem.domain.campaign_calls import NEVER_S, Held
 from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.customers import Customer
+from tandem.domain.destinations import EndpointDestination
 from tandem.domain.dialplan import CONTEXT_AGENT_FIRST
-from tandem.domain.entities import EndpointDestination
 from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.domain.routing import describe_destination
 from tandem.store.calls import record_placed_calls

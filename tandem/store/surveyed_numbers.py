@@ -11,7 +11,7 @@ from typing import Any, Final
 import peewee
 
 from tandem.domain.campaigns import NumberStatus, SavedCampaign
-from tandem.domain.entities import SurveyDestination
+from tandem.domain.destinations import SurveyDestination
 from tandem.domain.surveys import DONE, SurveyVisit
 from tandem.store.campaigns import bump_counts, load_campaigns, move_count
 from tandem.store.numbers import NUMBER_COLUMNS, read_number
