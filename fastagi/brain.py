@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
+from twisted.internet.defer import succeed
+
 from fastagi.session import Session
 from tandem.domain.agents import AgentChange, AgentMissing, AgentWish
 from tandem.domain.campaign_calls import Served
@@ -52,6 +54,11 @@ def _no_speech(_survey: Survey, _text: str, _known: Mapping[str, str]) -> tuple[
     return "", None
 
 
+def _send_nothing(_url: str, _visit: SurveyVisit, _answers: tuple[SurveyAnswer, ...]) -> Any:
+    """Nobody is told."""
+    return succeed("")
+
+
 def _forget_noted(noted: SurveyVisit | SurveyAnswer) -> None:
     """For tests and tools that keep no results."""
 
@@ -95,7 +102,8 @@ class Brain:
 
     For surveys: find_survey by its number; find_surveyed: whom a campaign's call has reached; speak_survey: (what is played now, a
     Deferred with what would be better, or None); note_visit and note_answer keep results; recordings_dir: where Asterisk records, '' for
-    nowhere; speak_wait_s: how long somebody waits for a text of their own.
+    nowhere; send_answers: address, visit and answers -> a Deferred with what the address says ('' for nothing, it never fails); send_wait_s: how
+    long somebody waits for that; speak_wait_s: how long somebody waits for a text of their own.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -114,6 +122,8 @@ class Brain:
     note_answer: Callable[[SurveyAnswer], None] = _forget_noted
     recordings_dir: str = ""
     speak_wait_s: float = 3.0
+    send_answers: Callable[[str, SurveyVisit, tuple[SurveyAnswer, ...]], Any] = _send_nothing
+    send_wait_s: float = 8.0
 
     def locate(self, prompt: str) -> str:
         """What Asterisk is given to play a prompt."""

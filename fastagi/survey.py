@@ -4,6 +4,7 @@ Fails open: when Tandem dies in the middle, or there is no such survey, the dial
 noted already, also when the person hangs up half-way. As with menus, the guard's timer is renewed for each wait and a bit more.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from secrets import token_hex
 from time import perf_counter
@@ -31,6 +32,8 @@ from tandem.domain.surveys import (
 )
 
 MAX_KEYS = 20
+# What an address of the answers has said, as texts name it.
+RESULT = "result"
 # Silence that ends a recording.
 QUIET_S = 4
 RECORDING_FORMAT = "wav"
@@ -68,7 +71,7 @@ class _Asking:
             phone_number=called.phone_number if called is not None else (environment.callerid or "")[:40],
             started_at=case.decided_at.timestamp(),
         )
-        self._answers = 0
+        self._given: list[SurveyAnswer] = []
         self._language = chosen.language or environment.language
 
     async def run(self) -> None:
@@ -108,7 +111,7 @@ class _Asking:
             await self._do(taken)
             if isinstance(taken.following, End):
                 return taken.following
-            if not self._answers and self._brain.now().timestamp() > deadline:
+            if not self._given and self._brain.now().timestamp() > deadline:
                 return End("gave-up", HangupDestination(), f"nothing was answered in {SILENT_S:g} s")
             visit = taken.following
 
@@ -116,14 +119,28 @@ class _Asking:
         """What a key does, in the order in which a person takes it: heard, recorded, stored."""
         if taken.answer is not None and not taken.record_s:
             self._note(taken.answer, "")
-        if taken.text or taken.sound is not None:
+        if taken.url:
+            await self._send(taken.url, taken.text)
+        elif taken.text or taken.sound is not None:
             await self._play(taken.sound, taken.text, "")
         if taken.record_s and taken.answer is not None:
             await self._record(taken.answer, taken.record_s)
 
+    async def _send(self, url: str, text: str) -> None:
+        """Tells an address what was answered, and the person what it says. Fails open: who is slow or away says nothing."""
+        asked = self._brain.send_answers(url, self._visit, tuple(self._given))
+        said: list[str] = []
+        asked.addCallback(said.append)
+        await self._wait_until(said, self._brain.send_wait_s, "")
+        if not said or not said[0]:
+            self._case.reasons.append("the address of the answers says nothing")
+            return
+        known = {**self._known, RESULT: said[0]}
+        await self._play(None, text or f"<{RESULT}>", "", known)
+
     def _note(self, answer: Answer, recording: str) -> None:
         visit = self._visit
-        self._brain.note_answer(
+        self._given.append(
             SurveyAnswer(
                 visit_id=visit.visit_id,
                 survey_id=visit.survey_id,
@@ -131,7 +148,7 @@ class _Asking:
                 campaign_id=visit.campaign_id,
                 number_id=visit.number_id,
                 phone_number=visit.phone_number,
-                position=self._answers,
+                position=len(self._given),
                 question=answer.question,
                 key=answer.key,
                 value=answer.value,
@@ -140,14 +157,14 @@ class _Asking:
                 answered_at=self._brain.now().timestamp(),
             )
         )
-        self._answers += 1
+        self._brain.note_answer(self._given[-1])
 
     async def _record(self, answer: Answer, most_s: int) -> None:
         """What the person says, up to a key, silence or the time; noted also when they hang up while they speak. Fails open."""
         if not self._brain.recordings_dir:
             self._note(answer, "")
             return
-        name = f"{self._visit.call_id}-{self._brain.now():%Y%m%dT%H%M%SZ}-answer{self._answers + 1}"
+        name = f"{self._visit.call_id}-{self._brain.now():%Y%m%dT%H%M%SZ}-answer{len(self._given) + 1}"
         await self._renew_guard(most_s + 1)
         recording = name
         try:
@@ -189,12 +206,12 @@ class _Asking:
             keys += digit
         return keys
 
-    async def _play(self, sound: str | None, text: str, keys: str) -> str:
+    async def _play(self, sound: str | None, text: str, keys: str, known: Mapping[str, str] | None = None) -> str:
         """The key that cut it short. A text that is another for each person is spoken now; what is known of nobody is heard where that takes too long."""
         if sound is not None:
             place = self._brain.locate(sound)
         else:
-            place, better = self._brain.speak_survey(self._survey, text, self._known)
+            place, better = self._brain.speak_survey(self._survey, text, known or self._known)
             if better is not None:
                 place, early = await self._wait_for(better, place)
                 if early and early in keys:
@@ -216,13 +233,19 @@ class _Asking:
         """Polls by the person's own clock, Asterisk's: a script may not wait elsewhere for long, and they hear that the line is up."""
         made: list[str] = []
         better.addCallback(made.append)
+        digit = await self._wait_until(made, self._brain.speak_wait_s, ALL_KEYS)
+        return (made[0] if made and not digit else place), digit
+
+    async def _wait_until(self, made: list[str], most_s: float, keys: str) -> str:
+        """Until something is made, so many seconds at the most, or one of these keys, which it gives."""
         waited_s = 0.0
-        while not made and waited_s < self._brain.speak_wait_s:
+        while not made and waited_s < most_s:
             await self._renew_guard(1)
-            if (digit := await self._listen(self._session.wait_for_digit(250))) is not None:
-                return place, digit
+            digit = await self._listen(self._session.wait_for_digit(250))
+            if digit is not None and digit in keys:
+                return str(digit)
             waited_s += 0.25
-        return (made[0] if made else place), ""
+        return ""
 
     async def _renew_guard(self, busy_s: float) -> None:
         await self._listen(self._session.set_autohangup(int(busy_s) + 1 + GUARD_S))

@@ -175,6 +175,9 @@ class Tandem(MultiService):
             Spoken(settings.sounds.dir, speech, converter, settings.sounds.max_s),
             lambda: self.live.current,
             clock,
+            exchange=Poster(
+                reactor, clock, allow_private=settings.webhooks.allow_private, trust=self._read_trust()
+            ).exchange,
         )
         self.sounds = Sounds(
             self.store,
@@ -262,6 +265,7 @@ class Tandem(MultiService):
             speak_survey=self.surveys.play,
             note_visit=self.surveys.note_visit,
             note_answer=self.surveys.note_answer,
+            send_answers=self.surveys.send_answers,
             recordings_dir=str(self.settings.asterisk.recordings_dir),
         )
         fastagi = self.settings.fastagi

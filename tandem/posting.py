@@ -1,4 +1,4 @@
-"""POSTs to addresses that others chose: each connection goes to an address that was looked up once and checked; never follows a redirect, never keeps an answer.
+"""Requests to addresses that others chose: each connection goes to an address that was looked up once and checked; never follows a redirect, never keeps an answer.
 
 Twisted's own Agent, without what treq adds to it: no cookies, and an answer that nobody reads is never unpacked.
 """
@@ -24,7 +24,8 @@ from twisted.internet.interfaces import IProtocolFactory, IResolutionReceiver, I
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, RequestGenerationFailed, ResponseFailed
+from twisted.web.client import URI, Agent, HTTPConnectionPool, RequestGenerationFailed, ResponseDone, ResponseFailed
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope has no types
@@ -94,11 +95,43 @@ class Poster:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Sends it once. TargetRefused: it may not be sent there; NotSent: no answer within 10 s, or none at all."""
+        response = await self._ask(b"POST", url, headers, _Body(body))
+        await self._pass_over(response)
+        return Answer(response.code, _read_retry_after(response))
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """The same by GET: what is told stands in the address."""
+        response = await self._ask(b"GET", url, headers, None)
+        await self._pass_over(response)
+        return Answer(response.code, _read_retry_after(response))
+
+    async def fetch(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Asks by GET: status and body. TargetRefused, NotSent; also NotSent for a body that is longer than 16 KB or does not end."""
+        return await self._read(await self._ask(b"GET", url, headers, None))
+
+    async def exchange(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        """Sends it once, as `post`, and reads the answer, as `fetch`."""
+        return await self._read(await self._ask(b"POST", url, headers, _Body(body)))
+
+    async def _read(self, response: IResponse) -> tuple[int, bytes]:
+        reading = _Reading()
+        cast("Any", response).deliverBody(reading)
+        timer = self._clock.callLater(TIMEOUT_S, reading.abort)
+        try:
+            await reading.done
+        finally:
+            if timer.active():
+                timer.cancel()
+        if not reading.is_whole:
+            raise NotSent("its answer is too long, or did not end")
+        return response.code, reading.body
+
+    async def _ask(self, method: bytes, url: str, headers: Mapping[str, str], body: "_Body | None") -> IResponse:
         told = Headers({name: [value] for name, value in headers.items()})
-        asked = self._agent.request(b"POST", url.encode(), told, _Body(body))
+        asked = self._agent.request(method, url.encode(), told, body)
         timer = self._clock.callLater(TIMEOUT_S, asked.cancel)
         try:
-            response = await asked
+            response: IResponse = await asked
         except TargetRefused:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, it was not sent
@@ -107,8 +140,7 @@ class Poster:
         finally:
             if timer.active():
                 timer.cancel()
-        await self._pass_over(response)
-        return Answer(response.code, _read_retry_after(response))
+        return response
 
     def stop(self) -> "Deferred[None]":
         """Ends idle connections."""
@@ -171,6 +203,25 @@ class _PassOver(Protocol):
     def _finish(self) -> None:
         if not self.done.called:
             self.done.callback(None)
+
+
+class _Reading(_PassOver):
+    """Keeps what goes by, as long as that may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = b""
+        self.is_whole = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self.done.called:
+            self.body += data
+        super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # A body without a length ends with its connection.
+        self.is_whole = not self.done.called and reason.check(ResponseDone, PotentialDataLoss) is not None
+        super().connectionLost(reason)
 
 
 @implementer(IAgentEndpointFactory)

@@ -6,7 +6,7 @@ it is given; while the database is away they wait here.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -31,6 +31,8 @@ from tandem.domain.surveys import (
     list_destinations,
     list_sounds,
     list_texts,
+    read_said,
+    write_answers,
 )
 from tandem.speech import SpeechFailed
 from tandem.spoken import Spoken
@@ -44,6 +46,7 @@ log = logging.getLogger(__name__)
 FLUSH_EVERY_S: Final = 0.2
 AGAIN_S: Final = 1.0
 MAX_UNSAVED: Final = 100_000
+_JSON: Final = {"content-type": "application/json"}
 
 
 class SurveyRefused(ValueError):
@@ -72,7 +75,9 @@ class Surveys(Service):
         snapshot: Callable[[], Snapshot],
         clock: Any,
         now: Callable[[], float] = time.time,
+        exchange: Callable[[str, Mapping[str, str], bytes], Awaitable[tuple[int, bytes]]] | None = None,
     ) -> None:
+        self._exchange = exchange
         self._store, self._spoken, self._snapshot, self._now, self._clock = store, spoken, snapshot, now, clock
         self._book: dict[int, SavedSurvey] = {}
         self._is_loaded = False
@@ -216,6 +221,23 @@ class Surveys(Service):
     def note_answer(self, answer: SurveyAnswer) -> None:
         """Somebody answered."""
         self._unsaved.answers.append(answer)
+
+    def send_answers(self, url: str, visit: SurveyVisit, answers: tuple[SurveyAnswer, ...]) -> "Deferred[str]":
+        """What an address says to the answers of a call, to be heard; '' where it says nothing, or cannot. Never fails."""
+        return Deferred.fromCoroutine(self._send(url, visit, answers))
+
+    async def _send(self, url: str, visit: SurveyVisit, answers: tuple[SurveyAnswer, ...]) -> str:
+        if self._exchange is None:
+            return ""
+        try:
+            status, body = await self._exchange(url, _JSON, write_answers(visit, answers))
+        except Exception as error:  # noqa: BLE001 - somebody else's server; the call goes on without it
+            log.warning("answers of call %s are not sent: %s", visit.call_id, error)
+            return ""
+        if status // 100 != 2:
+            log.warning("answers of call %s: their address answers %d", visit.call_id, status)
+            return ""
+        return read_said(body)
 
     # ----------------------------------------------------------------------------------------------------- storing
 

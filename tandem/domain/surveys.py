@@ -4,8 +4,9 @@ A visit: ask a question, collect its keys, hand them to `step`, do what that say
 question is asked `max_plays` times at most, and a visit has MAX_STEPS steps at most.
 """
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Annotated, Any, Final, Literal
 
@@ -20,11 +21,13 @@ from tandem.domain.fields import Keys, Language, Prompt, matches
 _STRICT: Final = ConfigDict(extra="forbid")
 
 # next: nothing is stored; answer: the value is; play: the key is, and something is heard; transfer: the value is, and the person goes to
-# a destination; record: what they say is; restart: the value is, and questions may be heard as often as at the beginning.
-ActionKind = Literal["next", "answer", "play", "transfer", "record", "restart"]
+# a destination; record: what they say is; restart: the value is, and questions may be heard as often as at the beginning; send: the key is,
+# the answers go to an address, and what that says is heard.
+ActionKind = Literal["next", "answer", "play", "transfer", "record", "restart", "send"]
 Outcome = Literal["completed", "gave-up", "transferred", "hung-up"]
 # Of a survey that came to an end of its own.
 DONE: Final = frozenset({"completed", "transferred"})
+_TOLD: Final = ("question", "key", "value", "label", "recording", "answered_at")
 MAX_QUESTIONS: Final = 200
 MAX_STEPS: Final = 1000
 # Nobody is kept for longer who has not answered anything.
@@ -46,6 +49,7 @@ QuestionId = Annotated[
     str, matches("[A-Za-z0-9_.:{}-]{1,64}", "must be 1 to 64 letters, digits or the signs _ . : { } -")
 ]
 SpokenText = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_check_spoken)]
+AnswerUrl = Annotated[str, matches(r"https?://[\x21-\x7e]{1,1990}", "must be a URL with http or https, in ASCII")]
 AnswerValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_check_spoken)]
 
 
@@ -54,7 +58,7 @@ class Action:
     """What a key does.
 
     value: what is stored; the key itself where it is empty. text or sound: heard before the next question (play), or before the
-    recording (record). destination: of a transfer. record_s: how long may be spoken. label: a short name of the answer. next: the
+    recording (record); of send the text alone, where `<result>` is what `url` has answered. url: where the answers so far are sent. destination: of a transfer. record_s: how long may be spoken. label: a short name of the answer. next: the
     question that follows; without one the question's own, and without that the survey is over.
     """
 
@@ -63,6 +67,7 @@ class Action:
     text: SpokenText = ""
     sound: Prompt | None = None
     destination: Destination | None = None
+    url: AnswerUrl | None = None
     record_s: Annotated[int, Field(ge=1, le=300)] = 30
     label: AnswerValue = ""
     next: QuestionId | None = None
@@ -170,6 +175,8 @@ def _check_action(at: str, action: Action, ids: set[str]) -> Iterator[tuple[str,
         yield f"{at}.text", "must be given, or a sound: it is what is played"
     if (action.action == "transfer") != (action.destination is not None):
         yield f"{at}.destination", "goes with the action transfer, and only with that"
+    if (action.action == "send") != (action.url is not None):
+        yield f"{at}.url", "goes with the action send, and only with that"
 
 
 def _is_circle(survey: Survey, start: Question) -> bool:
@@ -230,6 +237,7 @@ class Step:
     text: str = ""
     sound: str | None = None
     record_s: int = 0
+    url: str = ""
 
 
 _HANGUP: Final = HangupDestination()
@@ -275,7 +283,8 @@ def _act(survey: Survey, question: Question, heard: Visit, keys: str, action: Ac
     if action.label and action.action != "next":
         labelled = (*labelled, (action.label, value))
     after = replace(heard, labelled=labelled, plays={} if action.action == "restart" else heard.plays)
-    following = action.next or question.next
+    # Whoever sends has come to the end, unless the key itself says otherwise.
+    following = action.next or (question.next if action.action != "send" else None)
     then: Visit | End = (
         End("completed", survey.then, "all was asked") if following is None else _follow(survey, after, following)
     )
@@ -291,6 +300,7 @@ def _act(survey: Survey, question: Question, heard: Visit, keys: str, action: Ac
         text=action.text,
         sound=action.sound,
         record_s=action.record_s if action.action == "record" else 0,
+        url=action.url or "",
     )
 
 
@@ -308,6 +318,33 @@ def phrase(question: Question, visit: Visit) -> str:
     if not question.read_back:
         return question.text
     return ". ".join(filter(None, (question.text, *(f"{label}: {value}" for label, value in visit.labelled))))
+
+
+def write_answers(visit: "SurveyVisit", answers: "Sequence[SurveyAnswer]") -> bytes:
+    """What an address is told of a call: whose it is, and what was answered so far, in order."""
+    told = {
+        "call_id": visit.call_id, "survey_id": visit.survey_id, "campaign_id": visit.campaign_id, "number_id": visit.number_id,
+        "phone_number": visit.phone_number,
+        "answers": [{name: getattr(answer, name) for name in _TOLD} for answer in answers],
+    }  # fmt: skip
+    return json.dumps(told).encode()
+
+
+def read_said(body: bytes) -> str:
+    """What an address wants to be heard: plain text, or the `result` of a JSON object; '' for anything else."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ""
+    if text.lstrip().startswith("{"):
+        try:
+            given = json.loads(text).get("result")
+        except (ValueError, RecursionError):
+            return ""
+        if isinstance(given, bool) or not isinstance(given, str | int | float):
+            return ""
+        text = str(given)
+    return " ".join("".join(sign for sign in text if sign.isprintable() or sign.isspace()).split())[:500]
 
 
 def has_placeholders(text: str) -> bool:
@@ -338,7 +375,7 @@ def list_texts(survey: Survey) -> Iterator[tuple[str, str]]:
         if question.text and question.sound is None:
             yield f"questions[{index}].text", question.text
         for keys, action in question.options.items():
-            if action.text and action.sound is None and action.action in ("play", "record"):
+            if action.text and action.sound is None and action.action in ("play", "record", "send"):
                 yield f"questions[{index}].options.{keys}.text", action.text
 
 

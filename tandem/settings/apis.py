@@ -36,6 +36,11 @@ class MikoPbxSettings(DoorSettings):
     trust_loopback: bool = Field(
         False, description="Whether programs on this machine need no login, as there; not through a proxy."
     )
+    crm_url: str = Field(
+        "",
+        pattern=r"^(https?://[\x21-\x7e]{1,1990})?$",
+        description="Where the action send_crm of polls sends answers to; empty for nowhere.",
+    )
 
 
 class While1Settings(DoorSettings):

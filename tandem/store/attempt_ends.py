@@ -22,6 +22,8 @@ from tandem.store.people import follow_people
 from tandem.store.rows import LISTED, LISTED_IDS, listed, load_rows, update_rows
 from tandem.store.surveyed_numbers import load_done, waits_for_survey
 
+# Q.850 of somebody who hangs up.
+_NORMAL: Final = 16
 AGENT_KINDS: Final = ("queue ", "endpoint ")
 _FOLLOWED: Final = (
     "call_id", "answered_at", "connected_at", "abandoned_at", "ended_at", "disposition", "cause", "tech_cause", "is_far_hangup",
@@ -175,7 +177,7 @@ def _read_customer(call: PlacedCall, attempt: Attempt) -> PlacedCall:
     if attempt.connected_at is not None:
         return replace(call, answered_at=datetime.fromtimestamp(attempt.connected_at, UTC))
     disposition = call.disposition
-    if disposition is Disposition.ANSWERED and not call.is_far_hangup:
+    if disposition is Disposition.ANSWERED and not (call.is_far_hangup and call.cause in (0, _NORMAL)):
         disposition = DISPOSITION_BY_CAUSE.get(call.cause, Disposition.FAILED)
     elif disposition not in (Disposition.UNCONFIRMED, None) and not call.is_unsent:
         disposition = Disposition.CANCELLED

@@ -71,7 +71,12 @@ class Miko:
 def server(tmp_path_factory):
     server = Server(
         tmp_path_factory.mktemp("mikopbx"),
-        **{"apis.mikopbx.serve": "everywhere", "apis.mikopbx.trust_loopback": "true", "dialer.enabled": "false"},
+        **{
+            "apis.mikopbx.serve": "everywhere",
+            "apis.mikopbx.trust_loopback": "true",
+            "dialer.enabled": "false",
+            "apis.mikopbx.crm_url": "https://crm.example/answers",
+        },
     )
     server.start()
     yield server
@@ -168,10 +173,18 @@ def test_a_token_of_ours_does_too_as_far_as_it_goes(server, native):
         client.ask(method, path, body, status=403, headers=headers)
 
 
-def test_without_trust_a_local_program_logs_in_too(tmp_path):
+def test_without_trust_a_local_program_logs_in_too_and_without_a_crm_nothing_is_sent_there(tmp_path):
     server = Server(tmp_path)
     server.start()
     try:
+        made = Client(server.port, server.token).ask(
+            "POST", "/api/v1/tokens", {"name": "t", "permissions": ["surveys/*"]}, 201
+        )
+        poll = {"name": "x", "questions": [{"questionText": "Q", "press": [{"key": "1", "action": "send_crm"}]}]}
+        answer = Miko(server.port).ask("POST", "polling", poll, headers={"Authorization": f"Bearer {made['secret']}"})
+        assert answer["messages"] == [
+            "questions[0].press[0].action: send_crm has nowhere to send to, apis.mikopbx.crm_url is not set"
+        ]
         Miko(server.port).ask("GET", "polling", status=401)
     finally:
         server.stop()
@@ -209,6 +222,7 @@ def test_every_action_and_field_is_translated(miko, native):
             {"questionId": "a", "questionText": "A?", "lang": "en-US", "timeout": "7", "defPress": "b", "nextQuestion": "b", "press": [
                 {"key": "0", "action": ""}, {"key": "1", "action": "answer", "value": "yes"}, {"key": "2", "action": "dial", "value": inside},
                 {"key": "3", "action": "restart", "nextQuestion": "a"},
+                {"key": "5", "action": "send_crm", "crmResponseTemplate": "Your order: <result>", "nextQuestion": "a"},
                 {"key": "4", "action": "playback_record", "value": "Speak", "valueOptions": "20", "needRecognize": "1", "recognizeLabel": "Why"}]},
             {"questionId": "b", "defPress": "1", "press": [{"key": "1", "action": "answer", "value": "x"}], "nextQuestion": "c"},
             {"questionId": "c", "questionText": "Sure?", "type": "confirmation", "defPress": "a", "press": []},
@@ -220,6 +234,13 @@ def test_every_action_and_field_is_translated(miko, native):
     assert (a["timeout_s"], a["on_timeout"], a["next"]) == (7, "b", "b")
     assert a["options"]["2"]["destination"] == {"endpoint": inside}
     assert (a["options"]["4"]["record_s"], a["options"]["4"]["label"]) == (20, "Why")
+    send = a["options"]["5"]
+    assert (send["action"], send["url"], send["text"], send["next"]) == (
+        "send",
+        "https://crm.example/answers",
+        "Your order: <result>",
+        None,
+    )
     assert (b["default_key"], b["text"]) == ("1", "")
     assert (c["read_back"], c["timeout_s"], c["on_timeout"]) == (True, 10, "a")
 

@@ -41,7 +41,9 @@ EMPLOYEES = {
 
 @pytest.fixture(scope="module")
 def pbx(asterisk_install):
-    with LabPbx(asterisk_install, DOCUMENT, {"http.port": str(find_free_port())}) as pbx:
+    port = str(find_free_port())
+    with LabPbx(asterisk_install, DOCUMENT, {"http.port": port}) as pbx:
+        pbx.port = port
         pbx.serve()
         Site(pbx).wait_for("/api/v1/config/plan", lambda plan: plan["live"] == plan["head"] and not plan["files"], 60)
         with contextlib.ExitStack() as phones:
@@ -162,7 +164,7 @@ def test_the_employee_first_and_then_the_client(pbx):
     # The employee sees whom they will talk to, and hangs up; the client was called after they pressed 1.
     assert "0301234501" in employee.caller
     assert client.called == "90301234501"
-    assert client.at_ms("invited") - employee.at_ms("answered") > 1900
+    assert employee.talk_s - client.talk_s > 2.2
     assert (row["result"], row["inDialState"], row["cause"].partition(" ")[0]) == (
         "SUCCESS_USER_H",
         "ANSWER",
@@ -311,8 +313,9 @@ def test_the_program_of_the_documentation_runs_as_printed(pbx):
         {"name": "doc", "permissions": ["surveys/*", "campaigns/*", "numbers/read", "calls/national"]},
         201,
     )
-    port = re.search(r"port: (\d+)", (pbx.folder / "tandem.yaml").read_text())[1]
-    program = program.replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace('"tandem_…"', json.dumps(token["secret"]))
+    program = program.replace("127.0.0.1:8080", f"127.0.0.1:{pbx.port}").replace(
+        '"tandem_…"', json.dumps(token["secret"])
+    )
     path = pbx.folder / "program.py"
     path.write_text(program, encoding="utf-8")
     output = pbx.folder / "program.out"

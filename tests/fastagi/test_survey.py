@@ -58,6 +58,48 @@ class Line:
         return [(one.question, one.key, one.value, one.recording) for one in self.answers]
 
 
+SENT = TypeAdapter(Survey).validate_python(
+    {"name": "s", "questions": [
+        {"id": "n", "text": "Number?", "options": {"12": {"label": "No"}}, "next": "go"},
+        {"id": "go", "text": "Send?", "options": {"1": {"action": "send", "url": "https://crm.example/x", "text": "Your order: <result>"}}, "next": "n"},
+    ]}
+)  # fmt: skip
+
+
+def send_line(said, **brain):
+    sent = []
+
+    def send(url, visit, answers):
+        sent.append((url, visit.call_id, [(one.question, one.key) for one in answers]))
+        return said
+
+    saved = SavedSurvey(survey_id=8, survey=SENT, author="a", created_at=0.0, updated_at=None, version=1)
+    line = Line(find_survey={8: saved}.get, send_answers=send, **brain)
+    line.sent = sent
+    return line
+
+
+def test_answers_are_sent_and_what_their_address_says_is_heard_and_then_the_end():
+    line = send_line(succeed("4711"))
+    call = line.call("121")
+    assert call.error is None
+    assert line.sent == [("https://crm.example/x", "call-1", [("n", "12"), ("go", "1")])]
+    assert call.played == ["/spoken/Number?", "/spoken/Send?", "/spoken/Your order: <result>"]
+    assert line.known["result"] == "4711"
+    assert line.visits[-1].outcome == "completed"
+
+
+@pytest.mark.parametrize("said", [succeed(""), Deferred()])
+def test_an_address_that_says_nothing_or_too_late_costs_nobody_their_call(said):
+    line = send_line(said, send_wait_s=1.0)
+    # A key that is pressed while it is waited for changes nothing.
+    call = line.call("121.5")
+    assert call.error is None
+    assert call.played == ["/spoken/Number?", "/spoken/Send?"]
+    assert line.visits[-1].outcome == "completed"
+    assert "the address of the answers says nothing" in line.decisions[0].reasons
+
+
 @pytest.fixture
 def line():
     return Line()

@@ -17,6 +17,7 @@ WORDS: Final = "mikopbx"
 _SURVEY: Final[TypeAdapter[Survey]] = TypeAdapter(Survey)
 _ACTIONS: Final = {
     "": "next", "answer": "answer", "playback": "play", "dial": "transfer", "playback_record": "record", "restart": "restart",
+    "send_crm": "send",
 }  # fmt: skip
 _MAX_KEYS: Final = 50
 
@@ -99,6 +100,13 @@ class _Question:
                     "text": read["value"],
                     "record_s": read_int(read["valueOptions"], f"{at}.valueOptions", 30, 1, 300),
                 }
+            case "send":
+                url = self._services.apis.mikopbx.crm_url
+                if not url:
+                    raise Failed(f"{at}.action: send_crm has nowhere to send to, apis.mikopbx.crm_url is not set")
+                template = read_text(given.get("crmResponseTemplate"), f"{at}.crmResponseTemplate", 2000)
+                # Whoever has sent has come to the end, as there.
+                action |= {"url": url, "text": template, "next": None}
             case "transfer":
                 destination = self._snapshot.numbers.get(read["value"])
                 if destination is None:
