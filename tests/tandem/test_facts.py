@@ -79,6 +79,38 @@ class FactsTest(AmiTestCase):
         self.clock.advance(0.1)
         assert self.facts.read_queue("sales") is None
 
+    def test_the_phones_that_somebody_waits_for_are_asked_for_and_no_others(self):
+        states = {"DEVICE_STATE(PJSIP/1001)": "NOT_INUSE", "DEVICE_STATE(PJSIP/1002)": "INUSE"}
+        self.asterisk.answers["Getvar"] = lambda message: success("", ("Value", states[message.get("Variable")]))
+        wanted, told = {"1001"}, []
+        facts = Facts(self.client.send_list, self.clock, self.client.send)
+        facts.follow(self.client)
+        facts.watch(lambda: told.append(facts.read_phone("1001")))
+        facts.watch_phones(lambda: wanted)
+        facts.startService()
+        self.addCleanup(facts.stopService)
+        self.asterisk.flush()
+        assert (facts.read_phone("1001"), facts.read_phone("1002")) == ("NOT_INUSE", None)
+        # An event is not believed, it makes us ask; and one of another phone does not even that.
+        states["DEVICE_STATE(PJSIP/1001)"] = "INUSE"
+        for device, state in (("PJSIP/1002", "INUSE"), ("PJSIP/1001", "UNAVAILABLE")):
+            self.asterisk.send_event("DeviceStateChange", Device=device, State=state)
+            self.asterisk.flush()
+            self.clock.advance(ASK_SOON_S)
+            self.asterisk.flush()
+        assert facts.read_phone("1001") == "INUSE"
+        assert told[-1] == "INUSE"
+        # By itself every two seconds; what is wanted no more is known no more.
+        wanted = {"1002"}
+        self.clock.advance(2)
+        self.asterisk.flush()
+        assert (facts.read_phone("1001"), facts.read_phone("1002")) == (None, "INUSE")
+        self.asterisk.answers["Getvar"] = lambda message: error("No such channel")
+        for _ in range(3):
+            self.clock.advance(2)
+            self.asterisk.flush()
+        assert facts.read_phone("1002") is None
+
     def test_what_is_not_understood_or_refused_leaves_them_to_age(self):
         self.asterisk.lists["QueueSummary"] = [summary("sales")]
         self.refresh()

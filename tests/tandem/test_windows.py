@@ -93,3 +93,22 @@ def test_nothing_before_the_next_opening_is_open(spans, zone, when):
     while moment < found - timedelta(minutes=1):
         assert not is_open(compiled, moment)
         moment += step
+
+
+@pytest.mark.parametrize(
+    ("minutes", "opening"),
+    [(0, "2026-11-26 09:00"), (330, "2026-11-26 03:30"), (-720, "2026-11-26 21:00"), (840, "2026-11-25 19:00")],
+)
+def test_an_offset_of_the_client_counts_alone(minutes, opening):
+    """Whatever country the number is of, and with its minutes."""
+    early = at("2026-11-25 18:00")
+    nine_to_ten = CallWindow(
+        hours=[{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "09:00", "end": "10:00"}]
+    )
+    found = opens_at(
+        nine_to_ten, "+4930123456", "DE", "Europe/Berlin", max(early, at(opening) - timedelta(hours=2)), minutes
+    )
+    assert found == at(opening)
+    assert opens_at(nine_to_ten, "+4930123456", "DE", "Europe/Berlin", at(opening), minutes) == at(opening)
+    shut = opens_at(nine_to_ten, "+4930123456", "DE", "Europe/Berlin", at(opening) + timedelta(hours=1), minutes)
+    assert shut == at(opening) + timedelta(days=1)

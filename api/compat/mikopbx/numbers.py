@@ -16,7 +16,8 @@ from tandem.domain.schedules import load_zone
 _NUMBER: Final[TypeAdapter[NewNumber]] = TypeAdapter(NewNumber)
 _MAX_NUMBERS: Final = 100_000
 _HOURS: Final = re.compile(r"[+-]?[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
-_MINUTE_SLIP: Final = 0.31
+_FEW_DECIMALS: Final = 2
+_SLIPS: Final = (0.31, 0.01)
 
 
 def read_numbers(services: Services, given: Any) -> list[NewNumber]:
@@ -55,8 +56,9 @@ def _read_offset(given: Any, field: str, phone: str) -> int | None:
     if not text:
         return None
     minutes = float(text) * 60 if _HOURS.fullmatch(text) else None
-    # 5.33 hours are 5 h 20 min as people write it: a minute is a sixtieth, and two decimals say no more.
-    if minutes is None or not -12 * 60 <= minutes <= 14 * 60 or abs(minutes - round(minutes)) > _MINUTE_SLIP:
+    # A third of an hour is 5.33 as people write it: two decimals say no more, and more of them do.
+    slip = _SLIPS[len(text.partition(".")[2]) > _FEW_DECIMALS]
+    if minutes is None or not -12 * 60 <= minutes <= 14 * 60 or abs(minutes - round(minutes)) > slip:
         rule = f"{field} must be hours from UTC, -12 to 14, by whole minutes"
         raise Failed(rule, data={"error": rule, "phone": phone})
     return round(minutes)

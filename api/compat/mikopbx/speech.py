@@ -71,7 +71,10 @@ def serve(permission: str, action: Action) -> Callable[[Services, Exchange], Awa
             raise
         except Exception as error:
             refused = services.refuse(error)
-            if refused.status == HTTPStatus.UNAUTHORIZED or refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if (
+                refused.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+                or refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            ):
                 raise
             rules = [f"{one.get('field', '')} {one['rule']}".strip() for one in refused.problems]
             return Reply(encode(False, [], rules or [refused.message]))

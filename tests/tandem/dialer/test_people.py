@@ -1,5 +1,6 @@
 """People with several telephones, agents who are called first, phones that must be free, and goals, on a Clock against FakeAsterisk and a real database."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,15 @@ from tandem.domain.campaigns import CLOSED, REACHED, NewNumber, NumberStatus
 from tandem.domain.customers import Customer
 from tandem.domain.surveys import Survey, SurveyVisit
 from tandem.store.attempts import ATTEMPT_COLUMNS, read_attempt
+from tandem.store.campaigns import load_campaign
 from tandem.store.closed_numbers import close_numbers
 from tandem.store.customers import save_customers
 from tandem.store.database import open_store
+from tandem.store.number_lists import NumberListMissing
 from tandem.store.numbers import add_numbers
 from tandem.store.rows import load_rows
 from tandem.store.surveys import create_survey, record_visits
+from tandem.store.whole_campaigns import WholeCampaign, save_whole_campaign
 from tests.tandem.dialer import harness
 from tests.tandem.dialer.harness import House, Outcome
 
@@ -23,7 +27,14 @@ MENU = {"dialplan": "own,100"}
 
 
 # Each statement that people have is in one of these.
-ON_BOTH = ("three_telephones", "reserved", "until_the_signal_every", "is_known_of_a_person", "and_then_the_number")
+ON_BOTH = (
+    "either_database",
+    "three_telephones",
+    "reserved",
+    "until_the_signal_every",
+    "is_known_of_a_person",
+    "and_then_the_number",
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -133,6 +144,41 @@ def test_what_is_known_of_a_person_is_known_in_their_survey(tmp_path: Path) -> N
     surveyed = house.dialer.answers.find_surveyed(house.far.legs[0].call_id)
     # What the number says of itself wins.
     assert surveyed.known == {"Order": "12", "name": "Anna", "number": "0301"}
+
+
+def test_a_whole_list_is_replaced_on_either_database_and_what_is_in_a_call_stays(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.far.script = lambda number: Outcome("busy" if number == "0302" else "answer", talk_s=100)
+    campaign_id = house.make(["0301", "0302", "0303", "0304"], concurrent_calls=2, destination=MENU)
+    house.go(campaign_id)
+    house.advance(1.5)
+    saved = house.store.store.run_now(load_campaign, campaign_id)
+    numbers = [
+        NewNumber(phone_number="+490302", person="b"),
+        NewNumber(phone_number="0304", data={"a": 1}),
+        NewNumber(phone_number="0305", not_before=house.now() + 50),
+    ]
+    whole = WholeCampaign(
+        campaign=replace(saved.campaign, concurrent_calls=3), author="test", words={}, permissions=("national",), campaign_id=campaign_id,
+        numbers=numbers, known_by=lambda number: number[-2:],
+    )  # fmt: skip
+    house.store.store.run_now(save_whole_campaign, whole, house.now())
+    found = house.numbers(campaign_id)
+    # 0301 is not on the new list, and is in a call; 0302 keeps its outcome.
+    assert [(one.phone_number, one.status.value) for one in found[:2]] == [("0301", "answered"), ("0302", "busy")]
+    assert {one.phone_number for one in found} in (
+        {"0301", "0302", "0303", "0304", "0305"},
+        {"0301", "0302", "0304", "0305"},
+    )
+    assert (found[1].person, found[-1].hold) == ("b", "not-before")
+    house.check()
+    after = house.store.store.run_now(load_campaign, campaign_id)
+    assert (after.state, after.campaign.concurrent_calls, after.permissions) == ("running", 3, saved.permissions)
+    bad = replace(whole, numbers=[NewNumber(phone_number="1", list_id=999)])
+    with pytest.raises(NumberListMissing):
+        house.store.store.run_now(save_whole_campaign, bad, house.now())
+    assert [one.number_id for one in house.numbers(campaign_id)] == [one.number_id for one in found]
+    house.check()
 
 
 # ----------------------------------------------------------------------------------------------------------- goals
