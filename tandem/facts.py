@@ -132,8 +132,8 @@ class Facts(Service):
 
     def read_phone(self, endpoint: str) -> str | None:
         """The state of an endpoint's phone in Asterisk's words (NOT_INUSE, INUSE, RINGING …); None when unknown."""
-        state, at = self._phones.get(endpoint, ("", -UNKNOWN_AFTER_S))
-        return state if self._clock.seconds() - at <= UNKNOWN_AFTER_S else None
+        known = self._phones.get(endpoint)
+        return known[0] if known is not None and self._clock.seconds() - known[1] <= UNKNOWN_AFTER_S else None
 
     def read_overview(self) -> Overview | None:
         """None when it is older than twice its time."""

@@ -142,6 +142,8 @@ async def _edit(call: Call) -> Mapping[str, Any]:
                 "phone_number": given.text("phone_number") or number.phone_number,
                 "data": {name: value for name, value in data.items() if value != ""},
                 "variables": number.variables,
+                "person": number.person,
+                "utc_offset_min": number.utc_offset_min,
             }
         )
         if not isinstance(made, NewNumber):
