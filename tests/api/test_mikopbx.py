@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from api.compat.mikopbx.results import CHANGED
+from api.compat.mikopbx.results import CHANGED, tell_result
+from tandem.domain.surveys import SurveyVisit
+from tandem.store.attempts import Attempt
 from tests.api.conftest import Client, Server
 from tests.audio import write_tone
 from tests.beside import lacks
@@ -559,6 +561,63 @@ def test_results_are_passed_by_a_cursor_and_by_time(miko, poll, server):
         assert miko.refused("GET", f"results/{wrong}")
         assert miko.refused("GET", f"polling-results/{wrong}")
     assert miko.data("GET", "polling-results/0") == {"results": [], "next": ""}
+
+
+def attempt(**fields):
+    """One that is over, to an employee."""
+    made = {
+        "attempt_id": 1, "call_id": "c", "campaign_id": 1, "number_id": 1, "dial": 1, "epoch": 0, "node": "", "phone_number": "0301", "caller_number": "",
+        "trunk": "far", "destination": "endpoint 1001", "agent": "", "started_at": 1.0, "answered_at": 2.0, "connected_at": None, "abandoned_at": None,
+        "ended_at": 9.0, "disposition": "answered", "cause": 16, "tech_cause": 0, "recording_file": None, "recording_leg1": None, "recording_leg2": None,
+    }  # fmt: skip
+    return Attempt(**(made | fields))
+
+
+ABANDONED = {"abandoned_at": 9.0}
+
+
+@pytest.mark.parametrize(
+    ("result", "fields", "is_callback"),
+    [
+        ("SUCCESS", {"destination": "menu main", "connected_at": 2.0}, False),
+        ("SUCCESS_CLIENT_H", {"connected_at": 3.0, "is_far_hangup": True}, False),
+        ("SUCCESS_USER_H", {"connected_at": 3.0}, False),
+        ("SUCCESS_USER_H", {"destination": "queue sales", "connected_at": 3.0}, False),
+        ("FAIL_USER_NO_ANSWER", {**ABANDONED, "cause": 19}, False),
+        ("FAIL_USER_BUSY", {**ABANDONED, "cause": 17}, False),
+        # Told that nobody is free, and hung up while it was said.
+        ("FAIL_USER_BUSY", {"abandoned_at": 2.5, "is_far_hangup": True}, False),
+        ("FAIL_CLIENT_H_BEFORE_ANSWER", {**ABANDONED, "is_far_hangup": True}, False),
+        ("FAIL_PROVIDER", {"disposition": "trunk-dead"}, False),
+        ("FAIL", {"disposition": "busy", "cause": 17, "is_far_hangup": True}, False),
+        ("FAIL", {"disposition": "no-answer"}, False),
+        ("SUCCESS_CLIENT_H", {"connected_at": 3.0}, True),
+        ("SUCCESS_USER_H", {"connected_at": 3.0, "is_far_hangup": True}, True),
+        ("FAIL", {"disposition": "busy", "cause": 17}, True),
+        ("FAIL_USER_BUSY", {"disposition": "cancelled", "cause": 26}, True),
+        ("FAIL_USER_BUSY", {"disposition": "cancelled", "cause": 17, "is_far_hangup": True}, True),
+        ("FAIL_USER_NO_ANSWER", {"disposition": "cancelled", "cause": 0}, True),
+        ("FAIL_USER_H_BEFORE_CLIENT_ANSWER", {"disposition": "cancelled", "cause": 16, "is_far_hangup": True}, True),
+    ],
+)  # fmt: skip
+def test_every_documented_result(result, fields, is_callback):
+    assert tell_result(attempt(**fields), None, "", is_callback=is_callback) == result
+
+
+@pytest.mark.parametrize(
+    ("result", "disposition", "outcome"),
+    [
+        ("SUCCESS_EXTERNAL_SIGNAL", "closed", "completed"), ("SUCCESS_ANOTHER_PHONE", "reached-elsewhere", None), ("SUCCESS_POLLING", "answered", "completed"),
+        ("SUCCESS_POLLING", "answered", "transferred"), ("FAIL_POLLING", "answered", "hung-up"), ("FAIL_POLLING", "answered", "gave-up"),
+        ("FAIL_ROUTE", "trunk: there is no trunk far", None), ("FAIL", "dnc global", None),
+    ],
+)  # fmt: skip
+def test_every_documented_result_of_polls_and_of_numbers_that_were_not_called(result, disposition, outcome):
+    visit = SurveyVisit(
+        visit_id="v", survey_id=1, call_id="c", campaign_id=1, number_id=1, phone_number="0301", started_at=1.0, ended_at=2.0, outcome=outcome or "",
+    )  # fmt: skip
+    made = attempt(destination="survey 1") if outcome else None
+    assert tell_result(made, visit if outcome else None, disposition) == result
 
 
 def test_a_page_of_results_is_read_by_an_index_alone(server):
