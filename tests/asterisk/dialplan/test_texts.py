@@ -28,7 +28,7 @@ def test_the_dialplan_and_tandem_know_the_same_names() -> None:
     # Set by confgen for an endpoint, and by Originate.
     from_outside = {names.VARIABLE_PERMISSIONS, names.VARIABLE_JUMP, names.VARIABLE_QUEUE_FIRST}
     from_outside |= {names.VARIABLE_SORRY, names.VARIABLE_DIAL_OPTIONS, names.VARIABLE_RECORDING_LEGS}
-    from_outside |= {names.VARIABLE_LISTEN_TO, names.VARIABLE_LISTEN_OPTIONS}
+    from_outside |= {names.VARIABLE_RING, names.VARIABLE_LISTEN_TO, names.VARIABLE_LISTEN_OPTIONS}
     assert variables - set_here == shared | from_outside
 
 
