@@ -71,6 +71,10 @@ bench: setup ## speed, side by side with others, in one run
 		then apt-get install -q -y --no-install-recommends gcc libc6-dev; else echo "Please install: gcc" >&2; exit 1; fi; }
 	$(BIN)/python -m bench
 
+.PHONY: docs
+docs: setup ## the manual as a site, in build/site; a dead link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 .PHONY: pacing
 pacing: setup ## simulated campaigns over a grid of teams: docs/pacing.csv, the table in docs/pacing.md, docs/pacing.svg
 	@$(BIN)/pip install -q -c constraints.txt -e '.[plot]'

@@ -88,6 +88,8 @@ setup(
             "grimp>=3.5",
             "hypothesis>=6.115",
             "import-linter>=2.1",
+            "mkdocs>=1.6.1",
+            "mkdocs-material>=9.6",
             "jsonschema>=4.23",
             "mypy>=1.13",
             "openapi-python-client>=0.24",

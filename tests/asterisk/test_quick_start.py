@@ -1,4 +1,4 @@
-"""The README's quick start, command by command as printed, on a machine with Debian's Asterisk: from nothing to a placed call.
+"""The quick starts of README and manual, command by command as printed, on a machine with Debian's Asterisk: from nothing to calls, a menu, a queue, voicemail.
 
 What is not as on an admin's machine is in `QuickStart` and `SYSTEMCTL`, and nowhere else: no package index is asked, and PID 1 is not systemd.
 """
@@ -13,7 +13,7 @@ import pytest
 
 from lab.machine import CHECKOUT, SYSTEM_FOLDERS, Machine
 from lab.observe import wait_until
-from lab.sipp import HangUp, Wait, register_phones, run_phone
+from lab.sipp import Caller, HangUp, Press, Speak, Wait, place_calls, register_phones, run_phone
 from tandem.asterisk.instance import BUILD_ROOT
 
 pytestmark = pytest.mark.asterisk
@@ -198,6 +198,51 @@ def test_as_printed(quick_start):
         phone.wait_for("hangup")
         ended = wait_until(lambda: quick_start.find_ended(call["call_id"]), "the call has its end")
         assert ended["disposition"] == "answered"
+
+
+def test_the_manual_s_as_printed(quick_start):
+    """Two phones, a number, a menu, a queue and voicemail, as somebody has them who reads nothing else."""
+    page = (CHECKOUT / "docs" / "quick-start.md").read_text()
+    assert '--8<-- "README.md:install"' in page  # the README's commands, by reference
+    describe, register, tell = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (use,) = read_blocks("Use it")
+    for block in (use, describe):
+        failed = [step for step in quick_start.type_in(block) if step[2]]
+        assert not failed, failed
+    for port, account in enumerate((("1001", "change-me-front-desk"), ("1002", "change-me-workshop"))):
+        register_phones(quick_start.machine, [account], port=PHONE_PORT + 10 * port)
+    answers = {command: answer for command, answer, _ in quick_start.type_in(register)}
+    assert len(re.findall(r"Contact:  100[12]/", answers["asterisk -rx 'pjsip show contacts'"])) == 2
+    assert "-> menu main" in answers["tandem route explain +493023125000 --from +15550100"]
+
+    # The carrier of the page.
+    quick_start.machine.run(["ip", "address", "add", "192.0.2.10/32", "dev", "lo"])
+    talk = [Wait(1), HangUp()]
+    with (
+        run_phone(quick_start.machine, port=PHONE_PORT, steps=talk) as desk,
+        run_phone(quick_start.machine, port=PHONE_PORT + 10, steps=talk) as workshop,
+    ):
+        calls = [
+            place_calls(
+                quick_start.machine, [Caller("+493023125000", f"+1555010{number}")], steps=steps, host="192.0.2.10"
+            )
+            for number, steps in enumerate(((Wait(2), Press("0")), (Wait(2), Press("1")), (Speak(50), HangUp())))
+        ]
+        desk.wait_for("hangup", timeout_s=60)
+        workshop.wait_for("hangup", timeout_s=60)
+        for call in calls:
+            call.wait(timeout_s=90)
+        assert [len(phone.read_legs()) for phone in (desk, workshop)] == [1, 1]
+    waiting = wait_until(
+        lambda: re.search(r"^tandem +1001 .* ([1-9]\d*)$", quick_start.asterisk("voicemail show users"), re.MULTILINE),
+        "a message",
+    )
+    assert waiting[1] == "1"
+    ((_, said, status),) = quick_start.type_in(tell)
+    assert status == 0
+    assert {"endpoint 1001", "queue workshop", "voicemail 1001"} <= set(
+        re.findall(r"(?:endpoint|queue|voicemail) \w+", said)
+    ), said
 
 
 def test_a_change_of_asterisks_files_is_checked_by_the_service(quick_start):
