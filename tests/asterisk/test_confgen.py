@@ -16,15 +16,16 @@ from confgen.generations import switch_link, write_generation
 from confgen.render import GUEST_FILES, OWNER_FILES, RenderTarget, Transport, render
 from confgen.values import ValueUnrepresentable, escape_set_var
 from lab.sipp import Caller, place_calls
-from tandem.document import read_document
+from tandem.documents import read_pbx_files
 from tandem.domain.destinations import HangupDestination
 from tandem.domain.entities import Endpoint, General, Pbx, Queue, QueueMember, Trunk, VoicemailBox
 from tandem.domain.snapshot import build_snapshot
 
 pytestmark = pytest.mark.asterisk
 
-DIALPLAN = Path(__file__).parents[2] / "dialplan"
-EXAMPLE = Path(__file__).parents[2] / "examples" / "pbx.yaml"
+CHECKOUT = Path(__file__).parents[2]
+DIALPLAN = CHECKOUT / "dialplan"
+YAML_BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOTHING = HangupDestination()
 # Lines of the log that speak of trouble, without time and thread.
 TROUBLE = re.compile(r"(?:WARNING|ERROR)\[\d+\](?:\[[^]]*\])? (.*)")
@@ -245,8 +246,13 @@ class TestModel:
         assert re.search(r"^default +77 ", booted.cli("voicemail show users"), re.MULTILINE)
 
 
-def test_the_example_has_nothing_to_complain_of(asterisk_factory, baseline):
-    pbx = read_document(EXAMPLE.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("source", ["examples/pbx.yaml", "docs/objects.md"])
+def test_the_examples_leave_nothing_to_complain_of(asterisk_factory, baseline, tmp_path, source):
+    text = (CHECKOUT / source).read_text(encoding="utf-8")
+    # The manual's are one PBX together.
+    for number, block in enumerate(YAML_BLOCK.findall(text) or [text]):
+        (tmp_path / f"{number:02}.yaml").write_text(block)
+    pbx = read_pbx_files([tmp_path], {}).pbx
     # Its carrier has a name, and there is no DNS in here.
     pbx = replace(pbx, trunks=tuple(replace(trunk, hosts=("127.0.0.2",)) for trunk in pbx.trunks))
     instance = start(asterisk_factory, pbx)
