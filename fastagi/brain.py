@@ -11,6 +11,7 @@ from twisted.internet.defer import succeed
 from fastagi.session import Session
 from tandem.domain.agents import AgentChange, AgentMissing, AgentWish
 from tandem.domain.campaign_calls import Served
+from tandem.domain.contacts import Contact
 from tandem.domain.decisions import Decision
 from tandem.domain.destinations import Destination
 from tandem.domain.routing import QueueFacts, Target, resolve
@@ -97,6 +98,8 @@ class Brain:
     agent_works: whether an endpoint's agent is logged in and does not pause.
     serve_answered: the call id of an answered campaign call -> where the person goes; None for a call that is none of ours.
     change_agent: endpoint, what they want and whether they still wait for it -> what it came to, or what `Roster.decide` raises.
+    look_up: caller and called number -> who that is, or a Deferred of it that fires with None when nobody knows in time; None where
+    nobody is asked.
     menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short. sounds_dir: of the
     uploaded sounds, as Asterisk sees it.
 
@@ -124,6 +127,7 @@ class Brain:
     speak_wait_s: float = 3.0
     send_answers: Callable[[str, SurveyVisit, tuple[SurveyAnswer, ...]], Any] = _send_nothing
     send_wait_s: float = 8.0
+    look_up: Callable[[str, str], Any] | None = None
 
     def locate(self, prompt: str) -> str:
         """What Asterisk is given to play a prompt."""
@@ -144,6 +148,7 @@ class Case:
     outcome: str = "cut short"
     started: float = field(default_factory=perf_counter)
     listening_s: float = 0.0
+    contact: Contact | None = None
 
     def follow(self, destination: Destination, now: datetime) -> Target:
         """Where a destination leads right now; the steps become reasons."""
@@ -167,6 +172,7 @@ class Case:
             self.outcome,
             computing_s,
             self.snapshot.revision,
+            self.contact,
         )
 
 

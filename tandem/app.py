@@ -22,6 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
+from api.compat.while1.events import write_event
 from confgen.values import ValueUnrepresentable
 from confgen.verify import Check
 from fastagi.brain import Brain
@@ -59,6 +60,7 @@ from tandem.lease import Lease
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.planning import Planning
+from tandem.lookups import CallerLookup
 from tandem.posting import Poster, read_trust
 from tandem.reactor import SteadyClock
 from tandem.recordings import Recordings
@@ -94,6 +96,8 @@ RETRY_AFTER_S = 10.0
 RECOVER_EVERY_S = 5.0
 # Recordings wait while the reactor is later than this.
 BUSY_LAG_S = 0.1
+# Of the time of a decision.
+LOOKUP_SHARE = 0.8
 
 
 class Tandem(MultiService):
@@ -137,10 +141,13 @@ class Tandem(MultiService):
             ),
             reactor,
         )
+        poster = Poster(reactor, clock, allow_private=settings.webhooks.allow_private, trust=self._read_trust())
+        self.lookup = self._make_lookup(poster)
         self.webhooks = Webhooks(
             self.store,
-            Poster(reactor, clock, allow_private=settings.webhooks.allow_private, trust=self._read_trust()),
+            poster,
             clock,
+            phrase=lambda _, delivery: write_event(delivery, self.live.current, settings.apis.while1.project_id),
             max_pending=settings.webhooks.max_pending,
             lease=self.lease,
         )
@@ -175,9 +182,7 @@ class Tandem(MultiService):
             Spoken(settings.sounds.dir, speech, converter, settings.sounds.max_s),
             lambda: self.live.current,
             clock,
-            exchange=Poster(
-                reactor, clock, allow_private=settings.webhooks.allow_private, trust=self._read_trust()
-            ).exchange,
+            exchange=poster.exchange,
         )
         self.sounds = Sounds(
             self.store,
@@ -267,6 +272,7 @@ class Tandem(MultiService):
             note_answer=self.surveys.note_answer,
             send_answers=self.surveys.send_answers,
             recordings_dir=str(self.settings.asterisk.recordings_dir),
+            look_up=self.lookup.find if self.lookup is not None else None,
         )
         fastagi = self.settings.fastagi
         self.agi = AgiService(
@@ -336,6 +342,20 @@ class Tandem(MultiService):
             self.trust_problem = f"webhooks.ca_file: {error}"
             log.error("%s", self.trust_problem)
             return None
+
+    def _make_lookup(self, poster: Poster) -> CallerLookup | None:
+        lookup = self.settings.lookup
+        if not lookup.url:
+            return None
+        return CallerLookup(
+            poster,
+            clock,
+            url=lookup.url,
+            token=lookup.token.get_secret_value() if lookup.token is not None else "",
+            # The rest of a decision takes time, too; without one the call would take its last-known route.
+            deadline_s=min(lookup.deadline_s, LOOKUP_SHARE * self.settings.fastagi.decision_deadline_s),
+            keep_s=lookup.keep_s,
+        )
 
     def _make_speech(self) -> Speech:
         settings = self.settings.speech

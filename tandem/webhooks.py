@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from tandem.ami.connection import Clock
 from tandem.domain.jumps import JumpGauge
-from tandem.domain.webhooks import MAX_DELAY_S, Delivery, TargetRefused, plan_retry, sign
+from tandem.domain.webhooks import MAX_DELAY_S, Delivery, TargetRefused, Webhook, plan_retry, sign
 from tandem.lease import Lease
 from tandem.posting import Answer, NotSent
 from tandem.store.database import Store
@@ -37,11 +37,18 @@ AHEAD: Final = 100
 _GONE: Final = 410
 
 
+class _Untold(Exception):
+    """The format of this webhook has no word for the event."""
+
+
 class Posting(Protocol):
     """What is needed of `tandem.posting.Poster`."""
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Coroutine[Any, Any, Answer]:
         """Sends it once; TargetRefused, NotSent."""
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Coroutine[Any, Any, Answer]:
+        """The same by GET."""
 
     def stop(self) -> Awaitable[None]:
         """Ends idle connections."""
@@ -63,7 +70,10 @@ class _Lane:
 
 
 class Webhooks(Service):
-    """max_pending: a webhook for which more than that waits is made inactive, because nobody seems to be there."""
+    """max_pending: a webhook for which more than that waits is made inactive, because nobody seems to be there.
+
+    phrase: a delivery as the query of a webhook's format that is not ours; None where that has no word for it.
+    """
 
     def __init__(
         self,
@@ -75,10 +85,12 @@ class Webhooks(Service):
         *,
         max_pending: int = 100_000,
         lease: Lease | None = None,
+        phrase: Callable[[Webhook, Delivery], str | None] = lambda _, __: None,
     ) -> None:
         self.setName("webhooks")  # type: ignore[no-untyped-call]
         self._store, self._poster, self._now, self._luck = store, poster, now, luck
         self._max_pending = max_pending
+        self._phrase = phrase
         self._lease = lease or Lease(store, "tandem", clock)
         self._lease.on_lost(self._drop)
         self._jumps = JumpGauge(now, clock.seconds)
@@ -173,20 +185,15 @@ class Webhooks(Service):
 
     async def _send(self, lane: _Lane, delivery: Delivery) -> None:
         """One try."""
-        webhook, body, at = lane.target.webhook, delivery.body.encode(), int(self._now())
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "Tandem",
-            "Webhook-Id": delivery.event_id,
-            "Webhook-Timestamp": str(at),
-            "Webhook-Signature": sign(lane.target.keys, delivery.event_id, at, body),
-        }
+        webhook = lane.target.webhook
         answer, error = Answer(0, None), ""
-        posting: Deferred[Answer] = Deferred.fromCoroutine(self._poster.post(webhook.url, headers, body))
+        posting: Deferred[Answer] = Deferred.fromCoroutine(self._request(lane.target, delivery))
         self._posting.add(posting)
         try:
             answer = await posting
             error = "" if 200 <= answer.status < 300 else f"answered {answer.status}"
+        except _Untold:
+            pass  # done with, and nothing was sent
         except (NotSent, TargetRefused) as refused:
             error = str(refused)
         except Exception as failed:  # noqa: BLE001 - of one delivery, which says so
@@ -204,6 +211,22 @@ class Webhooks(Service):
             lane.queue.clear()
         await self._save()
         self._pump(lane)
+
+    async def _request(self, target: Target, delivery: Delivery) -> Answer:
+        """What is signed is the body, or the query that stands for it."""
+        webhook, at, is_ours = target.webhook, int(self._now()), target.webhook.format == "json"
+        told = delivery.body if is_ours else self._phrase(webhook, delivery)
+        if told is None:
+            raise _Untold
+        headers = {
+            "User-Agent": "Tandem",
+            "Webhook-Id": delivery.event_id,
+            "Webhook-Timestamp": str(at),
+            "Webhook-Signature": sign(target.keys, delivery.event_id, at, told.encode()),
+        }
+        if is_ours:
+            return await self._poster.post(webhook.url, {"Content-Type": "application/json", **headers}, told.encode())
+        return await self._poster.get(f"{webhook.url}{'&' if '?' in webhook.url else '?'}{told}", headers)
 
     def _judge(self, webhook_id: int, delivery: Delivery, answer: Answer, error: str) -> Outcome:
         attempts, now = delivery.attempts + 1, self._now()

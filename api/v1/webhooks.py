@@ -13,7 +13,18 @@ from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from api.times import show_times, with_times
 from api.v1.campaigns import read_id
-from tandem.domain.webhooks import MAX_URL, NEEDED, Delivery, DeliveryState, EventKind, TargetRefused, Webhook, read_url
+from tandem.domain.webhooks import (
+    MAX_URL,
+    NEEDED,
+    TOLD,
+    Delivery,
+    DeliveryState,
+    EventKind,
+    TargetRefused,
+    Webhook,
+    WebhookFormat,
+    read_url,
+)
 from tandem.store.outbox import load_deliveries, queue_test, replay_deliveries, replay_delivery
 from tandem.store.webhooks import (
     OVERLAP_S,
@@ -42,12 +53,16 @@ DeliveryShown: Final[Any] = with_times(Delivery, "DeliveryShown")
 
 
 class NewWebhook(Frozen):
-    """Whom to tell of which events. url: https, or http to this machine itself; what may be reached is in docs/webhooks.md."""
+    """Whom to tell of which events. url: https, or http to this machine itself; what may be reached is in docs/webhooks.md.
+
+    format: json, or while1 for programs that take the events of that system (inbound.* and outbound.*, by GET).
+    """
 
     url: _Url
     events: _Events
     description: _Description = ""
     active: bool = True
+    format: WebhookFormat = "json"
 
 
 class WebhookChange(Frozen):
@@ -134,6 +149,13 @@ def _check_events(exchange: Exchange, events: Iterable[str]) -> None:
             raise Refused(HTTPStatus.FORBIDDEN, f"these events take the permission {needed}")
 
 
+def _check_told(form: str, events: Iterable[str]) -> None:
+    """Another system's format has words for some events only."""
+    for kind in events:
+        if form in TOLD and kind.partition(".")[0] not in TOLD[form]:
+            raise refuse_fields([("events", f"{kind} cannot be told in the format {form}")])
+
+
 # --------------------------------------------------------------------------------------------------------- handlers
 
 
@@ -153,6 +175,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
     wanted: NewWebhook = exchange.body
     url, at = _check_url(services, wanted.url), services.now().timestamp()
     _check_events(exchange, wanted.events)
+    _check_told(wanted.format, wanted.events)
 
     def work(db: Any) -> tuple[Webhook, Reply]:
         made, secret = create_webhook(
@@ -163,6 +186,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
             active=wanted.active,
             author=exchange.who.name,
             at=at,
+            form=wanted.format,
         )
         return made, _give_secret(exchange, made, secret, HTTPStatus.CREATED)
 
@@ -183,6 +207,7 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
         exchange.check_match(_tag(exchange, before))
         # Whoever sends it elsewhere gets what it told before, too.
         _check_events(exchange, {*before.events, *changes.get("events", ())})
+        _check_told(before.format, changes.get("events", ()))
         return None, _give(exchange, update_webhook(db, webhook_id, at, **changes))
 
     _, reply = await exchange.write(work, f"webhooks/{webhook_id}")

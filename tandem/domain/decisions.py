@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from tandem.domain.contacts import Contact
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One FastAGI session of a call.
 
     uniqueid names the channel. called and caller are as the carrier sent them, cleaned. reasons are the steps in order.
-    outcome is the jump that was made, or why none was. computing_s is our own time, without listening to the caller.
+    outcome is the jump that was made, or why none was. computing_s is our own time, without listening to the caller and without waiting for what others know of them. contact: that.
     """
 
     decided_at: datetime
@@ -22,6 +24,7 @@ class Decision:
     outcome: str
     computing_s: float
     revision: int
+    contact: Contact | None = None
 
 
 def format_decision(decision: Decision) -> str:

@@ -49,6 +49,9 @@ VARIABLE_SORRY: Final = "TANDEM_SORRY"  # of an answered person: sounds (a&b) fo
 VARIABLE_RING: Final = "TANDEM_RING"  # how many seconds an external number rings, instead of 120
 VARIABLE_LISTEN_TO: Final = "TANDEM_LISTEN_TO"  # how the channels begin that are heard: PJSIP/1001-
 VARIABLE_LISTEN_OPTIONS: Final = "TANDEM_LISTEN_OPTIONS"  # of ChanSpy
+VARIABLE_OTHERWISE: Final = (
+    "TANDEM_OTHERWISE"  # of a caller with a line of their own: the jump for when it does not answer
+)
 VARIABLE_JUMP: Final = "TANDEM_JUMP"  # where a call that we placed goes once it is answered
 
 # AstDB: family/key = value, made by tandem.domain.last_known. Keys of numbers are tandem.domain.numbers.normalise_number's; `/` inside

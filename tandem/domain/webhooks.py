@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,15 @@ EventKind = Literal[
     "attempt.ended",
     "number.finished",
     "recording.ready",
+    "inbound.answered",
+    "inbound.ended",
+    "inbound.missed",
+    "outbound.ended",
 ]
+# json: our own, by POST; while1: the While1 Voice API's events, by GET.
+WebhookFormat = Literal["json", "while1"]
+# Of what the formats of others have words for; ours has them for everything.
+TOLD: Final = {"while1": frozenset({"inbound", "outbound"})}
 # Sent when somebody asks for it, whatever a webhook listens to.
 TEST_KIND: Final = "webhook.test"
 # Who gets events of a kind could read the same by asking.
@@ -40,6 +49,8 @@ NEEDED: Final = {
     "attempt": "attempts/read",
     "number": "numbers/read",
     "recording": "recordings/read",
+    "inbound": "cdrs/read",
+    "outbound": "cdrs/read",
 }
 
 DeliveryState = Literal["pending", "delivered", "dead"]
@@ -79,6 +90,7 @@ class Webhook:
     created_at: float
     updated_at: float
     version: int
+    format: WebhookFormat = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,11 @@ class Delivery:
 def new_event_id() -> str:
     """`msg_` and 128 random bits: the same in every delivery of an event, so that a receiver knows it again."""
     return f"msg_{secrets.token_hex(16)}"
+
+
+def name_event(*words: str) -> str:
+    """The same for the same words: of what may be found twice, so that it is told once."""
+    return f"msg_{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]}"
 
 
 def new_secret() -> str:

@@ -1,8 +1,8 @@
 """Other systems' APIs: whether each is served, and what only it knows; one door for each, none of them open to a network by itself."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, StringConstraints
 
 from tandem.settings.fields import AbsolutePath, Section
 
@@ -52,6 +52,9 @@ class While1Settings(DoorSettings):
     api_key_file: AbsolutePath | None = Field(None, description="File with the key, not readable by others.")
     deprecated_credentials: bool = Field(
         True, description="Whether api_username and api_password are taken in place of a token, with a warning."
+    )
+    project_id: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{1,40}\z")] = Field(
+        "1", description="What the events that are sent call this PBX."
     )
     post_only: bool = Field(False, description="Whether what changes something or places a call must be a POST.")
 

@@ -22,7 +22,7 @@ from tandem.settings.sections import Settings
 
 # Read by the lab and by tests, not settings of a Tandem.
 OTHER_VARIABLES: Final = frozenset({PATH_VARIABLE, "TANDEM_CACHE"})
-SECRETS: Final = ("ami.secret", "ami.config_secret", "database.password", "apis.while1.api_key")
+SECRETS: Final = ("ami.secret", "ami.config_secret", "database.password", "lookup.token", "apis.while1.api_key")
 MAX_SECRET_BYTES: Final = 1024
 
 _S = TypeVar("_S", bound=Section)

@@ -239,6 +239,23 @@ class WebhookSettings(Section):
     )
 
 
+class LookupSettings(Section):
+    """Who is calling: asked of your own server for each call that comes in, and the call goes on without an answer that is late."""
+
+    # Where it may lead is decided by webhooks.allow_private, whenever it is asked.
+    url: Annotated[str, StringConstraints(max_length=1000, pattern=r"\A(https?://[^\s/@#?]+[^\s#@]*)?\z")] = Field(
+        "", description="Address that is asked by GET with telephone, dnid and token; empty: nobody is asked."
+    )
+    token: SecretStr | None = Field(None, description="What your server knows Tandem by; better in a file of its own.")
+    token_file: AbsolutePath | None = Field(None, description="File with the token, not readable by others.")
+    deadline_s: Annotated[float, Field(ge=0.05, le=3)] = Field(
+        0.7, description="A call waits so long at the most, and never longer than fastagi.decision_deadline_s allows."
+    )
+    keep_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        300.0, description="The same caller is not asked about again for so long."
+    )
+
+
 class LogSettings(Section):
     """What is written to the journal."""
 
@@ -267,6 +284,7 @@ class Settings(Section):
     dialer: DialerSettings = DialerSettings()
     retention: RetentionSettings = RetentionSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    lookup: LookupSettings = LookupSettings()
     apis: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
 

@@ -17,6 +17,7 @@ from tandem.domain.disposition import Disposition, Evidence
 from tandem.store.call_notes import move_notes
 from tandem.store.calls import load_named_calls
 from tandem.store.dialect import replacing
+from tandem.store.pbx_events import load_contacts, move_contact, tell_records
 from tandem.store.routes import load_routes
 from tandem.store.rows import insert_rows, load_rows
 from tandem.store.tables import format_time
@@ -121,22 +122,27 @@ def _take(db: peewee.Database, changes: Sequence[Leg], trunks: Collection[str]) 
         call.call_id: call for call in load_named_calls(db, touched | {leg.uniqueid for leg in book.legs.values()})
     }
     routes = load_routes(db, book.legs)
+    known = load_contacts(db, touched)
     cdrs, unfinished = [], []
-    calls = book.by_call()
+    calls = {call_id: legs for call_id, legs in book.by_call().items() if call_id in touched}
+    steps = {
+        call_id: ", ".join(routes[leg.uniqueid] for leg in legs if leg.uniqueid in routes)
+        for call_id, legs in calls.items()
+    }
     for call_id in sorted(touched):
-        legs = calls[call_id]
         # A call of ours that merged with an older one is still one of ours.
-        ours = placed.get(call_id)
-        steps = [routes[leg.uniqueid] for leg in legs if leg.uniqueid in routes]
-        cdr = compose_cdr(call_id, legs, trunks, ours, ", ".join(steps))
+        cdr = compose_cdr(call_id, calls[call_id], trunks, placed.get(call_id), steps[call_id])
         if cdr is None:
             unfinished.append(call_id)
+        elif call_id in known and not cdr.external_id:
+            cdrs.append(replace(cdr, external_id=known[call_id].external_id))
         else:
             cdrs.append(cdr)
     if before:
         gone = json.dumps([*unfinished, *book.absorbed])
         db.execute_sql("DELETE FROM cdrs WHERE call_id IN (SELECT value FROM json_each(?))", (gone,))
     _save_cdrs(db, cdrs)
+    tell_records(db, calls, book.changed, trunks, steps, placed, cdrs, known)
     return cdrs
 
 
@@ -164,6 +170,7 @@ def _save_joins(db: peewee.Database, absorbed: Mapping[str, str]) -> None:
     for gone, kept in absorbed.items():
         db.execute_sql("UPDATE joined_calls SET call_id = ? WHERE call_id = ?", (kept, gone))
         move_notes(db, gone, kept)
+        move_contact(db, gone, kept)
         insert_rows(db, "joined_calls", _JOIN_COLUMNS, [{"linkedid": gone, "call_id": kept}], _JOIN)
 
 

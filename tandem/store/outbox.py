@@ -25,11 +25,12 @@ _QUEUED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. data: plain values for JSON."""
+    """Something that happened. data: plain values for JSON; id: of what may be found twice, so that it is told once."""
 
     kind: str
     at: float
     data: Mapping[str, Any]
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def _queue(db: peewee.Database, queued: Sequence[tuple[int, Event]]) -> None:
     rows = []
     for webhook_id, event in queued:
         if id(event) not in bodies:
-            event_id = new_event_id()
+            event_id = event.id or new_event_id()
             whole = {"id": event_id, "kind": event.kind, "at": format_at(event.at), "data": event.data}
             bodies[id(event)] = event_id, json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
         event_id, body = bodies[id(event)]
@@ -89,7 +90,7 @@ def _queue(db: peewee.Database, queued: Sequence[tuple[int, Event]]) -> None:
             "webhook_id": webhook_id, "event_id": event_id, "kind": event.kind, "body": body, "state": "pending",
             "attempts": 0, "next_at": event.at, "last_status": 0, "last_error": "", "created_at": event.at,
         })  # fmt: skip
-    insert_rows(db, "webhook_deliveries", _QUEUED, rows)
+    insert_rows(db, "webhook_deliveries", _QUEUED, rows, "ON CONFLICT DO NOTHING")
 
 
 def load_due(db: peewee.Database, webhook_id: int, now: float, known: Collection[int], limit: int) -> list[Delivery]:

@@ -13,7 +13,7 @@ def delete_cdrs(db: peewee.Database, before: datetime, limit: int) -> int:
     """CDRs of calls that began before, with their legs, what was added to them, and the names of the calls that were joined to them."""
     oldest = "(SELECT call_id FROM cdrs WHERE started_at < ? ORDER BY started_at, call_id LIMIT ?)"
     given = (format_time(before), limit)
-    for table in ("legs", "joined_calls", "call_notes", "transcriptions"):
+    for table in ("legs", "joined_calls", "call_notes", "transcriptions", "call_contacts"):
         db.execute_sql(f"DELETE FROM {table} WHERE call_id IN {oldest}", given)  # noqa: S608 - our own text
     return _count(db.execute_sql(f"DELETE FROM cdrs WHERE call_id IN {oldest}", given))  # noqa: S608 - our own text
 

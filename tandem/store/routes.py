@@ -8,6 +8,7 @@ from typing import Final
 import peewee
 
 from tandem.domain.decisions import Decision
+from tandem.store.pbx_events import record_contacts
 from tandem.store.rows import LISTED, listed, load_rows
 from tandem.store.tables import RouteRow
 
@@ -24,6 +25,7 @@ def record_routes(db: peewee.Database, decisions: Sequence[Decision]) -> None:
             known = rows.get(decision.uniqueid)
             whole = f"{known[1]}, {steps}" if known is not None else steps
             rows[decision.uniqueid] = (decision.uniqueid, whole[:MAX_ROUTE], decision.decided_at)
+    record_contacts(db, decisions)
     joined = peewee.fn.SUBSTR(RouteRow.route.concat(", ").concat(peewee.EXCLUDED.route), 1, MAX_ROUTE)
     for batch in peewee.chunked(rows.values(), _ROWS_AT_ONCE):
         insert = RouteRow.insert_many(batch, fields=(RouteRow.uniqueid, RouteRow.route, RouteRow.decided_at))

@@ -67,6 +67,7 @@ def create_webhook(
     active: bool,
     author: str,
     at: float,
+    form: str = "json",
 ) -> tuple[Webhook, str]:
     """A new one, and its secret. TooManyWebhooks."""
     if db.execute_sql("SELECT count(*) FROM webhooks").fetchone()[0] >= MAX_WEBHOOKS:
@@ -74,8 +75,8 @@ def create_webhook(
     secret = new_secret()
     cursor = db.execute_sql(
         "INSERT INTO webhooks (url, events, description, active, problem, author, secret, old_secret, old_secret_until,"
-        " created_at, updated_at, version) VALUES (?, ?, ?, ?, '', ?, ?, '', 0, ?, ?, 1) RETURNING id",
-        (url, json.dumps(list(events)), description, int(active), author, secret, at, at),
+        " created_at, updated_at, version, format) VALUES (?, ?, ?, ?, '', ?, ?, '', 0, ?, ?, 1, ?) RETURNING id",
+        (url, json.dumps(list(events)), description, int(active), author, secret, at, at, form),
     )
     return load_webhook(db, cursor.fetchone()[0]), secret
 
