@@ -111,7 +111,7 @@ def record_lost(db: peewee.Database, uniqueids: Iterable[str], trunks: Collectio
 
 def _take(db: peewee.Database, changes: Sequence[Leg], trunks: Collection[str]) -> list[Cdr]:
     book = _load_book(db, changes)
-    before = set(book.legs)
+    before = dict(book.legs)
     apply_records(book, changes)
     if not book.changed:
         return []
@@ -142,7 +142,8 @@ def _take(db: peewee.Database, changes: Sequence[Leg], trunks: Collection[str]) 
         gone = json.dumps([*unfinished, *book.absorbed])
         db.execute_sql("DELETE FROM cdrs WHERE call_id IN (SELECT value FROM json_each(?))", (gone,))
     _save_cdrs(db, cdrs)
-    tell_records(db, calls, book.changed, trunks, steps, placed, cdrs, known)
+    silent = {uniqueid for uniqueid, leg in before.items() if leg.answered_at is not None}
+    tell_records(db, calls, book.changed - silent, trunks, steps, placed, cdrs, known)
     return cdrs
 
 

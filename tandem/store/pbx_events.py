@@ -60,7 +60,7 @@ def tell_records(
     cdrs: Sequence[Cdr],
     known: Mapping[str, KnownCaller],
 ) -> None:
-    """inbound.answered, inbound.ended, inbound.missed, outbound.ended. calls: the legs of those with news; changed: uniqueids of legs; routes: by call."""
+    """inbound.answered, inbound.ended, inbound.missed, outbound.ended. calls: the legs of those with news; changed: uniqueids of legs that nobody had answered before; routes: by call."""
     listeners = load_listeners(db)
     told = []
     if "inbound.answered" in listeners:

@@ -6,12 +6,14 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import succeed
 
 from fastagi.brain import Brain
 from fastagi.routes import list_scripts
 from fastagi.testing import AgiCaller
 from tandem.document import read_document
 from tandem.domain.agents import AgentChange, AgentMissing, AgentNotThere, AgentsUnavailable
+from tandem.domain.contacts import NOBODY, Contact
 from tandem.domain.decisions import Decision
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import build_snapshot
@@ -69,7 +71,7 @@ SUNDAY = datetime(2026, 11, 15, 11, 0, tzinfo=UTC)
 class Run:
     """One call through one script."""
 
-    def __init__(self, script="did", *, now=MONDAY_NOON, facts=None, works=True, **caller):
+    def __init__(self, script="did", *, now=MONDAY_NOON, facts=None, works=True, look_up=None, **caller):
         self.decisions: list[Decision] = []
         brain = Brain(
             snapshot=lambda: SNAPSHOT,
@@ -77,6 +79,7 @@ class Run:
             agent_works=lambda endpoint: works,
             now=lambda: now,
             record=self.decisions.append,
+            look_up=look_up,
         )
         caller = {"extension": "s", "callerid": "+493055501", "channel": "PJSIP/carrier-00000001"} | caller
         self.result = AgiCaller(script=script, **caller).run(list_scripts(brain)[script])
@@ -96,6 +99,45 @@ def test_did_is_one_command():
     assert decision.outcome == run.jump
     assert decision.reasons[0] == "DID +49301000"
     assert decision.revision == 7
+
+
+JANE = Contact(contact_id="7", name="Jane", priority=20, language="ro", direct_line="SIP/1002", external_id="c7")
+
+
+def test_a_caller_who_is_known_is_greeted():
+    asked = []
+    run = Run(extension="+49301000", look_up=lambda *who: asked.append(who) or succeed(JANE))
+    assert asked == [("+493055501", "+49301000")]
+    assert run.jump == "tandem-enter,endpoint,1(1002,20,ro,yes,,5501)"
+    assert run.result.variables["CALLERID(name)"] == "Jane"
+    assert run.result.variables["TANDEM_OTHERWISE"] == "tandem-enter,queue,1(sales,20,ro,yes,,5501)"
+    (decision,) = run.decisions
+    assert decision.contact == JANE
+    assert decision.reasons[-3:] == ("caller is contact 7", "direct line", "endpoint 1002")
+    # Known from before: nothing is waited for.
+    assert Run(extension="+49301000", look_up=lambda *_: JANE).jump == run.jump
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(None, "caller was not looked up in time"), (succeed(None), "caller was not looked up in time"), (NOBODY, "caller is not known")]
+)  # fmt: skip
+def test_a_caller_of_whom_nothing_is_known_is_like_any_other(answer, reason):
+    run = Run(extension="+49301000", look_up=lambda *_: answer)
+    assert run.jump == "tandem-enter,queue,1(sales,7,de,yes,,5501)"
+    assert run.decisions[0].reasons[-1] == reason
+    assert run.decisions[0].contact is None
+
+
+def test_nobody_is_asked_about_callers_without_a_number_or_who_are_refused():
+    asked = []
+    for caller in (
+        {"callerid": "+491901234"},
+        {"args": ("0301000", "", "national")},
+        {"extension": "49301003"},
+        {"extension": "123"},
+    ):
+        Run(**{"extension": "+49301000", **caller}, look_up=lambda *who: asked.append(who))
+    assert asked == []
 
 
 def test_an_agent_is_rung_only_while_at_work():
