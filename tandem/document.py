@@ -15,7 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from tandem.domain.destinations import HangupDestination, ScheduleDestination
-from tandem.domain.entities import COLLECTIONS, WRITTEN_AS, General, OpenHours, Pbx, QueueMember
+from tandem.domain.entities import COLLECTIONS, WRITTEN_AS, General, OpenHours, OutsideMember, Pbx, QueueMember
 from tandem.domain.fields import WEEKDAYS
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 from tandem.domain.problems import SECRET_FIELDS, Location, Problem, describe_errors
@@ -265,7 +265,7 @@ def _set_fields(entity: Any) -> list[tuple[str, Any]]:
 
 def _write_item(value: Any, indent: str) -> str:
     """One item of a list, `- ` before its first line."""
-    if is_dataclass(value) and not isinstance(value, OpenHours | QueueMember):
+    if is_dataclass(value) and not isinstance(value, OpenHours | QueueMember | OutsideMember):
         return _as_item(_set_fields(value), indent)
     return f"{indent}- {_flow(value)}\n"
 

@@ -4,7 +4,7 @@ The head is kept in memory as a snapshot that shares what it can with the live o
 revision by another way (an import, a rollback) calls `forget`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -99,6 +99,32 @@ class Head:
             return (replace(edited, revision=saved.revision) if saved.is_new else snapshot), entity
 
         edited: Object = await self._change(change)
+        return edited
+
+    async def edit_all(
+        self, decide: Callable[[Snapshot], Sequence[Entity]], author: Author, commit: Commit
+    ) -> Sequence[Entity]:
+        """The same for several objects: all are saved or none, each as a revision of its own."""
+
+        async def change(snapshot: Snapshot) -> tuple[Snapshot, Sequence[Entity]]:
+            entities, checked = decide(snapshot), snapshot
+            for entity in entities:
+                if problems := await deferToThread(_check_with, checked, entity):
+                    raise EditRefused(problems)
+                checked = with_entity(checked, snapshot.revision, entity)
+
+            def work(db: Any) -> Saved:
+                saved = Saved(snapshot.revision, 0, 0, 0)
+                for entity in entities:
+                    how: dict[str, Any] = {"author": author.name, "note": f"{'/'.join(place_of(entity))} saved"}
+                    one = save_object(db, entity, expected=saved.revision, at=author.now(), **how)
+                    saved = one if one.is_new else saved
+                return saved
+
+            saved = await commit(work)
+            return replace(checked, revision=saved.revision), entities
+
+        edited: Sequence[Entity] = await self._change(change)
         return edited
 
     async def rename(

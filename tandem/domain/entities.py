@@ -167,6 +167,14 @@ class QueueMember:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class OutsideMember:
+    """A number outside that answers a queue's calls, over `general.outbound_trunk`; it neither logs in nor pauses."""
+
+    number: PhoneNumber
+    penalty: Annotated[int, Field(ge=0, le=999)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Queue:
     """Callers wait, members answer (app_queue)."""
 
@@ -177,6 +185,7 @@ class Queue:
     active: bool = True
     strategy: QueueStrategy = "rrmemory"
     members: tuple[QueueMember, ...] = ()
+    outside_members: Annotated[tuple[OutsideMember, ...], Field(max_length=50)] = ()
     # Whether endpoints that are no members may log in, too.
     open_login: bool = False
     # How long one member rings, the pause before the next, and the rest that a member has after a call.

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from tandem.domain.destinations import DESTINATION_CLASSES, DESTINATION_TAG
-from tandem.domain.entities import COLLECTIONS, General, OpenHours, Pbx, QueueMember
+from tandem.domain.entities import COLLECTIONS, General, OpenHours, OutsideMember, Pbx, QueueMember
 from tandem.domain.fields import RULE_BY_PATTERN
 
 Location = tuple[str | int, ...]
@@ -26,6 +26,7 @@ _NESTED: Final[Mapping[str, type]] = {
     "general": General,
     "hours": OpenHours,
     "members": QueueMember,
+    "outside_members": OutsideMember,
     **{collection: kind for collection, (kind, _) in COLLECTIONS.items()},
 }
 

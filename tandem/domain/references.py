@@ -1,5 +1,6 @@
 """The rules that need more than one object: names, numbers, targets and circles; never looks outside of the PBX it is given."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -16,7 +17,7 @@ from tandem.domain.destinations import (
     ScheduleDestination,
     VoicemailDestination,
 )
-from tandem.domain.entities import COLLECTIONS, Pbx, Schedule, Trunk
+from tandem.domain.entities import COLLECTIONS, Pbx, Queue, Schedule, Trunk
 from tandem.domain.loops import find_loops, walk_destinations
 from tandem.domain.numbers import number_plan, parse_did_number, pattern_regex
 from tandem.domain.problems import Location, Problem, suggest
@@ -131,6 +132,20 @@ class _Check:
                 if member.endpoint in seen:
                     yield Problem(at, f"endpoint {member.endpoint} is a member already")
                 seen.add(member.endpoint)
+            yield from self._outside_members(("queues", index, "outside_members"), queue)
+
+    def _outside_members(self, at: Location, queue: Queue) -> Iterator[Problem]:
+        general, seen = self._pbx.general, set()
+        if queue.outside_members and general.outbound_trunk is None:
+            yield Problem(at, "needs general.outbound_trunk")
+        for place, member in enumerate(queue.outside_members):
+            if not re.fullmatch(r"\+?[0-9]{2,24}", member.number):
+                yield Problem((*at, place, "number"), "must be 2 to 24 digits, with or without a leading +")
+            elif member.number in general.emergency_numbers:
+                yield Problem((*at, place, "number"), "must not be an emergency number")
+            elif member.number in seen:
+                yield Problem((*at, place, "number"), f"number {member.number} is a member already")
+            seen.add(member.number)
 
     def names(self) -> Iterator[Problem]:
         """One object per name (Asterisk does not tell capitals apart everywhere), and no name that means something else."""

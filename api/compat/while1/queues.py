@@ -1,16 +1,16 @@
 """`queues` and `users-status`: queues with their members, how they are now, pauses, and phones; what is saved is applied."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from api.compat.php_names import as_list
+from api.compat.while1.members import Members, read_members, show_members
 from api.compat.while1.people import find_user
 from api.compat.while1.speech import Answered, Denied, choose, read_filters, read_flag, read_map, read_rows, read_text
 from api.declare import Reply
 from api.exchange import Commit, Exchange, Services
 from tandem.domain.agents import AgentMissing, AgentNotThere, AgentRefused, AgentWish
-from tandem.domain.entities import Endpoint, Queue, QueueMember
+from tandem.domain.entities import Endpoint, Queue
 from tandem.domain.snapshot import Snapshot
 from tandem.monitoring import QueueNow
 
@@ -41,22 +41,12 @@ async def _read(services: Services, exchange: Exchange) -> Answered:
 
 
 def _show(queue: Queue, endpoints: Mapping[str, Endpoint], now: QueueNow | None) -> dict[str, Any]:
-    members = {
-        member.endpoint: {
-            "type": "sip",
-            "name": endpoints[member.endpoint].name,
-            "penalty": member.penalty,
-            "order": place,
-            "is_active": 1,
-        }
-        for place, member in enumerate(queue.members, 1)
-    }
     shown: dict[str, Any] = {
         "name": queue.name,
         "description": queue.description,
         "extension": queue.extension,
         "strategy": queue.strategy,
-        "members": members or [],
+        "members": show_members(queue, endpoints) or [],
     }
     return shown if now is None else {**shown, "info": _show_info(now)}
 
@@ -84,75 +74,51 @@ async def _info(services: Services, exchange: Exchange) -> Answered:
 
 
 async def _save(services: Services, exchange: Exchange) -> Answered:
-    """The members of queues, whole: one that is not listed is gone. All of it is read before anything is written."""
+    """The members of queues, whole: one that is not listed is gone. All queues are saved and live, or none is."""
     exchange.require("queues/update")
     data = read_map(exchange.body, "data")
     snapshot: Snapshot = await services.head.read()
     if not data:
         raise Denied("data: must name the queues to save")
-    changes = [_read_members(snapshot, name, data) for name in data]
-    try:
-        for queue in changes:
-            await services.head.edit(_make_decide(queue), exchange.author, _make_commit(exchange, queue.name))
-        await services.applying.apply_head()
-    except Exception:
-        # Half of it would be worse: the members are again those that Asterisk still has.
-        for queue in changes:
-            await services.head.edit(_make_decide(snapshot.queues[queue.name]), exchange.author, services.store.run)
-        raise
-    endpoints = services.live.current.endpoints
-    return Answered({queue.name: _show(queue, endpoints, None) for queue in changes})
+    wanted = [_read_members(snapshot, name, data) for name in data]
 
-
-def _make_decide(queue: Queue) -> Any:
-    def decide(snapshot: Snapshot) -> Queue:
-        current = snapshot.queues.get(queue.name)
-        if current is None:
-            raise Denied("No Queues found")
-        return replace(current, members=queue.members)
-
-    return decide
-
-
-def _make_commit(exchange: Exchange, name: str) -> Any:
     async def commit(work: Any) -> Any:
         saved, _ = await exchange.write(
-            lambda db: (work(db), Reply({})), f"queues/{name}", lambda one: one.revision if one.is_new else None
+            lambda db: (work(db), Reply({})),
+            ", ".join(f"queues/{name}" for name in data),
+            lambda one: one.revision if one.is_new else None,
         )
         return saved
 
-    return commit
+    changed: Sequence[Any] = await services.head.edit_all(
+        lambda now: [_change_queue(now, name, one) for name, one in zip(data, wanted, strict=True)],
+        exchange.author,
+        commit,
+    )
+    try:
+        await services.applying.apply_head()
+    except Exception:
+        # The members are again those that Asterisk still has.
+        before = [snapshot.queues[name] for name in data]
+        await services.head.edit_all(lambda _: before, exchange.author, services.store.run)
+        raise
+    endpoints = services.live.current.endpoints
+    return Answered({queue.name: _show(queue, endpoints, None) for queue in changed})
 
 
-def _read_members(snapshot: Snapshot, name: str, data: Mapping[str, Any]) -> Queue:
-    queue = snapshot.queues.get(name)
-    if queue is None:
+def _read_members(snapshot: Snapshot, name: str, data: Mapping[str, Any]) -> Members:
+    if name not in snapshot.queues:
         raise Denied("No Queues found")
     wanted = read_map(data, name)
     if wanted.get("members") in (None, ""):
         raise Denied(f"{name}.members: is missing; an empty list takes all members away")
-    rows = []
-    for place, (who, given) in enumerate(read_map(wanted, "members").items(), 1):
-        endpoint = find_user(snapshot, who)
-        if endpoint is None or not isinstance(given, dict):
-            raise Denied(f"{name}.members: every member must be a user of this PBX, with its settings")
-        if read_text(given, "type", 20, default="sip") != "sip":
-            raise Denied(f"{name}.members.{endpoint.extension}.type: must be sip; numbers outside are no members here")
-        if given.get("is_active") in (None, ""):
-            raise Denied(f"{name}.members.{endpoint.extension}.is_active: is missing")
-        if read_flag(given, "is_active", default=True):
-            penalty, order = (
-                _read_number(given, field, default) for field, default in (("penalty", 0), ("order", place))
-            )
-            rows.append((order, QueueMember(endpoint=endpoint.extension, penalty=penalty)))
-    return replace(queue, members=tuple(member for _, member in sorted(rows, key=lambda row: row[0])))
+    return read_members(snapshot, name, read_map(wanted, "members"))
 
 
-def _read_number(given: Mapping[str, Any], name: str, default: int) -> int:
-    text = read_text(given, name, 3, default=str(default))
-    if not (text.isascii() and text.isdecimal()):
-        raise Denied(f"{name}: must be a whole number from 0 to 999")
-    return int(text)
+def _change_queue(now: Snapshot, name: str, members: Members) -> Queue:
+    if name not in now.queues:
+        raise Denied("No Queues found")
+    return members.put_into(now.queues[name])
 
 
 # ------------------------------------------------------------------------------------------------------------- pause
