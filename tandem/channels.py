@@ -5,6 +5,7 @@ from typing import Any
 
 from tandem.ami import actions
 from tandem.ami.actions import Action
+from tandem.ami.errors import AmiRefused
 from tandem.domain.entities import General
 from tandem.domain.originate import CallRefused
 from tandem.monitoring import ChannelNow, Monitor
@@ -39,6 +40,17 @@ class Channels:
         channel = await self.find(name)
         await self._send(actions.hangup(channel.channel))
         return channel
+
+    async def hang_up_all(self) -> list[ChannelNow]:
+        """Ends every leg that there is now. One whose other end is gone first is none any more."""
+        ended = []
+        for channel in await self._monitor.list_channels():
+            try:
+                await self._send(actions.hangup(channel.channel))
+            except AmiRefused:
+                continue
+            ended.append(channel)
+        return ended
 
     async def redirect(self, name: str, place: str) -> ChannelNow:
         """Sends a channel to priority 1 of `context,exten`. Raises CallRefused where its context is not allowed, ChannelMissing."""

@@ -11,7 +11,7 @@ from api.compat.goapi.speech import DIALECT as GOAPI
 from api.compat.goapi.table import make_routes as make_goapi_routes
 from api.compat.mikopbx import audio, clients, polls, results, session, signals, spreadsheets, tasks
 from api.compat.mikopbx.speech import DIALECT as MIKOPBX
-from api.compat.while1.speech import DIALECT as WHILE1
+from api.compat.while1.speech import make_dialect as make_while1_dialect
 from api.compat.while1.table import ROUTES as WHILE1_ROUTES
 from api.doors import Door
 
@@ -27,7 +27,7 @@ MIKOPBX_ROUTES: Final = (
 )
 DOORS: Final = (
     Door("mikopbx", lambda _: MIKOPBX, MIKOPBX_ROUTES),
-    Door("while1", lambda _: WHILE1, WHILE1_ROUTES),
+    Door("while1", make_while1_dialect, WHILE1_ROUTES),
     Door("ari_dialer", lambda _: ARI, ARI_ROUTES),
     Door("goapi", lambda _: GOAPI, make_goapi_routes()),
 )

@@ -14,6 +14,7 @@ from api.errors import Refused
 from api.exchange import Exchange, Services
 from tandem.domain.cdr import Cdr, Direction
 from tandem.domain.disposition import Disposition
+from tandem.store.cdr_reports import MAX_ROWS, CdrCount, CountedBy, count_cdrs_by
 from tandem.store.cdrs import MAX_PAGE, CdrQuery, count_cdrs, load_cdr, load_cdrs
 
 _Number = Annotated[str, StringConstraints(max_length=40)]
@@ -48,11 +49,34 @@ class CdrsQuery(ExportQuery):
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="How many at most.")] = 100
 
 
+class CountQuery(Frozen):
+    """What is counted together, which calls, and which page."""
+
+    by: Annotated[
+        CountedBy, Field(description="What the calls of a row have in common; a call that has none is in no row.")
+    ]
+    since: Annotated[AwareDatetime | None, Field(description="Begun not before.")] = None
+    until: Annotated[AwareDatetime | None, Field(description="Begun before.")] = None
+    direction: Annotated[Direction | None, Field(description="As seen from the PBX.")] = None
+    project: Annotated[_Label, Field(description="The project of whoever placed it.")] = ""
+    limit: Annotated[int, Field(ge=1, le=MAX_ROWS, description="How many at most.")] = 100
+    offset: Annotated[int, Field(ge=0, le=10**9, description="How many to pass over.")] = 0
+
+
 @dataclass(frozen=True, slots=True)
 class CdrPage:
     """Some of the CDRs; the next page begins after the last call_id of this one. `total` is how many there are in all."""
 
     items: tuple[Cdr, ...]
+    total: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class CdrCounts:
+    """Calls by what they have in common, in the order of their keys. `total` is how many keys there are in all."""
+
+    items: tuple[CdrCount, ...]
     total: int
     limit: int
 
@@ -84,6 +108,13 @@ def _cell_of(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
+async def _count(services: Services, exchange: Exchange) -> Reply:
+    given = exchange.query.model_dump()
+    by, limit, offset = given.pop("by"), given.pop("limit"), given.pop("offset")
+    total, found = await services.store.read(count_cdrs_by, CdrQuery(**given), by, limit, offset)
+    return Reply(CdrCounts(tuple(found), total, limit))
+
+
 async def _get(services: Services, exchange: Exchange) -> Reply:
     cdr = await services.store.read(load_cdr, exchange.path["call_id"])
     if cdr is None:
@@ -99,6 +130,10 @@ ROUTES: Final = (
     Route(
         method="GET", path=f"{PREFIX}/cdrs/export", permission="cdrs/read", summary="Calls that are over, as CSV.", handler=_export, tag="cdrs",
         operation="export_cdrs", query=ExportQuery, answer=Shown(str, media_type=CSV),
+    ),
+    Route(
+        method="GET", path=f"{PREFIX}/cdrs/count", permission="cdrs/read", summary="Calls that are over, counted by queue, endpoint and more.",
+        handler=_count, tag="cdrs", operation="count_cdrs", query=CountQuery, answer=Shown(CdrCounts),
     ),
     Route(
         method="GET", path=f"{PREFIX}/cdrs/{{call_id}}", parameters={"call_id": "The linkedid of its first channel; of a placed call its id."}, permission="cdrs/read", summary="A call with its legs.", handler=_get,

@@ -53,6 +53,9 @@ class While1Settings(DoorSettings):
     deprecated_credentials: bool = Field(
         True, description="Whether api_username and api_password are taken in place of a token, with a warning."
     )
+    message_codes: bool = Field(
+        False, description="Whether error messages are an object with a code for each, else a list."
+    )
     project_id: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{1,40}\z")] = Field(
         "1", description="What the events that are sent call this PBX."
     )

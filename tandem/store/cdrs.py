@@ -227,7 +227,7 @@ def load_cdr(db: peewee.Database, call_id: str) -> Cdr | None:
 
 def load_cdrs(db: peewee.Database, query: CdrQuery) -> list[Cdr]:
     """The CDRs that a query asks for, in the order of their start, without legs."""
-    where, given = _conditions(db, query)
+    where, given = conditions_of(db, query)
     order, sign = ("DESC", "<") if query.newest_first else ("ASC", ">")
     if query.after_start is not None:
         where.append(f"(started_at, call_id) {sign} (?, ?)")
@@ -241,11 +241,12 @@ def load_cdrs(db: peewee.Database, query: CdrQuery) -> list[Cdr]:
 
 def count_cdrs(db: peewee.Database, query: CdrQuery) -> int:
     """How many there are, whatever the page."""
-    where, given = _conditions(db, query)
+    where, given = conditions_of(db, query)
     return int(_scalar(db, f"SELECT count(*) FROM cdrs {_where(where)}", tuple(given)))  # noqa: S608 - our own text
 
 
-def _conditions(db: peewee.Database, query: CdrQuery) -> tuple[list[str], list[object]]:
+def conditions_of(db: peewee.Database, query: CdrQuery) -> tuple[list[str], list[object]]:
+    """What stands behind WHERE, and its values; pages and their order are the caller's."""
     pairs: list[tuple[str, object]] = []
     if query.since is not None:
         pairs.append(("started_at >= ?", format_time(query.since)))

@@ -15,9 +15,10 @@ from api.compat.php_names import build_query, nest_pairs, split_pairs
 from api.compat.table import DOORS
 from api.compat.while1.calls import read_request
 from api.compat.while1.credentials import hash_parameters, is_signed, sign
-from api.compat.while1.speech import DEPRECATED
+from api.compat.while1.members import read_members, show_members
+from api.compat.while1.speech import DEPRECATED, Denied, key_messages
 from api.compat.while1.table import ROUTES
-from tandem.domain.entities import Pbx
+from tandem.domain.entities import ExternalDestination, Pbx
 from tandem.domain.originate import plan_call
 from tandem.domain.snapshot import build_snapshot
 from tandem.settings import While1Settings
@@ -48,7 +49,10 @@ class While1:
         else:
             answer = self.client.ask("POST", path, params, **more)
         assert isinstance(answer["has_error"], bool)
-        assert isinstance(answer["messages"], list)
+        # What is wrong may stand under codes; nothing is wrong is always a list.
+        if isinstance(answer["messages"], dict):
+            self.codes = list(answer["messages"])
+            answer["messages"] = list(answer["messages"].values())
         return answer
 
     def get(self, name, params=None, **more):
@@ -179,7 +183,7 @@ def keyed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keyed")
     (folder / "key").write_text(KEY)
     (folder / "key").chmod(0o600)
-    apis = {"api_key_file": folder / "key", "post_only": "yes", "deprecated_credentials": "no"}
+    apis = {"api_key_file": folder / "key", "post_only": "yes", "deprecated_credentials": "no", "message_codes": "yes"}
     server = Server(folder, **{f"apis.while1.{name}": value for name, value in apis.items()})
     server.start()
     yield server
@@ -202,6 +206,25 @@ def test_with_a_key_the_hash_is_needed(keyed):
     plain.deny("Hash does not match", "inbound-routes", {**good, "page": 2})
 
 
+def test_messages_have_codes_where_the_settings_say_so(keyed):
+    voice = While1(make_token(Client(keyed.port, keyed.token)), KEY)
+    voice.deny("Invalid filter: xxx", "inbound-routes", {"filters": {"xxx": 1}})
+    assert voice.codes == ["invalid"]
+    voice.deny("project_id: is missing", "originate-call", {})
+    assert voice.codes == ["project_id"]
+    rows = [{"agent_name": "nobody"}, {"agent_name": "nobody"}]
+    answer = voice.ask("queues", {"action": "pause", "data": rows})
+    assert voice.codes == ["pause", "pause_2"]
+    assert answer["has_error"] is True
+    assert key_messages(["Token does not match", "a b", "a b"]) == {
+        "token": "Token does not match",
+        "error": "a b",
+        "error_2": "a b",
+    }
+    # Without mistakes it is a list, as printed.
+    assert voice.client.ask("POST", "/api/schedule", voice.hashed({}))["messages"] == []
+
+
 def test_a_signature_takes_the_place_of_the_hash(keyed):
     token = make_token(Client(keyed.port, keyed.token))
     body = b'{"page": 1}'
@@ -215,7 +238,7 @@ def test_a_signature_takes_the_place_of_the_hash(keyed):
         headers = {"X-Tandem-Signature": signature}
         answer = token.ask("POST", "/api/inbound-routes", raw=body, headers=headers)
         assert answer["has_error"] is not holds
-        assert holds or answer["messages"] == ["Signature does not match"]
+        assert holds or answer["messages"] == {"signature": "Signature does not match"}
 
 
 def test_what_changes_something_can_be_kept_to_post(keyed):
@@ -225,8 +248,10 @@ def test_what_changes_something_can_be_kept_to_post(keyed):
         ("cdr", {"action": "save"}), ("channel", {"action": {"a": "b"}}),
     ):  # fmt: skip
         voice.deny("This action must be sent by POST", name, params, how="get")
+        assert voice.codes == ["method"]
         assert voice.ask(name, params, how="form")["messages"] != ["This action must be sent by POST"]
     voice.get("queues", {"action": "read"}, how="get")
+    assert voice.codes == ["invalid"]
     nobody = While1(Client(keyed.port, None), KEY)
     answer = nobody.ask("inbound-routes", {"api_username": "a", "api_password": "b"})
     assert answer["messages"][0].startswith("API Username and Password are not accepted")
@@ -411,6 +436,49 @@ def test_calls_are_found_by_every_filter(voice, server, native):
         assert voice.ask("cdr", {"filters": {name: value}})["has_error"]
 
 
+def test_calls_are_counted_in_reports(voice, server, native):
+    add_calls(server)
+
+    def count(name, **filters):
+        return voice.get("reports", {"data": {"type": "standard", "id": name}, "filters": filters}, how="form")
+
+    by_user = count("users")
+    assert by_user["pagination"] == {"row_count": 1, "page_size": 100, "current_page": 1, "max_page": 1}
+    assert by_user["results"] == [
+        {
+            "user_id": "1002",
+            "calls": 150,
+            "answered": 50,
+            "talked": 0,
+            "duration": 150,
+            "billsec": 0,
+            "ring": 150,
+            "hold": 0,
+        }
+    ]
+    assert count("users", project_id="0")["results"][0]["calls"] == 75
+    assert count("users", date_between=["2024-03-01 00:00:00", "2024-03-01 23:59:59"])["results"][0]["calls"] == 50
+    assert count("inbound_routes")["results"][0]["calls"] == 75
+    words = {row["disposition"]: row["calls"] for row in count("call_status")["results"]}
+    assert words == {"answered": 50, "busy": 50, "cancelled": 50}
+    # Calls without one are in no row.
+    for name in ("queues", "trunks"):
+        assert count(name)["pagination"] == {"row_count": 0, "page_size": 100, "current_page": 0, "max_page": 0}
+    found = native.ask("GET", "/api/v1/cdrs/count?by=disposition&limit=1&offset=1")
+    assert (found["total"], [row["key"] for row in found["items"]]) == (3, ["busy"])
+    native.ask("GET", "/api/v1/cdrs/count?by=call_id", status=422)
+    for wrong in (
+        {"type": "custom", "id": "queues"},
+        {"type": "standard", "id": 7},
+        {"type": "standard", "id": "queue"},
+    ):
+        voice.deny(f"Invalid report ID {wrong['id']}", "reports", {"data": wrong})
+    voice.deny("Invalid report type own", "reports", {"data": {"type": "own", "id": "queues"}})
+    voice.deny(
+        "Invalid filter: user_id", "reports", {"data": {"type": "standard", "id": "queues"}, "filters": {"user_id": 1}}
+    )
+
+
 SAID = {
     "type": "monitor", "filename": "a.wav", "provider": "example", "remote_id": "77", "text": "Good morning.\nGood bye.", "metadata": {"words": {"n": "2"}},
 }  # fmt: skip
@@ -535,6 +603,84 @@ def test_native_external_ids(native):
     assert "once" in native.ask("POST", "/api/v1/calls", body, 409)["error"]["message"]
 
 
+# ---------------------------------------------------------------------------------------------------------- members
+
+MEMBERS_PBX = build_snapshot(
+    1,
+    TypeAdapter(Pbx).validate_python(
+        {
+            "general": {"country": "DE", "outbound_trunk": "carrier"},
+            "endpoints": [
+                {"extension": "1001", "secret": "a long secret", "name": "anna"},
+                {"extension": "1002", "secret": "a long secret"},
+            ],
+            "trunks": [{"name": "carrier", "hosts": ["sip.example.com"]}],
+            "queues": [{"name": "sales", "members": [{"endpoint": "1002"}], "fallback": {"hangup": "busy"}}],
+        }
+    ),
+)
+
+
+def test_users_numbers_and_a_fallback_are_members():
+    given = {
+        "+49305550": {"type": "remote", "penalty": "5", "is_active": "1"}, "1002": {"type": "sip", "order": 2, "is_active": True},
+        "Anna": {"order": "1", "is_active": 1}, "0305551": {"type": "remote", "order": 1, "is_active": 1}, "0305552": {"type": "fallback", "is_active": 1},
+        "0305553": {"type": "remote", "is_active": 0},
+    }  # fmt: skip
+    queue = read_members(MEMBERS_PBX, "sales", given).put_into(MEMBERS_PBX.queues["sales"])
+    assert [member.endpoint for member in queue.members] == ["1001", "1002"]
+    assert [(member.number, member.penalty) for member in queue.outside_members] == [("+49305550", 5), ("0305551", 0)]
+    assert queue.fallback == ExternalDestination(external="0305552")
+    shown = show_members(queue, MEMBERS_PBX.endpoints)
+    assert {who: (row["type"], row["order"]) for who, row in shown.items()} == {
+        "1001": ("sip", 1), "1002": ("sip", 2), "+49305550": ("remote", 3), "0305551": ("remote", 4), "0305552": ("fallback", 5),
+    }  # fmt: skip
+    # What is shown can be saved as it is.
+    again = read_members(MEMBERS_PBX, "sales", shown).put_into(queue)
+    assert again == queue
+    # An empty list takes them away, and leaves where callers go then: a queue has that always.
+    empty = read_members(MEMBERS_PBX, "sales", {}).put_into(queue)
+    assert (empty.members, empty.outside_members, empty.fallback) == ((), (), queue.fallback)
+
+
+@pytest.mark.parametrize(
+    ("who", "row", "message"),
+    [
+        ("nobody", {}, "sales.members.nobody: must be a user of this PBX"), ("+49305550", {}, "sales.members.+49305550: must be a user of this PBX"),
+        ("1002", {"type": "iax"}, "sales.members.1002.type: must be sip, remote or fallback"), ("1002", {"type": ["sip"]}, "type: must be a text"),
+        ("anna", {"type": "remote"}, "sales.members.anna: must be a number outside"), ("+", {"type": "remote"}, "sales.members.+: must be a number outside"),
+        ("0305;x", {"type": "remote"}, "sales.members.0305;x: must be a number outside"), ("1" * 25, {"type": "remote"}, f"sales.members.{'1' * 25}: must be a number outside"),
+        ("x", {"type": "fallback"}, "sales.members.x: must be a user of this PBX"), ("1002", {"is_active": ""}, "sales.members.1002.is_active: is missing"),
+        ("1002", {"is_active": "yes"}, "is_active: must be 0 or 1"), ("1002", {"penalty": "high"}, "sales.members.1002.penalty: must be a whole number from 0 to 999"),
+        ("1002", {"order": -1}, "sales.members.1002.order: must be a whole number from 0 to 999"), ("1002", "x", "sales.members.1002: must be a map of settings"),
+        ("a\nb", "x", "sales.members.?: must be a map of settings"), ("1001", {"type": "fallback", "is_active": 1, "twice": 1}, "sales.members: only one of them can be the fallback"),
+    ],
+)  # fmt: skip
+def test_a_member_that_is_refused(who, row, message):
+    rows = {who: {"is_active": 1, **row} if isinstance(row, dict) else row}
+    if isinstance(row, dict) and "twice" in row:
+        rows["1002"] = row
+    with pytest.raises(Denied) as refused:
+        read_members(MEMBERS_PBX, "sales", rows)
+    assert refused.value.messages == (message,)
+
+
+def test_queues_are_saved_together_or_not_at_all(server, native, voice):
+    """Without Asterisk nothing becomes live: the members are again those that it has."""
+    before = native.ask("GET", "/api/v1/queues")["items"]
+    head = native.ask("GET", "/api/v1/config/history?limit=1")
+    good = {"members": {"1002": {"is_active": 1}}}
+    first = before[0]["name"]
+    for wrong in (
+        {first: good, "nothing": good},
+        {first: good, before[1]["name"]: {"members": {"9999": {"is_active": 1}}}},
+    ):
+        assert voice.ask("queues", {"action": "save", "data": wrong})["has_error"]
+        assert native.ask("GET", "/api/v1/config/history?limit=1") == head
+    assert voice.ask("queues", {"action": "save", "data": {queue["name"]: good for queue in before}})["has_error"]
+    assert native.ask("GET", "/api/v1/queues")["items"] == before
+
+
 # ------------------------------------------------------------------------------------------------------ hostile input
 
 HOSTILE = (
@@ -544,8 +690,10 @@ HOSTILE = (
 PARAMETERS = {
     "originate-call": ["data", *(f"data.{name}" for name in (*CALL, "async", "outbound_number", "outbound_trunk", "vars", "external_info"))],
     "channel": ["action", "page", "data", "data.channel", "data.context", "data.exten", "data.priority", "data.tech", "data.appname"],
-    "queues": ["action", "data", "filters", "filters.queues", "data.sales", "data.sales.members", "data.get_info"],
-    "users-status": ["type"], "reports": ["page", "data", "data.type", "data.id"], "inbound-routes": ["filters", "filters.search", "page"],
+    "queues": ["action", "data", "filters", "filters.queues", "data.sales", "data.sales.members", "data.get_info", "data.queue_status", "page",
+        *(f"data.sales.members.1002{name}" for name in ("", ".type", ".penalty", ".order", ".is_active")), "filters.project_id", "filters.date_between"],
+    "users-status": ["type"], "reports": ["page", "data", "data.type", "data.id", "filters", "filters.date_between", "filters.project_id"],
+    "inbound-routes": ["filters", "filters.search", "page"],
     "schedule": ["data", "data.type"],
     "cdr": ["action", "page", "data", *(f"data.{name}" for name in ("id", "comments", "accounting_code", "transcriptions")), "filters", *(f"filters.{name}" for name in (
         "date_between", "project_id", "user_id", "direction", "call_status", "telephone", "telephone_like", "source", "destination", "from_id",
@@ -555,6 +703,7 @@ BASE = {
     "originate-call": [{"data": CALL}],
     "channel": [{"action": action, "data": {"channel": "x", "context": "c", "exten": "s", "tech": "SIP/1002"}} for action in ("list", "hangup", "redirect", "originate")],
     "queues": [{"action": action} for action in ("read", "info", "save", "pause")],
+    "reports": [{}, {"data": {"type": "standard", "id": "queues"}}],
     "cdr": [{"action": "read"}, {"action": "save"}],
 }  # fmt: skip
 

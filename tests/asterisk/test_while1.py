@@ -1,9 +1,11 @@
 """The While1 Voice API beside a real Asterisk: the agent rings first and then the customer, the CDR by external_id, and the vendor's own PHP."""
 
+import ast
 import html
 import json
 import re
 import shutil
+import sys
 import time
 from http.client import HTTPConnection
 from pathlib import Path
@@ -11,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from api.compat.php_names import build_query
+from lab.observe import wait_until
 from lab.pbx import LabPbx
 from lab.ports import find_free_port
-from lab.sipp import HangUp, Wait, register_phones, run_phone
+from lab.sipp import AwaitBye, Caller, HangUp, Wait, place_calls, register_phones, run_phone
 from tests.asterisk.test_api import Site
 from tests.beside import lacks
 
@@ -28,8 +31,13 @@ voicemail_boxes: [{{mailbox: "1001", pin: "471147", email: anna@example.com}}]
 endpoints:
   - {{extension: "1001", secret: secret-1001, name: anna, voicemail: "1001", permissions: [internal, international]}}
   - {{extension: "1002", secret: secret-1002, name: ben}}
-queues: [{{name: test-queue, members: [{{endpoint: "1001"}}], join_when_empty: true, fallback: {{hangup: busy}}}}]
+queues:
+  - {{name: test-queue, members: [{{endpoint: "1001"}}], join_when_empty: true, fallback: {{hangup: busy}}}}
+  - {{name: remote-queue, join_when_empty: true, fallback: {{hangup: busy}}}}
+dids: [{{number: "+493010001", destination: {{queue: remote-queue}}}}]
 """
+# Where a call of the type `context` begins: whoever is rung by the admin's own dialplan.
+DIALPLAN = "exten => s,1,Answer(,i)\n same => n,NoOp(shown ${BACKEND_LINK})\n same => n,Wait(60)\n same => n,Hangup()\n"
 CALL = {
     "project_id": 1, "caller_id": "0305550100", "caller_id_name": "John Doe", "type": "user", "destination": "anna", "external_id": "x",
     "outbound_number": "+49302555", "outbound_trunk": "default-trunk", "vars": {"BACKEND_LINK": "https://crm.example/?id=1"},
@@ -57,7 +65,7 @@ def port():
 
 @pytest.fixture(scope="module")
 def pbx(asterisk_install, port):
-    with LabPbx(asterisk_install, DOCUMENT, {"http.port": str(port)}) as pbx:
+    with LabPbx(asterisk_install, DOCUMENT, {"http.port": str(port)}, admin_dialplan=DIALPLAN) as pbx:
         pbx.serve()
         Site(pbx).wait_for("/api/v1/config/plan", lambda plan: plan["live"] == plan["head"] and not plan["files"], 60)
         register_phones(pbx.asterisk, [("1001", "secret-1001")], port=PHONE_PORT)
@@ -104,6 +112,54 @@ def test_the_agent_rings_first_and_then_the_customer(pbx, voice, kind, name, wai
     assert agent[0].is_answered
     assert customer[0].is_answered
     assert voice.site.ask("GET", f"/api/v1/cdrs?external_id={external_id}")["items"][0]["call_id"] == cdr["id"]
+
+
+def read_channels(pbx, beginning):
+    """Each channel of that name with its variables, as Asterisk's console shows them."""
+    names = [line.partition("!")[0] for line in pbx.asterisk.cli("core show channels concise").splitlines()]
+    return [pbx.asterisk.cli(f"core show channel {name}") for name in names if name.startswith(beginning)]
+
+
+def test_variables_are_those_of_the_agent_and_of_the_customer_and_notes_are_kept(pbx, voice):
+    data = {
+        **CALL,
+        "external_id": "seen",
+        "async": 0,
+        "vars": {"BACKEND_LINK": "https://crm.example/?id=1&x=2", "SKIP_WELCOME": "1"},
+    }
+    voice.get("originate-call", {"data": data})
+    # The customer talks for a second.
+    shown = wait_until(lambda: read_channels(pbx, "PJSIP/default-trunk-"), "the customer's channel")
+    for channel in (*shown, *read_channels(pbx, "PJSIP/1001-")):
+        assert "BACKEND_LINK=https://crm.example/?id=1&x=2" in channel
+        assert "SKIP_WELCOME=1" in channel
+    (cdr,) = wait_cdr(voice, "seen")
+    said = {
+        "type": "monitor",
+        "filename": "a.wav",
+        "provider": "example",
+        "remote_id": "7",
+        "text": "Good morning",
+        "metadata": {"n": "1"},
+    }
+    row = {"id": cdr["id"], "comments": "wants a call back", "accounting_code": "4711", "transcriptions": [said]}
+    assert voice.get("cdr", {"action": "save", "data": [row]}) == [{"id": cdr["id"], "result": 1}]
+    (cdr,) = voice.get("cdr", {"filters": {"external_id": "seen", "has_transcription": 1}})
+    assert {name: cdr[name] for name in row} == row
+
+
+def test_a_call_for_a_context_is_its_dialplans_and_then_the_customers(pbx, voice):
+    before, mark = len(pbx.customer.read_legs()), len(pbx.asterisk.read_log())
+    data = {**CALL, "type": "context", "destination": "from-admin", "external_id": "context-call", "async": 0}
+    (placed,) = voice.get("originate-call", {"data": data})
+    assert placed["status"] in ("answered", "ended")
+    customer = pbx.customer.wait_for("hangup", count=before + 1)[-1]
+    assert customer.is_answered
+    assert customer.called == "0305550100"
+    assert 'NoOp("Local/s@from-admin' in pbx.asterisk.read_log()[mark:]
+    assert "shown https://crm.example/?id=1" in pbx.asterisk.read_log()[mark:]
+    (cdr,) = wait_cdr(voice, "context-call")
+    assert (cdr["id"], cdr["direction"], cdr["trunk"]) == (placed["uniqueid"], "OUT", "default-trunk")
 
 
 def test_whoever_does_not_answer_is_told_at_once(voice):
@@ -153,7 +209,7 @@ def test_phones_and_queues_as_they_are_now(pbx, voice):
     assert (shown["1001"]["status"], shown["1001"]["ip"], shown["1001"]["port"]) == ("OK", "127.0.0.3", PHONE_PORT)
     assert shown["1002"]["status"] != "OK"
     info = voice.get("queues", {"action": "info", "data": {"queue_status": 1}})
-    assert set(info) == {"test-queue"}
+    assert set(info) == {"test-queue", "remote-queue"}
     pause = {"action": "pause", "data": [{"agent_name": "anna", "reason": "lunch", "paused": 1}]}
     assert voice.get("queues", pause) == [{"agent_name": "anna", "user_id": "1001", "result": 1}]
     agent = voice.site.ask("GET", "/api/v1/agents/1001")
@@ -176,6 +232,36 @@ def test_members_that_are_saved_are_in_asterisk(pbx, voice):
     members["1002"]["is_active"] = 0
     voice.get("queues", {"action": "save", "data": {"test-queue": {"members": members}}})
     assert "PJSIP/1002" not in pbx.asterisk.cli("queue show test-queue")
+
+
+def test_a_number_outside_is_a_member_and_several_queues_are_saved_or_none(pbx, voice):
+    members = {
+        "test-queue": {"anna": {"type": "sip", "is_active": 1}},
+        "remote-queue": {
+            "0305550177": {"type": "remote", "penalty": 3, "is_active": 1}, "ben": {"type": "fallback", "is_active": 1},
+        },
+    }  # fmt: skip
+    revision = voice.site.ask("GET", "/api/v1/config/plan")["head"]
+    wrong = {**members, "remote-queue": {"112": {"type": "remote", "is_active": 1}}}
+    answer = voice.ask("queues", {"action": "save", "data": {name: {"members": rows} for name, rows in wrong.items()}})
+    assert answer["messages"] == ["queues/remote-queue outside_members[0].number: must not be an emergency number"]
+    assert voice.site.ask("GET", "/api/v1/config/plan")["head"] == revision
+    saved = voice.get("queues", {"action": "save", "data": {name: {"members": rows} for name, rows in members.items()}})
+    shown = {who: (row["type"], row["penalty"]) for who, row in saved["remote-queue"]["members"].items()}
+    assert shown == {"0305550177": ("remote", 3), "1002": ("fallback", 0)}
+    assert voice.site.ask("GET", "/api/v1/queues/remote-queue")["fallback"] == {"endpoint": "1002"}
+    assert "Local/0305550177@tandem-outside-member" in pbx.asterisk.cli("queue show remote-queue")
+    # Somebody who calls is connected with it.
+    before = len(pbx.customer.read_legs())
+    with place_calls(pbx.asterisk, [Caller("+493010001", "0305550188")], steps=[AwaitBye()], host=CARRIER) as run:
+        (leg,) = run.wait().legs
+    assert leg.is_answered
+    member = pbx.customer.wait_for("hangup", count=before + 1)[-1]
+    assert (member.called, member.is_answered) == ("0305550177", True)
+    voice.get(
+        "queues", {"action": "save", "data": {"remote-queue": {"members": {"ben": {"type": "sip", "is_active": 1}}}}}
+    )
+    assert "Local/" not in pbx.asterisk.cli("queue show remote-queue")
 
 
 # ------------------------------------------------------------------------------------------------ the vendor's own PHP
@@ -222,7 +308,30 @@ def test_the_vendors_examples_run_as_printed(pbx, voice, port, tmp_path):
         assert answer["results"][0]["external_id"] == f"php-{number}"
         (cdr,) = wait_cdr(voice, f"php-{number}")
         assert cdr["project_id"] == "1"
+    # The page's other header, with a form that it is not.
+    given = {"Authorization": f"Bearer {token}", "Content-Type": "text/xml"}
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.sock = pbx.asterisk.connect("127.0.0.1", port)
+    connection.request("POST", "/api/cdr", build_query({"filters": {"external_id": "php-0"}}), given)
+    assert json.loads(connection.getresponse().read())["pagination"]["row_count"] == 1
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     connection.sock = pbx.asterisk.connect("127.0.0.1", port)
     connection.request("GET", "/api/cdr?page=1", headers={"Authorization": f"Bearer {token}"})
     assert json.loads(connection.getresponse().read())["pagination"]["current_page"] == 1
+
+
+def test_the_program_of_the_page_runs_as_printed(pbx, port, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "while1.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (made,) = re.findall(r"-d '(\{.*?\})'", page)
+    token = Site(pbx).ask("POST", "/api/v1/tokens", json.loads(made), 201)["secret"]
+    for printed, ours in (("https://pbx.example/api", f"http://127.0.0.1:{port}/api"), ("tandem_2_…", token)):
+        assert program.count(printed) == 1
+        program = program.replace(printed, ours)
+    script = tmp_path / "program.py"
+    script.write_text(program, encoding="utf-8")
+    done = pbx.asterisk.run([sys.executable, str(script)], check=False, timeout_s=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    placed, found = (ast.literal_eval(line) for line in done.stdout.splitlines())
+    assert placed[0]["external_id"] == "order-4711"
+    assert [cdr["id"] for cdr in found] in ([placed[0]["uniqueid"]], [])  # the call may still be up

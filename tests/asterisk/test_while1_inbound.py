@@ -11,7 +11,7 @@ import pytest
 from lab.observe import wait_until
 from lab.pbx import LabPbx
 from lab.ports import find_free_port
-from lab.sipp import Caller, HangUp, Wait, place_calls, register_phones, run_phone
+from lab.sipp import AwaitBye, Caller, HangUp, Wait, place_calls, register_phones, run_phone
 from tests.asterisk.test_api import Site
 
 pytestmark = pytest.mark.asterisk
@@ -126,7 +126,7 @@ def crm(pbx, port):
 
 @contextmanager
 def calling(pbx, called, caller, *steps):
-    with place_calls(pbx.asterisk, [Caller(called, caller)], steps=steps or (Wait(60),)) as run:
+    with place_calls(pbx.asterisk, [Caller(called, caller)], steps=steps or (AwaitBye(),)) as run:
         yield run
 
 
@@ -156,7 +156,8 @@ def test_a_caller_who_is_known_is_greeted_and_the_queues_call_is_told(pbx, crm):
         assert "CONTACT_ID=1" in channel
         # Told while they talk.
         (answered,) = crm.wait_told("0305550001", "queue_answer")
-        run.stop()
+        pbx.asterisk.cli("channel request hangup all")
+        run.wait()
     assert crm.asked[0] == {"telephone": "0305550001", "dnid": "03010002", "token": "a token"}
     _, ended = crm.wait_told("0305550001", "queue_answer", "queue_answer_end")
     shown = {

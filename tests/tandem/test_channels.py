@@ -2,6 +2,7 @@
 
 import pytest
 
+from tandem.ami.errors import AmiRefused
 from tandem.channels import ChannelMissing, Channels
 from tandem.domain.entities import General
 from tandem.domain.originate import CallRefused
@@ -46,6 +47,19 @@ class TestChannels:
     def test_one_is_hung_up(self, channels, sent, name):
         assert run(channels.hang_up(name)).uniqueid == "1.1"
         assert [(action, headers["Channel"]) for action, headers in sent] == [("Hangup", "PJSIP/1001-1")]
+
+    def test_all_are_hung_up_but_those_that_are_gone_by_then(self, sent):
+        async def ask(_):
+            return [Row({**ROW, "Uniqueid": f"1.{number}", "Channel": f"Local/s@x-{number}"}) for number in range(3)]
+
+        async def send(action):
+            sent.append(dict(action.headers)["Channel"])
+            if sent[-1] == "Local/s@x-1":
+                raise AmiRefused("Hangup", "No such channel")
+
+        channels = Channels(Monitor(ask), send, General)
+        assert [one.uniqueid for one in run(channels.hang_up_all())] == ["1.0", "1.2"]
+        assert len(sent) == 3
 
     def test_one_is_sent_elsewhere(self, channels, sent):
         run(channels.redirect("1.1", "lobby,100"))

@@ -195,7 +195,7 @@ async def _hang_up(services: Services, exchange: Exchange) -> Answered:
     exchange.require("channels/delete")
     name = read_text(read_map(exchange.body, "data"), "channel", 200)
     if name == "all":
-        found = [await services.channels.hang_up(one.channel) for one in await services.monitor.list_channels()]
+        found = await services.channels.hang_up_all()
     else:
         found = [await services.channels.hang_up(name)]
     await _note(exchange, f"channels/{name}")

@@ -1,4 +1,4 @@
-"""`cdr`, `reports`, `inbound-routes` and `schedule`: calls that are over, DIDs and opening hours; only read here."""
+"""`cdr`, `inbound-routes` and `schedule`: calls that are over, DIDs and opening hours; only read here."""
 
 import re
 from collections.abc import Mapping
@@ -52,7 +52,8 @@ _STATUSES: Final = {
 _STATUS_OF: Final = {disposition: word for word, ones in _STATUSES.items() for disposition in ones}
 
 
-def _zone(services: Services) -> ZoneInfo:
+def zone_of(services: Services) -> ZoneInfo:
+    """By whose clock times are read and told."""
     return ZoneInfo(services.live.current.general.time_zone)
 
 
@@ -63,9 +64,10 @@ def _tell(at: datetime | None, zone: ZoneInfo) -> str | None:
 # --------------------------------------------------------------------------------------------------------------- cdr
 
 
-async def _read_cdrs(services: Services, exchange: Exchange) -> Answered:
+async def read_cdrs(services: Services, exchange: Exchange) -> Answered:
+    """A page of calls."""
     exchange.require("cdrs/read")
-    page, zone = read_page(exchange.body), _zone(services)
+    page, zone = read_page(exchange.body), zone_of(services)
     query = _read_query(read_filters(exchange.body, _FILTERS), page, zone)
 
     def read(db: Any) -> tuple[int, list[Cdr], dict[str, CallNotes]]:
@@ -96,7 +98,7 @@ def _read_query(filters: Mapping[str, Any], page: int, zone: ZoneInfo) -> CdrQue
             raise Denied(f"call_status: must be of {', '.join(_STATUSES)}")
         given["dispositions"] = tuple(one for word in words for one in _STATUSES[word])
     if "date_between" in filters:
-        given["since"], given["until"] = _read_between(filters["date_between"], zone)
+        given["since"], given["until"] = read_between(filters["date_between"], zone)
     given |= _read_kept(filters)
     if "hour_between" in filters:
         given["day_times"] = _read_hours(filters["hour_between"], zone)
@@ -105,7 +107,7 @@ def _read_query(filters: Mapping[str, Any], page: int, zone: ZoneInfo) -> CdrQue
     return CdrQuery(**given)
 
 
-def _read_between(value: Any, zone: ZoneInfo) -> tuple[datetime, datetime]:
+def read_between(value: Any, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """From the first second to the end of the last one, by the clock of the PBX."""
     texts = as_list(value)
     if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
@@ -171,24 +173,12 @@ def _show(cdr: Cdr, zone: ZoneInfo, notes: CallNotes) -> dict[str, Any]:
     }
 
 
-CDR: Final = {"read": _read_cdrs, "save": save_cdrs}
+CDR: Final = {"read": read_cdrs, "save": save_cdrs}
 
 
 async def cdr(services: Services, exchange: Exchange) -> Answered:
     """What `action` names."""
     return await choose(exchange.body, "action", CDR, "read")(services, exchange)
-
-
-async def reports(services: Services, exchange: Exchange) -> Answered:
-    """The one report that there is: `cdr_api`, the calls of some time."""
-    exchange.require("cdrs/read")
-    data = read_map(exchange.body, "data")
-    kind, name = read_text(data, "type", 20), read_text(data, "id", 40)
-    if kind not in ("standard", "custom"):
-        raise Denied(f"Invalid report type {kind}")
-    if (kind, name) != ("standard", "cdr_api"):
-        raise Denied(f"Invalid report ID {name}")
-    return await _read_cdrs(services, exchange)
 
 
 # ------------------------------------------------------------------------------------------ inbound-routes, schedule

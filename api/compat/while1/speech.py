@@ -3,8 +3,9 @@
 Every answer is HTTP 200, also a refusal: the vendor's own sample client throws the body of anything else away.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -19,6 +20,7 @@ from api.errors import PermissionMissing, Refused
 from api.exchange import Exchange, Services
 from tandem.domain.originate import CallRefused
 from tandem.editing import EditRefused
+from tandem.settings import ApiSettings
 
 NAME: Final = "while1"
 BASE: Final = "/api"
@@ -44,6 +46,23 @@ _FIELDS: Final = (
     ("project", "project_id"),
     ("variables", "vars"),
 )
+
+# How a message begins -> its code. Others begin with the field that is wrong.
+_CODES: Final = (
+    ("Token does not match", "token"),
+    ("Hash does not match", "hash"),
+    ("Signature does not match", "signature"),
+    ("Username or password", "credentials"),
+    ("API Username and Password", "credentials"),
+    ("You do not have permission", "permission"),
+    ("This action must be sent by POST", "method"),
+    ("Invalid ", "invalid"),
+    ("No Queues found", "not_found"),
+    ("Queue pause error", "pause"),
+    ("Asterisk did not take the call", "pbx"),
+    ("The call was not answered", "not_answered"),
+)
+_FIELD_FIRST: Final = re.compile(r"([A-Za-z0-9_.\[\]/ +-]{1,80}): ")
 
 T = TypeVar("T")
 
@@ -95,8 +114,37 @@ def _name_field(field: str) -> str:
 
 
 def _encode(refused: Refused) -> bytes:
-    messages = list(getattr(refused, "messages", (refused.message,)))
+    return _encode_messages(list(_messages_of(refused)))
+
+
+def _encode_with_codes(refused: Refused) -> bytes:
+    return _encode_messages(key_messages(_messages_of(refused)))
+
+
+def _messages_of(refused: Refused) -> Sequence[str]:
+    return getattr(refused, "messages", (refused.message,))
+
+
+def _encode_messages(messages: Any) -> bytes:
     return orjson.dumps({"has_error": True, "messages": messages, "pagination": [], "results": []})
+
+
+def key_messages(messages: Iterable[str]) -> dict[str, str]:
+    """Messages by a code each: the field that is wrong, or what went wrong; the second of a code has `_2` behind it."""
+    keyed: dict[str, str] = {}
+    for message in messages:
+        code = next((code for beginning, code in _CODES if message.startswith(beginning)), None)
+        if code is None:
+            field = _FIELD_FIRST.match(message)
+            code = field[1] if field else "error"
+        same = sum(known == code or known.rpartition("_")[0] == code for known in keyed)
+        keyed[f"{code}_{same + 1}" if same else code] = message
+    return keyed
+
+
+def make_dialect(settings: ApiSettings) -> Dialect:
+    """How it speaks, by the settings: messages as a list, or by codes."""
+    return replace(DIALECT, encode=_encode_with_codes) if settings.while1.message_codes else DIALECT
 
 
 DIALECT: Final = Dialect(
@@ -124,9 +172,10 @@ class Answered:
     messages: tuple[str, ...] = ()
 
 
-def encode_answer(answered: Answered, warnings: Sequence[str]) -> Reply:
-    """The envelope of success."""
-    body: dict[str, Any] = {"has_error": bool(answered.messages), "messages": list(answered.messages)}
+def encode_answer(answered: Answered, warnings: Sequence[str], *, has_codes: bool = False) -> Reply:
+    """The envelope of success. has_codes: what went wrong beside it stands under codes."""
+    messages = key_messages(answered.messages) if has_codes and answered.messages else list(answered.messages)
+    body: dict[str, Any] = {"has_error": bool(answered.messages), "messages": messages}
     if warnings:
         body["warnings"] = list(warnings)
     if answered.total is not None:

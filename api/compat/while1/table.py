@@ -7,7 +7,8 @@ from api.compat.parameters import parameters_body
 from api.compat.while1.calls import channel, originate_call
 from api.compat.while1.credentials import USERNAME, check_integrity, identify
 from api.compat.while1.queues import queues, users_status
-from api.compat.while1.records import cdr, inbound_routes, reports, schedule
+from api.compat.while1.records import cdr, inbound_routes, schedule
+from api.compat.while1.reports import reports
 from api.compat.while1.speech import BASE, DEPRECATED, NAME, Action, Denied, encode_answer
 from api.declare import Reply, Route, Shown
 from api.exchange import Exchange, Services
@@ -31,7 +32,7 @@ def _serve(name: str, action: Action) -> Callable[[Services, Exchange], Awaitabl
             if not isinstance(wanted, str) or wanted not in _LOOKING[name]:
                 raise Denied("This action must be sent by POST")
         warnings = (DEPRECATED,) if USERNAME in exchange.body else ()
-        return encode_answer(await action(services, exchange), warnings)
+        return encode_answer(await action(services, exchange), warnings, has_codes=settings.message_codes)
 
     return handle
 
