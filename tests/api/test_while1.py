@@ -1,6 +1,8 @@
 """The While1 Voice API on a live server without Asterisk: its envelope, who speaks it, hashes and signatures, what is read, and hostile values."""
 
+import html
 import json
+import re
 import sqlite3
 import time
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from api.compat.php_names import build_query, nest_pairs, split_pairs
 from api.compat.table import DOORS
-from api.compat.while1.calls import read_request
+from api.compat.while1.calls import RING_S, WAIT_S, read_request
 from api.compat.while1.credentials import hash_parameters, is_signed, sign
 from api.compat.while1.members import read_members, show_members
 from api.compat.while1.speech import DEPRECATED, Denied, key_messages
@@ -25,6 +27,7 @@ from tandem.settings import While1Settings
 from tests.api.conftest import Client, Server
 from tests.beside import lacks
 
+SEED = next(iter((Path(__file__).parents[3] / "shared" / "specs" / "seeds").glob("004_*.txt")), None)
 VECTORS = Path(__file__).parents[3] / "shared" / "specs" / "while1_vectors.json"
 KEY = "the key of the lab"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -152,6 +155,69 @@ def test_each_action_takes_its_permission(native, name, params, permission):
     While1(make_token(native, "tokens/read")).deny(f"You do not have permission for this: {permission}", name, params)
     answer = While1(make_token(native, permission)).ask(name, params)
     assert not any("permission" in message for message in answer["messages"])
+
+
+# ------------------------------------------------------------------------------------------------- the vendor's page
+
+
+def read_printed():
+    """The JSON that the page prints, each as it stands there."""
+    if SEED is None:
+        lacks("the vendor's page")
+    text = html.unescape(SEED.read_text(encoding="utf-8"))
+    return [json.loads(found) for found in re.findall(r"^\{\n\n.*?^\}$", text, re.MULTILINE | re.DOTALL)]
+
+
+def test_answers_are_as_printed(server, voice, native):
+    success, error, deprecated = read_printed()
+    answer = voice.get("cdr", {"filters": {"external_id": "nobody's"}})
+    assert list(answer) == list(success)
+    assert list(answer["pagination"]) == list(success["pagination"])
+    assert (answer["messages"], answer["pagination"]["page_size"]) == ([], success["pagination"]["page_size"])
+    # One row is printed, and none in the results; a page of one is so.
+    did = native.ask("GET", "/api/v1/dids")["items"][0]["number"]
+    assert voice.get("inbound-routes", {"filters": {"search": did}})["pagination"] == success["pagination"]
+    assert While1(Client(server.port, "wrong")).ask("cdr") == error
+    native.ask("POST", "/api/v1/users", {"name": "vera", "password": "long enough it is", "role": "user"}, 201)
+    nobody = While1(Client(server.port, None, source="127.0.77.2"))
+    answer = nobody.get("users-status", {"type": "iax", "api_username": "vera", "api_password": "long enough it is"})
+    assert answer == deprecated
+    assert list(answer) == list(deprecated)
+
+
+@pytest.mark.parametrize("kind", ["text/xml", "application/json", "application/x-www-form-urlencoded", "", "nonsense"])
+def test_a_body_is_what_it_looks_like(voice, kind):
+    """The page's own header block says text/xml for all of them."""
+    headers = {"Content-Type": kind}
+    for raw in (b'{"filters": {"xxx": 1}}', b' \n{"filters": {"xxx": 1}}', b"filters%5Bxxx%5D=1", b"filters[xxx]=1"):
+        answer = voice.client.ask("POST", "/api/inbound-routes", raw=raw, headers=headers)
+        assert answer["messages"] == ["Invalid filter: xxx"], (kind, raw)
+
+
+def test_forms_with_parts_and_what_wins(voice):
+    part = 'Content-Disposition: form-data; name="filters[xxx]"'
+    raw = f"--b\r\n{part}\r\n\r\n1\r\n--b--\r\n".encode()
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = voice.client.ask("POST", "/api/inbound-routes", raw=raw, headers=headers)
+    assert answer["messages"] == ["Invalid filter: xxx"]
+    # As PHP's $_REQUEST: the body's, name by name.
+    answer = voice.client.ask("POST", "/api/inbound-routes?filters[aaa]=1&page=0", raw=b"filters[bbb]=1", headers=FORM)
+    assert answer["messages"] == ["Invalid filter: bbb"]
+    answer = voice.client.ask("POST", "/api/inbound-routes?page=0", raw=b"filters[search]=x", headers=FORM)
+    assert answer["messages"] == ["page: must be a whole number from 1"]
+
+
+def test_nothing_is_ever_sent_elsewhere(voice):
+    """Their client would follow, and a POST would become a GET."""
+    for path in ("/api/cdr/", "/api//cdr", "/api/cdr/x", "/api/nothing"):
+        answer = voice.client.ask("POST", path, {})
+        assert answer["has_error"] is True
+        assert "location" not in voice.client.headers
+    assert voice.client.headers["content-type"].startswith("application/json")
+
+
+def test_an_answer_comes_before_their_client_goes_away():
+    assert RING_S < WAIT_S < 60
 
 
 # -------------------------------------------------------------------------------------------------- hash, signature
@@ -421,6 +487,7 @@ def test_calls_are_found_by_every_filter(voice, server, native):
     assert "c000" not in [row["id"] for row in oldest]
     (row,) = voice.get("cdr", {"filters": {"external_id": "e3"}})["results"]
     assert (row["project_id"], row["direction"], row["call_status"]) == ("1", "IN", "ANSWERED")
+    assert re.fullmatch(r"2024-03-01 [0-9]{2}:00:03", row["start"])
     report = voice.get("reports", {"data": {"type": "standard", "id": "cdr_api"}, "page": 1})
     assert report["pagination"]["row_count"] == 150
     # The native filter too.
