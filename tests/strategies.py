@@ -149,6 +149,8 @@ def pbxes(draw):
         )
         leads.append(d.AnnouncementDestination(announcement=name))
     queues = []
+    numbers = st.lists(st.from_regex(r"\A\+49[1-9]{3,9}\Z"), max_size=2, unique=True)
+    outside_members = numbers.map(lambda found: tuple(e.OutsideMember(number=number) for number in found))
     for name in draw(unique_names(2)):
         members = draw(st.lists(st.sampled_from(endpoints), max_size=2, unique=True)) if endpoints else []
         queues.append(
@@ -160,6 +162,7 @@ def pbxes(draw):
                 members=tuple(
                     e.QueueMember(endpoint=member.extension, penalty=draw(st.integers(0, 9))) for member in members
                 ),
+                outside_members=draw(outside_members) if general.outbound_trunk else (),
                 max_wait_s=draw(st.integers(5, 86400)),
                 max_callers=draw(st.integers(0, 50)),
                 announce_position=draw(st.booleans()),

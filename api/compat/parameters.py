@@ -41,11 +41,14 @@ class Parameters(Mapping[str, Any]):
         return len(self.values_by_name)
 
 
-def read_parameters(sent: Sent, *, query_wins: Collection[str] = ()) -> Parameters:
-    """The parameters of one request; of a name in both the body's counts, but for those in query_wins. Raises BodyUnreadable."""
+def read_parameters(sent: Sent, *, query_wins: Collection[str] = (), believes_type: bool = True) -> Parameters:
+    """The parameters of one request; of a name in both the body's counts, but for those in query_wins. Raises BodyUnreadable.
+
+    believes_type: what is said to be JSON must be; else only what looks like JSON is.
+    """
     try:
         query = nest_pairs(split_pairs(sent.query))
-        body, files, transport = _read_body(sent)
+        body, files, transport = _read_body(sent, believes_type=believes_type)
     except NamesRefused as error:
         raise BodyUnreadable(str(error)) from None
     merged = {**query, **body, **{name: query[name] for name in query_wins if name in query}}
@@ -53,7 +56,7 @@ def read_parameters(sent: Sent, *, query_wins: Collection[str] = ()) -> Paramete
 
 
 def _read_body(
-    sent: Sent,
+    sent: Sent, *, believes_type: bool
 ) -> tuple[dict[str, Any], dict[str, FormFile], Literal["none", "form", "multipart", "json"]]:
     kind = sent.content_type.partition(";")[0].strip().lower()
     if not sent.content:
@@ -61,7 +64,7 @@ def _read_body(
     if kind == MULTIPART:
         pairs, files = read_form(sent.content_type, sent.content, max_parts=MAX_NAMES)
         return nest_pairs(pairs), dict(files), "multipart"
-    if kind == "application/json" or sent.content.removeprefix(_BOM).lstrip().startswith(_OPENING):
+    if (believes_type and kind == "application/json") or sent.content.removeprefix(_BOM).lstrip().startswith(_OPENING):
         value = read_json(sent)
         if isinstance(value, list):
             value = {str(place): part for place, part in enumerate(value)}
@@ -98,11 +101,11 @@ def measure_depth(value: Any) -> int:
     return depth
 
 
-def parameters_body(*, query_wins: Collection[str] = ()) -> Body:
+def parameters_body(*, query_wins: Collection[str] = (), believes_type: bool = True) -> Body:
     """The body of a route that takes `Parameters`, in whatever form they come."""
     return Body(
         kind=dict[str, Any], name="Parameters", optional=True, is_sent=True,
-        read=lambda sent: read_parameters(sent, query_wins=query_wins),
+        read=lambda sent: read_parameters(sent, query_wins=query_wins, believes_type=believes_type),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from confgen.render import GUEST_FILES, MODULE_OF_FILE, RenderTarget, Transport, body_of, render
 from confgen.values import ValueUnrepresentable
 from tandem.domain.destinations import HangupDestination
-from tandem.domain.entities import Endpoint, General, Pbx, Queue, Trunk, VoicemailBox
+from tandem.domain.entities import Endpoint, General, OutsideMember, Pbx, Queue, Trunk, VoicemailBox
 from tandem.domain.snapshot import build_snapshot, name_of
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +155,15 @@ class TestMeaning:
         assert (support.get("strategy"), support.get("maxlen"), support.get("musicclass")) == ("ringall", "10", "jazz")
         assert section(queues, "general").get("persistentmembers") == "yes"
         assert not [key for queue in (sales, support) for key, _ in queue.variables if key == "member"]
+
+    def test_numbers_outside_are_static_members_of_a_queue(self, read_conf, small_pbx):
+        members = (OutsideMember(number="+49305550", penalty=3), OutsideMember(number="0305551"))
+        queues = tuple(replace(queue, outside_members=members) for queue in small_pbx.queues)
+        conf = self.read(read_conf, replace(small_pbx, queues=queues), "queues.conf")
+        assert [value for key, value in section(conf, "sales").variables if key == "member"] == [
+            "Local/+49305550@tandem-outside-member/n,3,+49305550",
+            "Local/0305551@tandem-outside-member/n,0,0305551",
+        ]
 
     def test_voicemail(self, read_conf, small_pbx):
         voicemail = self.read(read_conf, small_pbx, "voicemail.conf")

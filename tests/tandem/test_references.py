@@ -13,6 +13,7 @@ BYE = {"hangup": "normal"}
 MENU = {"prompts": ["a"], "options": {}, "invalid": BYE, "timeout": BYE, "fallback": BYE}
 PHONE = {"secret": "long enough"}
 TRUNK = {"hosts": ["192.0.2.1"]}
+OUT = {"general": {"outbound_trunk": "out"}, "trunks": [{"name": "out", **TRUNK}]}
 
 
 def problems(**collections) -> list[str]:
@@ -111,6 +112,10 @@ def test_near_names_are_suggested():
         ({"general": {"voicemail_number": "20"}, "queues": [queue("a", extension="20")]}, "queues[0].extension: number 20 is taken by general.voicemail_number"),
         ({"menus": [menu("a", extension="20")], "queues": [queue("a", extension="20")]}, "queues[0].extension: number 20 is taken by menus[0].extension"),
         ({"endpoints": [{"extension": "10", **PHONE, "voicemail": "11"}]}, "endpoints[0].voicemail: there is no voicemail box '11'"),
+        ({"queues": [queue("a", outside_members=[{"number": "+49301"}])]}, "queues[0].outside_members: needs general.outbound_trunk"),
+        ({**OUT, "queues": [queue("a", outside_members=[{"number": "112"}])]}, "queues[0].outside_members[0].number: must not be an emergency number"),
+        ({**OUT, "queues": [queue("a", outside_members=[{"number": "*9#"}])]}, "queues[0].outside_members[0].number: must be 2 to 24 digits, with or without a leading +"),
+        ({**OUT, "queues": [queue("a", outside_members=[{"number": "+49301"}] * 2)]}, "queues[0].outside_members[1].number: number +49301 is a member already"),
         ({"queues": [queue("a", members=[{"endpoint": "10"}])]}, "queues[0].members[0].endpoint: there is no endpoint '10'"),
         ({"endpoints": [{"extension": "10", **PHONE}], "queues": [queue("a", members=[{"endpoint": "10"}] * 2)]}, "queues[0].members[1].endpoint: endpoint 10 is a member already"),
         ({"queues": [queue("a", schedule="x")]}, "queues[0].schedule: there is no schedule 'x'"),

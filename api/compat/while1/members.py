@@ -57,18 +57,17 @@ def read_members(snapshot: Snapshot, queue: str, given: Mapping[str, Any]) -> Me
         at = f"{queue}.members.{shown}"
         if not isinstance(row, dict):
             raise Denied(f"{at}: must be a map of settings")
-        kind = read_text(row, "type", 20, default="sip")
+        named = {f"{at}.{name}": value for name, value in row.items()}
+        kind = read_text(named, f"{at}.type", 20, default="sip")
         if kind not in _TYPES:
             raise Denied(f"{at}.type: must be sip, remote or fallback")
-        if row.get("is_active") in (None, ""):
+        if named.get(f"{at}.is_active") in (None, ""):
             raise Denied(f"{at}.is_active: is missing")
-        penalty, order = (
-            _read_number(row, at, field, default) for field, default in (("penalty", 0), ("order", place))
-        )
+        penalty, order = _read_number(named, f"{at}.penalty", 0), _read_number(named, f"{at}.order", place)
         endpoint = None if kind == "remote" else find_user(snapshot, who)
         if endpoint is None and (kind == "sip" or not _is_number(who)):
             raise Denied(f"{at}: must be {'a number outside' if kind == 'remote' else 'a user of this PBX'}")
-        if not read_flag(row, "is_active", default=True):
+        if not read_flag(named, f"{at}.is_active", default=True):
             continue
         if kind == "fallback":
             fallbacks.append(_lead_to(endpoint, who))
@@ -96,8 +95,8 @@ def _is_number(text: str) -> bool:
     return digits.isascii() and digits.isdecimal() and 2 <= len(digits) <= 24
 
 
-def _read_number(given: Mapping[str, Any], at: str, name: str, default: int) -> int:
+def _read_number(given: Mapping[str, Any], name: str, default: int) -> int:
     text = read_text(given, name, 3, default=str(default))
     if not (text.isascii() and text.isdecimal()):
-        raise Denied(f"{at}.{name}: must be a whole number from 0 to 999")
+        raise Denied(f"{name}: must be a whole number from 0 to 999")
     return int(text)

@@ -42,7 +42,7 @@ def _declare(name: str, action: Action, summary: str) -> tuple[Route, ...]:
     return tuple(
         Route(
             method=method, path=f"{BASE}/{name}", permission=None, summary=summary, handler=handler, tag=NAME,
-            operation=f"while1_{method.lower()}_{name.replace('-', '_')}", body=parameters_body(), answer=_ANYTHING,
+            operation=f"while1_{method.lower()}_{name.replace('-', '_')}", body=parameters_body(believes_type=False), answer=_ANYTHING,
             identify=identify,
         )
         for method in ("GET", "POST")
