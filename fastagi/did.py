@@ -11,7 +11,7 @@ from fastagi.dispatch import conclude
 from fastagi.session import AgiError, ChannelGone, Session
 from fastagi.wire import CommandRefused
 from tandem.domain.contacts import NOBODY, greet
-from tandem.domain.entities import HangupDestination
+from tandem.domain.destinations import HangupDestination
 from tandem.domain.routing import Route, route_did
 
 

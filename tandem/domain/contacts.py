@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from tandem.domain.destinations import Destination, DialplanDestination, EndpointDestination, QueueDestination
 from tandem.domain.dialplan import VARIABLE_OTHERWISE, encode_jump
-from tandem.domain.entities import Destination, DialplanDestination, EndpointDestination, QueueDestination
 from tandem.domain.routing import Route, Target, jump_to, resolve
 from tandem.domain.snapshot import Snapshot
 

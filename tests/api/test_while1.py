@@ -20,7 +20,8 @@ from api.compat.while1.credentials import hash_parameters, is_signed, sign
 from api.compat.while1.members import read_members, show_members
 from api.compat.while1.speech import DEPRECATED, Denied, key_messages
 from api.compat.while1.table import ROUTES
-from tandem.domain.entities import ExternalDestination, Pbx
+from tandem.domain.destinations import ExternalDestination
+from tandem.domain.entities import Pbx
 from tandem.domain.originate import plan_call
 from tandem.domain.snapshot import build_snapshot
 from tandem.settings import While1Settings

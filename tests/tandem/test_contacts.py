@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tandem.document import read_document
 from tandem.domain.contacts import MAX_PRIORITY, NOBODY, Contact, Greeting, greet, read_contact
-from tandem.domain.entities import DialplanDestination, EndpointDestination, QueueDestination
+from tandem.domain.destinations import DialplanDestination, EndpointDestination, QueueDestination
 from tandem.domain.routing import route_did
 from tandem.domain.snapshot import build_snapshot
 

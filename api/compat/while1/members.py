@@ -6,15 +6,8 @@ from typing import Any, Final
 
 from api.compat.while1.people import find_user
 from api.compat.while1.speech import Denied, read_flag, read_text
-from tandem.domain.entities import (
-    Destination,
-    Endpoint,
-    EndpointDestination,
-    ExternalDestination,
-    OutsideMember,
-    Queue,
-    QueueMember,
-)
+from tandem.domain.destinations import Destination, EndpointDestination, ExternalDestination
+from tandem.domain.entities import Endpoint, OutsideMember, Queue, QueueMember
 from tandem.domain.snapshot import Snapshot
 
 _TYPES: Final = ("sip", "remote", "fallback")
