@@ -60,6 +60,7 @@ class Services:
     agents: Any = None
     states: Any = None
     allow_private_webhooks: bool = False
+    look_up: Callable[[str, str], Any] | None = None
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
     apis: ApiSettings = field(default_factory=ApiSettings)

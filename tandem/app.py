@@ -239,6 +239,7 @@ class Tandem(MultiService):
                 read_health=self.read_health,
                 list_decisions=self.list_calls,
                 import_document=self.import_document,
+                look_up=self.lookup.find if self.lookup is not None else None,
             ),
             reactor,
         )

@@ -119,6 +119,7 @@ class UseCases:
     read_health: Callable[[], dict[str, Any]]
     list_decisions: Callable[[int], list[Story]]
     import_document: Callable[..., Awaitable[Any]]
+    look_up: Callable[[str, str], Any] | None = None
 
 
 class HttpService(Service):
@@ -172,6 +173,7 @@ class HttpService(Service):
             agents=use.agents,
             states=self.states,
             allow_private_webhooks=settings.webhooks.allow_private,
+            look_up=use.look_up,
             note=self._notes.append,
             explain=explain_apply,
             apis=settings.apis,

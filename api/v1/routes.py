@@ -1,4 +1,4 @@
-"""`/routes/explain`: where a call would go, and why; never touches a call."""
+"""`/routes/explain`: where a call would go, and why; never touches a call. Who calls is asked only where that is wanted."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from api.declare import PREFIX, Frozen, Reply, Route, Shown
 from api.errors import refuse_fields
 from api.exchange import Exchange, Services
+from tandem.domain.contacts import Contact, greet
 from tandem.domain.destinations import QueueDestination
 from tandem.domain.dialplan import encode_jump
 from tandem.domain.fields import matches
@@ -30,11 +31,17 @@ class ExplainQuery(Frozen):
     ] = None
     at: Annotated[AwareDatetime | None, Field(description="When; now without it.")] = None
     head: Annotated[bool, Field(description="By the newest revision instead of the live one.")] = False
+    look_up: Annotated[bool, Field(description="Asks who the caller is, as a call would, where lookup.url is set.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """Where it would go. reasons: step by step; destination: null where no DID matches; jump: what the dialplan is told."""
+    """Where it would go. reasons: step by step; destination: null where no DID matches; jump: what the dialplan is told.
+
+    contact: who the caller is; null where nobody was asked, or nobody knew in time.
+    """
 
     called: str
     caller: str
@@ -47,6 +54,7 @@ class Explained:
     language: str | None
     recording: str
     caller_id: str
+    contact: Contact | None
 
 
 async def _explain(services: Services, exchange: Exchange) -> Reply:
@@ -56,7 +64,13 @@ async def _explain(services: Services, exchange: Exchange) -> Reply:
         raise refuse_fields([("trunk", f"there is no trunk {query.trunk!r}")])
     at = (query.at or services.now()).astimezone(UTC)
     found = route_did(snapshot, query.did, query.caller, query.trunk, at)
-    reasons, destination = list(found.reasons), found.destination
+    contact = await _look_up(services, query) if query.look_up and found.destination is not None else None
+    reasons = list(found.reasons)
+    if contact is not None:
+        greeting = greet(snapshot, found, contact, at)
+        found = greeting.route
+        reasons += greeting.reasons
+    destination = found.destination
     if isinstance(destination, QueueDestination):
         other = enter_queue(snapshot, destination.queue, None, at)
         if other is not None:
@@ -75,8 +89,17 @@ async def _explain(services: Services, exchange: Exchange) -> Reply:
             language=found.language,
             recording=found.recording,
             caller_id=found.caller,
+            contact=contact,
         )
     )
+
+
+async def _look_up(services: Services, query: ExplainQuery) -> Contact | None:
+    if services.look_up is None or not query.caller:
+        return None
+    found = services.look_up(query.caller, query.did)
+    contact: Contact | None = await found if hasattr(found, "addBoth") else found
+    return contact
 
 
 ROUTES: Final = (

@@ -168,6 +168,11 @@ def test_a_caller_who_is_known_is_greeted_and_the_queues_call_is_told(pbx, crm):
     assert ended == {"event": "queue_answer_end", **shown}
     story = read_story(pbx, "0305550001")
     assert story["decisions"][0]["outcome"] == "tandem-enter,queue,1(sales,50,,no,,)"
+    # The same without a call.
+    path = "/api/v1/routes/explain?did=03010002&trunk=carrier&caller=0305550001"
+    explained = Site(pbx).ask("GET", f"{path}&look_up=true")
+    assert (explained["contact"]["name"], explained["reasons"][-1]) == ("Jane Doe", "caller is contact 1")
+    assert Site(pbx).ask("GET", path)["contact"] is None
     # Their own id finds the CDR.
     found = Site(pbx).wait_for("/api/v1/cdrs?external_id=crm-1", lambda page: page["items"])
     assert found["items"][0]["call_id"] == answered["uniqueid"]
@@ -211,6 +216,16 @@ def test_calls_to_phones_outside_and_nobody_are_told_in_their_words(pbx, crm):
     assert int(missed["queue_hold_time"]) >= 1
     # Whoever is blocked is nobody's business.
     assert not any("666" in str(one) for one in (*crm.asked, *crm.told))
+
+
+def test_a_call_to_the_outside_is_told_with_the_id_of_whoever_placed_it(pbx, crm):
+    body = {"origin": {"endpoint": "1001"}, "destination": {"external": "+4989112"}, "external_id": "order-7"}
+    with run_phone(pbx.asterisk, host=OUTSIDE, port=5060, steps=[Wait(1), HangUp()]) as outside:
+        placed = Site(pbx).ask("POST", "/api/v1/calls", body, 202)
+        outside.wait_for("hangup")
+    (told,) = crm.wait_told("+4989112", "outgoing_end")
+    assert (told["uniqueid"], told["external_id"], told["agent"]) == (placed["call_id"], "order-7", "1001")
+    assert (told["direction"], told["disposition"], told["billsec"]) == ("OUT", "answered", "1")
 
 
 def test_a_slow_server_and_a_dead_one_delay_no_call_beyond_the_deadline(pbx, crm):
