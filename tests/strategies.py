@@ -149,8 +149,8 @@ def pbxes(draw):
         )
         leads.append(d.AnnouncementDestination(announcement=name))
     queues = []
-    numbers = st.lists(st.from_regex(r"\A\+49[1-9]{3,9}\Z"), max_size=2, unique=True)
-    outside_members = numbers.map(lambda found: tuple(e.OutsideMember(number=number) for number in found))
+    foreign = st.lists(st.from_regex(r"\A\+49[1-9]{3,9}\Z"), max_size=2, unique=True)
+    outside_members = foreign.map(lambda found: tuple(e.OutsideMember(number=number) for number in found))
     for name in draw(unique_names(2)):
         members = draw(st.lists(st.sampled_from(endpoints), max_size=2, unique=True)) if endpoints else []
         queues.append(
