@@ -59,8 +59,8 @@ from tandem.lag import LagGauge
 from tandem.lease import Lease
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
-from tandem.planning import Planning
 from tandem.lookups import CallerLookup
+from tandem.planning import Planning
 from tandem.posting import Poster, read_trust
 from tandem.reactor import SteadyClock
 from tandem.recordings import Recordings
