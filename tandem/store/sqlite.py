@@ -39,6 +39,7 @@ class SqliteFile:
         self.place = path
         self.lock = StoreLock(path)
         self.db = peewee.SqliteDatabase(str(path), autoconnect=False, timeout=BUSY_TIMEOUT_S)
+        self._is_new = False
 
     def exists(self) -> bool:
         """Whether there is a file with something in it."""
@@ -92,8 +93,9 @@ class SqliteFile:
         return nullcontext()
 
     def run_migration(self, number: int, statements: Iterable[str], now: datetime) -> None:
-        """A backup, then all statements and the new version, or nothing."""
-        if self.read_version():
+        """A backup, then all statements and the new version, or nothing. Of a database that was made just now there is nothing to keep."""
+        self._is_new = self._is_new or not self.read_version()
+        if not self._is_new:
             self._backup(self.place.with_name(f"{self.place.name}.before-{number:04d}-{now:%Y%m%dT%H%M%SZ}"))
         with self.db.atomic("IMMEDIATE"):
             for statement in statements:

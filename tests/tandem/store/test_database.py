@@ -120,6 +120,10 @@ class TestMigrations:
             assert copy.execute("SELECT count(*) FROM revisions").fetchone() == (3,)
             assert copy.execute("PRAGMA user_version").fetchone() == (1,)
 
+    def test_of_a_new_database_there_is_no_backup(self, tmp_path: Path) -> None:
+        self.filled(tmp_path)
+        assert list(tmp_path.glob("*.before-*")) == []
+
     def test_one_that_fails_changes_nothing(self, tmp_path: Path, next_version: Path) -> None:
         next_version.write_text("SELECT 1;")
         with pytest.MonkeyPatch.context() as patch:
