@@ -26,15 +26,16 @@ def run_demo(teller: Teller) -> None:
     """The whole story; DemoFailed, or an error of the lab, when it breaks."""
     install = teller.step("An Asterisk of our own", lambda: find_asterisk(teller.say))
     port = find_free_port()
-    with LabPbx(install, DOCUMENT, {"http.port": str(port)}) as pbx:
+    # The customer's telephone is there before the trunk is, or Asterisk could find it dead for a minute.
+    with (
+        LabPbx(install, DOCUMENT, {"http.port": str(port)}) as pbx,
+        run_phone(pbx.asterisk, host=CARRIER, port=5060, ring_s=1, steps=[Wait(2), HangUp()]) as customer,
+    ):
         teller.step("Tandem starts, with the While1 Voice API for this machine", pbx.serve)
         register_phones(pbx.asterisk, [("1001", "a-secret-of-the-lab")], port=PHONE_PORT)
         body = {"name": "while1", "permissions": ["calls/*", "cdrs/read"], "dialect": "while1"}
         token = pbx.request("POST", "/api/v1/tokens", body)["secret"]
-        with (
-            run_phone(pbx.asterisk, port=PHONE_PORT, ring_s=1) as phone,
-            run_phone(pbx.asterisk, host=CARRIER, port=5060, ring_s=1, steps=[Wait(2), HangUp()]) as customer,
-        ):
+        with run_phone(pbx.asterisk, port=PHONE_PORT, ring_s=1) as phone:
             placed = teller.step(
                 "POST /api/originate-call, with async 0: the answer comes when the agent has answered",
                 lambda: ask(pbx, port, token, "originate-call", {"data": CALL})["results"][0],
