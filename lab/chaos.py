@@ -37,10 +37,11 @@ STALL_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ChaosResult:
-    """What was found; `faults` are the promises that were broken, in words."""
+    """What was found; `faults` are the promises that were broken, in words. effective: kills that found somebody dialled since the one before."""
 
     numbers: int
     kills: int
+    effective: int
     legs: int
     attempts: int
     dispositions: dict[str, int]
@@ -59,22 +60,30 @@ def run_chaos(
     say: Callable[[str], object] = str,
     pause_s: float = 2.0,
     calm: float = 0.3,
+    within_s: float = float("inf"),
 ) -> ChaosResult:
     """One campaign to its end under `kills` SIGKILLs; Tandem runs before and after.
 
     calm: the share of kills before which it has recovered from the one before, and dials; the others come on top of each other.
+    within_s: after so long nothing more is killed, and the campaign comes to its end.
     """
     randomness = random.Random(seed)
     with run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.1, steps=[Wait(TALK_S), HangUp()]) as far:
         path = _make(pbx, numbers)
         pbx.request("POST", f"{path}/start")
         waits: list[float] = []
+        began, killed, effective, before = time.monotonic(), 0, 0, 0
         for number in range(kills):
+            if time.monotonic() - began > within_s:
+                say(f"{within_s:.0f} s are over")
+                break
             if number and randomness.random() < calm:
                 waits.append(_wait_for_progress(pbx, path))
             time.sleep(randomness.uniform(0.2, pause_s))
             victim = "Tandem" if number % 2 == 0 else "Asterisk"
-            say(f"{number + 1}: kill -9 {victim} at {_count(pbx)['total']} attempts")
+            total = _count(pbx)["total"]
+            killed, effective, before = killed + 1, effective + (total > before), total
+            say(f"{killed}: kill -9 {victim} at {total} attempts")
             if victim == "Tandem":
                 pbx.kill()
                 pbx.serve()
@@ -82,7 +91,7 @@ def run_chaos(
                 pbx.asterisk.kill()
                 pbx.asterisk.start()
         _wait_for_the_end(pbx, path, say)
-        result = _judge(pbx, far, numbers, kills)
+        result = _judge(pbx, far, numbers, killed, effective)
         stalls = tuple(f"nobody was dialled for {wait:.0f} s" for wait in waits if wait > STALL_S)
         recovery_s = (round(median(waits), 1), round(max(waits), 1)) if waits else (0.0, 0.0)
         return replace(result, faults=result.faults + stalls, recovery_s=recovery_s)
@@ -141,7 +150,7 @@ def _wait_for_the_end(pbx: LabPbx, path: str, say: Callable[[str], object]) -> N
         time.sleep(0.5)
 
 
-def _judge(pbx: LabPbx, far: SippRun, numbers: int, kills: int) -> ChaosResult:
+def _judge(pbx: LabPbx, far: SippRun, numbers: int, kills: int, effective: int) -> ChaosResult:
     """Far end and database beside each other."""
     legs = Counter(leg.called for leg in far.read_legs())
     rows = _query(
@@ -180,7 +189,7 @@ def _judge(pbx: LabPbx, far: SippRun, numbers: int, kills: int) -> ChaosResult:
     if strangers:
         faults.append(f"dialled and on no list: {sorted(strangers)[:5]}")
     made = sum(row[4] for row in rows)
-    return ChaosResult(numbers, kills, sum(legs.values()), made, dispositions, statuses, tuple(faults))
+    return ChaosResult(numbers, kills, effective, sum(legs.values()), made, dispositions, statuses, tuple(faults))
 
 
 def main() -> int:
@@ -193,12 +202,21 @@ def main() -> int:
     parser.add_argument(
         "--calm", type=float, default=0.7, help="share of kills that find it dialling again (default 0.7)"
     )
+    parser.add_argument(
+        "--within", type=float, default=float("inf"), help="seconds after which nothing is killed any more"
+    )
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}, {arguments.kills} kills, {arguments.numbers} numbers")
     with LabPbx(find_asterisk(print), DOCUMENT, settings=SETTINGS) as pbx:
         pbx.serve()
         result = run_chaos(
-            pbx, seed=arguments.seed, kills=arguments.kills, numbers=arguments.numbers, calm=arguments.calm, say=print
+            pbx,
+            seed=arguments.seed,
+            kills=arguments.kills,
+            numbers=arguments.numbers,
+            calm=arguments.calm,
+            within_s=arguments.within,
+            say=print,
         )
     print(result)
     return 1 if result.faults else 0
