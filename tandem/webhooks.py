@@ -93,6 +93,7 @@ class Webhooks(Service):
         self._phrase = phrase
         self._lease = lease or Lease(store, "tandem", clock)
         self._lease.on_lost(self._drop)
+        self._node = self._lease.node if self._lease.is_shared else ""
         self._jumps = JumpGauge(now, clock.seconds)
         self._lanes: dict[int, _Lane] = {}
         # By delivery; until they are written it is not sent again.
@@ -250,7 +251,7 @@ class Webhooks(Service):
         try:
             while self._outcomes:
                 written, gone = dict(self._outcomes), set(self._gone)
-                await self._store.run(_write, list(written.values()), gone, self._now())
+                await self._store.run(_write, list(written.values()), gone, self._now(), self._node)
                 for delivery_id in written:
                     del self._outcomes[delivery_id]
                 self._gone -= gone
@@ -291,7 +292,7 @@ def _claim(db: Any, now: float, known: Mapping[int, set[int]], node: str) -> lis
     ]
 
 
-def _write(db: Any, outcomes: list[Outcome], gone: set[int], at: float) -> None:
-    record_outcomes(db, outcomes)
+def _write(db: Any, outcomes: list[Outcome], gone: set[int], at: float, node: str) -> None:
+    record_outcomes(db, outcomes, node)
     for webhook_id in sorted(gone):
         deactivate_webhook(db, webhook_id, "it answered 410 Gone", at)

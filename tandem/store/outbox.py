@@ -122,15 +122,19 @@ def shift_next_times(db: peewee.Database, jump_s: float) -> None:
     db.execute_sql("UPDATE webhook_deliveries SET next_at = next_at + ? WHERE state = 'pending'", (jump_s,))
 
 
-def record_outcomes(db: peewee.Database, outcomes: Sequence[Outcome]) -> None:
-    """What became of tries; of a delivery that is gone by now nothing is kept."""
+def record_outcomes(db: peewee.Database, outcomes: Sequence[Outcome], node: str = "") -> None:
+    """What became of tries of `node`'s; of a delivery that is gone by now nothing is kept.
+
+    Where another node has taken a delivery over, a try that failed says nothing any more: it must not undo what became of the other's.
+    """
     for one in outcomes:
+        still_ours, given = ("", ()) if one.state == "delivered" else (" AND state = 'pending' AND node = ?", (node,))
         db.execute_sql(
-            "UPDATE webhook_deliveries SET state = ?, attempts = ?, next_at = coalesce(?, next_at), last_status = ?,"
-            " last_error = ?, delivered_at = ?, node = '' WHERE id = ?",
+            "UPDATE webhook_deliveries SET state = ?, attempts = ?, next_at = coalesce(?, next_at), last_status = ?,"  # noqa: S608 - our own text
+            f" last_error = ?, delivered_at = ?, node = '' WHERE id = ?{still_ours}",
             (
                 *(one.state, one.attempts, one.next_at, one.status, one.error[:200]),
-                *(one.at if one.state == "delivered" else None, one.delivery_id),
+                *(one.at if one.state == "delivered" else None, one.delivery_id, *given),
             ),
         )
 

@@ -16,9 +16,11 @@ from tandem.store.attempt_claims import claim_numbers
 from tandem.store.call_book import record_progress
 from tandem.store.campaigns import change_state, create_campaign, delete_campaign, reset_numbers, update_campaign
 from tandem.store.database import Store
+from tandem.store.nodes import bury_node, renew_lease, take_lease
 from tandem.store.numbers import add_numbers
 from tandem.store.outbox import (
     Outcome,
+    claim_due,
     count_pending,
     delete_deliveries,
     load_deliveries,
@@ -182,3 +184,32 @@ def test_what_is_due_replayed_kept_and_taken_away(store: Store) -> None:
     store.run_now(delete_webhook, webhook_id)
     assert store.run_now(load_webhooks) == []
     assert store.run_now(count_pending) == {}
+
+
+def test_a_try_that_failed_undoes_nothing_where_another_node_has_taken_over(store: Store) -> None:
+    """It was alive, but slow: the other's answer was written first."""
+    webhook_id = listen(store, "call.ended")
+    first, second = (store.run_now(queue_test, webhook_id, NOW).id for _ in range(2))
+    assert len(store.run_now(claim_due, webhook_id, NOW, (), 9, "one")) == 2
+    assert store.run_now(claim_due, webhook_id, NOW, (), 9, "two") == []
+    store.run_now(bury_one)
+    assert len(store.run_now(claim_due, webhook_id, NOW, (), 9, "two")) == 2
+    store.run_now(record_outcomes, [Outcome(first, "delivered", 1, None, 200, "", NOW + 5)], "two")
+    late = [Outcome(one, "pending", 1, NOW + 9, 0, "no answer", NOW + 6) for one in (first, second)]
+    store.run_now(record_outcomes, late, "one")
+    found = {one.id: one for one in store.run_now(load_deliveries, webhook_id, None, None, 9)}
+    assert (found[first].state, found[first].attempts, found[first].last_status) == ("delivered", 1, 200)
+    assert (found[second].state, found[second].attempts) == ("pending", 0)
+    # The second is still two's alone: one gets nothing of it.
+    assert store.run_now(claim_due, webhook_id, NOW + 60, (), 9, "one") == []
+    # An answer is an answer, whoever got it.
+    store.run_now(record_outcomes, [Outcome(second, "delivered", 1, None, 204, "", NOW + 7)], "one")
+    assert store.run_now(count_pending) == {}
+
+
+def bury_one(db: Any) -> None:
+    """What burying a node does to deliveries."""
+    take_lease(db, "one", "first run")
+    take_lease(db, "two", "first run")
+    (dead,) = (node for node in renew_lease(db, "two", "first run").nodes if node.node == "one")
+    assert bury_node(db, dead, "two") is not None
