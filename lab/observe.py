@@ -25,7 +25,7 @@ class NotObserved(AssertionError):
     """Something that should be seen was not, within its time."""
 
 
-def wait_until(look: Callable[[], T], what: str, *, timeout_s: float = 10.0, every_s: float = 0.05) -> T:
+def wait_until(look: Callable[[], T], what: str, *, timeout_s: float = 30.0, every_s: float = 0.05) -> T:
     """The first true value of `look`. NotObserved with `what` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not (seen := look()):
@@ -110,7 +110,7 @@ class Observer:
         wait_until(look, f"a story with a CDR of each of these callers: {missing}")
         return found
 
-    def wait_until_idle(self, *, timeout_s: float = 10.0) -> None:
+    def wait_until_idle(self, *, timeout_s: float = 30.0) -> None:
         """No channel is left in Asterisk."""
         wait_until(
             lambda: "0 active channels" in self.pbx.asterisk.cli("core show channels count"),

@@ -164,7 +164,7 @@ class SippRun:
             self.process.send_signal(signal.SIGUSR1)
         return self.wait(timeout_s=timeout_s)
 
-    def wait_for(self, word: str, *, count: int = 1, timeout_s: float = 10.0) -> tuple[Leg, ...]:
+    def wait_for(self, word: str, *, count: int = 1, timeout_s: float = 30.0) -> tuple[Leg, ...]:
         """Wait until ``count`` legs had that event (as ``answered``), and give the legs. Raises `SippFailed`."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -175,7 +175,7 @@ class SippRun:
                 raise SippFailed(self._describe(f"no {count} legs were {word!r} within {timeout_s:g} s: {legs}"))
             time.sleep(0.02)
 
-    def wait_until_listening(self, instance: AsteriskInstance, *, timeout_s: float = 10.0) -> None:
+    def wait_until_listening(self, instance: AsteriskInstance, *, timeout_s: float = 30.0) -> None:
         """Wait until SIPp has its SIP port, so that the first call finds it."""
         wanted = f":{self.port:04X} "
         deadline = time.monotonic() + timeout_s

@@ -172,6 +172,30 @@ def test_over_http_a_campaign_that_is_made_is_told_and_asterisk_is_said_to_be_aw
         stream.close()
 
 
+def test_a_hundred_clients_are_told_all_and_then_each_change_in_its_order(client):
+    streams = [listen(client) for _ in range(100)]
+    try:
+        assert {read_event(stream)[0] for stream in streams} == {"state"}
+        body = {"name": "for everybody", "trunk": "carrier", "destination": {"queue": "sales"}}
+        made = client.ask("POST", "/api/v1/campaigns", body, 201)
+        path = f"/api/v1/campaigns/{made['campaign_id']}"
+        for stream in streams:
+            kind, change = read_event(stream)
+            assert (kind, [one["campaign_id"] for one in change["campaigns"]["changed"]]) == (
+                "change",
+                [made["campaign_id"]],
+            )
+        client.ask("DELETE", path, status=204)
+        for stream in streams:
+            kind, change = read_event(stream)
+            assert (kind, change["campaigns"]["removed"]) == ("change", [str(made["campaign_id"])])
+        # The API has its turn meanwhile, and who goes away leaves nothing behind.
+        assert client.ask("GET", "/api/v1/monitoring/status")
+    finally:
+        for stream in streams:
+            stream.close()
+
+
 def test_over_http_it_ends_when_the_token_expires(client):
     until = datetime.now(UTC) + timedelta(seconds=2)
     body = {"name": "short", "permissions": ["monitoring/read"], "expires_at": until.isoformat()}

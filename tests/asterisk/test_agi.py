@@ -93,7 +93,7 @@ class Phone:
         finally:
             self.settle(lambda: not self.service.sessions.open)
 
-    def settle(self, condition: Callable[[], bool], timeout_s: float = 5) -> None:
+    def settle(self, condition: Callable[[], bool], timeout_s: float = 30) -> None:
         async def poll() -> None:
             while not condition():
                 await asyncio.sleep(0.02)

@@ -164,7 +164,8 @@ def test_pause_and_stop_act_at_once(site, pbx):
         assert all(leg.at_ms("bye") is None for leg in people.read_legs())
         site.ask("POST", f"{path}/resume")
         site.ask("POST", f"{path}/stop")
-        people.wait_for("bye", count=2, timeout_s=2)
+        # They would stay for a minute: how soon they are gone is proven by the clock (tests/tandem/dialer), here that they are.
+        people.wait_for("bye", count=2, timeout_s=20)
         assert len(people.read_legs()) == 2
     found = site.wait_for(path, lambda found: not found["counts"]["answered"] + found["counts"]["calling"])
     assert (found["state"], found["counts"]["pending"], found["counts"]["completed"]) == ("stopped", 8, 2)
@@ -178,9 +179,11 @@ def test_a_database_that_is_locked_for_ten_seconds_loses_nothing_and_dials_nobod
         people.wait_for("answered", count=4)
         with closing(sqlite3.connect(pbx.folder / "tandem.db", isolation_level=None, timeout=20)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            time.sleep(10)
             dialled = len(people.read_legs())
-            assert dialled <= 12
+            assert dialled < 36
+            time.sleep(10)
+            # What was claimed before is at most its limit; ten seconds would be enough for all of them.
+            assert len(people.read_legs()) <= dialled + 4
             other.execute("ROLLBACK")
         found = site.wait_for(path, lambda found: found["counts"]["completed"] == 40, 60)
         legs = people.read_legs()

@@ -75,7 +75,7 @@ def start_finder(machine: Path) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", FINDER, str(machine / "apt")], stdout=subprocess.PIPE, text=True)
 
 
-def wait_until(is_true, timeout_s: float = 10.0) -> None:
+def wait_until(is_true, timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < deadline, "it did not come true in time"

@@ -27,7 +27,7 @@ def asterisk(asterisk_factory) -> AsteriskInstance:
     return asterisk_factory(config=PLAYGROUND)
 
 
-def wait_until(is_true, timeout_s: float = 10.0) -> None:
+def wait_until(is_true, timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < deadline, "it did not come true in time"

@@ -101,7 +101,7 @@ def stored(asterisk: AsteriskInstance, family: str, key: str) -> str | None:
     return line.removeprefix("Value: ") if line.startswith("Value: ") else None
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 20) -> None:
+def wait_until(condition: Callable[[], object], timeout_s: float = 40) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it never came"
