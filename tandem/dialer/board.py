@@ -20,6 +20,8 @@ class Board:
 
     calls: dict[str, OpenCall] = field(default_factory=dict)
     tallies: dict[int, Tally] = field(default_factory=dict)
+    # Those that have begun with what the database knows of them: who is asked how fast it dials has a tally before that.
+    taught: set[int] = field(default_factory=set)
     # Queue -> when each of its agents who had a call of ours is free again.
     wrap_ends: dict[str, deque[float]] = field(default_factory=dict)
     # Queue -> when calls of ours reached one of its agents, the last few seconds' worth: they may be over already.
@@ -100,8 +102,9 @@ class Board:
         return call
 
     def learn(self, campaign_id: int, attempts: Iterable[Attempt], wrap_up_s: float) -> None:
-        """Begins with what attempts of a last run have shown, oldest first."""
-        tally = self.tally(campaign_id)
+        """Begins anew with what all its last attempts have shown, oldest first; of a last run, too."""
+        self.taught.add(campaign_id)
+        tally = self.tallies[campaign_id] = Tally()
         for attempt in attempts:
             if attempt.ended_at is None:
                 continue

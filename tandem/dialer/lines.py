@@ -87,6 +87,13 @@ class Lines:
             _log.warn("trunk {trunk}: {before} -> {after}", trunk=trunk, before=before.state, after=after.state)
         self.breakers[trunk] = after
 
+    def refilled_at(self) -> float | None:
+        """When the next of the rates that allow no call now allows one; None where each allows some."""
+        now = self._clock.seconds()
+        return min(
+            (bucket.next_at(now) for bucket in self._buckets.values() if not bucket.available(now)), default=None
+        )
+
     def forget_probes(self) -> None:
         """Asterisk went away: how probes ended will never be known."""
         self.breakers = {trunk: note_lost(breaker, self._now()) for trunk, breaker in self.breakers.items()}

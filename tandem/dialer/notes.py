@@ -6,7 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
-from tandem.store.attempts import note_abandoned, note_connected
+from tandem.store.attempt_notes import note_abandoned, note_connected
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 

@@ -26,6 +26,8 @@ _log = Logger()
 
 # A campaign without a due number is asked again so much later, unless somebody adds one meanwhile.
 IDLE_S: Final = 1.0
+# What a bucket holds is a tenth of a second's worth: as often it is emptied, so that a rate is kept and not only not passed.
+REFILL_EVERY_S: Final = 0.1
 # Calls sent in one turn of the reactor: each takes a fifth of a millisecond.
 TURN_CALLS: Final = 20
 
@@ -40,6 +42,7 @@ class Ticks:
         self._is_ticking = False
         self._again = False
         self._due: DelayedCall | None = None
+        self._refill: DelayedCall | None = None
 
     def wake(self, campaign_id: int) -> None:
         """There may be something due in a campaign."""
@@ -63,6 +66,19 @@ class Ticks:
         again, self._again = self._again, False
         if again and self._desk.is_running():
             self.kick()
+        self._follow_rates()
+
+    def _follow_rates(self) -> None:
+        """A rate that allows nothing now is looked at when it does: the next tick of the clock would waste half of it."""
+        desk = self._desk
+        refilled_at = desk.lines.refilled_at() if self._refill is None and desk.is_dialling() else None
+        if refilled_at is not None and desk.is_running():
+            wait_s = max(REFILL_EVERY_S, refilled_at - desk.clock.seconds())
+            self._refill = desk.clock.callLater(wait_s, self._take_refill)
+
+    def _take_refill(self) -> None:
+        self._refill = None
+        self.kick()
 
     async def _tick_once(self) -> None:
         try:
@@ -109,8 +125,9 @@ class Ticks:
 
     def stop(self) -> None:
         """No tick follows."""
-        if self._due is not None and self._due.active():
-            self._due.cancel()
+        for call in (self._due, self._refill):
+            if call is not None and call.active():
+                call.cancel()
 
     def _list_trunk_limits(self) -> dict[str, int]:
         """Calls at once of each trunk: the carrier counts those of every node."""

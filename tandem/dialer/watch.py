@@ -76,7 +76,7 @@ class Watch:
     async def _learn(self, paced: Iterable[int]) -> None:
         """What the last run has shown of campaigns that are new to this one."""
         for campaign_id in paced:
-            if campaign_id in self._desk.board.tallies:
+            if campaign_id in self._desk.board.taught:
                 continue
             rest_s = self._desk.wrap_up_s(queue_of(self._desk.roster.running[campaign_id].campaign))
             attempts = await self._desk.store.read(load_recent_attempts, campaign_id, Tally().attempts)

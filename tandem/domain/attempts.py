@@ -73,3 +73,20 @@ def after_status(campaign: Campaign, attempts: int, agent_status: str, ended_at:
     if rule is None or attempts > rule.times:
         return Finished(NumberStatus.COMPLETED)
     return Retry(ended_at + rule.delay_s)
+
+
+def order_times(
+    answered_at: float | None, connected_at: float | None, abandoned_at: float | None, ended_at: float | None
+) -> tuple[float | None, float | None, float | None]:
+    """When an attempt was answered, connected and abandoned, as they follow each other; ended_at: None while it has not.
+
+    Reports come in any order: whoever was served, or told that nobody is free, had answered then, and nothing of it was after the end.
+    """
+
+    def cap(at: float | None) -> float | None:
+        return at if at is None or ended_at is None else min(at, ended_at)
+
+    connected_at, abandoned_at = cap(connected_at), cap(abandoned_at)
+    if answered_at is not None:
+        answered_at = min(at for at in (cap(answered_at), connected_at, abandoned_at) if at is not None)
+    return answered_at, connected_at, abandoned_at

@@ -118,19 +118,23 @@ def measure(
     abandoned: int,
     experience: Experience,
 ) -> Live:
-    """What is true now of a campaign with these calls, for `pace`; agents_free: None where nobody knows."""
+    """What is true now of a campaign with these calls, for `pace`; agents_free: None where nobody knows.
+
+    answered_live, abandoned: of the calls that are over; who has answered and who was told that nobody is free counts at once.
+    """
     in_flight = [call for call in calls if call.answered_at is None]
+    answered = len(calls) - len(in_flight)
     return Live(
         in_flight=len(in_flight),
         dialled=tuple(call.dialled_at for call in in_flight),
-        connected=len(calls) - len(in_flight),
+        connected=answered,
         waiting=sum(call.is_waiting for call in calls),
         agents_free=agents_free,
         agents_busy=sum(call.has_agent for call in calls),
         agents_wrapping=len(wrap_ends),
         wrap_ends=wrap_ends,
-        answered_live=answered_live,
-        abandoned=abandoned,
+        answered_live=answered_live + answered,
+        abandoned=abandoned + sum(call.is_unserved for call in calls),
         experience=experience,
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import peewee
 
-from tandem.domain.attempts import Finished, after_attempt, after_status
+from tandem.domain.attempts import Finished, after_attempt, after_status, order_times
 from tandem.domain.calls import PlacedCall
 from tandem.domain.campaigns import CLOSED, NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.disposition import DISPOSITION_BY_CAUSE, Disposition
@@ -116,7 +116,8 @@ def _load_open(db: peewee.Database, call_ids: Iterable[str]) -> list[tuple[Attem
 def _answer(book: _Book, attempt: Attempt, number: SavedNumber | None, call: PlacedCall) -> None:
     assert call.answered_at is not None
     at = call.answered_at.timestamp()
-    book.attempts.append(_attempt_row(replace(attempt, answered_at=at)))
+    answered_at, *_ = order_times(at, attempt.connected_at, attempt.abandoned_at, None)
+    book.attempts.append(_attempt_row(replace(attempt, answered_at=answered_at)))
     if attempt.campaign_id is None:
         return
     add_count(book.counts, attempt.campaign_id, "answered_calls", 1)
@@ -143,6 +144,7 @@ def _close(
             abandoned_at = ended_at
         else:
             connected_at = answered_at
+    answered_at, connected_at, abandoned_at = order_times(answered_at, connected_at, abandoned_at, ended_at)
     closed = replace(
         attempt,
         answered_at=answered_at,

@@ -1,8 +1,8 @@
 # mypy: disallow-untyped-calls=False
 # (types-peewee leaves some of what we call untyped)
-"""Attempts as they are kept: who took which call, and what is loaded of them; claimed in `attempt_claims`, closed in `attempt_ends`. Every function is work for a Store."""
+"""Attempts as they are kept, and what is loaded of them; claimed in `attempt_claims`, who took which is in `attempt_notes`, closed in `attempt_ends`. Every function is work for a Store."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -77,21 +77,3 @@ def load_attempts_named(db: peewee.Database, call_ids: Iterable[str]) -> list[At
     """Those of these calls that are attempts."""
     rows = load_rows(db, ATTEMPT_COLUMNS, f"attempts WHERE call_id IN {LISTED}", [listed(call_ids)])
     return [read_attempt(row) for row in rows]
-
-
-def note_connected(db: peewee.Database, notes: Sequence[tuple[str, float, str]]) -> None:
-    """(call id, when, who): an agent, or what was to be heard, was there. The first one counts."""
-    for call_id, at, agent in notes:
-        db.execute_sql(
-            "UPDATE attempts SET connected_at = ?, agent = ? WHERE call_id = ? AND connected_at IS NULL",
-            (at, agent[:80], call_id),
-        )
-
-
-def note_abandoned(db: peewee.Database, notes: Sequence[tuple[str, float]]) -> None:
-    """(call id, when): an answered person was told that nobody is free."""
-    for call_id, at in notes:
-        db.execute_sql(
-            "UPDATE attempts SET abandoned_at = ? WHERE call_id = ? AND connected_at IS NULL AND abandoned_at IS NULL",
-            (at, call_id),
-        )

@@ -5,9 +5,10 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
@@ -15,7 +16,8 @@ from tandem.dialer.lines import Limits
 from tandem.domain.campaigns import NumberStatus
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import without_entity
-from tandem.store.campaigns import StateConflict
+from tandem.domain.why import explain_campaign
+from tandem.store.campaigns import StateConflict, load_campaign, load_days
 from tandem.store.database import open_store
 from tandem.store.errors import StoreError
 from tests.tandem.dialer import harness
@@ -24,7 +26,7 @@ from tests.tandem.dialer.harness import START, House, Outcome
 # Each statement that the engine has is in one of these; how it keeps time does not depend on the database.
 ON_BOTH = (
     "everybody_is_called_once", "retries_follow", "stop_hangs_up", "reset_while_it_rings", "what_asterisk_refuses",
-    "dead_trunk", "nobody_free",
+    "dead_trunk", "nobody_free", "short_call", "asterisk_dies",
 )  # fmt: skip
 
 
@@ -137,12 +139,18 @@ def test_a_dead_trunk_spends_no_attempt_and_is_probed(tmp_path: Path) -> None:
     dead = len(house.far.legs)
     # Five at once, then single probes after 10, 20, … s.
     assert dead <= 9
+    saved = house.store.store.run_now(load_campaign, campaign_id)
+    breaker, reasons = house.dialer.lines.breakers["carrier"], explain_campaign(saved, house.dialer.weigh(saved))
+    (told,) = [reason for reason in reasons if reason.rule == "trunk"]
+    assert told.until == (breaker.retry_at if breaker.state == "open" else None)
+    assert "trunk carrier" in told.message
     assert {number.attempts for number in house.numbers(campaign_id) if not number.call_id} == {0}
     house.far.script = lambda _: Outcome()
     house.advance(300, 0.25)
     house.check()
     assert house.counts(campaign_id).completed == 50
     assert house.dialer.lines.breakers["carrier"].state == "closed"
+    assert "trunk" not in {reason.rule for reason in explain_campaign(saved, house.dialer.weigh(saved))}
 
 
 def test_stop_hangs_up_and_resets_and_does_not_dial_twice_at_once(tmp_path: Path) -> None:
@@ -180,6 +188,64 @@ def test_pause_lets_calls_go_on(tmp_path: Path) -> None:
     house.do(house.dialer.commands.start(campaign_id, (), resume=True))
     house.advance(60)
     assert house.counts(campaign_id).completed == 10
+
+
+def test_pause_resume_and_stop_act_within_200_ms_of_the_clock(tmp_path: Path) -> None:
+    """Of the clock that everything here waits by: whatever waits for a turn of its own (a tick, a look once a second) is seen, and whoever else is on the machine is not."""
+    house = House(tmp_path, Limits(max_calls=500, max_cps=2000))
+    house.far.script = lambda _: Outcome(talk_s=10_000)
+    campaign_id = house.make(numbers(900), concurrent_calls=200)
+    house.go(campaign_id)
+    house.advance(5, 0.01)
+    assert house.far.live == 200
+    # Slots are free all the time from here on: whoever is hung up is followed by the next.
+    ending = iter(house.far.legs[:190])
+
+    def end_one() -> None:
+        if (leg := next(ending, None)) is not None:
+            house.far.end(leg)
+            house.clock.callLater(0.03, end_one)
+
+    end_one()
+
+    def act(command: Any) -> float:
+        """When it was answered."""
+        answered: list[float] = []
+        done = Deferred.fromCoroutine(command)
+        done.addCallback(lambda _: answered.append(house.clock.seconds()))
+        for _ in range(20):
+            house.far.fake.flush()
+            if answered:
+                break
+            house.clock.advance(0.01)
+        assert answered, "not within 200 ms"
+        return answered[0]
+
+    commands = house.dialer.commands
+    for turn in range(3):
+        # Not in step with any loop's own seconds.
+        house.advance(0.47 + 0.31 * turn, 0.01)
+        asked_at = house.clock.seconds()
+        assert act(commands.pause(campaign_id)) - asked_at <= 0.2
+        sent = len(house.far.legs)
+        house.advance(1.3, 0.01)
+        assert len(house.far.legs) == sent
+        asked_at = house.clock.seconds()
+        assert act(commands.start(campaign_id, (), resume=True)) - asked_at <= 0.2
+        house.advance(0.2, 0.01)
+        assert len(house.far.legs) > sent
+        assert house.far.legs[sent].at - asked_at <= 0.2
+    up = house.far.live
+    assert up > 150
+    asked_at, sent = house.clock.seconds(), len(house.far.legs)
+    answered_at = act(commands.stop(campaign_id))
+    house.advance(0.2 - (answered_at - asked_at), 0.01)
+    assert (house.far.live, len(house.far.legs)) == (0, sent)
+    assert house.clock.seconds() - asked_at <= 0.2 + 1e-6
+    house.advance(20, 0.1)
+    assert len(house.far.legs) == sent
+    assert house.counts(campaign_id).calling + house.counts(campaign_id).answered == 0
+    house.check()
 
 
 def test_nothing_leaves_after_the_answer_to_a_pause(tmp_path: Path) -> None:
@@ -498,14 +564,22 @@ def test_an_agent_who_is_rung_for_one_person_is_not_kept_for_that_person_twice(t
     assert serve(fourth).is_unserved
 
 
-def test_what_a_last_run_has_learnt_is_known_to_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_what_a_last_run_has_learnt_is_known_to_the_next(tmp_path: Path, is_stopped: bool) -> None:
     house = House(tmp_path)
     house.facts = QueueFacts(callers=0, members_available=5, members_logged_in=5)
     campaign_id = house.make(numbers(60), concurrent_calls=5, destination={"queue": "sales"}, dial_mode="predictive")
     house.go(campaign_id)
     house.advance(90)
     before = house.dialer.board.tally(campaign_id).experience()
+    if is_stopped:
+        house.do(house.dialer.commands.stop(campaign_id))
+        house.advance(2)
     house.restart()
+    if is_stopped:
+        # It dials, and has a tally, before anybody has looked into the database.
+        house.advance(2)
+        house.go(campaign_id)
     house.advance(2)
     after = house.dialer.board.tally(campaign_id).experience()
     assert before.attempts >= 40
@@ -557,3 +631,174 @@ def test_kills_and_lost_connections_at_any_moment(
     attempts = house.attempts()
     assert all(attempt["ended_at"] is not None for attempt in attempts)
     assert len({(attempt["number_id"], attempt["dial"]) for attempt in attempts}) == len(attempts)
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # a smaller one would take minutes
+)
+@given(st.data())
+def test_the_times_of_an_attempt_are_in_order_whatever_is_reported_first(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """FastAGI asks where to before AMI tells of the answer, an agent's is behind the end, and the database is late."""
+    house = House(tmp_path_factory.mktemp("order"))
+    house.far.script = lambda _: Outcome(ring_s=10_000)
+    house.facts = QueueFacts(callers=0, members_available=data.draw(st.integers(0, 9)), members_logged_in=9)
+    amount = 6
+    campaign_id = house.make(
+        numbers(amount),
+        concurrent_calls=amount,
+        destination={"queue": "sales"},
+        unserved="message",
+        unserved_announcement="sorry",
+        retry_times=0,
+    )
+    house.go(campaign_id)
+    house.advance(1)
+    house.store.latency_s = data.draw(st.sampled_from([0.0, 0.3, 2.0]))
+    tell = house.far.tell
+
+    def report(what: str, leg: Any) -> None:
+        match what:
+            case "response":
+                tell("OriginateResponse", ActionID=leg.action_id, Response="Success", Reason="4", Uniqueid=leg.call_id)
+            case "fastagi":
+                house.dialer.answers.serve_answered(leg.call_id)
+            case "agent":
+                tell("AgentConnect", Uniqueid=leg.call_id, Interface="PJSIP/1001", MemberName="anna")
+            case "end":
+                house.far.end(leg)
+
+    steps = []
+    for leg in house.far.legs:
+        answered_at = data.draw(st.floats(0.2, 1.5))
+        # The two that Asterisk sends of every call are apart by its own threads, not by seconds, where the end is first.
+        steps += [(answered_at, "response", leg), (answered_at + data.draw(st.floats(-0.2, 1.5)), "end", leg)]
+        steps += [
+            (data.draw(st.floats(0, 3)), what, leg)
+            for what in data.draw(st.sets(st.sampled_from(["fastagi", "agent"])))
+        ]
+    assert len(house.far.legs) == amount
+    past = 0.0
+    for at, what, leg in sorted(steps, key=lambda step: step[0]):
+        house.advance(at - past)
+        past = at
+        report(what, leg)
+    house.store.latency_s = 0.0
+    house.advance(15, 0.25)
+    house.check()
+    attempts = house.attempts("started_at", "answered_at", "connected_at", "abandoned_at", "ended_at", "disposition")
+    for attempt in attempts:
+        served = attempt["connected_at"] if attempt["connected_at"] is not None else attempt["abandoned_at"]
+        known = [attempt["started_at"], attempt["answered_at"], served, attempt["ended_at"]]
+        times = [at for at in known if at is not None]
+        assert times == sorted(times), attempt
+        assert (attempt["disposition"], None in known) == ("answered", False), attempt
+    counts = house.counts(campaign_id)
+    connected = sum(attempt["connected_at"] is not None for attempt in attempts)
+    abandoned = sum(attempt["connected_at"] is None for attempt in attempts)
+    assert (counts.answered_calls, counts.connected_calls, counts.abandoned_calls) == (amount, connected, abandoned)
+    (days,) = house.store.store.run_now(load_days, [campaign_id], 0).values()
+    assert (sum(day.connected for day in days), sum(day.abandoned for day in days)) == (connected, abandoned)
+
+
+def test_an_agent_who_took_a_short_call_while_the_database_was_slow_counts(tmp_path: Path) -> None:
+    """The end is kept first: it was the call's own transaction, and what the agent did waits behind another note."""
+    house = House(tmp_path)
+    house.far.script = lambda _: Outcome(ring_s=10_000)
+    house.facts = QueueFacts(callers=0, members_available=2, members_logged_in=2)
+    campaign_id = house.make(numbers(2), concurrent_calls=2, destination={"queue": "sales"})
+    house.go(campaign_id)
+    house.advance(1)
+    for leg in house.far.legs:
+        house.far.tell(
+            "OriginateResponse", ActionID=leg.action_id, Response="Success", Reason="4", Uniqueid=leg.call_id
+        )
+    house.advance(1)
+    house.store.latency_s = 2.0
+    for leg in house.far.legs:
+        house.far.tell("AgentConnect", Uniqueid=leg.call_id, Interface="PJSIP/1001", MemberName="anna")
+        house.advance(0.4)
+    for leg in house.far.legs:
+        house.far.end(leg)
+    house.advance(20)
+    counts = house.counts(campaign_id)
+    assert (counts.connected_calls, counts.abandoned_calls) == (2, 0)
+    attempts = house.attempts("connected_at", "abandoned_at", "agent")
+    assert [(one["connected_at"] is not None, one["abandoned_at"], one["agent"]) for one in attempts] == [
+        (True, None, "1001")
+    ] * 2
+
+
+def test_a_campaign_keeps_its_own_rate_and_another_has_what_is_left(tmp_path: Path) -> None:
+    house = House(tmp_path, Limits(max_calls=500, max_cps=20))
+    house.far.script = lambda _: Outcome(talk_s=1000)
+    slow = house.make(numbers(100), concurrent_calls=200, max_cps=2)
+    fast = house.make(numbers(300, 100), concurrent_calls=200)
+    house.go(slow)
+    house.go(fast)
+    house.advance(10, 0.02)
+    times: dict[str, list[float]] = {"slow": [], "fast": []}
+    for leg in house.far.legs:
+        times["slow" if int(leg.number[4:]) < 100 else "fast"].append(leg.at)
+    assert all(after - before >= 0.45 for before, after in itertools.pairwise(times["slow"]))
+    assert 18 <= len(times["slow"]) <= 21
+    both = sorted(times["slow"] + times["fast"])
+    # Each rate is kept, and not only not passed. In any second at most what a second allows and the tenth that a bucket holds.
+    assert max(sum(at <= other < at + 1 for other in both) for at in both) <= 22
+    # Nothing has ended, and four looks a second would have been half of it.
+    assert len(both) > 140
+
+
+def test_a_reactor_that_is_late_slows_the_dialer_down_long_before_it_stops(tmp_path: Path) -> None:
+    placed = {}
+    for lag_s in (0.0, 0.2, 0.6):
+        folder = tmp_path / f"{lag_s}"
+        folder.mkdir()
+        house = House(folder, Limits(max_calls=500, max_cps=20))
+        house.lag_s = lag_s
+        campaign_id = house.make(numbers(400), concurrent_calls=400)
+        house.advance(2)
+        house.go(campaign_id)
+        house.advance(2)
+        before = len(house.far.legs)
+        house.advance(10)
+        placed[lag_s] = len(house.far.legs) - before
+    assert placed[0.0] > 150
+    assert 0.5 * placed[0.0] < placed[0.2] < 0.8 * placed[0.0]
+    assert placed[0.6] == 0
+
+
+def test_asterisk_dies_with_calls_up_and_ringing_and_nobody_is_called_within_the_ring_window(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.far.script = lambda number: Outcome(ring_s=0.5 if number.endswith("0") else 15, talk_s=1000)
+    campaign_id = house.make(numbers(2), concurrent_calls=2, retry_times=1, retry_delay_s=5, dial_timeout_s=20)
+    house.go(campaign_id)
+    house.advance(2)
+    up, ringing = house.far.legs
+    assert (up.is_up, ringing.is_up) == (True, False)
+    died_at = house.clock.seconds()
+    # Not a word of them, and an Asterisk that is up again and knows no channel.
+    for leg in (up, ringing):
+        leg.is_over = True
+        house.far.live -= 1
+    house.far.fake.cut()
+    house.far.fake.flush()
+    house.advance(40, 0.25)
+    house.check()
+    attempts = house.attempts()
+    assert [attempt["disposition"] for attempt in attempts] == ["unconfirmed"] * 2
+    assert all(attempt["ended_at"] - died_at < 30 for attempt in attempts)
+    assert len(house.far.legs) == 2
+    house.far.script = lambda _: Outcome()
+    house.advance(60, 0.25)
+    again = [leg.at - up.at for leg in house.far.legs[2:]]
+    # Its ring time and a minute more, whatever the retry delay says.
+    assert len(again) == 2
+    assert all(80 <= after < 90 for after in again), again
+    house.advance(20)
+    assert house.counts(campaign_id).completed == 2
+    house.check()
