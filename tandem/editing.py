@@ -112,6 +112,8 @@ class Head:
                 if problems := await deferToThread(_check_with, checked, entity):
                     raise EditRefused(problems)
                 checked = with_entity(checked, snapshot.revision, entity)
+            if problems := _fail_tests(checked):
+                raise EditRefused(problems)
 
             def work(db: Any) -> Saved:
                 saved = Saved(snapshot.revision, 0, 0, 0)

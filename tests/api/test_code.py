@@ -51,6 +51,15 @@ def test_a_plan_is_kept_under_an_id_and_changes_nothing(client):
     client.ask("POST", "/api/v1/config/plans/nosuch/apply", {}, status=404)
 
 
+def test_a_plan_that_is_asked_for_twice_is_one(client):
+    document = b"endpoints: [{extension: 4711, secret: a-secret-of-mine}]"
+    key = {**YAML, "Idempotency-Key": "plan-once"}
+    made, again = (client.ask("POST", "/api/v1/config/plans", raw=document, status=201, headers=key) for _ in range(2))
+    assert again["plan_id"] == made["plan_id"]
+    other = b"endpoints: [{extension: 4712, secret: a-secret-of-mine}]"
+    client.ask("POST", "/api/v1/config/plans", raw=other, status=409, headers=key)
+
+
 def test_a_plan_of_another_head_is_refused(client):
     document = b"endpoints: [{extension: 4711, secret: a-secret-of-mine}]"
     made = client.ask("POST", "/api/v1/config/plans", raw=document, status=201, headers=YAML)

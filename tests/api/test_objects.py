@@ -224,6 +224,7 @@ class TestIdempotency:
             "create_sound": "api/test_files.py",
             "create_webhook": "api/test_webhooks.py",
             "create_survey": "api/test_surveys.py",
+            "make_plan": "api/test_code.py",
         }
         made = {name for name, route in POSTS.items() if not route.path_names}
         assert made == CREATED.keys() | elsewhere.keys()
