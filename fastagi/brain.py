@@ -33,6 +33,11 @@ def _no_campaign(uniqueid: str) -> None:
     """A call of no campaign: the dialplan has its destination."""
 
 
+def _no_machine(_uniqueid: str) -> bool:
+    """A call of no campaign: nobody counts it."""
+    return False
+
+
 async def _no_agents(endpoint: str, _wish: AgentWish, _is_wanted: Callable[[], bool]) -> AgentChange:
     """Nobody is an agent."""
     raise AgentMissing(endpoint)
@@ -97,6 +102,7 @@ class Brain:
     snapshot: the live snapshot; a script reads it once. queue_facts: what AMI says of a queue right now, None when unknown.
     agent_works: whether an endpoint's agent is logged in and does not pause.
     serve_answered: the call id of an answered campaign call -> where the person goes; None for a call that is none of ours.
+    note_machine: an answering machine answered that campaign call; whether it is one of ours.
     change_agent: endpoint, what they want and whether they still wait for it -> what it came to, or what `Roster.decide` raises.
     look_up: caller and called number -> who that is, or a Deferred of it that fires with None when nobody knows in time; None where
     nobody is asked.
@@ -113,6 +119,7 @@ class Brain:
     queue_facts: Callable[[str], QueueFacts | None] = _no_facts
     agent_works: Callable[[str], bool] = _unknown_agent
     serve_answered: Callable[[str], Served | None] = _no_campaign
+    note_machine: Callable[[str], bool] = _no_machine
     change_agent: Callable[[str, AgentWish, Callable[[], bool]], Awaitable[AgentChange]] = _no_agents
     now: Callable[[], datetime] = _utc_now
     record: Callable[[Decision], None] = _forget

@@ -21,6 +21,8 @@ PACKET_MS = 20
 KEY_MS, GAP_MS = 120, 80
 """Asterisk wants at least 80 ms and 45 ms."""
 SSRC = 0x7A6D0001
+VOICE = 8000
+"""How loud we speak, of 32767."""
 
 RtpPacket = tuple[int, bytes]
 """When it is sent, in ms from the start, and the packet."""
@@ -49,11 +51,13 @@ def make_key_packets(digits: str, *, first_sequence: int) -> Iterator[RtpPacket]
             sequence += 1
 
 
-def make_tone_packets(duration_s: float, *, first_sequence: int, frequency_hz: int = 400) -> Iterator[RtpPacket]:
-    """A loud tone in A-law, so that Asterisk hears somebody speak."""
+def make_tone_packets(
+    duration_s: float, *, first_sequence: int, frequency_hz: int = 400, loudness: int = VOICE
+) -> Iterator[RtpPacket]:
+    """A tone in A-law, so loud that Asterisk hears somebody speak; silence with a loudness of 0."""
     for index in range(round(duration_s * 1000 / PACKET_MS)):
         sequence = first_sequence + index
-        samples = (8000 * math.sin(2 * math.pi * frequency_hz * (index * 160 + n) / 8000) for n in range(160))
+        samples = (loudness * math.sin(2 * math.pi * frequency_hz * (index * 160 + n) / 8000) for n in range(160))
         payload = bytes(encode_alaw(round(sample)) for sample in samples)
         header = struct.pack("!BBHII", 0x80, PCMA_PAYLOAD_TYPE, sequence & 0xFFFF, (sequence * 160) & 0xFFFFFFFF, SSRC)
         yield index * PACKET_MS, header + payload
@@ -65,6 +69,11 @@ def encode_alaw(sample: int) -> int:
     exponent = max(1, magnitude.bit_length() - 5)
     code = magnitude >> 1 if magnitude < 32 else (exponent << 4) | ((magnitude >> exponent) & 0x0F)
     return (sign | code) ^ 0x55
+
+
+def is_loud(payload: bytes) -> bool:
+    """Whether a third of these A-law samples are above 2000 of 32767, which no silence and no noise of a line is."""
+    return 3 * sum(((code ^ 0x55) & 0x7F) >= 0x50 for code in payload) > len(payload) > 0
 
 
 def write_pcap(path: Path, packets: Iterator[RtpPacket]) -> None:
@@ -89,6 +98,7 @@ class RtpSink:
         self._socket.settimeout(0.05)
         self.port: int = self._socket.getsockname()[1]
         self._counts: Counter[int] = Counter()
+        self._loud = 0
         self._is_open = True
         self._thread = threading.Thread(target=self._receive, name="rtp-sink", daemon=True)
         self._thread.start()
@@ -105,6 +115,10 @@ class RtpSink:
         """Asterisk's RTP port -> packets received from it so far."""
         return dict(self._counts)
 
+    def count_loud(self) -> int:
+        """How many of all packets held somebody's voice (or a tone), so far."""
+        return self._loud
+
     def _receive(self) -> None:
         while self._is_open:
             try:
@@ -113,3 +127,4 @@ class RtpSink:
                 continue
             if len(packet) >= 12 and packet[0] >> 6 == 2:  # RFC 3550: version 2
                 self._counts[port] += 1
+                self._loud += packet[1] & 0x7F == PCMA_PAYLOAD_TYPE and is_loud(packet[12:])

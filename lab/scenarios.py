@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab.rtp import make_key_packets, make_tone_packets, press_duration_s, write_pcap
+from lab.rtp import VOICE, make_key_packets, make_tone_packets, press_duration_s, write_pcap
 
 SCENARIOS = Path(__file__).with_name("sipp")
 
@@ -36,6 +36,13 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True)
+class Quiet:
+    """Send silence for so many seconds, as a line does on which nobody speaks."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """Send BYE now."""
 
@@ -47,7 +54,7 @@ class AwaitBye:
     timeout_s: float = 60.0
 
 
-Step = Wait | Press | Speak | HangUp | AwaitBye
+Step = Wait | Press | Speak | Quiet | HangUp | AwaitBye
 
 
 def compose_steps(steps: Sequence[Step], target: str, from_line: str, to_line: str) -> str:
@@ -72,7 +79,7 @@ def compose_steps(steps: Sequence[Step], target: str, from_line: str, to_line: s
                     )
             case Press(digits):
                 parts.append(_compose_playing(number, press_duration_s(_check_digits(digits))))
-            case Speak(duration_s):
+            case Speak(duration_s) | Quiet(duration_s):
                 parts.append(_compose_playing(number, duration_s))
     return "".join(parts)
 
@@ -94,8 +101,10 @@ def write_media(folder: Path, steps: Sequence[Step]) -> None:
     """The pcap file of each step that sends RTP; sequence numbers and timestamps go on from step to step, as one source's do."""
     for number, step in enumerate(steps):
         first_sequence = 1 + number * 3000
-        if isinstance(step, Speak):
-            write_pcap(folder / _media_name(number), make_tone_packets(step.duration_s, first_sequence=first_sequence))
+        if isinstance(step, Speak | Quiet):
+            loudness = 0 if isinstance(step, Quiet) else VOICE
+            packets = make_tone_packets(step.duration_s, first_sequence=first_sequence, loudness=loudness)
+            write_pcap(folder / _media_name(number), packets)
         elif isinstance(step, Press) and step.by == "rfc4733":
             write_pcap(folder / _media_name(number), make_key_packets(step.digits, first_sequence=first_sequence))
 

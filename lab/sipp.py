@@ -22,6 +22,7 @@ from lab.scenarios import (
     AwaitBye,
     HangUp,
     Press,
+    Quiet,
     Speak,
     Step,
     Wait,
@@ -36,7 +37,7 @@ from tandem.asterisk.instance import AsteriskInstance
 from tandem.asterisk.namespaces import CLONE_NEWNET
 
 __all__ = [
-    "AwaitBye", "Caller", "Event", "HangUp", "Leg", "Press", "SippFailed", "SippResult", "SippRun", "Speak", "Step", "Wait",
+    "AwaitBye", "Caller", "Event", "HangUp", "Leg", "Press", "Quiet", "SippFailed", "SippResult", "SippRun", "Speak", "Step", "Wait",
     "free_udp_port", "place_calls", "register_phones", "run_phone", "run_transfer",
 ]  # fmt: skip
 

@@ -263,6 +263,7 @@ class Tandem(MultiService):
             queue_facts=self.facts.read_queue,
             agent_works=self.agents.works,
             serve_answered=self.dialer.answers.serve_answered,
+            note_machine=self.dialer.answers.note_machine,
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             record=self.decisions.record,
             sounds_dir=str(self.settings.sounds.dir),

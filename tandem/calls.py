@@ -244,6 +244,10 @@ class Calls(Service):
             stop()
             _cancel(timer)
 
+    def note_machine(self, call_id: str) -> None:
+        """An answering machine has answered this call; nothing for a call that is none of ours, or over."""
+        self._observe(call_id, Evidence(is_answered=True, is_machine=True))
+
     def list_open(self) -> list[PlacedCall]:
         """Those that are not over, newest first."""
         return sorted(
@@ -335,7 +339,8 @@ class Calls(Service):
         followed.evidence = merge_evidence(followed.evidence, news)
         before, followed.call = followed.call, advance_call(followed.call, followed.evidence, self._now())
         if followed.call is not before:
-            self._tell("answered" if followed.call.answered_at is not None else "ringing", followed.call)
+            if followed.call.state != before.state:
+                self._tell("answered" if followed.call.answered_at is not None else "ringing", followed.call)
             self._save(followed.call, is_urgent=followed.call.answered_at is not None)
         if followed.evidence.is_complete:
             self._end(call_id)
@@ -489,6 +494,7 @@ class Calls(Service):
                     is_trunk=call.is_trunk,
                     has_rung=call.ringing_at is not None,
                     is_answered=call.answered_at is not None,
+                    is_machine=call.is_machine,
                     has_gap=True,
                 )
                 self._open[call.call_id] = _Followed(call, seen)

@@ -19,7 +19,7 @@ from tandem.domain.surveys import Surveyed
 
 
 class Answers:
-    """Whom calls have reached. freed: called with the campaign whose call is over."""
+    """Whom calls have reached. freed: called with the campaign whose call is over, or needs nobody."""
 
     def __init__(self, desk: Desk, freed: Callable[[int], None]) -> None:
         self._desk = desk
@@ -44,7 +44,7 @@ class Answers:
         if saved is None:
             return None
         now = self._desk.clock.seconds()
-        self._desk.board.answer(call_id, now)
+        self._desk.board.find_person(call, now)
         call.served_at = now
         facts = self._desk.around.queue_facts(call.queue) if call.queue else None
         if call.agent:
@@ -74,6 +74,17 @@ class Answers:
         call.is_unserved = True
         self._desk.notes.note_abandoned(call.call_id, self._desk.now())
         return served
+
+    def note_machine(self, call_id: str) -> bool:
+        """An answering machine has answered; whether the call is one of ours."""
+        call = self._desk.board.calls.get(call_id)
+        if call is None:
+            return False
+        self._desk.board.find_machine(call, self._desk.clock.seconds())
+        self._desk.calls.note_machine(call_id)
+        # An agent who was kept for this call is free for another.
+        self._freed(call.campaign_id)
+        return True
 
     def find_surveyed(self, call_id: str) -> Surveyed | None:
         """Whom a call of ours has reached, for a survey."""

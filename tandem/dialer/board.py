@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tandem.domain.campaign_calls import PHONE_FREE
+from tandem.domain.disposition import Disposition
 from tandem.domain.experience import Tally
 from tandem.domain.open_calls import OpenCall
 from tandem.store.attempts import Attempt
@@ -68,7 +69,26 @@ class Board:
         call = self.calls.get(call_id)
         if call is not None and call.answered_at is None:
             call.answered_at = now
-            self.tally(call.campaign_id).add_attempt(is_answered=True, time_s=now - call.dialled_at)
+            if not call.is_listened_to:
+                self._count(call, is_person=True, now=now)
+
+    def _count(self, call: OpenCall, *, is_person: bool, now: float) -> None:
+        """Whether it needed an agent, learnt once; the time is that of the answer."""
+        if not call.is_counted:
+            call.is_counted = True
+            until = now if call.answered_at is None else call.answered_at
+            self.tally(call.campaign_id).add_attempt(is_answered=is_person, time_s=until - call.dialled_at)
+
+    def find_person(self, call: OpenCall, now: float) -> None:
+        """It is a person who answered, or may be one."""
+        self.answer(call.call_id, now)
+        self._count(call, is_person=True, now=now)
+
+    def find_machine(self, call: OpenCall, now: float) -> None:
+        """A machine answered: it waits for nobody."""
+        call.is_machine = True
+        self.answer(call.call_id, now)
+        self._count(call, is_person=False, now=now)
 
     def connect(self, call: OpenCall, now: float) -> None:
         """An agent, or what was to be heard, is there."""
@@ -92,9 +112,8 @@ class Board:
         if call is None:
             return None
         tally = self.tally(call.campaign_id)
-        if call.answered_at is None:
-            tally.add_attempt(is_answered=False, time_s=now - call.dialled_at)
-        elif call.connected_at is not None and call.queue:
+        self._count(call, is_person=call.answered_at is not None, now=now)
+        if call.connected_at is not None and call.queue:
             tally.add_talk(now - call.connected_at)
             tally.add_wrap(wrap_up_s)
             if wrap_up_s:
@@ -109,7 +128,8 @@ class Board:
             if attempt.ended_at is None:
                 continue
             until = attempt.answered_at or attempt.ended_at
-            tally.add_attempt(is_answered=attempt.answered_at is not None, time_s=max(0.0, until - attempt.started_at))
+            is_person = attempt.answered_at is not None and attempt.disposition != Disposition.MACHINE.value
+            tally.add_attempt(is_answered=is_person, time_s=max(0.0, until - attempt.started_at))
             if attempt.connected_at is not None:
                 tally.add_talk(max(0.0, attempt.ended_at - attempt.connected_at))
                 tally.add_wrap(wrap_up_s)

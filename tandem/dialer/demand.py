@@ -57,7 +57,8 @@ class Demands:
         want = self._desk.lines.room_of_campaign(saved, pace(*self._read_pacing(saved, now, spoken_for), now))
         queue, phone = queue_of(saved.campaign), phone_of(saved.campaign)
         unserved = sum(
-            not call.has_agent and not call.is_unserved for call in self._desk.board.of_campaign(saved.campaign_id)
+            not call.has_agent and not call.is_unserved and not call.is_machine
+            for call in self._desk.board.of_campaign(saved.campaign_id)
         )
         needed = queue or (_PHONE + phone)
         spoken_for[needed] = spoken_for.get(needed, 0) + want + (unserved if queue else 0)

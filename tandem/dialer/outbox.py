@@ -43,6 +43,7 @@ class Outbox:
             saved.campaign.call_timeout_s,
             now,
             agent=agent,
+            is_listened_to=not agent and saved.campaign.on_machine != "connect",
             surveyed=describe_surveyed(claim.number, saved.campaign.destination, claim.customer),
             endpoint=agent or getattr(saved.campaign.destination, "endpoint", ""),
             is_agent_first=saved.campaign.agent_first and not agent,

@@ -55,10 +55,14 @@ def after_attempt(
         return Finished(NumberStatus.COMPLETED if is_done or is_connected else NumberStatus.FAILED)
     if is_unsent or disposition is Disposition.TRUNK_DEAD:
         return Retry(ended_at + TRUNK_DELAY_S, "trunk", is_spent=False)
+    # Whoever has a message was reached; one that was hung up on was not.
+    is_told = disposition is Disposition.MACHINE and campaign.on_machine == "message"
     rule = campaign.retry_rules.get(disposition.value)  # type: ignore[call-overload]  # others are just not there
-    times = rule.times if rule is not None else 0 if disposition in _NEVER else campaign.retry_times
+    times = rule.times if rule is not None else 0 if is_told or disposition in _NEVER else campaign.retry_times
     delay_s = rule.delay_s if rule is not None else campaign.retry_delay_s
     if attempts > times:
+        if is_told:
+            return Finished(NumberStatus.COMPLETED)
         return Finished(STATUS_BY_DISPOSITION.get(disposition, NumberStatus.FAILED))
     at = ended_at + delay_s
     if disposition is Disposition.UNCONFIRMED:

@@ -31,7 +31,7 @@ class PlacedCall:
     """One originate and what became of it.
 
     cause: Q.850, tech_cause: SIP code, 0 where there is none. is_unsent: no byte of it reached Asterisk, so nobody was called.
-    is_far_hangup: whoever was called first ended or refused it.
+    is_far_hangup: whoever was called first ended or refused it. is_machine: an answering machine answered it.
     project, external_id: what whoever asked for it calls it; one call for each external_id of a project.
     """
 
@@ -55,6 +55,7 @@ class PlacedCall:
     is_far_hangup: bool = False
     project: str = ""
     external_id: str = ""
+    is_machine: bool = False
 
     @computed_field  # type: ignore[prop-decorator]  # told with the fields, wherever a call is told
     @property
@@ -103,12 +104,18 @@ def start_call(order: OriginateOrder, call_id: str, at: datetime) -> PlacedCall:
 
 
 def advance_call(call: PlacedCall, evidence: Evidence, at: datetime) -> PlacedCall:
-    """The call with the times of what the evidence shows for the first time; the same object where there is nothing new."""
+    """The call with what the evidence shows for the first time, and when; the same object where there is nothing new."""
     rung = evidence.has_rung and call.ringing_at is None and call.answered_at is None
     answered = (evidence.is_answered or evidence.response == "answered") and call.answered_at is None
-    if not rung and not answered:
+    machine = evidence.is_machine and not call.is_machine
+    if not rung and not answered and not machine:
         return call
-    return replace(call, ringing_at=at if rung else call.ringing_at, answered_at=at if answered else call.answered_at)
+    return replace(
+        call,
+        ringing_at=at if rung else call.ringing_at,
+        answered_at=at if answered else call.answered_at,
+        is_machine=call.is_machine or machine,
+    )
 
 
 def end_call(call: PlacedCall, evidence: Evidence, at: datetime) -> PlacedCall:

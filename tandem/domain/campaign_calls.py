@@ -17,6 +17,8 @@ from tandem.domain.dialplan import (
     CONTEXT_AGENT_FIRST,
     CONTEXT_CAMPAIGN,
     VARIABLE_DIAL_OPTIONS,
+    VARIABLE_MACHINE,
+    VARIABLE_MACHINE_PROMPTS,
     VARIABLE_RECORDING,
     VARIABLE_RECORDING_LEGS,
     VARIABLE_RING,
@@ -103,7 +105,7 @@ def plan_campaign_call(
         account=f"c{saved.campaign_id}",
     )
     order = _plan_local(snapshot, request, place) if technology == "Local" else plan_call(snapshot, request)
-    variables = (*order.variables, *_own(snapshot, campaign))
+    variables = (*order.variables, *_own(snapshot, campaign, is_by_hand=bool(agent)))
     return replace(order, context=CONTEXT_CAMPAIGN, caller_number=campaign.caller_number, variables=variables)
 
 
@@ -141,13 +143,23 @@ def _plan_local(snapshot: Snapshot, request: CallRequest, place: str) -> Origina
     return complete_order(snapshot, request, f"Local/{number}@{context}/n", number, RING_TIMEOUT_S)
 
 
-def _own(snapshot: Snapshot, campaign: Campaign) -> tuple[tuple[str, str], ...]:
-    """Variables of ours: ringing for whoever waits for a phone to be picked up, recording, and what is heard when nobody does."""
+def _own(snapshot: Snapshot, campaign: Campaign, *, is_by_hand: bool) -> tuple[tuple[str, str], ...]:
+    """Variables of ours: ringing for whoever waits for a phone to be picked up, recording, what is heard when nobody does, and what a machine gets.
+
+    An agent who dialled by hand hears who answers.
+    """
     chosen = snapshot.announcements.get(campaign.unserved_announcement or "")
     variables = [
         (VARIABLE_DIAL_OPTIONS, "r"),
         (VARIABLE_SORRY, "&".join(chosen.prompts) if chosen is not None else SORRY_PROMPTS),
     ]
+    if campaign.on_machine != "connect" and not is_by_hand:
+        left = snapshot.announcements.get(campaign.machine_announcement or "")
+        # Without its message, which somebody has taken away meanwhile, a machine is hung up on.
+        is_left = campaign.on_machine == "message" and left is not None
+        variables.append((VARIABLE_MACHINE, "message" if is_left else "hang-up"))
+        if is_left and left is not None:
+            variables.append((VARIABLE_MACHINE_PROMPTS, "&".join(left.prompts)))
     return (*variables, *_recording(campaign))
 
 

@@ -22,9 +22,10 @@ def check_campaign_within(snapshot: Snapshot, campaign: Campaign) -> tuple[tuple
         check_caller_name(campaign.caller_name)
     except CallRefused as refused:
         problems.append((refused.field, refused.rule))
-    announcement = campaign.unserved_announcement
-    if announcement is not None and announcement not in snapshot.announcements:
-        problems.append(("unserved_announcement", f"there is no announcement {announcement}"))
+    for field in ("unserved_announcement", "machine_announcement"):
+        announcement = getattr(campaign, field)
+        if announcement is not None and announcement not in snapshot.announcements:
+            problems.append((field, f"there is no announcement {announcement}"))
     return tuple(problems)
 
 

@@ -27,6 +27,8 @@ DialMode = Literal["fixed", "progressive", "ratio", "predictive", "manual", "inb
 UNPACED: Final = frozenset({"manual", "inbound"})
 # What becomes of an answered call for which nobody is free: it waits in the queue, or hears the message and is let go.
 Unserved = Literal["wait", "message"]
+# What becomes of a call that an answering machine has answered. connect: nobody listens for machines, and they are connected like people.
+OnMachine = Literal["connect", "hang-up", "message"]
 
 
 class NumberStatus(StrEnum):
@@ -122,7 +124,7 @@ class RetryRule:
 
 # An outcome that may be tried again; answered calls are over, and what never reached the trunk spends no attempt.
 RetryDisposition = Literal[
-    "busy", "no-answer", "invalid-number", "congestion", "rejected", "cancelled", "failed", "unconfirmed"
+    "busy", "no-answer", "invalid-number", "congestion", "rejected", "cancelled", "failed", "unconfirmed", "machine"
 ]
 
 
@@ -145,7 +147,8 @@ class Campaign:
     endpoint, queue, menu, announcement or place of the dialplan. concurrent_calls: calls at the same time, ringing or up. max_cps:
     calls per second, 0 for no limit of its own. retry_times: *further* attempts after the first; retry_delay_s: after the end of the
     attempt; retry_rules: other numbers for single outcomes. dial_timeout_s: how long it rings; call_timeout_s: how long an answered
-    call may last, 0 for ever. unserved: what happens to an answered person when no agent is free. priority: 1 to 10, the share of
+    call may last, 0 for ever. unserved: what happens to an answered person when no agent is free. on_machine: Asterisk's AMD listens to whoever
+    answers before they are connected, and a machine is hung up on, or hears machine_announcement after its own beep. priority: 1 to 10, the share of
     lines when there are not enough for all. abandon_cap: share of answered people who may be left without an agent.
     goal: when a number is done: `answered`, or `connected`: an answered call that reached nobody it was for counts as an attempt that
     failed; `closed`: every call does, until the number is closed. agent_first: the destination, an endpoint or a queue, is called first, and the number once they press 1.
@@ -178,6 +181,8 @@ class Campaign:
     dnc_lists: Annotated[tuple[ListName, ...], BeforeValidator(_list_to_tuple), Field(max_length=20)] = ()
     unserved: Unserved = "wait"
     unserved_announcement: Name | None = None
+    on_machine: OnMachine = "connect"
+    machine_announcement: Name | None = None
     priority: Annotated[int, Field(ge=1, le=10)] = 5
     goal: Goal = "answered"
     agent_first: bool = False
@@ -252,7 +257,7 @@ class SavedNumber:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignCounts:
-    """How many numbers are where, and how many attempts there were; `connected` of the answered ones reached whom they were meant to."""
+    """How many numbers are where, and how many attempts there were; `connected` of the answered ones reached whom they were meant to, `machine` of them an answering machine."""
 
     pending: int = 0
     calling: int = 0
@@ -265,6 +270,7 @@ class CampaignCounts:
     answered_calls: int = 0
     connected_calls: int = 0
     abandoned_calls: int = 0
+    machine_calls: int = 0
 
     @property
     def total(self) -> int:
@@ -289,6 +295,7 @@ STATUS_BY_DISPOSITION: Final[dict[Disposition, NumberStatus]] = {
     Disposition.ANSWERED: NumberStatus.COMPLETED,
     Disposition.BUSY: NumberStatus.BUSY,
     Disposition.NO_ANSWER: NumberStatus.NO_ANSWER,
+    Disposition.MACHINE: NumberStatus.NO_ANSWER,
 }
 
 
@@ -339,6 +346,8 @@ def check_campaign(campaign: Campaign) -> tuple[tuple[str, str], ...]:
         problems += _check_agent_first(campaign, is_agent=is_queue or is_endpoint)
     if campaign.unserved == "message" and campaign.unserved_announcement is None:
         problems.append(("unserved_announcement", "is missing: people who cannot be served are told so"))
+    if campaign.on_machine == "message" and campaign.machine_announcement is None:
+        problems.append(("machine_announcement", "is missing: it is what machines are left"))
     known = statuses_of(campaign.statuses)
     problems += [
         (f"recycle_rules.{code}", "is no status that agents may say: name it under statuses first")

@@ -47,6 +47,10 @@ VARIABLE_DIAL_OPTIONS: Final = (
 )
 VARIABLE_SORRY: Final = "TANDEM_SORRY"  # of an answered person: sounds (a&b) for when nobody can be reached
 VARIABLE_RING: Final = "TANDEM_RING"  # how many seconds an external number rings, instead of 120
+VARIABLE_MACHINE: Final = (
+    "TANDEM_MACHINE"  # hang-up | message: whoever answers is listened to first, and a machine is treated so
+)
+VARIABLE_MACHINE_PROMPTS: Final = "TANDEM_MACHINE_PROMPTS"  # sounds (a&b) of that message
 VARIABLE_LISTEN_TO: Final = "TANDEM_LISTEN_TO"  # how the channels begin that are heard: PJSIP/1001-
 VARIABLE_LISTEN_OPTIONS: Final = "TANDEM_LISTEN_OPTIONS"  # of ChanSpy
 VARIABLE_OTHERWISE: Final = (

@@ -15,6 +15,7 @@ class Disposition(StrEnum):
     """The outcome kept for a placed call and in a CDR."""
 
     ANSWERED = "answered"
+    MACHINE = "machine"
     BUSY = "busy"
     NO_ANSWER = "no-answer"
     INVALID_NUMBER = "invalid-number"
@@ -36,7 +37,7 @@ class Evidence:
 
     response: OriginateResponse's reason (0, 3, 4 in words; '' where none came). cause: Q.850, tech_cause: SIP code; 0 where there is
     none. is_far_hangup: the far end ended or refused it (HangupRequest, or CEL's hangupsource). has_gap: AMI was away for a part of it,
-    so what was not seen may have been. is_refused: Asterisk took no originate (`Response: Error`). is_unsent: no byte of it reached
+    so what was not seen may have been. is_machine: a machine answered it, by Asterisk's AMD. is_refused: Asterisk took no originate (`Response: Error`). is_unsent: no byte of it reached
     Asterisk. is_lost: up when Asterisk died, or nothing is known of its end.
     """
 
@@ -47,6 +48,7 @@ class Evidence:
     has_channel: bool = False
     has_rung: bool = False
     is_answered: bool = False
+    is_machine: bool = False
     is_hung_up: bool = False
     is_far_hangup: bool = False
     is_cancelled: bool = False
@@ -71,6 +73,7 @@ def merge_evidence(one: Evidence, other: Evidence) -> Evidence:
         has_channel=one.has_channel or other.has_channel,
         has_rung=one.has_rung or other.has_rung,
         is_answered=one.is_answered or other.is_answered,
+        is_machine=one.is_machine or other.is_machine,
         is_hung_up=one.is_hung_up or other.is_hung_up,
         is_far_hangup=one.is_far_hangup or other.is_far_hangup,
         is_cancelled=one.is_cancelled or other.is_cancelled,
@@ -111,6 +114,8 @@ def _never_spoke(evidence: Evidence) -> bool:
 # The first row that holds decides.
 _TABLE: Final[tuple[tuple[Callable[[Evidence], bool], Disposition | None], ...]] = (
     (lambda e: e.is_unsent or e.is_refused, Disposition.FAILED),
+    # However it ended: there was nobody.
+    (lambda e: e.is_machine, Disposition.MACHINE),
     # Whether it was answered decides before how it ended; the end of an answered call may well be unknown.
     (lambda e: e.is_lost and not e.is_hung_up, Disposition.UNCONFIRMED),
     (lambda e: e.is_answered or e.response == "answered", Disposition.ANSWERED),

@@ -19,7 +19,7 @@ class OpenCall:
     """One attempt under way. Times are seconds of the reactor's clock, None where it has not happened.
 
     agent: the endpoint that it was dialled for by hand. endpoint: the phone that it needs, '' for none. is_agent_first: that one was called first. trunk: '' where it goes another way. queue: whose agents it needs, '' for none. served_at: when FastAGI said where to.
-    rung_at: since when the queue rings agents for it.
+    rung_at: since when the queue rings agents for it. is_listened_to: it is found out first whether a machine answered; is_counted: the campaign has learnt from it.
     """
 
     call_id: str
@@ -33,6 +33,9 @@ class OpenCall:
     rung_at: float | None = None
     connected_at: float | None = None
     is_unserved: bool = False
+    is_machine: bool = False
+    is_listened_to: bool = False
+    is_counted: bool = False
     is_hung_up: bool = False
     agent: str = ""
     surveyed: Surveyed | None = None
@@ -47,7 +50,7 @@ class OpenCall:
     @property
     def is_waiting(self) -> bool:
         """Whether this person will take the next agent who is free."""
-        return self.answered_at is not None and not self.has_agent and not self.is_unserved
+        return self.answered_at is not None and not self.has_agent and not self.is_unserved and not self.is_machine
 
 
 @dataclass(frozen=True, slots=True)

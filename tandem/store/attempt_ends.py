@@ -191,8 +191,10 @@ def _count_closed(book: _Book, before: Attempt, closed: Attempt) -> None:
     assert campaign_id is not None
     assert closed.ended_at is not None
     is_answered = closed.disposition == Disposition.ANSWERED.value
-    if is_answered and before.answered_at is None:
+    is_machine = closed.disposition == Disposition.MACHINE.value
+    if (is_answered or is_machine) and before.answered_at is None:
         add_count(book.counts, campaign_id, "answered_calls", 1)
+    add_count(book.counts, campaign_id, "machine_calls", int(is_machine))
     connected = is_answered and closed.connected_at is not None
     abandoned = is_answered and closed.abandoned_at is not None and not connected
     add_count(book.counts, campaign_id, "connected_calls", int(connected))
@@ -234,7 +236,8 @@ def _after(
     if saved is None or attempt.epoch != saved.epoch:
         # Reset meanwhile: it is pending with no attempts, or it was answered, which no reset takes back.
         status = "completed" if not disposition else number.status.value
-        return _number_row(number, status="pending" if status == "calling" else status, **common)
+        # A machine is nobody who was reached.
+        return _number_row(number, status="pending" if status in ("calling", "answered") else status, **common)
     outcome = after_attempt(
         saved.campaign,
         number.attempts,

@@ -18,7 +18,7 @@ from tandem.store.tables import format_time
 
 _COLUMNS: Final = tuple(field.name for field in fields(PlacedCall))
 _TIMES: Final = ("placed_at", "ringing_at", "answered_at", "ended_at")
-_FLAGS: Final = ("is_trunk", "is_unsent", "is_far_hangup")
+_FLAGS: Final = ("is_trunk", "is_unsent", "is_far_hangup", "is_machine")
 _UPDATE: Final = replacing(_COLUMNS, "call_id", where="placed_calls.ended_at IS NULL")
 
 

@@ -253,6 +253,24 @@ def test_any_keys_end_in_a_jump(digits):
     assert run.jump is not None or "no end" in run.decisions[0].outcome
 
 
+@pytest.mark.parametrize(
+    ("status", "noted", "served"),
+    [("MACHINE", ["c1"], []), ("HUMAN", [], ["c1"]), ("NOTSURE", [], ["c1"]), ("", [], ["c1"])],
+)
+def test_a_machine_is_noted_and_left_to_the_dialplan(status, noted, served):
+    seen = {"noted": [], "served": []}
+
+    def serve(call_id):
+        seen["served"].append(call_id)
+
+    brain = Brain(
+        snapshot=lambda: SNAPSHOT, serve_answered=serve, note_machine=lambda one: not seen["noted"].append(one)
+    )
+    call = AgiCaller(script="campaign", uniqueid="c1", args=(status,)).run(list_scripts(brain)["campaign"])
+    assert (call.error, call.finished, call.commands) == (None, True, [])
+    assert seen == {"noted": noted, "served": served}
+
+
 def test_health():
     assert Run("health").result.variables == {"TANDEM_REVISION": "7"}
 

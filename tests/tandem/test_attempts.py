@@ -35,6 +35,18 @@ def test_rules_of_a_disposition_go_first_and_nobody_is_called_again_at_a_number_
     assert after_attempt(told, 1, Disposition.INVALID_NUMBER, 0, 10) == Retry(40)
 
 
+def test_a_machine_is_nobody_unless_it_was_left_the_message():
+    hung_up = campaign(retry_times=1, on_machine="hang-up")
+    assert after_attempt(hung_up, 1, Disposition.MACHINE, 0, 10) == Retry(310)
+    assert after_attempt(hung_up, 2, Disposition.MACHINE, 0, 10) == Finished(NumberStatus.NO_ANSWER)
+    told = campaign(retry_times=1, on_machine="message", machine_announcement="news")
+    assert after_attempt(told, 1, Disposition.MACHINE, 0, 10) == Finished(NumberStatus.COMPLETED)
+    again = campaign(
+        on_machine="message", machine_announcement="news", retry_rules={"machine": {"times": 1, "delay_s": 60}}
+    )
+    assert after_attempt(again, 1, Disposition.MACHINE, 0, 10) == Retry(70)
+
+
 def test_a_dead_trunk_and_what_was_never_sent_spend_no_attempt():
     none = campaign()
     for outcome in (

@@ -4,6 +4,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tandem.domain.campaign_calls import SORRY_PROMPTS, choose_destination, plan_campaign_call
+from tandem.domain.campaign_checks import check_campaign_within
 from tandem.domain.campaigns import Campaign, NumberStatus, SavedCampaign, SavedNumber, check_campaign
 from tandem.domain.entities import Pbx
 from tandem.domain.originate import CallRefused
@@ -51,6 +52,29 @@ def test_a_call_goes_straight_to_the_trunk():
         "TANDEM_RECORDING": "yes",
         "TANDEM_RECORDING_LEGS": "yes",
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "agent", "expected"),
+    [
+        ({}, "", {}),
+        ({"on_machine": "hang-up"}, "", {"TANDEM_MACHINE": "hang-up"}),
+        ({"on_machine": "message", "machine_announcement": "sorry"}, "", {"TANDEM_MACHINE": "message", "TANDEM_MACHINE_PROMPTS": "sorry-one&sorry-two"}),
+        ({"on_machine": "message", "machine_announcement": "gone"}, "", {"TANDEM_MACHINE": "hang-up"}),
+        ({"on_machine": "hang-up"}, "1001", {}),
+    ],
+    ids=["nobody listens", "hung up on", "a message", "a message that is gone", "an agent dialled by hand and listens"],
+)  # fmt: skip
+def test_what_asterisk_is_told_of_machines(fields, agent, expected):
+    order = plan_campaign_call(SNAPSHOT, saved(**fields), number(), agent)
+    assert {name: value for name, value in order.variables if name.startswith("TANDEM_MACHINE")} == expected
+
+
+def test_a_message_for_machines_must_be_there():
+    campaign = saved(on_machine="message").campaign
+    assert check_campaign(campaign) == (("machine_announcement", "is missing: it is what machines are left"),)
+    gone = saved(on_machine="message", machine_announcement="gone").campaign
+    assert check_campaign_within(SNAPSHOT, gone) == (("machine_announcement", "there is no announcement gone"),)
 
 
 @pytest.mark.parametrize(

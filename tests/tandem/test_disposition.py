@@ -23,6 +23,11 @@ def gone(cause: int = 0, tech_cause: int = 0) -> Evidence:
 SEEN = {
     "200 and BYE": ([CHANNEL, RUNG, ANSWERED, REQUEST, gone()], Disposition.ANSWERED),
     "200, hung up by us": ([CHANNEL, RUNG, ANSWERED, gone(16)], Disposition.ANSWERED),
+    "200 and a machine": ([CHANNEL, ANSWERED, Evidence(is_machine=True), gone(16)], Disposition.MACHINE),
+    "a machine whose end nobody saw": (
+        [CHANNEL, Evidence(is_machine=True, is_answered=True), Evidence(is_lost=True)],
+        Disposition.MACHINE,
+    ),
     "486": ([CHANNEL, RUNG, REQUEST, FAILED, gone(17, 486)], Disposition.BUSY),
     "480": ([CHANNEL, RUNG, REQUEST, FAILED, gone(19, 480)], Disposition.NO_ANSWER),
     "480 without ringing": ([TRUNK, CHANNEL, REQUEST, FAILED, gone(19, 480)], Disposition.NO_ANSWER),

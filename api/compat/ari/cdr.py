@@ -34,6 +34,7 @@ from tandem.store.attempts import Attempt
 # Ours -> theirs; everything else is `failed`.
 _DISPOSITIONS: Final = {
     Disposition.ANSWERED: "answered",
+    Disposition.MACHINE: "answered",
     Disposition.NO_ANSWER: "no_answer",
     Disposition.BUSY: "busy",
     Disposition.CANCELLED: "cancelled",

@@ -43,7 +43,7 @@ _MAX_ROUTES: Final = 100
 _CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3])(?::([0-5][0-9])(?::([0-5][0-9]))?)?", re.ASCII)
 _DIRECTIONS: Final = {"IN": "inbound", "OUT": "outbound"}
 _STATUSES: Final = {
-    "ANSWERED": (Disposition.ANSWERED,),
+    "ANSWERED": (Disposition.ANSWERED, Disposition.MACHINE),
     "BUSY": (Disposition.BUSY,),
     "NO ANSWER": (Disposition.NO_ANSWER, Disposition.CANCELLED),
     "CONGESTION": (Disposition.CONGESTION, Disposition.TRUNK_DEAD),

@@ -484,6 +484,30 @@ def test_nobody_free_hears_the_message_and_counts_as_abandoned(tmp_path: Path) -
     house.check()
 
 
+def test_a_machine_is_counted_waits_for_no_agent_and_is_no_answer_to_learn_from(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.facts = QueueFacts(callers=0, members_available=1, members_logged_in=1)
+    campaign_id = house.make(
+        numbers(3), concurrent_calls=3, destination={"queue": "sales"}, on_machine="hang-up", unserved="message",
+        unserved_announcement="sorry",
+    )  # fmt: skip
+    house.go(campaign_id)
+    house.advance(1.5)
+    first, second, third = (leg.call_id for leg in house.far.legs)
+    assert [house.dialer.answers.note_machine(call_id) for call_id in (first, second, "0" * 32)] == [True, True, False]
+    house.dialer.answers.note_machine(first)  # told twice is counted once
+    # Two machines answered before: the one agent is this person's.
+    assert house.dialer.answers.serve_answered(third).is_unserved is False
+    house.far.tell("AgentConnect", Uniqueid=third, Interface="PJSIP/1001", MemberName="anna")
+    house.advance(20)
+    counts = house.counts(campaign_id)
+    assert (counts.answered_calls, counts.machine_calls, counts.connected_calls, counts.abandoned_calls) == (3, 2, 1, 0)
+    assert (counts.completed, counts.no_answer) == (1, 2)
+    assert [attempt["disposition"] for attempt in house.attempts("disposition")] == ["machine", "machine", "answered"]
+    assert list(house.dialer.board.tally(campaign_id)._outcomes) == [False, False, True]
+    house.check()
+
+
 def test_a_trunk_that_is_taken_away_costs_no_number_its_call(tmp_path: Path) -> None:
     house = House(tmp_path)
     campaign_id = house.make(numbers(10), concurrent_calls=2)
