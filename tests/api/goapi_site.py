@@ -8,6 +8,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from tests.api.conftest import SOURCES, Client, Server
+
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -72,6 +74,30 @@ def make_admin(client, name="admin", password="the password of the admin"):
     """A user of Tandem's, by its own API; the client of goAPI that is them."""
     client.ask("POST", "/api/v1/users", {"name": name, "password": password, "role": "admin"}, 201)
     return GoApi(client.port, name, password)
+
+
+def share_site(*secrets):
+    """Three fixtures of a module: a server of its own, the native API there, goAPI as its admin. secrets: what its log must not hold."""
+
+    @pytest.fixture(scope="module")
+    def site(tmp_path_factory):
+        server = Server(tmp_path_factory.mktemp("goapi"), document=Path(__file__).with_name("goapi.yaml"))
+        server.start()
+        yield server
+        server.stop()
+        log = (server.folder / "log").read_text()
+        for text in ("Traceback", *secrets):
+            assert text not in log
+
+    @pytest.fixture(scope="module")
+    def native(site):
+        return Client(site.port, site.token, None, next(SOURCES))
+
+    @pytest.fixture(scope="module")
+    def go(site):
+        return make_admin(Client(site.port, site.token, None, next(SOURCES)))
+
+    return site, native, go
 
 
 def read_vendors_document(number):

@@ -1,38 +1,18 @@
 """goAPI's campaigns, lists, leads, people and codes: what a client sends and is told, and what the native API has of it."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from api.compat.goapi.table import MODULES
-from tests.api.conftest import SOURCES, Client, Server
-from tests.api.goapi_site import make_admin
+from tests.api.conftest import SOURCES
+from tests.api.goapi_site import share_site
 from tests.api.test_goapi_door import multipart
 
-ROOT = Path(__file__).parent
 PASSWORD = "the password of an agent"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("goapi"), document=ROOT / "goapi.yaml")
-    server.start()
-    yield server
-    server.stop()
-    log = (server.folder / "log").read_text()
-    assert "Traceback" not in log
-    assert PASSWORD not in log
-
-
-@pytest.fixture(scope="module")
-def client(site):
-    return Client(site.port, site.token, None, next(SOURCES))
-
-
-@pytest.fixture(scope="module")
-def go(client):
-    return make_admin(client)
+site, client, go = share_site(PASSWORD)
 
 
 CAMPAIGN = {

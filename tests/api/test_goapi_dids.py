@@ -1,15 +1,13 @@
 """DIDs of goInbound: every route, every error text in its order, and what is stored, as the native API shows it."""
 
 import secrets
-from pathlib import Path
 
 import pytest
 
 from api.compat.goapi.inbound_dids import ROUTES, UNAVAILABLE
-from tests.api.conftest import SOURCES, Client, Server
-from tests.api.goapi_site import make_admin
+from tests.api.conftest import SOURCES
+from tests.api.goapi_site import share_site
 
-ROOT = Path(__file__).parent
 BAD_ACTION = (
     "Error: Default value for user_unavailable_action is IN_GROUP','EXTEN','VOICEMAIL','PHONE', or 'VMAIL_NO_INST'."
 )
@@ -36,23 +34,7 @@ DESTINATIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("goapi"), document=ROOT / "goapi.yaml")
-    server.start()
-    yield server
-    server.stop()
-    assert "Traceback" not in (server.folder / "log").read_text()
-
-
-@pytest.fixture(scope="module")
-def native(site):
-    return Client(site.port, site.token, None, next(SOURCES))
-
-
-@pytest.fixture(scope="module")
-def go(native):
-    return make_admin(native)
+site, native, go = share_site()
 
 
 def number():

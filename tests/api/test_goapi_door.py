@@ -17,26 +17,13 @@ from api.compat.goapi.speech import Said, encode_json, encode_text, encode_xml
 from api.declare import Sent
 from api.errors import Refused
 from tests.api.conftest import SOURCES, Client, Server
-from tests.api.goapi_site import FORM, GoApi, make_admin
+from tests.api.goapi_site import FORM, GoApi, make_admin, share_site
 
 ROOT = Path(__file__).parent
 PASSWORD = "the password of the admin"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("goapi"), document=ROOT / "goapi.yaml")
-    server.start()
-    yield server
-    server.stop()
-    log = (server.folder / "log").read_text()
-    assert "Traceback" not in log
-    assert PASSWORD not in log
-
-
-@pytest.fixture(scope="module")
-def go(site):
-    return make_admin(Client(site.port, site.token, None, next(SOURCES)))
+site, _, go = share_site(PASSWORD)
 
 
 def multipart(fields, boundary="-" * 24 + "0123456789abcdef"):

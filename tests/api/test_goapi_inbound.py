@@ -1,34 +1,13 @@
 """In-groups and call menus of goInbound, as the native API shows the queues and menus that they are."""
 
 import secrets
-from pathlib import Path
 
-import pytest
+from tests.api.goapi_site import share_site
 
-from tests.api.conftest import SOURCES, Client, Server
-from tests.api.goapi_site import make_admin
-
-ROOT = Path(__file__).parent
 LOST = "Error: In-group doesn't exist."
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("goapi"), document=ROOT / "goapi.yaml")
-    server.start()
-    yield server
-    server.stop()
-    assert "Traceback" not in (server.folder / "log").read_text()
-
-
-@pytest.fixture(scope="module")
-def native(site):
-    return Client(site.port, site.token, None, next(SOURCES))
-
-
-@pytest.fixture(scope="module")
-def go(native):
-    return make_admin(native)
+site, native, go = share_site()
 
 
 def name():

@@ -3,36 +3,15 @@
 import io
 import secrets
 import wave
-from pathlib import Path
 
 import pytest
 
-from tests.api.conftest import SOURCES, Client, Server
-from tests.api.goapi_site import make_admin
+from tests.api.goapi_site import share_site
 
-ROOT = Path(__file__).parent
 SECRET = "a secret that nobody reads"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("goapi"), document=ROOT / "goapi.yaml")
-    server.start()
-    yield server
-    server.stop()
-    log = (server.folder / "log").read_text()
-    assert "Traceback" not in log
-    assert SECRET not in log
-
-
-@pytest.fixture(scope="module")
-def native(site):
-    return Client(site.port, site.token, None, next(SOURCES))
-
-
-@pytest.fixture(scope="module")
-def go(native):
-    return make_admin(native)
+site, native, go = share_site(SECRET)
 
 
 def digits(count):

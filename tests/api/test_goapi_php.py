@@ -4,28 +4,10 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
-import pytest
+from tests.api.goapi_site import read_vendors_document, share_site
 
-from tests.api.conftest import SOURCES, Client, Server
-from tests.api.goapi_site import make_admin, read_vendors_document
-
-ROOT = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("goapi"), document=ROOT / "goapi.yaml")
-    server.start()
-    yield server
-    server.stop()
-    assert "Traceback" not in (server.folder / "log").read_text()
-
-
-@pytest.fixture(scope="module")
-def go(site):
-    return make_admin(Client(site.port, site.token, None, next(SOURCES)))
+site, _, go = share_site()
 
 
 def run_php(folder, text):

@@ -11,27 +11,15 @@ import pytest
 
 from api.compat.goapi.document import write_actions
 from api.compat.goapi.table import MODULES
-from tests.api.conftest import SOURCES, Client, Server
 from tests.api.goapi_hostile import HOSTILE, VALID
-from tests.api.goapi_site import FORM, GoApi
+from tests.api.goapi_site import FORM, GoApi, share_site
 
 ROOT = Path(__file__).parent
 ACTIONS = [(module.name, action) for module in MODULES for action in module.actions]
 NAMES = [f"{module}.{action.name}" for module, action in ACTIONS]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("goapi"), document=ROOT / "goapi.yaml")
-    server.start()
-    yield server
-    server.stop()
-    assert "Traceback" not in (server.folder / "log").read_text()
-
-
-@pytest.fixture(scope="module")
-def native(site):
-    return Client(site.port, site.token, None, next(SOURCES))
+site, native, _ = share_site()
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from api.compat.goapi.actions import Action, Call
-from api.compat.goapi.campaigns import change
-from api.compat.goapi.dialling import Known, find_known, list_known, need, refuse_rule
+from api.compat.goapi.dialling import RETRIED, Known, change, find_known, list_known, need, refuse_rule
 from api.compat.goapi.objects import columns, flag
 from api.compat.goapi.speech import fail_code
 from tandem.domain.agent_statuses import COMMON, AgentStatus, PauseCode, statuses_of
@@ -21,7 +20,7 @@ _FLAGS: Final = {
 }  # fmt: skip
 _BILLABLE: Final = {"YES": "yes", "NO": "no", "HALF": "half", "Y": "yes", "N": "no"}
 # How a call ended by itself -> the code that recycling knows it by.
-_RETRIED: Final = {"B": "busy", "NA": "no-answer"}
+_RETRIED: Final = {code: disposition for disposition, code in RETRIED}
 _MAX_TIMES: Final = 10
 
 
@@ -232,7 +231,7 @@ def _rules(campaign: Campaign) -> dict[str, RetryRule]:
     """By goAPI's code, what an agent said and how a call ended alike."""
     ended = {
         code: rule for code, disposition in _RETRIED.items()
-        if (rule := campaign.retry_rules.get(disposition)) is not None  # type: ignore[call-overload]  # it is one of them
+        if (rule := campaign.retry_rules.get(disposition)) is not None
     }  # fmt: skip
     return {**campaign.recycle_rules, **ended}
 

@@ -8,9 +8,9 @@ from api.compat.goapi.actions import Call
 from api.compat.goapi.speech import fail, fail_code
 from api.declare import Reply
 from api.exchange import Commit
-from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
-from tandem.store.campaign_codes import load_codes
-from tandem.store.campaigns import load_campaigns
+from tandem.domain.campaigns import NumberStatus, RetryDisposition, SavedCampaign, SavedNumber
+from tandem.store.campaign_codes import load_codes, save_code
+from tandem.store.campaigns import StateConflict, load_campaigns
 
 T = TypeVar("T")
 
@@ -18,6 +18,8 @@ LEAD_FIELDS: Final = (
     "vendor_lead_code", "title", "first_name", "middle_initial", "last_name", "address1", "address2", "address3", "city", "state",
     "province", "postal_code", "country_code", "gender", "date_of_birth", "alt_phone", "email", "security_phrase", "comments",
 )  # fmt: skip
+# What becomes of a call by itself and may be dialled again -> its code among the dial statuses.
+RETRIED: Final[tuple[tuple[RetryDisposition, str], ...]] = (("busy", "B"), ("no-answer", "NA"), ("machine", "AA"))
 # What became of a number of which no agent has said anything -> the field's custom word for it.
 _BY_DISPOSITION: Final = {"busy": "B", "no-answer": "NA", "invalid-number": "DC", "answered": "PU"}
 
@@ -80,6 +82,25 @@ async def write(call: Call, target: str, work: Callable[[Any], T]) -> T:
     return result
 
 
+async def change(call: Call, known: Known, decide: Any, words: Mapping[str, Any] | None = None) -> None:
+    """Another campaign in its place; one that is running pauses for it, and calls go on."""
+    campaigns, campaign_id = call.services.campaigns, known.campaign_id
+
+    def beside(db: Any, _saved: SavedCampaign) -> None:
+        if words is not None:
+            save_code(db, campaign_id, known.code, words)
+
+    target = f"campaigns/{known.code}"
+    try:
+        await campaigns.change(campaign_id, decide, commit=commit(call, target, beside))
+    except StateConflict:
+        await campaigns.pause(campaign_id, commit=commit(call, f"{target}/pause"))
+        try:
+            await campaigns.change(campaign_id, decide, commit=commit(call, target, beside))
+        finally:
+            await campaigns.resume(campaign_id, commit=commit(call, f"{target}/resume"))
+
+
 def lead_status(number: SavedNumber) -> str:
     """What an agent said; else what became of the last call."""
     if number.status in (NumberStatus.CALLING, NumberStatus.ANSWERED):
@@ -88,6 +109,9 @@ def lead_status(number: SavedNumber) -> str:
         return number.agent_status
     if number.disposition.startswith("dnc "):
         return "DNC"
+    if number.disposition == "machine":
+        # Left a message, or hung up on.
+        return "AM" if number.status is NumberStatus.COMPLETED else "AA"
     return _BY_DISPOSITION.get(number.disposition, "NA" if number.disposition else "NEW")
 
 

@@ -231,6 +231,15 @@ async def _open(call: Call) -> _Book:
     return _Book(snapshot, make_scope(call, groups), ids, owners)
 
 
+async def find_did(call: Call, pattern: str) -> Did | None:
+    """The DID of that number, None where there is none; Said for one that is not theirs to see."""
+    book = await _open(call)
+    found = named(book.snapshot, pattern)
+    if found is not None and book.find_pattern(pattern) is None:
+        raise fail("DID NOT ADDED - DID already exist.")
+    return found
+
+
 # --------------------------------------------------------------------------------------------------------- handlers
 
 

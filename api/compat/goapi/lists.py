@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from api.compat.goapi.actions import Action, Call
-from api.compat.goapi.campaigns import change
-from api.compat.goapi.dialling import Known, commit, find_known, list_known, need, read_id, refuse_rule
+from api.compat.goapi.dialling import Known, change, commit, find_known, list_known, need, read_id, refuse_rule
 from api.compat.goapi.objects import columns, flag, read_limit
 from api.compat.goapi.speech import fail, fail_code
 from api.times import time_of

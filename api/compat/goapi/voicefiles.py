@@ -21,10 +21,14 @@ async def _upload(call: Call) -> Mapping[str, Any]:
     field = next((name for name in _FILE_FIELDS if call.given.files.get(name)), None)
     if field is None:
         raise fail_code("10006", "files")
-    content = call.given.files[field]
     given = call.given.text("files_name") or call.given.file_names[field]
+    return {"file_name": await save_sound(call, "files_name", given, call.given.files[field])}
+
+
+async def save_sound(call: Call, field: str, named: str, content: bytes) -> str:
+    """Keeps a sound under the name of its file, in the place of one that is there; the prompt that plays it. field: is named where it is wrong."""
     name = (
-        re.sub(r"\.[A-Za-z0-9]{1,4}$", "", check_special("files_name", given.strip(), is_id=True))
+        re.sub(r"\.[A-Za-z0-9]{1,4}$", "", check_special(field, named.strip(), is_id=True))
         .replace(" ", "_")
         .replace(".", "_")
     )
@@ -34,7 +38,7 @@ async def _upload(call: Call) -> Mapping[str, Any]:
     except SoundRefused as refused:
         if refused.field == "file":
             raise fail_code("10008") from None
-        raise fail(f"Error: files_name {refused.rule}") from None
+        raise fail(f"Error: {field} {refused.rule}") from None
     known = await call.services.store.read(load_sounds, SoundQuery(q=name, limit=_MAX_LISTED))
     is_new = not any(sound.name == name and not sound.language for sound in known)
 
@@ -43,7 +47,8 @@ async def _upload(call: Call) -> Mapping[str, Any]:
         return reply
 
     await call.services.sounds.save(waiting, commit, is_new=is_new)
-    return {"file_name": waiting.sound.prompt}
+    prompt: str = waiting.sound.prompt
+    return prompt
 
 
 async def _list(call: Call) -> Mapping[str, Any]:

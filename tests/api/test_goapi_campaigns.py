@@ -1,0 +1,316 @@
+"""goAPI's campaigns beyond dialling for agents: SURVEY, answering machines, dial prefixes, DIDs of their own; what the native API has of each."""
+
+import wave
+from io import BytesIO
+
+import pytest
+
+from tests.api.goapi_site import share_site
+from tests.api.test_goapi_door import multipart
+
+site, native, go = share_site()
+SURVEY = {
+    "campaign_id": "SURVEY01", "campaign_name": "Winter poll", "campaign_type": "SURVEY", "survey_type": "PRESS1",
+    "survey_first_audio_file": "hello-world", "closer_campaigns": "support",
+}  # fmt: skip
+OUTBOUND = {
+    "campaign_id": "DIAL0001", "campaign_name": "Dial", "campaign_type": "OUTBOUND", "closer_campaigns": "support", "active": "N",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(go):
+    yield
+    for code in go.do("goCampaigns", "goGetAllCampaigns")["campaign_id"]:
+        remove(go, code)
+
+
+def add(go, native, given):
+    """The native campaign that is made of it."""
+    go.do("goCampaigns", "goAddCampaign", **given)
+    return newest(native)
+
+
+def newest(native):
+    return native.ask("GET", "/api/v1/campaigns?limit=1&sort=-campaign_id")["items"][0]
+
+
+def remove(go, *codes):
+    go.do("goCampaigns", "goDeleteCampaign", **{"campaign_id[]": ",".join(codes), "action": "delete_selected"})
+
+
+def surveys(native):
+    return native.ask("GET", "/api/v1/surveys")["items"]
+
+
+def tone():
+    made = BytesIO()
+    with wave.open(made, "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+        sound.writeframes(b"\0\x10" * 800)
+    return made.getvalue()
+
+
+class TestSurveys:
+    def test_press1_is_a_native_survey_that_comes_and_goes_with_its_campaign(self, go, native):
+        found = add(go, native, SURVEY | {"no_channels": "10", "survey_ni_digit": "9"})
+        (survey,) = surveys(native)
+        assert (found["destination"], found["dial_mode"], found["concurrent_calls"], found["trunk"], found["state"]) == (
+            {"survey": survey["survey_id"]}, "fixed", 10, "carrier", "stopped",
+        )  # fmt: skip
+        press, end = survey["questions"]
+        assert (press["sound"], press["timeout_s"], press["on_timeout"], end["id"]) == ("hello-world", 10, "end", "end")
+        assert {key: (one["action"], one["destination"], one["value"]) for key, one in press["options"].items()} == {
+            "1": ("transfer", {"queue": "support"}, "1"), "9": ("answer", None, "NI"),
+        }  # fmt: skip
+        info = go.do("goCampaigns", "goGetCampaignInfo", campaign_id="SURVEY01")
+        assert (info["campaign_type"], info["number_of_lines"], info["data"]["survey_id"]) == (
+            "SURVEY", 10, survey["survey_id"],
+        )  # fmt: skip
+        assert (info["data"]["survey_type"], info["data"]["dial_method"], info["data"]["closer_campaigns"]) == (
+            "PRESS1", "RATIO", " support -",
+        )  # fmt: skip
+        remove(go, "SURVEY01")
+        assert surveys(native) == []
+
+    @pytest.mark.parametrize(
+        ("given", "destination"),
+        [
+            ({"survey_method": "VOICEMAIL", "voicemail_ext": "8500"}, {"voicemail": "8500", "instructions": True}),
+            ({"survey_method": "CALLMENU", "survey_menu_id": "mainmenu"}, {"menu": "mainmenu"}),
+            ({"survey_method": "EXTENSION", "survey_xfer_exten": "1002"}, {"endpoint": "1002"}),
+            ({"survey_method": "HANGUP"}, None),
+        ],
+    )
+    def test_where_a_key_leads(self, go, native, given, destination):
+        add(go, native, SURVEY | given | {"survey_dtmf_digits": "12", "survey_opt_in_audio_file": "vm-goodbye"})
+        options = surveys(native)[0]["questions"][0]["options"]
+        assert set(options) == {"1", "2"}
+        assert {(one["sound"], one["value"]) for one in options.values()} == {("vm-goodbye", "1"), ("vm-goodbye", "2")}
+        for option in options.values():
+            assert option["action"] == ("transfer" if destination else "answer")
+            assert (option["destination"] or {}).items() >= (destination or {}).items()
+
+    def test_a_broadcast_of_a_file_that_comes_with_it(self, go, native):
+        given = SURVEY | {"survey_type": "BROADCAST", "survey_first_audio_file": None}
+        body, headers = multipart([(name, value) for name, value in go.fields("goAddCampaign", given).items() if value])
+        mark, end = (
+            b'name="uploaded_wav"; filename="Winter offer.wav"',
+            b"\r\n--" + b"-" * 24 + b"0123456789abcdef--\r\n",
+        )
+        boundary = b"--" + b"-" * 24 + b"0123456789abcdef"
+        body = (
+            body[: -len(end)]
+            + b"\r\n"
+            + boundary
+            + b"\r\nContent-Disposition: form-data; "
+            + mark
+            + b"\r\n\r\n"
+            + tone()
+            + end
+        )
+        go.send("POST", "/goAPIv2/goCampaigns/goAPI.php", body, headers)
+        assert go.read() == {"result": "success"}
+        (survey,) = surveys(native)
+        (question,) = survey["questions"]
+        assert (question["options"]["1"]["action"], question["options"]["1"]["sound"]) == (
+            "play",
+            "tandem/Winter_offer",
+        )
+        assert [one["name"] for one in native.ask("GET", "/api/v1/sounds")["items"]] == ["Winter_offer"]
+        data = go.do("goCampaigns", "goGetCampaignInfo", campaign_id="SURVEY01")["data"]
+        assert data["survey_first_audio_file"] == "tandem/Winter_offer"
+        # What is given is changed, and all else stays: also which file is heard.
+        go.do("goCampaigns", "goEditCampaign", campaign_id="SURVEY01", survey_type="PRESS1", survey_dtmf_digits="5")
+        press = surveys(native)[0]["questions"][0]
+        assert (press["sound"], list(press["options"])) == ("tandem/Winter_offer", ["5"])
+        assert press["options"]["5"]["destination"] == {"queue": "support"}
+        assert surveys(native)[0]["survey_id"] == survey["survey_id"]
+        go.do(
+            "goCampaigns", "goEditCampaign", campaign_id="SURVEY01", survey_no_response_action="OPTIN", no_channels="7"
+        )
+        press, silence = surveys(native)[0]["questions"]
+        assert (press["on_timeout"], silence["options"]["1"]["action"]) == ("silence", "transfer")
+        assert newest(native)["concurrent_calls"] == 7
+
+    def test_a_copy_has_a_survey_of_its_own(self, go, native):
+        add(go, native, SURVEY)
+        copy = {
+            "campaign_id": "SURVEY02",
+            "campaign_type": "COPY",
+            "campaign_name": "Twin",
+            "copy_from_campaign": "SURVEY01",
+        }
+        twin = add(go, native, copy)
+        one, other = surveys(native)
+        assert (twin["destination"], other["questions"], other["name"]) == (
+            {"survey": other["survey_id"]}, one["questions"], "Twin",
+        )  # fmt: skip
+        remove(go, "SURVEY01")
+        assert [found["survey_id"] for found in surveys(native)] == [other["survey_id"]]
+        remove(go, "SURVEY02")
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"survey_type": ""}, "Error: Missing required parameters in survey_type"),
+            ({"survey_type": "FAX"}, "survey_type"),
+            ({"survey_first_audio_file": ""}, "Error: Missing required parameters in uploaded_wav"),
+            ({"survey_first_audio_file": "a&b"}, "Error: Special characters found in survey_first_audio_file"),
+            ({"survey_first_audio_file": "tandem/nothing"}, "there is no sound nothing"),
+            ({"survey_method": "AGI"}, "survey_method"),
+            ({"survey_method": "VOICEMAIL"}, "Error: Missing required parameters in voicemail_ext"),
+            ({"survey_method": "CALLMENU", "survey_menu_id": "nowhere"}, "survey_menu_id nowhere doesn't exist"),
+            ({"survey_dtmf_digits": "1a"}, "survey_dtmf_digits"),
+            ({"survey_wait_sec": "61"}, "survey_wait_sec"),
+            ({"survey_no_response_action": "RING"}, "survey_no_response_action"),
+            ({"closer_campaigns": "nobody"}, "closer_campaigns"),
+            ({"no_channels": "many"}, "no_channels"),
+            ({"no_channels": "9999"}, "no_channels"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused_and_nothing_is_kept(self, go, native, given, said):
+        answer = go.call("goCampaigns", "goAddCampaign", **SURVEY | given)
+        assert said in answer["result"], answer
+        assert surveys(native) == []
+        assert go.do("goCampaigns", "goGetAllCampaigns")["campaign_id"] == []
+
+
+class TestMachines:
+    @pytest.mark.parametrize(
+        ("given", "on_machine"),
+        [
+            ({}, "connect"),
+            ({"answering_machine_detection": "8369"}, "hang-up"),
+            ({"campaign_vdad_exten": "8373"}, "hang-up"),
+            ({"answering_machine_detection": "8368"}, "connect"),
+            ({"answering_machine_detection": "Y", "amd_send_to_vmx": "N"}, "hang-up"),
+        ],
+    )
+    def test_who_is_listened_to(self, go, native, given, on_machine):
+        assert add(go, native, OUTBOUND | given)["on_machine"] == on_machine
+        told = go.do("goCampaigns", "goGetCampaignInfo", campaign_id="DIAL0001")["data"]
+        expected = "8368" if on_machine == "connect" else "8369"
+        assert (told["answering_machine_detection"], told["campaign_vdad_exten"]) == (expected, expected)
+        # Another change leaves it as it is.
+        go.do("goCampaigns", "goEditCampaign", campaign_id="DIAL0001", campaign_name="Dial again")
+        assert newest(native)["on_machine"] == on_machine
+
+    def test_a_message_is_an_announcement(self, go, native):
+        given = OUTBOUND | {"answering_machine_detection": "8369", "amd_send_to_vmx": "Y", "am_message_exten": "closed"}
+        found = add(go, native, given)
+        assert (found["on_machine"], found["machine_announcement"]) == ("message", "closed")
+        go.do("goCampaigns", "goEditCampaign", campaign_id="DIAL0001", amd_send_to_vmx="N")
+        found = newest(native)
+        assert (found["on_machine"], found["machine_announcement"]) == ("hang-up", None)
+        go.do(
+            "goCampaigns",
+            "goEditCampaign",
+            campaign_id="DIAL0001",
+            campaign_vdad_exten="8368",
+            answering_machine_detection="8368",
+        )
+        assert newest(native)["on_machine"] == "connect"
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"answering_machine_detection": "8370"}, "answering_machine_detection"),
+            ({"campaign_vdad_exten": "maybe"}, "campaign_vdad_exten"),
+            ({"amd_send_to_vmx": "X"}, "amd_send_to_vmx"),
+            (
+                {"answering_machine_detection": "8369", "amd_send_to_vmx": "Y"},
+                "Error: Missing required parameters in am_message_exten",
+            ),
+            ({"am_message_exten": "a;b"}, "Error: Special characters found in am_message_exten"),
+        ],
+    )
+    def test_what_does_not_fit(self, go, given, said):
+        assert said in go.call("goCampaigns", "goAddCampaign", **OUTBOUND | given)["result"]
+        assert go.do("goCampaigns", "goGetAllCampaigns")["campaign_id"] == []
+
+    def test_machines_are_dialled_again_where_a_status_says_so(self, go, native):
+        add(go, native, OUTBOUND)
+        go.do("goCampaigns", "goUpdateCampaignDialStatus", campaign_id="DIAL0001", dial_statuses=" NEW AA -")
+        rules = newest(native)["retry_rules"]
+        assert {name: rule["times"] for name, rule in rules.items()} == {"busy": 0, "no-answer": 0, "machine": 1}
+        go.do(
+            "goLeadRecycling",
+            "goEditLeadRecycling",
+            campaign_id="DIAL0001",
+            status="AA",
+            attempt_delay="120",
+            attempt_maximum="3",
+        )
+        assert newest(native)["retry_rules"]["machine"] == {"times": 3, "delay_s": 120}
+
+
+class TestPrefixes:
+    @pytest.mark.parametrize(
+        ("given", "prefix"),
+        [
+            ({"dial_prefix": "9"}, "9"),
+            ({"dial_prefix": "CUSTOM", "custom_dial_prefix": "77*"}, "77*"),
+            ({"dial_prefix": "custom", "custom_prefix": "88#"}, "88#"),
+            ({"dial_prefix": "CUSTOM"}, ""),
+            ({"dial_prefix": "X"}, ""),
+            ({}, ""),
+        ],
+    )
+    def test_what_is_dialled_before_each_number(self, go, native, given, prefix):
+        assert add(go, native, OUTBOUND | given)["dial_prefix"] == prefix
+        assert go.do("goCampaigns", "goGetCampaignInfo", campaign_id="DIAL0001")["data"]["dial_prefix"] == prefix
+
+    @pytest.mark.parametrize("prefix", ["9a", "1" * 11, "${EXTEN}", "9;1"])
+    def test_what_is_no_prefix(self, go, prefix):
+        assert "dial_prefix" in go.call("goCampaigns", "goAddCampaign", **OUTBOUND | {"dial_prefix": prefix})["result"]
+
+
+class TestDids:
+    @pytest.mark.parametrize(
+        ("given", "destination"),
+        [
+            ({}, {"queue": "support"}),
+            ({"call_route": "INGROUP", "call_route_text": "support", "closer_campaigns": ""}, {"queue": "support"}),
+            ({"call_route": "IVR", "call_route_text": "mainmenu"}, {"menu": "mainmenu"}),
+            ({"call_route": "VOICEMAIL", "call_route_text": "8500"}, {"voicemail": "8500"}),
+            (
+                {"call_route": "AGENT", "call_route_text": "1001"},
+                {"agent": "1001", "unavailable": {"queue": "support"}},
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["INBOUND", "BLENDED"])
+    def test_a_campaign_brings_its_did(self, go, native, kind, given, destination):
+        campaign = OUTBOUND | {"campaign_type": kind, "did_tfn_extension": "15550188"} | given
+        # There is no Asterisk here: the DID is kept for the next apply, and that is told.
+        answer = go.do("goCampaigns", "goAddCampaign", **campaign)
+        assert set(answer) <= {"result", "rebuild_conf_status"}
+        found = native.ask("GET", "/api/v1/dids/15550188")["destination"]
+        assert {name: found[name] for name in destination} == destination
+        assert go.do("goInbound", "goGetDIDInfo", did_pattern="15550188")["data"]["did_id"] > 0
+        remove(go, "DIAL0001")
+        # Another campaign takes the same DID over.
+        go.do("goCampaigns", "goAddCampaign", **OUTBOUND | {"campaign_type": kind, "did_tfn_extension": "15550188"})
+        assert native.ask("GET", "/api/v1/dids/15550188")["destination"]["queue"] == "support"
+        did_id = go.do("goInbound", "goGetDIDInfo", did_pattern="15550188")["data"]["did_id"]
+        go.do("goInbound", "goDeleteDID", did_id=did_id)
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"call_route": "MOON"}, "Error: Mismatch of given parameters and accepted parameters in call_route"),
+            ({"call_route": "IVR", "call_route_text": "nowhere"}, "call_route_text nowhere doesn't exist"),
+            ({"call_route": "AGENT", "call_route_text": ""}, "call_route_text"),
+            ({"did_tfn_extension": "+1;2"}, "Error: Special characters found in did_tfn_extension"),
+            ({"did_tfn_extension": "not a number"}, "did_tfn_extension"),
+        ],
+    )
+    def test_what_does_not_fit(self, go, native, given, said):
+        before = native.ask("GET", "/api/v1/dids")["items"]
+        campaign = OUTBOUND | {"campaign_type": "INBOUND", "did_tfn_extension": "15550189"} | given
+        assert said in go.call("goCampaigns", "goAddCampaign", **campaign)["result"]
+        assert native.ask("GET", "/api/v1/dids")["items"] == before
+        assert go.do("goCampaigns", "goGetAllCampaigns")["campaign_id"] == []
+        # And none of it makes another in-group.
+        assert [one["name"] for one in native.ask("GET", "/api/v1/queues")["items"]] == ["support"]
