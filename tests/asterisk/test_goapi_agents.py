@@ -1,6 +1,7 @@
 """An agent of goAPI beside a real Asterisk: logs in, dials by hand, is listened to, hangs up and says what became of it; the counters know."""
 
 import json
+from contextlib import ExitStack
 from urllib.parse import urlencode
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from lab.observe import wait_until
 from lab.pbx import LabPbx
 from lab.rtp import RtpSink
-from lab.sipp import PHONE_HOST, AwaitBye, Speak, register_phones, run_phone
+from lab.sipp import PHONE_HOST, AwaitBye, HangUp, Press, Quiet, Speak, Wait, register_phones, run_phone
 from tests.asterisk.test_api import Site, _UnixConnection
 
 pytestmark = pytest.mark.asterisk
@@ -48,6 +49,18 @@ class Door(Site):
         assert answer["result"] == "success", (module, action, answer)
         return answer
 
+    def add_lead(self, campaign, list_id, phone_number, **more):
+        """A list of the campaign with one lead."""
+        self.do("goLists", "goAddList", list_id=list_id, list_name="Fair", campaign_id=campaign)
+        given = {"phone_number": phone_number, **more}
+        fields = [{"FieldName": name, "FieldValue": value} for name, value in given.items()]
+        self.do("goUploadLeads", "goUploadMeJSON", list_id=list_id, leads=json.dumps([{"fields": fields}]))
+
+    def lead(self, list_id):
+        """(its number, its status)."""
+        found = self.do("goGetLeads", "goGetLeads", list_filter=list_id)
+        return found["phone_number"][0], found["status"][0]
+
 
 @pytest.fixture(scope="module")
 def pbx(asterisk_install):
@@ -69,11 +82,8 @@ def test_a_day_of_an_agent(pbx):
         "goCampaigns", "goAddCampaign", campaign_id="DAY00001", campaign_name="A day", campaign_type="OUTBOUND",
         dial_method="MANUAL", closer_campaigns="sales", active="Y",
     )  # fmt: skip
-    boss.do("goLists", "goAddList", list_id="1001", list_name="Fair", campaign_id="DAY00001")
     boss.do("goPauseCodes", "goAddPauseCode", campaign_id="DAY00001", pause_code="LUNCH", pause_code_name="Lunch")
-    lead = {"phone_number": "03012345", "first_name": "Cy"}
-    fields = [{"FieldName": name, "FieldValue": value} for name, value in lead.items()]
-    boss.do("goUploadLeads", "goUploadMeJSON", list_id="1001", leads=json.dumps([{"fields": fields}]))
+    boss.add_lead("DAY00001", "1001", "03012345", first_name="Cy")
 
     assert ann.do("goAgent", "goLoginUser", goCampaign="DAY00001")["data"]["ingroups"] == ["sales"]
     assert boss.do("goDashboard", "goGetTotalAgentsWaitCalls")["data"] == 1
@@ -149,3 +159,109 @@ def test_a_day_of_an_agent(pbx):
     assert boss.do("goDashboard", "goGetRealtimeAgentsMonitoring")["data"] == []
     heard = [one for one in boss.ask("GET", "/api/v1/audit?limit=100")["items"] if one["action"] == "agents/listen"]
     assert {one["target"] for one in heard} == {"agents/1001/listen/1009", "agents/1001/whisper/1009"}
+
+
+# Who hears a supervisor who speaks: by stage, the customer and the agent.
+HEARS = {"LISTEN": (False, False), "WHISPER": (False, True), "BARGE": (True, True)}
+
+
+@pytest.mark.parametrize("ear", ["customer", "agent"])
+def test_who_hears_a_supervisor(pbx, ear):
+    """One side of the call is silent on its line, the other one hears: RTP goes back to whoever sends some, so nobody can do both."""
+    boss, ann = Door(pbx, "boss"), Door(pbx, "ann")
+    code, list_id = f"EAR{ear[:1]}0001".upper().ljust(8, "0"), {"customer": "1002", "agent": "1003"}[ear]
+    boss.do(
+        "goCampaigns", "goAddCampaign", campaign_id=code, campaign_name="Ears", campaign_type="OUTBOUND", dial_method="MANUAL",
+        closer_campaigns="sales", active="Y",
+    )  # fmt: skip
+    boss.add_lead(code, list_id, "03012346")
+    ann.do("goAgent", "goLoginUser", goCampaign=code)
+    silent = {"steps": [Quiet(120), AwaitBye(60)]}
+    with ExitStack() as stack:
+        sink = stack.enter_context(RtpSink(pbx.asterisk, FAR if ear == "customer" else PHONE_HOST))
+        hears = {"steps": [AwaitBye(180)], "media_port": sink.port}
+        far, phone = (hears, silent) if ear == "customer" else (silent, hears)
+        stack.enter_context(run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.2, **far))
+        stack.enter_context(run_phone(pbx.asterisk, port=PHONE_PORT, ring_s=0.2, **phone))
+        supervisor = stack.enter_context(
+            run_phone(pbx.asterisk, port=PHONE_PORT + 10, ring_s=0.2, steps=[Speak(60), AwaitBye(60)])
+        )
+        ann.do("goAgent", "goManualDialNext", goCampaign=code)
+        look = lambda: [one["status"] for one in ann.do("goAgent", "goManualDialLookCall")["data"]["calls"]]  # noqa: E731
+        wait_until(lambda: look() == ["INCALL"], "the agent to talk with the customer", timeout_s=30)
+        for count, (stage, heard) in enumerate(HEARS.items(), 1):
+            placed = boss.do("goBarging", "goBarge", goUserAgent="ann", stage=stage)["data"]
+            supervisor.wait_for("answered", count=count, timeout_s=30)
+            wait_until(lambda: "ChanSpy" in pbx.asterisk.cli("core show channels"), "the supervisor to be on the call")
+            before, packets = sink.count_loud(), sum(sink.count_packets().values())
+            if heard[0 if ear == "customer" else 1]:
+                wait_until(lambda: sink.count_loud() > before + 25, f"{ear} to hear {stage}", timeout_s=20)  # noqa: B023
+            else:
+                wait_until(lambda: sum(sink.count_packets().values()) > packets + 75, "a second and a half of the line")  # noqa: B023
+                assert sink.count_loud() - before < 5, stage
+            boss.ask("DELETE", f"/api/v1/calls/{placed['uniqueid']}", status=204)
+            wait_until(lambda: "ChanSpy" not in pbx.asterisk.cli("core show channels"), "the supervisor to be gone")
+        assert look() == ["INCALL"]
+        ann.do("goAgent", "goHangupCall")
+        wait_until(lambda: look() == [], "the call to be over", timeout_s=30)
+    heard = {one["target"] for one in boss.ask("GET", "/api/v1/audit?limit=100")["items"]}
+    assert {f"agents/1001/{stage.lower()}/1009" for stage in HEARS} <= heard
+    ann.do("goAgent", "goLogoutUser")
+    boss.do("goCampaigns", "goDeleteCampaign", campaign_id=code)
+
+
+def test_a_survey_campaign_brings_whoever_presses_a_key_to_an_agent_of_its_own_in_group(pbx):
+    boss, ann = Door(pbx, "boss"), Door(pbx, "ann")
+    # No in-group is named: the campaign gets one, which every agent may log in to.
+    boss.do(
+        "goCampaigns", "goAddCampaign", campaign_id="PRESS001", campaign_name="Press one", campaign_type="SURVEY", survey_type="PRESS1",
+        survey_first_audio_file="hello-world", no_channels="1",
+    )  # fmt: skip
+    boss.add_lead("PRESS001", "1004", "03012347")
+    assert ann.do("goAgent", "goLoginUser", goCampaign="PRESS001")["data"]["ingroups"] == ["CPRESS001"]
+    with (
+        run_phone(
+            pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.2, steps=[Wait(1), Press("1", "info"), AwaitBye(60)]
+        ) as people,
+        run_phone(pbx.asterisk, port=PHONE_PORT, ring_s=0.2, steps=[Wait(1), HangUp()]) as agent,
+    ):
+        boss.do("goCampaigns", "goEditCampaign", campaign_id="PRESS001", active="Y")
+        agent.wait_for("answered", timeout_s=60)
+        people.wait_for("bye", timeout_s=60)
+    survey_id = boss.do("goCampaigns", "goGetCampaignInfo", campaign_id="PRESS001")["data"]["survey_id"]
+    site = Site(pbx)
+    page = site.wait_for(f"/api/v1/surveys/{survey_id}/answers", lambda page: page["items"])
+    assert [(one["question"], one["value"], one["phone_number"]) for one in page["items"]] == [
+        ("press", "1", "03012347"),
+    ]  # fmt: skip
+    assert site.wait_for(f"/api/v1/surveys/{survey_id}/counts", lambda counts: counts["outcomes"].get("transferred"))
+    ann.do("goAgent", "goLogoutUser")
+    wait_until(lambda: boss.lead("1004")[1] != "INCALL", "the call to be over", timeout_s=30)
+    boss.do("goCampaigns", "goDeleteCampaign", campaign_id="PRESS001")
+    site.ask("GET", f"/api/v1/surveys/{survey_id}", status=404)
+
+
+def test_a_prefix_is_dialled_and_a_machine_is_told_so(pbx):
+    boss = Door(pbx, "boss")
+    boss.do(
+        "goCampaigns", "goAddCampaign", campaign_id="AMD00001", campaign_name="Machines", campaign_type="OUTBOUND", dial_method="RATIO",
+        auto_dial_level="1", closer_campaigns="sales", answering_machine_detection="8369", dial_prefix="CUSTOM", custom_prefix="9",
+        active="N",
+    )  # fmt: skip
+    boss.add_lead("AMD00001", "1005", "03012348")
+    ann = Door(pbx, "ann")
+    ann.do("goAgent", "goLoginUser", goCampaign="AMD00001")
+    with (
+        run_phone(pbx.asterisk, port=PHONE_PORT, ring_s=0.2, steps=[AwaitBye(60)]) as agent,
+        run_phone(
+            pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.2, steps=[Speak(3), Quiet(20), AwaitBye(60)]
+        ) as machine,
+    ):
+        boss.do("goCampaigns", "goEditCampaign", campaign_id="AMD00001", active="Y")
+        (leg,) = machine.wait_for("bye", timeout_s=60)
+        assert leg.called == "903012348"
+        wait_until(lambda: boss.lead("1005") == ("03012348", "AA"), "the machine to be noted", timeout_s=30)
+        assert agent.read_legs() == ()
+    counts = boss.do("goCampaigns", "goGetCampaignInfo", campaign_id="AMD00001")["counts"]
+    assert (counts["machine_calls"], counts["abandoned_calls"], counts["connected_calls"]) == (1, 0, 0)
+    ann.do("goAgent", "goLogoutUser")

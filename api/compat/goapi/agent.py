@@ -68,10 +68,9 @@ async def _find_campaign(call: Call) -> Known:
 
 
 def _queue_of(known: Known) -> str:
-    queue = getattr(known.saved.campaign.destination, "queue", "")
-    if not queue:
+    if not known.queue:
         raise _deny("this campaign has no in-group that agents could log in to")
-    return str(queue)
+    return known.queue
 
 
 async def _wish(

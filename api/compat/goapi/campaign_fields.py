@@ -184,7 +184,6 @@ def tell_method(known: Known) -> str:
 def tell_campaign(known: Known) -> dict[str, Any]:
     """The row of a campaign."""
     campaign = known.saved.campaign
-    queue = getattr(campaign.destination, "queue", "") or known.words.get("closer_campaigns", "")
     return {
         "campaign_id": known.code,
         "campaign_name": campaign.name,
@@ -198,7 +197,7 @@ def tell_campaign(known: Known) -> dict[str, Any]:
         "dial_prefix": campaign.dial_prefix,
         **dict.fromkeys(MACHINE_WORDS[:2], "8368" if campaign.on_machine == "connect" else "8369"),
         "dial_timeout": campaign.dial_timeout_s,
-        "closer_campaigns": f" {queue} -" if queue else " -",
+        "closer_campaigns": f" {known.queue} -" if known.queue else " -",
         "dial_statuses": known.words.get("dial_statuses", " NEW -"),
         "carrier_id": campaign.trunk or "",
         "campaign_allow_inbound": flag(known.words.get("campaign_type") in ("INBOUND", "BLENDED")),

@@ -37,6 +37,12 @@ class Known:
         """Ours."""
         return self.saved.campaign_id
 
+    @property
+    def queue(self) -> str:
+        """The in-group whose agents take its calls, of a survey those of people who press a key; '' for none."""
+        found = getattr(self.saved.campaign.destination, "queue", "") or self.words.get("closer_campaigns", "")
+        return str(found)
+
 
 def read_known(db: Any) -> list[Known]:
     """All campaigns; one that goAPI did not make is called by its number."""
