@@ -11,15 +11,8 @@ from api.compat.goapi.inbound_dids import find_did
 from api.compat.goapi.objects import make, save
 from api.compat.goapi.parameters import check_special
 from api.compat.goapi.speech import Said, fail, fail_code
-from tandem.domain.entities import (
-    AgentDestination,
-    Announcement,
-    Destination,
-    Did,
-    HangupDestination,
-    Queue,
-    QueueDestination,
-)
+from tandem.domain.destinations import AgentDestination, Destination, HangupDestination, QueueDestination
+from tandem.domain.entities import Announcement, Did, Queue
 from tandem.domain.snapshot import Snapshot
 from tandem.store.did_ids import number_dids, save_group
 

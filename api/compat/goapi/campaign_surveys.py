@@ -15,7 +15,7 @@ from api.compat.goapi.dialling import Known, commit, read_choice, refuse_rule
 from api.compat.goapi.parameters import check_special
 from api.compat.goapi.speech import fail, fail_code
 from api.compat.goapi.voicefiles import save_sound
-from tandem.domain.entities import Destination, QueueDestination
+from tandem.domain.destinations import Destination, QueueDestination
 from tandem.domain.problems import describe_errors
 from tandem.domain.surveys import SavedSurvey, Survey
 from tandem.store.surveys import SurveyMissing, SurveyUsed
