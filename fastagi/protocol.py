@@ -178,7 +178,7 @@ class AgiProtocol(Protocol):
             if self._received.endswith(b"\n\n") or len(self._received) > MAX_ENVIRONMENT_BYTES:
                 self._start()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002, N802
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002, N802 - Twisted's signature
         """Tells the script, which may still finish something else."""
         self.connected = 0
         if self._coroutine is None:

@@ -132,7 +132,7 @@ class AgiFactory(Factory):
     def __init__(self, sessions: SessionTable) -> None:
         self._sessions = sessions
 
-    def buildProtocol(self, addr: object) -> AgiProtocol:  # noqa: ARG002, N802
+    def buildProtocol(self, addr: object) -> AgiProtocol:  # noqa: ARG002, N802 - Twisted's signature
         """A new protocol in the same table."""
         return AgiProtocol(self._sessions)
 

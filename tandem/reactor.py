@@ -41,18 +41,18 @@ def install_reactor() -> None:
     is set back by an hour, every timer that waits, and every LoopingCall with it, is an hour late: ticks, beats, the watchdog.
     """
     if "twisted.internet.reactor" in sys.modules:
-        from twisted.internet import reactor  # noqa: PLC0415
-        from twisted.internet.asyncioreactor import AsyncioSelectorReactor  # noqa: PLC0415
+        from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
+        from twisted.internet.asyncioreactor import AsyncioSelectorReactor  # noqa: PLC0415 - importing it installs it
 
         if isinstance(reactor, AsyncioSelectorReactor):
             return
         raise RuntimeError(f"{type(reactor).__name__} was installed before Tandem's reactor")
     sys.setswitchinterval(SWITCH_S)
-    from twisted.internet import asyncioreactor  # noqa: PLC0415
+    from twisted.internet import asyncioreactor  # noqa: PLC0415 - importing it installs it
 
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     asyncioreactor.install(loop)
-    from twisted.internet import reactor as installed  # noqa: PLC0415
+    from twisted.internet import reactor as installed  # noqa: PLC0415 - importing it installs it
 
     cast("Any", installed).seconds = time.monotonic

@@ -25,7 +25,7 @@ def read_rows(content: bytes) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """
     _check_archive(content)
     # It takes 0.2 s and 20 MB, of which a PBX that reads no spreadsheet needs nothing.
-    from openpyxl import DEFUSEDXML, load_workbook  # noqa: PLC0415
+    from openpyxl import DEFUSEDXML, load_workbook  # noqa: PLC0415 - why is said above
 
     assert DEFUSEDXML, "without defusedxml the entities of a file would be expanded"
     try:

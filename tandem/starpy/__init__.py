@@ -3,6 +3,6 @@
 `from starpy import fastagi, manager, error` becomes `from tandem.starpy import fastagi, manager, error`. docs/starpy.md tells what differs, and why.
 """
 
-from tandem.starpy import error, fastagi, manager
+from tandem.starpy import error, fastagi, manager, menu, utilapplication
 
-__all__ = ["error", "fastagi", "manager"]
+__all__ = ["error", "fastagi", "manager", "menu", "utilapplication"]

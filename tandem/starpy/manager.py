@@ -131,7 +131,7 @@ class AMIProtocol(ManagerActions, AmiConnection):
         answer.addErrback(lambda failure: log.warning("%s: %s", action.name, failure.getErrorMessage()))
         return action_id
 
-    def collectDeferred(self, message: Request, stopEvent: str) -> Deferred[list[Reply]]:  # noqa: ARG002
+    def collectDeferred(self, message: Request, stopEvent: str) -> Deferred[list[Reply]]:  # noqa: ARG002 - starpy's signature
         """Sends a list action; fires with its response and its events, which registered functions get first.
 
         `stopEvent` is not needed: Asterisk marks the end of each list. A forged event is left out.
@@ -240,7 +240,7 @@ class AMIFactory(ClientFactory):
         username: str,
         secret: str,
         id: str | None = None,
-        plaintext_login: bool = True,  # noqa: ARG002
+        plaintext_login: bool = True,  # noqa: ARG002 - starpy's signature; the secret is never sent
         on_reconnect: Callable[[Deferred[AMIProtocol]], object] | None = None,
     ) -> None:
         self.username, self.secret, self.id = username, secret, id

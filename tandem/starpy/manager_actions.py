@@ -183,7 +183,7 @@ class ManagerActions(ABC):
 
     # ---- recording: Monitor is gone since Asterisk 21, MixMonitor records both sides into one file
 
-    def monitor(self, channel: str, file: str, format: str, mix: object = True) -> Deferred[Reply]:  # noqa: ARG002
+    def monitor(self, channel: str, file: str, format: str, mix: object = True) -> Deferred[Reply]:  # noqa: ARG002 - starpy's signature; MixMonitor always mixes
         """Records a channel, both sides mixed, into `file`.`format`."""
         return self._act("MixMonitor", Channel=channel, File=f"{file}.{format}")
 

@@ -120,7 +120,7 @@ class Store:
         pools = [pool for pool in (self._writer, self._reader) if pool is not None]
         self._writer = self._reader = None
         if self._trigger is not None:
-            from twisted.internet import reactor  # noqa: PLC0415
+            from twisted.internet import reactor  # noqa: PLC0415 - the application chooses the reactor before
 
             with suppress(KeyError, ValueError):  # it is what is running this
                 cast("Any", reactor).removeSystemEventTrigger(self._trigger)

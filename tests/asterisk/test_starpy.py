@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tandem.asterisk.instance import AsteriskInstance
-from tandem.starpy import error, fastagi, manager
+from tandem.starpy import error, fastagi, manager, menu
 from tests.asterisk.conftest import AsteriskFactory
 from tests.asterisk.far_ends import InstanceEndpoint
 
@@ -335,6 +335,17 @@ class FastAgiTests(TestCase):
             return option[0], await agi.waitForDigit(5), await agi.getData("beep", 5, 5)
 
         assert await self.play(main, far_end="presser") == ("2", ord("*"), ("01", False))
+
+    async def test_menus(self) -> None:
+        inner = menu.Menu(prompt=["vm-press", 5], options=[menu.Option(option="*")])
+        outer = menu.Menu(prompt=["demo-instruct"], options=[menu.SubMenu(option="2", menu=inner)])
+
+        async def main(agi):
+            chosen = await outer(agi)
+            ((_, digits),) = await menu.CollectDigits(soundFile="vm-num-i-have")(agi)
+            return [key for _, key in chosen], digits
+
+        assert await self.play(main, far_end="presser") == (["2", "*"], "01")
 
     async def test_a_hangup_while_it_waits(self) -> None:
         async def main(agi):

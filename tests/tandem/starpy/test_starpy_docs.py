@@ -6,7 +6,7 @@ from pathlib import Path
 from fastagi.protocol import AgiProtocol
 from fastagi.testing import AgiCaller
 from tandem.ami.connection import AmiConnection
-from tandem.starpy import error, fastagi, manager
+from tandem.starpy import error, fastagi, manager, menu, utilapplication
 
 PAGE = (Path(__file__).parents[3] / "docs" / "starpy.md").read_text(encoding="utf-8")
 OURS = {"carry_out", "find_script", "connectionMade", "connectionLost", "lostConnectionDeferred"} | {
@@ -30,6 +30,9 @@ def test_the_table_has_every_method_and_no_other() -> None:
     listed = read_row("AMIProtocol") - {"dahdi"}
     assert listed == list_public(manager.AMIProtocol, AmiConnection) - dahdi | {"id", "count", "hostName"}
     assert all(hasattr(error, name) for name in read_row("error") - {"ours"})
+    assert set(menu.__all__) >= read_row("menu")
+    program = {*vars(utilapplication.UtilApplication), "amiSpecifier", "agiSpecifier"}
+    assert read_row("utilapplication") - {"login", "run", "starpy", "conf"} <= program | set(utilapplication.__all__)
 
 
 def test_the_program_for_tests() -> None:
