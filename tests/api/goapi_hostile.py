@@ -45,6 +45,8 @@ VALID = {
     "goUploadVoiceFiles": {},
     "goDeleteVoiceFile": {"file_name": "nothing"},
     "goGetMOHInfo": {"moh_id": "default"},
+    "goGetSuggestedDIDs": {"keyword": "1555"},
+    "goGetDIDSettings": {"did": "15550100"},
 }  # fmt: skip
 
 HOSTILE = (

@@ -1,10 +1,12 @@
 """goAPI's campaigns beyond dialling for agents: SURVEY, answering machines, dial prefixes, DIDs of their own; what the native API has of each."""
 
+import json
 import wave
 from io import BytesIO
 
 import pytest
 
+from api.compat.goapi.campaigns import ACTIONS
 from tests.api.goapi_site import share_site
 from tests.api.test_goapi_door import multipart
 
@@ -245,6 +247,43 @@ class TestMachines:
         assert newest(native)["retry_rules"]["machine"] == {"times": 3, "delay_s": 120}
 
 
+class TestPacing:
+    @pytest.mark.parametrize(
+        ("given", "mode", "lines"),
+        [
+            ({"dial_method": "MANUAL"}, "manual", None),
+            ({"dial_method": "INBOUND_MAN"}, "manual", None),
+            ({"dial_method": "RATIO", "auto_dial_level": "OFF"}, "manual", None),
+            ({"dial_method": "RATIO", "auto_dial_level": "SLOW"}, "ratio", 1.0),
+            ({"dial_method": "RATIO", "auto_dial_level": "NORMAL"}, "ratio", 2.0),
+            ({"dial_method": "RATIO", "auto_dial_level": "HIGH"}, "ratio", 4.0),
+            ({"dial_method": "RATIO", "auto_dial_level": "MAX"}, "ratio", 6.0),
+            ({"dial_method": "RATIO", "auto_dial_level": "MAX_PREDICTIVE"}, "ratio", 10.0),
+            ({"dial_method": "RATIO", "auto_dial_level": "ADVANCE", "auto_dial_level_adv": "2.5"}, "ratio", 2.5),
+            ({"dial_method": "ADAPT_HARD_LIMIT"}, "predictive", None),
+            ({"dial_method": "ADAPT_TAPERED"}, "predictive", None),
+            ({"dial_method": "ADAPT_AVERAGE", "adaptive_dropped_percentage": "2.5%"}, "predictive", None),
+        ],
+    )
+    def test_a_dial_method_is_how_we_pace(self, go, native, given, mode, lines):
+        found = add(go, native, OUTBOUND | given)
+        assert found["dial_mode"] == mode
+        assert lines is None or found["lines_per_agent"] == lines
+        if "adaptive_dropped_percentage" in given:
+            assert found["abandon_cap"] == 0.025
+
+    @pytest.mark.parametrize(
+        ("kind", "said", "is_recorded"),
+        [
+            ("OUTBOUND", "NEVER", False), ("OUTBOUND", "ONDEMAND", False), ("OUTBOUND", "ALLCALLS", True), ("OUTBOUND", "ALLFORCE", True),
+            ("OUTBOUND", "", False), ("BLENDED", "", True), ("INBOUND", "", True), ("SURVEY", "ALLFORCE", True),
+        ],
+    )  # fmt: skip
+    def test_what_is_recorded(self, go, native, kind, said, is_recorded):
+        given = SURVEY if kind == "SURVEY" else OUTBOUND | {"campaign_type": kind}
+        assert add(go, native, given | {"campaign_recording": said})["recording"] is is_recorded
+
+
 class TestPrefixes:
     @pytest.mark.parametrize(
         ("given", "prefix"),
@@ -267,6 +306,15 @@ class TestPrefixes:
 
 
 class TestDids:
+    def test_what_pages_ask_of_dids(self, go):
+        found = go.do("goCampaigns", "goGetSuggestedDIDs", keyword="1555")
+        assert "15550100" in json.loads(found["data"])
+        assert go.do("goCampaigns", "goGetSuggestedDIDs", keyword="999")["data"] == "[]"
+        data = go.do("goCampaigns", "getDIDSettings", did="15550100")["data"]
+        assert (data["did_pattern"], data["did_id"] > 0) == ("15550100", True)
+        go.deny("Error: DID doesn't exist.", "goCampaigns", "goGetDIDSettings", did="15559999")
+        assert go.call("goCampaigns", "goGetDIDSettings")["code"] == "40001"
+
     @pytest.mark.parametrize(
         ("given", "destination"),
         [
@@ -314,3 +362,41 @@ class TestDids:
         assert go.do("goCampaigns", "goGetAllCampaigns")["campaign_id"] == []
         # And none of it makes another in-group.
         assert [one["name"] for one in native.ask("GET", "/api/v1/queues")["items"]] == ["support"]
+
+
+HOSTILE = (
+    "'; DROP TABLE users; --",
+    "a\r\nAction: Command",
+    "[x];",
+    "a\0b",
+    "9" * 40,
+    "²",
+    "${SHELL(id)}",
+    "../../x",
+    "x" * 20_000,
+)
+ADD, EDIT = (next(one for one in ACTIONS if one.name == name) for name in ("goAddCampaign", "goEditCampaign"))
+
+
+@pytest.mark.parametrize("given", [SURVEY, OUTBOUND | {"campaign_type": "BLENDED", "did_tfn_extension": "15550187"}])
+def test_no_value_of_any_parameter_breaks_a_campaign(go, native, given):
+    """All else is right, so that each value is looked at; whatever is taken is harmless wherever it goes."""
+    go.do("goCampaigns", "goAddCampaign", **given | {"campaign_id": "EDIT0001"})
+    for number, name in enumerate(sorted({*ADD.parameters, "campaign_type"} - {"active"})):
+        for place, value in enumerate(HOSTILE):
+            code = f"H{number:03}{place:04}"
+            answer = go.call("goCampaigns", "goAddCampaign", **given | {"campaign_id": code, name: value})
+            assert "something went wrong" not in answer["result"], (name, value[:40], answer)
+            if name != "campaign_id" and name in EDIT.parameters:
+                answer = go.call("goCampaigns", "goEditCampaign", campaign_id="EDIT0001", **{name: value})
+                assert "something went wrong" not in answer["result"], (name, value[:40], answer)
+            if go.call("goCampaigns", "goCheckCampaign", campaign_id=code)["result"] == "fail":
+                remove(go, code)
+        answer = go.call(
+            "goCampaigns", "goAddCampaign", **given | {"campaign_id": f"N{number:07}", f"{name}[a][b]": "x"}
+        )
+        assert isinstance(answer["result"], str)
+    paths = ("surveys", "queues", "announcements", "dids", "sounds")
+    kept = json.dumps([native.ask("GET", f"/api/v1/{path}?limit=1000")["items"] for path in paths])
+    for sign in ("DROP TABLE", "Action: Command", "[x];", "SHELL", "\\u0000"):
+        assert sign not in kept, sign

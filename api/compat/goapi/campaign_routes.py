@@ -1,14 +1,15 @@
 """Where a campaign's calls go and come from: its carrier, the in-group of its agents, the DID that callers reach it by, the message for machines; dials nothing."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from api.compat.goapi.actions import Call
+from api.compat.goapi.actions import Action, Call
 from api.compat.goapi.destinations import lead_to_mailbox, lead_to_menu, lead_to_phone, split_prompts
-from api.compat.goapi.inbound_dids import find_did
-from api.compat.goapi.objects import make, save
+from api.compat.goapi.inbound_dids import named, open_dids
+from api.compat.goapi.objects import make, read_limit, save
 from api.compat.goapi.parameters import check_special
 from api.compat.goapi.speech import Said, fail, fail_code
 from tandem.domain.destinations import AgentDestination, Destination, HangupDestination, QueueDestination
@@ -75,13 +76,22 @@ def _kept_for_later(what: str) -> Said:
     return fail(f"Error: {what} of the campaign is kept, and Asterisk cannot be asked now: try again")
 
 
+async def _find_did(call: Call, pattern: str) -> Did | None:
+    """The DID of that number, None where there is none; Said for one that is not theirs to see."""
+    book = await open_dids(call)
+    found = named(book.snapshot, pattern)
+    if found is not None and book.find_pattern(pattern) is None:
+        raise fail("DID NOT ADDED - DID already exist.")
+    return found
+
+
 async def plan_did(call: Call, route: str, queue: str) -> Did | None:
     """The DID of did_tfn_extension and where it leads, with everything checked and nothing saved; None where none is given."""
     pattern = check_special("did_tfn_extension", call.given.text("did_tfn_extension"))
     if not pattern:
         return None
     call.exchange.require("dids/create")
-    known = await find_did(call, pattern)
+    known = await _find_did(call, pattern)
     if known is not None:
         call.exchange.require("dids/update")
     destination = _lead(await call.services.head.read(), route, call.given.text("call_route_text"), queue)
@@ -108,7 +118,7 @@ async def save_did(call: Call, did: Did | None) -> Mapping[str, Any]:
     if did is None:
         return {}
     group = call.exchange.who.group
-    known = await find_did(call, did.number)
+    known = await _find_did(call, did.number)
 
     def beside(db: Any) -> None:
         number_dids(db, [did.number])
@@ -116,3 +126,36 @@ async def save_did(call: Call, did: Did | None) -> Mapping[str, Any]:
             save_group(db, "dids", did.number, group.name)
 
     return await save(call, lambda _: did, beside)
+
+
+async def _suggest(call: Call) -> Mapping[str, Any]:
+    """As a JSON text within the JSON, which is how GOautodial's pages read it."""
+    keyword = check_special("keyword", call.given.text("keyword"))
+    book = await open_dids(call)
+    found = sorted(did.number for did in book.dids.values() if did.number.startswith(keyword))
+    return {"data": json.dumps(found[: read_limit(call)])}
+
+
+async def _tell_settings(call: Call) -> Mapping[str, Any]:
+    pattern = call.given.text("did")
+    if not pattern:
+        raise fail_code("40001", "did")
+    book = await open_dids(call)
+    did_id = book.find_pattern(pattern)
+    if did_id is None:
+        raise fail("Error: DID doesn't exist.")
+    row = book.row(did_id)
+    names = ("did_id", "did_pattern", "did_route", "group_id", "menu_id", "user", "voicemail_ext")
+    return {"data": {**{name: row[name] for name in names}, "group_color": ""}}
+
+
+ACTIONS: Final = (
+    Action(
+        name="goGetSuggestedDIDs", permission="dids/read", is_scoped=True, handler=_suggest, parameters=("keyword", "limit"),
+        summary="DIDs that begin so.",
+    ),
+    Action(
+        name="goGetDIDSettings", aliases=("getDIDSettings",), permission="dids/read", is_scoped=True, handler=_tell_settings, parameters=("did",),
+        summary="Where a DID leads.",
+    ),
+)  # fmt: skip

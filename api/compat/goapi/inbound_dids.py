@@ -186,7 +186,7 @@ def tell(did: Did, did_id: int, owner: str | None) -> dict[str, Any]:
     }
 
 
-class _Book:
+class DidBook:
     """The DIDs that somebody sees, by their whole number."""
 
     def __init__(self, snapshot: Snapshot, scope: Scope, ids: Mapping[str, int], owners: Mapping[str, str]) -> None:
@@ -217,7 +217,8 @@ def named(snapshot: Snapshot, pattern: str) -> Did | None:
         return None
 
 
-async def _open(call: Call) -> _Book:
+async def open_dids(call: Call) -> DidBook:
+    """Those that who asks may see, each with its number."""
     snapshot = await call.services.head.read()
     names = [did.number for did in snapshot.dids]
 
@@ -228,16 +229,7 @@ async def _open(call: Call) -> _Book:
     ids, owners, groups = await call.services.store.read(read)
     if any(name not in ids for name in names):
         ids = await call.services.store.run(number_dids, names)
-    return _Book(snapshot, make_scope(call, groups), ids, owners)
-
-
-async def find_did(call: Call, pattern: str) -> Did | None:
-    """The DID of that number, None where there is none; Said for one that is not theirs to see."""
-    book = await _open(call)
-    found = named(book.snapshot, pattern)
-    if found is not None and book.find_pattern(pattern) is None:
-        raise fail("DID NOT ADDED - DID already exist.")
-    return found
+    return DidBook(snapshot, make_scope(call, groups), ids, owners)
 
 
 # --------------------------------------------------------------------------------------------------------- handlers
@@ -283,7 +275,7 @@ async def _edit(call: Call) -> Mapping[str, Any]:
     given = call.given
     if not given.text("did_id"):
         raise fail("Error: Set a value for DID ID.")
-    book = await _open(call)
+    book = await open_dids(call)
     did_id = book.find(given.text("did_id"))
     if did_id is None:
         raise missing("DID not found.")
@@ -346,7 +338,7 @@ async def delete_dids(call: Call, wanted: tuple[str, ...], lost: str) -> dict[st
     """Takes DIDs away: all of them are known before the first one goes."""
     if len(wanted) > _MAX_AT_ONCE:
         raise fail(f"Error: at most {_MAX_AT_ONCE} DIDs at once")
-    book = await _open(call)
+    book = await open_dids(call)
     found = dict.fromkeys(book.find(text) for text in wanted)
     more: dict[str, Any] = {}
     gone = []
@@ -360,7 +352,7 @@ async def delete_dids(call: Call, wanted: tuple[str, ...], lost: str) -> dict[st
 
 
 async def _list(call: Call) -> Mapping[str, Any]:
-    book = await _open(call)
+    book = await open_dids(call)
     rows = sorted((book.row(did_id) for did_id in book.dids), key=lambda row: row["did_pattern"])[: read_limit(call)]
     return columns(rows, ("did_id", "did_pattern", "did_description", "active", "did_active", "did_route"))
 
@@ -369,7 +361,7 @@ async def _info(call: Call) -> Mapping[str, Any]:
     given, pattern = call.given, call.given.text("did_pattern")
     if not given.text("did_id") and not pattern:
         raise fail("Error: Set a value for did_pattern.")
-    book = await _open(call)
+    book = await open_dids(call)
     did_id = book.find(given.text("did_id")) if given.text("did_id") else book.find_pattern(pattern)
     if did_id is None:
         raise missing("Error: DID doesn't exist.")

@@ -6,6 +6,7 @@ from api.compat.goapi import (
     agent,
     barging,
     calltimes,
+    campaign_routes,
     campaigns,
     carriers,
     codes,
@@ -26,7 +27,7 @@ from api.declare import Route
 _MAX_FILE: Final = 64 * 1024 * 1024
 MODULES: Final = (
     Module(name="goInbound", actions=inbound.ACTIONS),
-    Module(name="goCampaigns", actions=campaigns.ACTIONS),
+    Module(name="goCampaigns", actions=(*campaigns.ACTIONS, *campaign_routes.ACTIONS)),
     Module(name="goLists", actions=lists.ACTIONS),
     Module(name="goGetLeads", actions=leads.LEAD_ACTIONS),
     Module(name="goUploadLeads", actions=leads.UPLOAD_ACTIONS, max_body=_MAX_FILE),
