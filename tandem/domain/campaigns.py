@@ -318,6 +318,10 @@ def _check_agent_first(campaign: Campaign, *, is_agent: bool) -> list[tuple[str,
         problems.append(("agent_first", "goes with a destination that is an endpoint or a queue"))
     if campaign.trunk is None:
         problems.append(("agent_first", "goes with a trunk, over which the number is called then"))
+    if campaign.on_machine != "connect":
+        problems.append(
+            ("on_machine", "must be connect with agent_first: the agent is on the line when somebody answers")
+        )
     if campaign.dial_mode not in ("fixed", "progressive"):
         problems.append(
             ("agent_first", "goes with dial_mode fixed or progressive: nobody has to be found for whoever answers")

@@ -73,6 +73,8 @@ def test_what_asterisk_is_told_of_machines(fields, agent, expected):
 def test_a_message_for_machines_must_be_there():
     campaign = saved(on_machine="message").campaign
     assert check_campaign(campaign) == (("machine_announcement", "is missing: it is what machines are left"),)
+    first = saved(on_machine="hang-up", agent_first=True).campaign
+    assert [name for name, _ in check_campaign(first)] == ["on_machine"]
     gone = saved(on_machine="message", machine_announcement="gone").campaign
     assert check_campaign_within(SNAPSHOT, gone) == (("machine_announcement", "there is no announcement gone"),)
 
