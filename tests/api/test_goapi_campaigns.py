@@ -284,6 +284,15 @@ class TestPacing:
         assert add(go, native, given | {"campaign_recording": said})["recording"] is is_recorded
 
 
+def test_who_may_not_start_adds_none_that_runs(go, native):
+    token = native.with_token("campaigns/create", "campaigns/read").token
+    answer = go.call("goCampaigns", "goAddCampaign", goPass=token, **OUTBOUND | {"active": "Y"})
+    assert answer["code"] == "10001"
+    assert go.do("goCampaigns", "goGetAllCampaigns")["campaign_id"] == []
+    assert go.call("goCampaigns", "goAddCampaign", goPass=token, **OUTBOUND | {"active": None})["result"] == "success"
+    assert newest(native)["state"] == "stopped"
+
+
 class TestPrefixes:
     @pytest.mark.parametrize(
         ("given", "prefix"),

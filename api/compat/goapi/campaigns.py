@@ -53,6 +53,8 @@ async def _add(call: Call) -> Mapping[str, Any]:
     if len(code) != 8 or not code.isascii() or not code.isalnum():
         raise fail_code("41006", "campaign_id. Limit is 8 Characters.")
     active = read_choice(call, "active", frozenset({"Y", "N"}))
+    if active == "Y":
+        call.exchange.require("campaigns/start")
     taken = await call.services.store.read(load_codes)
     if code in {one.code for one in taken.values()}:
         raise fail_code("10109")
@@ -66,7 +68,6 @@ async def _add(call: Call) -> Mapping[str, Any]:
     made = await (_add_survey if kind == "SURVEY" else _add_dialling)(call, kind, code, words, fields)
     # A survey waits until somebody says that it may begin.
     if active == "Y" or (not active and kind != "SURVEY" and call.exchange.who.may("campaigns/start")):
-        call.exchange.require("campaigns/start")
         saved = made[0]
         await call.services.campaigns.start(
             saved.campaign_id, call.exchange.who.reach, commit=commit(call, f"campaigns/{saved.campaign_id}/start")
