@@ -8,6 +8,7 @@ It knows neither AMI nor database: `reload`, `check` and `verify` are plain call
     switch       one rename: before or after it                                the old; `current` is old or new, whole
     reload       `live` still names the old one: the next apply reloads        old or new, module by module
     verify       failing: switched back and reloaded                           the old
+    probe        the same                                                      the old
     confirm      one rename                                                    the new
 """
 
@@ -71,12 +72,14 @@ class Steps:
     """The steps that need an Asterisk.
 
     reload: one module, returns when Asterisk has done so, or raises. check: raises ApplyRefused, or says how it went. verify: in what
-    the live Asterisk differs from what is expected; it may be asked again until it does not.
+    the live Asterisk differs from what is expected; it may be asked again until it does not. probe: in what the whole is worse than
+    before, asked last.
     """
 
     reload: Reload
     check: Callable[[Touched], Awaitable[str]] | None = None
     verify: Callable[[Expectation], Awaitable[tuple[Complaint, ...]]] | None = None
+    probe: Callable[[], Awaitable[tuple[Complaint, ...]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,10 @@ async def apply_snapshot(
         watch.lap("write")
         try:
             verified = await _load(steps, prepared, watch)
+            if steps.probe is not None:
+                if worse := await steps.probe():
+                    raise ApplyRefused("probe", worse)
+                watch.lap("probe")
         except BaseException as error:
             await _take_back(steps, folder, prepared, error)
             raise

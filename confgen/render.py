@@ -1,10 +1,15 @@
 """A snapshot as Asterisk's .conf files; pure, the same snapshot and target always give the same text, and it never writes one."""
 
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
+from jinja2 import Environment
+
 from confgen.values import ValueUnrepresentable, make_environment
+from tandem.domain.changes import ApplyRefused, Complaint
 from tandem.domain.dialplan import (
     CONTEXT_FROM_ENDPOINT,
     CONTEXT_FROM_TRUNK,
@@ -25,6 +30,7 @@ from tandem.domain.dialplan import (
 )
 from tandem.domain.entities import Trunk
 from tandem.domain.numbers import NumberPlan, number_plan
+from tandem.domain.problems import suggest
 from tandem.domain.records import CDR_FIELDS, CEL_EVENTS, CEL_FIELDS
 from tandem.domain.snapshot import Snapshot
 
@@ -69,6 +75,7 @@ class RenderTarget:
     trunk_transport: name of the transport for trunks; empty lets PJSIP choose. transports, identify_order: owner mode only;
         `("username", "ip")` is for a machine where carrier and phones share an address (loopback).
     qualify_s: how often contacts are asked whether they live; 0 never.
+    templates: name -> text of templates of the site's, which come before ours of the same name (`queues.conf.j2`).
     """
 
     mode: Literal["guest", "owner"] = "guest"
@@ -80,14 +87,17 @@ class RenderTarget:
     transports: tuple[Transport, ...] = ()
     identify_order: tuple[Literal["ip", "username"], ...] = ("ip", "username")
     qualify_s: int = 60
+    templates: tuple[tuple[str, str], ...] = ()
 
 
 def render(snapshot: Snapshot, target: RenderTarget) -> dict[str, str]:
     """File name -> text, for every file of the target's mode.
 
-    ValueUnrepresentable, naming object and field, for a value that Asterisk would not read back as it is.
+    ValueUnrepresentable, naming object and field, for a value that Asterisk would not read back as it is; ApplyRefused for a
+    template of the site's that cannot be rendered.
     """
     _refuse_same_queues(snapshot)
+    _refuse_unknown_templates(target)
     return {
         name: _render_file(name, snapshot, target) for name in (GUEST_FILES if target.mode == "guest" else OWNER_FILES)
     }
@@ -103,30 +113,39 @@ def _render_file(name: str, snapshot: Snapshot, target: RenderTarget) -> str:
     walk = _Walk()
     general = snapshot.general
     try:
-        return _ENVIRONMENT.get_template(f"{name}.j2").render(
-            file_name=name,
-            revision=snapshot.revision,
-            target=target,
-            owner=target.mode == "owner",
-            general=general,
-            trunks=walk.through("trunks", snapshot.trunks),
-            endpoints=walk.through("endpoints", snapshot.endpoints),
-            queues=walk.through("queues", snapshot.queues),
-            voicemail_boxes=walk.through("voicemail_boxes", snapshot.voicemail_boxes),
-            dialplan_globals=_dialplan_globals(snapshot, target),
-            time_zones=sorted({box.time_zone or general.time_zone for box in snapshot.voicemail_boxes.values()}),
-            music_classes=sorted({"default", *(queue.music for queue in snapshot.queues.values())}),
-            context_from_trunk=CONTEXT_FROM_TRUNK,
-            context_from_endpoint=CONTEXT_FROM_ENDPOINT,
-            variable_permissions=VARIABLE_PERMISSIONS,
-            voicemail_context=VOICEMAIL_CONTEXT,
-            cel_events=",".join(CEL_EVENTS),
-            cel_fields=CEL_FIELDS,
-            cdr_fields=CDR_FIELDS,
+        return (
+            _make_environment(target.templates)
+            .get_template(f"{name}.j2")
+            .render(
+                file_name=name,
+                revision=snapshot.revision,
+                target=target,
+                owner=target.mode == "owner",
+                general=general,
+                trunks=walk.through("trunks", snapshot.trunks),
+                endpoints=walk.through("endpoints", snapshot.endpoints),
+                queues=walk.through("queues", snapshot.queues),
+                voicemail_boxes=walk.through("voicemail_boxes", snapshot.voicemail_boxes),
+                dialplan_globals=_dialplan_globals(snapshot, target),
+                time_zones=sorted({box.time_zone or general.time_zone for box in snapshot.voicemail_boxes.values()}),
+                music_classes=sorted({"default", *(queue.music for queue in snapshot.queues.values())}),
+                context_from_trunk=CONTEXT_FROM_TRUNK,
+                context_from_endpoint=CONTEXT_FROM_ENDPOINT,
+                variable_permissions=VARIABLE_PERMISSIONS,
+                voicemail_context=VOICEMAIL_CONTEXT,
+                cel_events=",".join(CEL_EVENTS),
+                cel_fields=CEL_FIELDS,
+                cdr_fields=CDR_FIELDS,
+            )
         )
     except ValueUnrepresentable as error:
         path, entity = walk.at or _holder(error.value, {"general": general, "target": target})
         raise ValueUnrepresentable(error.value, error.rule, _name_field(path, entity, error.value)) from None
+    except Exception as error:
+        # Ours are tested; what an admin writes can fail in every way.
+        if not target.templates:
+            raise
+        raise _refuse_template(name, error) from error
 
 
 class _Walk:
@@ -206,5 +225,34 @@ def _matches(trunk: Trunk) -> tuple[str, ...]:
     return trunk.match or tuple(dict.fromkeys(host.partition(":")[0] for host in trunk.hosts))
 
 
-_ENVIRONMENT: Final = make_environment()
-_ENVIRONMENT.filters.update(nth=_nth, matches=_matches)
+@lru_cache(maxsize=4)
+def _make_environment(own: tuple[tuple[str, str], ...]) -> Environment:
+    environment = make_environment(dict(own))
+    environment.filters.update(nth=_nth, matches=_matches)
+    return environment
+
+
+def _refuse_unknown_templates(target: RenderTarget) -> None:
+    """A template that is for no file of ours would be passed over without a word."""
+    known = {f"{name}.j2" for name in MODULE_OF_FILE}
+    unknown = [name for name, _ in target.templates if name.endswith(".conf.j2") and name not in known]
+    if unknown:
+        raise ApplyRefused(
+            "render",
+            tuple(
+                Complaint(f"template {name}", "", f"is for no file that Tandem writes{suggest(name, known)}")
+                for name in unknown
+            ),
+        )
+
+
+def _refuse_template(name: str, error: Exception) -> ApplyRefused:
+    """What is wrong with a template of the site's, with its line where that is known."""
+    line = getattr(error, "lineno", None)
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == "<template>" or frame.filename.endswith(".j2"):
+            line = frame.lineno
+    at = getattr(error, "name", None) or f"{name}.j2"
+    return ApplyRefused(
+        "render", (Complaint(f"template {at}", f"line {line}" if line else "", str(error) or type(error).__name__),)
+    )

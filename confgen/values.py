@@ -5,12 +5,13 @@ value are dropped. The rules are those of main/config.c and of the module that r
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, DictLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 
 LONGEST_VALUE: Final = 4000
 """Bytes; main/config.c skips a line of 8,191 and more."""
@@ -188,10 +189,14 @@ FILTERS: Final[dict[str, Callable[[str], ConfText]]] = {
 }
 
 
-def make_environment() -> Environment:
-    """The environment of `confgen/templates`, whose every `{{ }}` passes `finalize`."""
+def make_environment(own: Mapping[str, str] = MappingProxyType({})) -> Environment:
+    """The environment of `confgen/templates`, whose every `{{ }}` passes `finalize`.
+
+    own: name -> text of templates that come before ours of the same name; they can still have ours, as `shipped/NAME`.
+    """
+    shipped = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=ChoiceLoader([DictLoader(own), shipped, PrefixLoader({"shipped": shipped})]),
         undefined=StrictUndefined,
         finalize=finalize,
         autoescape=False,  # noqa: S701 - these are .conf files: finalize escapes

@@ -97,12 +97,7 @@ class Check:
             return f"skipped: no throw-away Asterisk can run here: {error}"
         except TrialFailed as error:
             raise ApplyRefused("check", (Complaint("Asterisk", "", f"did not boot: {error}"),)) from error
-        files = {name.rpartition("/")[2]: text for name, text in candidate.files.items() if "/" in name}
-        complaints = read_complaints(trial.log, baseline, files, str(folder / "etc"))
-        if not complaints and trial.answers:
-            complaints = tuple(_list_missing(narrow, trial.answers))
-        if complaints:
-            raise ApplyRefused("check", complaints)
+        _refuse_complaints(narrow, candidate, trial, baseline)
         return PASSED
 
     async def _run(self, candidate: Candidate, target: RenderTarget) -> tuple[Trial, tuple[str, ...]]:
@@ -115,6 +110,30 @@ class Check:
         if len(results) > 1:
             self._baseline = results[1].log
         return results[0], self._baseline or ()
+
+
+def try_whole(snapshot: Snapshot, target: RenderTarget, static_files: Mapping[str, str], folder: Path) -> str:
+    """Everything at once, in this thread, for commands without a reactor: `passed`, or `skipped: ` and why. ApplyRefused."""
+    candidate = compose_candidate(snapshot, target, static_files, folder)
+    try:
+        trial = run_trial(candidate)
+        baseline = run_trial(Candidate(f"{folder}-baseline", {**_top_files(target), **_empty_files(target)}))
+    except TrialUnavailable as error:
+        return f"skipped: no throw-away Asterisk can run here: {error}"
+    except TrialFailed as error:
+        raise ApplyRefused("check", (Complaint("Asterisk", "", f"did not boot: {error}"),)) from error
+    _refuse_complaints(snapshot, candidate, trial, baseline.log)
+    return PASSED
+
+
+def _refuse_complaints(snapshot: Snapshot, candidate: Candidate, trial: Trial, baseline: tuple[str, ...]) -> None:
+    """ApplyRefused names every object that Asterisk complained of, or does not have."""
+    files = {name.rpartition("/")[2]: text for name, text in candidate.files.items() if "/" in name}
+    complaints = read_complaints(trial.log, baseline, files, f"{candidate.folder}/etc")
+    if not complaints and trial.answers:
+        complaints = tuple(_list_missing(snapshot, trial.answers))
+    if complaints:
+        raise ApplyRefused("check", complaints)
 
 
 def compose_candidate(

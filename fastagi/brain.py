@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import succeed
 
@@ -65,6 +65,10 @@ def _send_nothing(_url: str, _visit: SurveyVisit, _answers: tuple[SurveyAnswer, 
     return succeed("")
 
 
+def _no_probe(_call_id: str) -> None:
+    """There is no test call."""
+
+
 def _forget_noted(noted: SurveyVisit | SurveyAnswer) -> None:
     """For tests and tools that keep no results."""
 
@@ -95,6 +99,13 @@ class PromptLengths:
             self._lengths[language, prompt] = endpos / 8000
 
 
+class ProbeAsked(Protocol):
+    """A test call: what is called, and what the script found wrong (empty: nothing)."""
+
+    called: str
+    problem: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Brain:
     """The collaborators of every script.
@@ -108,6 +119,8 @@ class Brain:
     nobody is asked.
     menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short. sounds_dir: of the
     uploaded sounds, as Asterisk sees it.
+
+    find_probe: a test call of ours, by its id.
 
     For surveys: find_survey by its number; find_surveyed: whom a campaign's call has reached; speak_survey: (what is played now, a
     Deferred with what would be better, or None); note_visit and note_answer keep results; recordings_dir: where Asterisk records, '' for
@@ -125,6 +138,7 @@ class Brain:
     record: Callable[[Decision], None] = _forget
     prompt_lengths: PromptLengths = field(default_factory=PromptLengths)
     sounds_dir: str = ""
+    find_probe: Callable[[str], ProbeAsked | None] = _no_probe
     find_survey: Callable[[int], SavedSurvey | None] = _no_survey
     find_surveyed: Callable[[str], Surveyed | None] = _not_surveyed
     speak_survey: Callable[[Survey, str, Mapping[str, str]], tuple[str, Any]] = _no_speech

@@ -8,6 +8,7 @@ from fastagi.campaign import campaign
 from fastagi.did import did
 from fastagi.health import health
 from fastagi.menu import menu
+from fastagi.probe import probe
 from fastagi.queue import queue
 from fastagi.session import Script
 from fastagi.survey import survey
@@ -22,5 +23,6 @@ def list_scripts(brain: Brain) -> dict[str, Script]:
         "campaign": partial(campaign, brain),
         "survey": partial(survey, brain),
         "agent": partial(agent, brain),
+        "probe": partial(probe, brain),
         "health": partial(health, brain),
     }

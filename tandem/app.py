@@ -62,6 +62,7 @@ from tandem.live import Live, LiveError
 from tandem.lookups import CallerLookup
 from tandem.planning import Planning
 from tandem.posting import Poster, read_trust
+from tandem.probing import Probe
 from tandem.reactor import SteadyClock
 from tandem.recordings import Recordings
 from tandem.retention import Kept, Retention
@@ -203,6 +204,18 @@ class Tandem(MultiService):
             keep_days=settings.recordings.keep_days,
             is_busy=lambda: self.lag.read_recent() > BUSY_LAG_S,
         )
+        self.probe = (
+            Probe(
+                cast(Any, self.config_ami.send_list),
+                cast(Any, self.config_ami.send),
+                cast(Any, self.ami.send),
+                lambda: self.ami.is_ready,
+                reactor,
+                within_s=settings.asterisk.probe_s,
+            )
+            if settings.asterisk.probe_s
+            else None
+        )
         self.applying = Applying(
             self.store,
             self.live,
@@ -212,6 +225,7 @@ class Tandem(MultiService):
             reactor,
             after=self._follow,
             forget=self.head.forget,
+            probe=self.probe,
         )
         self.planning = Planning(
             self.store, self.live, self.config_ami, self._describe_asterisk, self.applying, self.head.forget
@@ -267,6 +281,7 @@ class Tandem(MultiService):
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             record=self.decisions.record,
             sounds_dir=str(self.settings.sounds.dir),
+            find_probe=self.probe.find if self.probe is not None else lambda _: None,
             find_survey=self.surveys.find,
             find_surveyed=self.dialer.answers.find_surveyed,
             speak_survey=self.surveys.play,

@@ -47,9 +47,11 @@ from tandem.domain.changes import (
     RevisionDetail,
     RevisionView,
 )
+from tandem.domain.probes import choose_numbers, choose_phones
 from tandem.domain.route_tests import refuse_failing
 from tandem.domain.snapshot import Snapshot
 from tandem.live import Live
+from tandem.probing import Probe
 from tandem.store.changes import load_object_changes, save_rollback
 from tandem.store.database import Store
 from tandem.store.objects import load_pbx, save_pbx
@@ -91,11 +93,13 @@ class Applying:
         *,
         after: Callable[[Snapshot], Awaitable[object]],
         forget: Callable[[], object] = lambda: None,
+        probe: Probe | None = None,
     ) -> None:
         self.problem: str | None = None
         self._store, self._live, self._ami = store, live, ami
         self._beside, self._check, self._reactor = beside, check, reactor
         self._after, self._forget = after, forget
+        self._probe = probe
         self._lock = DeferredLock()
         self._running: Deferred[Any] | None = None
         self._is_stopping = False
@@ -239,6 +243,7 @@ class Applying:
                 self._reload,
                 check=lambda touched: self._check.check(snapshot, beside.target, beside.static_files, touched),
                 verify=self._verify,
+                probe=await self._prepare_probe(head, snapshot),
             )
             applied = await apply_snapshot(
                 snapshot, beside.target, beside.folder, steps, beside.static_files, full=full
@@ -260,6 +265,34 @@ class Applying:
             verified=applied.verified,
             took_s=round(monotonic() - started, 3),
         )
+
+    async def _prepare_probe(
+        self, head: int, snapshot: Snapshot
+    ) -> Callable[[], Awaitable[tuple[Complaint, ...]]] | None:
+        """Looks how well Asterisk is, and returns what compares that with afterwards, FastAGI deciding by the new revision already.
+
+        None where nothing can be worse: before the first revision, and for one that is live already (Asterisk has just booted).
+        """
+        probe, old = self._probe, self._live.current if self._live.is_loaded else None
+        mark = await self._store.read(load_live)
+        if probe is None or old is None or mark is None or mark.revision in {0, head}:
+            return None
+        changes = await self._store.read(load_object_changes, mark.revision, head)
+        before = await probe.look(tuple(old.trunks), choose_phones(changes))
+        numbers = choose_numbers(changes, snapshot)
+
+        async def compare() -> tuple[Complaint, ...]:
+            self._live.adopt(snapshot)
+            try:
+                worse = await probe.check(before, snapshot, numbers)
+            except BaseException:
+                self._live.adopt(old)
+                raise
+            if worse:
+                self._live.adopt(old)
+            return worse
+
+        return compare
 
     async def _skip(self, head: int, beside: Beside) -> Applied | None:
         """The same revision for the same Asterisk once more: only whether the files are still what they were."""

@@ -1,5 +1,7 @@
 """What confgen must know of the Asterisk beside us, from the settings; never reads Asterisk."""
 
+from pathlib import Path
+
 from confgen.render import RenderTarget, Transport
 from tandem.resources import find_shipped
 from tandem.settings import Settings
@@ -16,7 +18,14 @@ def describe_target(settings: Settings) -> RenderTarget:
         recordings_dir=str(settings.asterisk.recordings_dir),
         sounds_dir=str(settings.sounds.dir),
         dialplan_dir=str(settings.asterisk.config_dir / "current"),
+        templates=read_templates(settings.asterisk.templates_dir),
     )
+
+
+def read_templates(folder: Path) -> tuple[tuple[str, str], ...]:
+    """Name -> text of the admin's own templates, none where there is no such folder; OSError for one that cannot be read."""
+    found = sorted(path for path in folder.glob("*.j2") if path.is_file())
+    return tuple((path.name, path.read_text(encoding="utf-8", errors="surrogateescape")) for path in found)
 
 
 def read_dialplan() -> dict[str, str]:

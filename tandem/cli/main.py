@@ -78,6 +78,7 @@ def main(context: click.Context, settings_path: Path | None) -> None:
 def register() -> None:
     """Adds the commands; one module each group of them."""
     from tandem.cli import (
+        backup,
         calls,
         campaigns,
         check,
@@ -108,6 +109,8 @@ def register() -> None:
         plan.plan,
         plan.apply,
         plan.drift,
+        backup.backup,
+        backup.restore,
         config.config,
         route.route,
         calls.calls,

@@ -64,6 +64,7 @@ def _make_plan(screen: Screen, files: tuple[Path, ...], note: str) -> dict[str, 
     from confgen.values import ValueUnrepresentable
     from tandem.applying import Beside
     from tandem.cli.offline import open_database
+    from tandem.domain.changes import ApplyRefused
     from tandem.planning import compose_plan, read_ground, view_plan
     from tandem.store.plans import save_plan
     from tandem.target import describe_target, read_dialplan
@@ -77,7 +78,7 @@ def _make_plan(screen: Screen, files: tuple[Path, ...], note: str) -> dict[str, 
         ground = store.run_now(read_ground, read.pbx)
         try:
             made = compose_plan(read.pbx, read.references, ground, beside, getpass.getuser(), note)
-        except ValueUnrepresentable as error:
+        except (ApplyRefused, ValueUnrepresentable) as error:
             screen.fail(exits.USAGE, str(error), "Nothing was changed.")
         except OSError as error:
             screen.fail(exits.FAILED, f"{beside.folder}: {error.strerror}")

@@ -5,14 +5,16 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 Kind = Literal["added", "changed", "removed"]
-Stage = Literal["tests", "check", "reload", "live"]
+Stage = Literal["tests", "render", "check", "reload", "live", "probe"]
 
 MASK: Final = "********"
 _STAGE_WORDS: Final[dict[Stage, str]] = {
     "tests": "calls would not go where the route tests expect them",
+    "render": "a template of the site's cannot be used",
     "check": "the check in a throw-away Asterisk found",
     "reload": "Asterisk could not load it",
     "live": "Asterisk does not have what it should",
+    "probe": "after the switch it was not as well as before",
 }
 
 

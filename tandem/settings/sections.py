@@ -97,6 +97,11 @@ class AsteriskSettings(Section):
         "if-possible",
         description="Whether a throw-away Asterisk must load a change first; it needs namespaces (root, or user namespaces).",
     )
+    probe_s: Annotated[float, Field(ge=0, le=300)] = Field(
+        10.0,
+        description="After a change, how long registrations and trunks may take to be as before, and test calls to changed DIDs"
+        " to come to their place; else it is taken back. 0: no such probe.",
+    )
     etc_dir: AbsolutePath = Field(Path("/etc/asterisk"), description="Folder of Asterisk's own files.")
     sip_bind: Annotated[str, StringConstraints(pattern=r"\A[0-9.]{7,15}:[0-9]{1,5}\z")] = Field(
         "0.0.0.0:5060", description="Where PJSIP listens (UDP); of a guest only where its admin has no transport."
@@ -106,6 +111,10 @@ class AsteriskSettings(Section):
     )
     config_dir: AbsolutePath = Field(
         Path("/etc/asterisk/tandem"), description="Folder of our generated files, which Asterisk's own files include."
+    )
+    templates_dir: AbsolutePath = Field(
+        Path("/etc/tandem/templates"),
+        description="Folder of your own templates (queues.conf.j2 and so on), which come before ours of the same name.",
     )
     recordings_dir: PlainPath = Field(
         Path("/var/spool/tandem-recordings"),

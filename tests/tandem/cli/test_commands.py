@@ -283,3 +283,27 @@ def test_a_plan_is_coloured_on_a_terminal():
     added, removed, plain, *_ = captured.get().split("\n")
     assert (added, removed) == ("\x1b[32m+ endpoints.1001\x1b[0m", "\x1b[31m- queues.sales\x1b[0m")
     assert plain == "[bold]not markup"
+
+
+def test_backup_and_restore(ready, tmp_path):
+    ready.run("import", EXAMPLE)
+    archive = tmp_path / "tandem.tar.gz"
+    assert "files" in ready.run("backup", archive)
+    told = ready.run("restore", archive, code=exits.USAGE)
+    assert "has revisions already: --replace. Nothing was changed." in told
+    (tmp_path / "empty.yaml").write_text("{}")
+    ready.run("import", tmp_path / "empty.yaml")
+    with (ready.folder / "db" / "tandem.db.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ready.run("restore", archive, "--replace", code=exits.BUSY)
+    assert "revision 1 is the newest" in ready.run("restore", archive, "--replace")
+    assert "+493023125000" in ready.run("export")
+    # On another machine, after a loss: settings, and no database yet.
+    other = Admin(tmp_path / "other")
+    other.folder.mkdir()
+    other.init()
+    (other.folder / "db" / "tandem.db").unlink()
+    other.run("restore", archive)
+    assert other.run("export") == ready.run("export")
+    archive.write_bytes(b"no archive")
+    assert "is no backup of Tandem's" in ready.run("restore", archive, "--replace", code=exits.USAGE)
