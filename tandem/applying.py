@@ -21,23 +21,18 @@ from confgen.adopt import plan_adoption, write_own_files
 from confgen.apply import Applied, Prepared, Steps, apply_snapshot, plan_snapshot
 from confgen.expected import Expectation
 from confgen.generations import (
-    FolderBusy,
     linked_generation,
-    lock_folder,
     read_generation,
-    read_originals,
-    restore_files,
 )
+from confgen.hand_edits import discard_edits, read_edited, read_edits
 from confgen.plan import diff_files
 from confgen.render import RenderTarget
-from confgen.sections import diff_file
 from confgen.verify import NOTHING, Check, verify_live
 from tandem.ami import actions
 from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiRefused
 from tandem.domain.changes import (
     AppliedView,
-    ApplyBusy,
     ApplyStopped,
     Complaint,
     FileDiff,
@@ -164,7 +159,7 @@ class Applying:
     async def discard_hand_edits(self) -> tuple[str, ...]:
         """Puts the files back as they were generated; their names. What was edited stays beside them, out of the way."""
         async with self._lock:
-            return await deferToThread(_discard, self._beside().folder)
+            return await deferToThread(discard_edits, self._beside().folder)
 
     async def adopt_hand_edits(self, *, author: str) -> AppliedView:
         """Keeps a hand edit: values of ours become a new revision, options that we do not write go to the admin's own files.
@@ -172,7 +167,7 @@ class Applying:
         EditNotAdoptable names every line that is neither, and nothing was changed.
         """
         beside = self._beside()
-        edits = await deferToThread(_read_edited, beside.folder)
+        edits = await deferToThread(read_edited, beside.folder)
         if edits is not None:
             name, originals, files = edits
             mark = await self._store.read(load_live)
@@ -386,34 +381,3 @@ class Applying:
             if not complaints or monotonic() >= ends_at:
                 return complaints
             await deferLater(self._reactor, _ASK_AGAIN_S)
-
-
-# ------------------------------------------------------------------------------------------------- work on the disk
-
-
-def read_edits(folder: Path) -> tuple[FileDiff, ...]:
-    """The hand edits of the current generation, as differences."""
-    found = _read_edited(folder)
-    if found is None:
-        return ()
-    _, originals, files = found
-    names = sorted(name for name in {*originals, *files} if originals.get(name) != files.get(name))
-    return tuple(diff_file(name, originals.get(name), files.get(name)) for name in names)
-
-
-def _read_edited(folder: Path) -> tuple[str, dict[str, str], Mapping[str, str]] | None:
-    current = linked_generation(folder, "current")
-    if current is None or not (generation := read_generation(folder, current)).edited:
-        return None
-    return current, read_originals(folder, current), generation.files
-
-
-def _discard(folder: Path) -> tuple[str, ...]:
-    current = linked_generation(folder, "current")
-    if current is None:
-        return ()
-    try:
-        with lock_folder(folder):
-            return restore_files(folder, current)
-    except FolderBusy as error:
-        raise ApplyBusy(str(error)) from None

@@ -16,10 +16,11 @@ from twisted.internet.threads import deferToThread
 from confgen.apply import plan_snapshot
 from confgen.expected import Expectation, expect_files
 from confgen.generations import fingerprint_files
+from confgen.hand_edits import read_edits
 from confgen.plan import diff_files, touch_all
 from confgen.verify import verify_live
 from tandem.ami.client import AmiClient
-from tandem.applying import Applying, Beside, read_edits
+from tandem.applying import Applying, Beside
 from tandem.document import read_document
 from tandem.domain.changes import AppliedView, DriftView, FileDiff, PlanOutdated, PlanView
 from tandem.domain.entities import Pbx

@@ -307,3 +307,28 @@ def test_backup_and_restore(ready, tmp_path):
     assert other.run("export") == ready.run("export")
     archive.write_bytes(b"no archive")
     assert "is no backup of Tandem's" in ready.run("restore", archive, "--replace", code=exits.USAGE)
+
+
+def test_another_systems_configuration_becomes_a_document(admin, tmp_path):
+    folder = tmp_path / "asterisk"
+    folder.mkdir()
+    (folder / "pjsip.conf").write_text(
+        "#include pjsip.d/*.conf\n[1001]\ntype=endpoint\nauth=a\nt38_udptl=yes\n[a]\ntype=auth\npassword=correct-horse\n"
+    )
+    (folder / "pjsip.d").mkdir()
+    (folder / "pjsip.d" / "more.conf").write_text("[1002]\ntype=endpoint\nauth=a\n")
+    told = admin.run("import-conf", folder, "-o", tmp_path / "pbx.yaml")
+    assert "pjsip.conf:5: t38_udptl = yes is not carried over" in told
+    assert "2 endpoints carried over; 1 things were not, see above." in told
+    assert stat.S_IMODE((tmp_path / "pbx.yaml").stat().st_mode) == 0o600
+    assert "2 endpoints" in admin.run("validate", tmp_path / "pbx.yaml")
+    assert "has none of pjsip.conf" in admin.run("import-conf", tmp_path / "asterisk" / "pjsip.d", code=exits.USAGE)
+    dump = tmp_path / "dump.sql"
+    dump.write_text(
+        "INSERT INTO `users` (`extension`,`name`) VALUES ('1001','Ann');\nINSERT INTO `sip` (`id`,`keyword`,`data`) VALUES ('1001','secret','correct-horse');"
+    )
+    told = admin.run("import-freepbx", dump)
+    assert 'extension: "1001"' in told
+    assert "1 endpoints carried over" in told
+    dump.write_text("no dump")
+    assert "has none of FreePBX's tables" in admin.run("import-freepbx", dump, code=exits.USAGE)

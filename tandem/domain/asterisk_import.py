@@ -1,0 +1,312 @@
+"""The files of an existing Asterisk -> a PBX, and what of them is not in it, by place; pure, it never reads a file.
+
+Phones are PJSIP endpoints that are called by their digits; every other endpoint is a trunk. Of the dialplan only what trunks reach is
+looked at, and only what one application says: the rest stays the admin's, reachable as `{dialplan: context,extension}`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from tandem.domain.carrying import Carried, Carrier, cut_text, list_codecs, name_freely
+from tandem.domain.conf_text import ConfSection, Option, read_conf
+
+FILES: Final = ("pjsip.conf", "voicemail.conf", "queues.conf", "extensions.conf")
+_HANGUP: Final = {"hangup": 16}
+# Options that are carried over, or say what Tandem does anyway.
+_ENDPOINT: Final = frozenset(
+    [
+        "type",
+        "auth",
+        "outbound_auth",
+        "aors",
+        "allow",
+        "disallow",
+        "callerid",
+        "mailboxes",
+        "language",
+        "context",
+        "transport",
+        "from_user",
+        "from_domain",
+        "direct_media",
+        "rtp_symmetric",
+        "force_rport",
+        "rewrite_contact",
+        "send_pai",
+        "send_rpid",
+        "trust_id_inbound",
+        "dtmf_mode",
+        "device_state_busy_at",
+    ]
+)
+_QUEUE: Final = {
+    "timeout": "ring_time_s", "retry": "retry_s", "wrapuptime": "wrap_up_s", "maxlen": "max_callers", "weight": "weight",
+    "servicelevel": "service_level_s", "announce-frequency": "announce_every_s",
+}  # fmt: skip
+_QUEUE_KNOWN: Final = frozenset(
+    {*_QUEUE, "strategy", "member", "musicclass", "musiconhold", "announce-position", "joinempty", "leavewhenempty", "ringinuse", "autofill"}
+)  # fmt: skip
+_STRATEGIES: Final = frozenset({"ringall", "leastrecent", "fewestcalls", "random", "rrmemory", "linear", "wrandom"})
+_PASSED_OVER: Final = frozenset({"answer", "noop", "set", "wait", "ringing", "progress", "verbose", "log"})
+
+
+def import_asterisk(files: Mapping[str, str], find: Callable[[str], Mapping[str, str]] = lambda _: {}) -> Carried:
+    """files: name -> text of those of FILES that there are; find: what an `#include` names -> texts by name."""
+    carrier = Carrier()
+    sections: dict[str, list[ConfSection]] = {}
+    for name in FILES:
+        sections[name], lost = read_conf(name, files[name], find) if name in files else ([], [])
+        carrier.lost += lost
+    _take_boxes(carrier, sections["voicemail.conf"])
+    trunk_contexts = _Pjsip(carrier, sections["pjsip.conf"]).take()
+    queues = _take_queues(carrier, sections["queues.conf"])
+    _Dialplan(carrier, sections["extensions.conf"], queues).take(trunk_contexts)
+    return carrier.finish()
+
+
+def _tell_options(carrier: Carrier, options: Iterable[Option], known: frozenset[str]) -> None:
+    for option in options:
+        if option.name not in known:
+            carrier.lose(option.place, f"{option.name} = {_hide(option)} is not carried over")
+
+
+def _hide(option: Option) -> str:
+    return "…" if re.search("pass|secret|md5", option.name) else option.value[:60]
+
+
+# ---------------------------------------------------------------------------------------------------- voicemail
+
+
+def _take_boxes(carrier: Carrier, sections: list[ConfSection]) -> None:
+    for section in sections:
+        if section.name in {"general", "zonemessages"}:
+            if section.name == "general":
+                _tell_options(carrier, section.options, frozenset({"format", "attach"}))
+            continue
+        for option in section.options:
+            pin, name, email, *_ = [*(part.strip() for part in option.value.split(",")), "", "", ""]
+            place = f"{option.place} ({option.name}@{section.name})"
+            box = {
+                "mailbox": option.name,
+                "pin": carrier.take_pin(place, pin),
+                "name": cut_text(name.replace("|", " ")),
+                "email": email,
+            }
+            if carrier.add("voicemail_boxes", place, box) and len(option.value.split(",")) > 3:
+                carrier.lose(place, "pager and options of the box are not carried over")
+
+
+# -------------------------------------------------------------------------------------------------------- pjsip
+
+
+class _Pjsip:
+    def __init__(self, carrier: Carrier, sections: list[ConfSection]) -> None:
+        self._carrier = carrier
+        self._of_type: dict[str, dict[str, ConfSection]] = {}
+        self._taken: set[str] = set()
+        for section in sections:
+            kind = section.get("type")
+            if kind in {"endpoint", "auth", "aor", "registration", "identify"}:
+                self._of_type.setdefault(kind, {})[section.name] = section
+            elif kind not in {"global", "transport"} and section.name != "general":
+                carrier.lose(section.place, f"[{section.name}] of type {kind or 'none'} is not carried over")
+
+    def take(self) -> tuple[str, ...]:
+        """Phones and trunks; the contexts that trunks reach."""
+        contexts: list[str] = []
+        for name, section in self._of_type.get("endpoint", {}).items():
+            if re.fullmatch("[0-9]{2,8}", name):
+                self._take_phone(section)
+            elif name.lower() == "anonymous":
+                self._carrier.lose(section.place, "an endpoint for anybody is never made: it would let strangers call")
+            else:
+                self._take_trunk(section)
+                contexts.append(section.get("context", "default"))
+        return tuple(dict.fromkeys(contexts))
+
+    def _auth_of(self, section: ConfSection, option: str) -> ConfSection | None:
+        return self._of_type.get("auth", {}).get(section.get(option).split(",")[0].strip())
+
+    def _take_phone(self, section: ConfSection) -> None:
+        place = f"{section.place} [{section.name}]"
+        auth = self._auth_of(section, "auth")
+        caller = re.match(r'\s*"?([^"<]*)"?\s*(?:<([^>]*)>)?', section.get("callerid"))
+        box = section.get("mailboxes").split(",")[0].split("@")[0]
+        if auth is not None and auth.get("username", section.name) != section.name:
+            self._carrier.lose(
+                auth.place, f"phone {section.name} logs in as {auth.get('username')}: it must be {section.name} now"
+            )
+        self._carrier.add("endpoints", place, {
+            "extension": section.name,
+            "name": cut_text(caller[1]) if caller else "",
+            "secret": self._carrier.take_secret(place, auth.get("password") if auth is not None else ""),
+            "codecs": tuple(list_codecs(section.get("allow"))),
+            "voicemail": box,
+            "language": section.get("language"),
+            "permissions": ("internal", "national"),
+        })  # fmt: skip
+        _tell_options(self._carrier, section.options, _ENDPOINT)
+
+    def _take_trunk(self, section: ConfSection) -> None:
+        place = f"{section.place} [{section.name}]"
+        aors = [self._of_type.get("aor", {}).get(name.strip()) for name in section.get("aors").split(",")]
+        hosts = [_host_of(option.value) for aor in aors if aor is not None for option in aor.get_all("contact")]
+        registrations = [
+            it for it in self._of_type.get("registration", {}).values()
+            if it.get("endpoint") == section.name or (it.get("outbound_auth") and it.get("outbound_auth") == section.get("outbound_auth"))
+        ]  # fmt: skip
+        hosts += [_host_of(it.get("server_uri")) for it in registrations]
+        matches = [
+            option.value for it in self._of_type.get("identify", {}).values() if it.get("endpoint") == section.name
+            for option in it.get_all("match")
+        ]  # fmt: skip
+        auth = self._auth_of(section, "outbound_auth") or next(
+            (found for it in registrations if (found := self._auth_of(it, "outbound_auth")) is not None), None
+        )
+        self._carrier.add("trunks", place, {
+            "name": name_freely(section.name, self._taken, "trunk"),
+            "authentication": "registration" if registrations else "ip",
+            "hosts": tuple(dict.fromkeys(filter(None, hosts))),
+            "match": tuple(part.strip() for match in matches for part in match.split(",") if part.strip()),
+            "username": auth.get("username") if auth is not None else None,
+            "secret": self._carrier.take_secret(place, auth.get("password")) if auth is not None else None,
+            "from_user": section.get("from_user"),
+            "from_domain": section.get("from_domain"),
+            "codecs": tuple(list_codecs(section.get("allow"))),
+        })  # fmt: skip
+        _tell_options(self._carrier, section.options, _ENDPOINT)
+
+
+def _host_of(uri: str) -> str:
+    """`host:port` of `sip:user@host:port;transport=udp`."""
+    found = re.match(r"\s*<?(?:sips?:)?(?:[^@>]*@)?([A-Za-z0-9.-]+(?::[0-9]+)?)", uri)
+    return found[1] if found else ""
+
+
+# ------------------------------------------------------------------------------------------------------- queues
+
+
+def _take_queues(carrier: Carrier, sections: list[ConfSection]) -> dict[str, str]:
+    """The queues; their names in Asterisk -> ours."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for section in sections:
+        if section.name == "general":
+            continue
+        place = f"{section.place} [{section.name}]"
+        members = [
+            member for option in section.get_all("member") if (member := _member_of(carrier, option)) is not None
+        ]
+        strategy = section.get("strategy", "ringall").lower()
+        if strategy not in _STRATEGIES:
+            carrier.lose(place, f"strategy {strategy} is ringall now")
+        values: dict[str, Any] = {ours: section.get(theirs) for theirs, ours in _QUEUE.items()}
+        name = name_freely(section.name, taken, "queue")
+        added = carrier.add("queues", place, {
+            **values,
+            "name": name,
+            "strategy": strategy if strategy in _STRATEGIES else "ringall",
+            "members": tuple(members),
+            "music": section.get("musicclass") or section.get("musiconhold"),
+            "announce_position": section.get("announce-position", "no") in {"yes", "limit", "more"},
+            "join_when_empty": section.get("joinempty", "yes").lower() in {"yes", "true", "1"},
+            "leave_when_empty": section.get("leavewhenempty", "no").lower() not in {"no", "false", "0", ""},
+            "fallback": _HANGUP,
+        })  # fmt: skip
+        if added:
+            names[section.name] = name
+            carrier.lose(place, "callers whom the queue does not serve are hung up: say where they go (`fallback`)")
+        _tell_options(carrier, section.options, _QUEUE_KNOWN)
+    return names
+
+
+def _member_of(carrier: Carrier, option: Option) -> dict[str, Any] | None:
+    interface, penalty, *_ = [*(part.strip() for part in option.value.split(",")), ""]
+    found = re.fullmatch("(?:PJSIP|SIP)/([0-9]{2,8})", interface, re.IGNORECASE)
+    if found is None:
+        carrier.lose(option.place, f"member {interface} is no phone of ours")
+        return None
+    return {"endpoint": found[1], **({"penalty": penalty} if penalty.isdigit() else {})}
+
+
+# ----------------------------------------------------------------------------------------------------- dialplan
+
+
+class _Dialplan:
+    def __init__(self, carrier: Carrier, sections: list[ConfSection], queues: Mapping[str, str]) -> None:
+        self._carrier, self._queues = carrier, queues
+        self._contexts: dict[str, ConfSection] = {}
+        for section in sections:
+            if section.name not in {"general", "globals"}:
+                self._contexts.setdefault(section.name, section)
+            elif section.name == "globals" and section.options:
+                carrier.lose(section.place, f"{len(section.options)} global variables are not carried over")
+
+    def take(self, trunk_contexts: Iterable[str]) -> None:
+        """DIDs of the contexts that trunks reach; the others are told."""
+        reached = set(trunk_contexts)
+        for name, section in self._contexts.items():
+            if name in reached:
+                self._take_context(section)
+            else:
+                count = len({_split_exten(it.value)[0] for it in section.get_all("exten")})
+                self._carrier.lose(section.place, f"context {name} stays in your own dialplan: {count} extensions")
+
+    def _take_context(self, section: ConfSection) -> None:
+        steps: dict[str, list[tuple[Option, str]]] = {}
+        last = ""
+        for option in section.options:
+            if option.name == "exten":
+                last, _, application = _split_exten(option.value)
+            elif option.name == "same":
+                application = option.value.partition(",")[2].strip()
+            else:
+                self._carrier.lose(option.place, f"{option.name} => {option.value[:60]} is not carried over")
+                continue
+            steps.setdefault(last, []).append((option, application))
+        for exten, found in steps.items():
+            self._take_exten(section.name, exten, found)
+
+    def _take_exten(self, context: str, exten: str, steps: list[tuple[Option, str]]) -> None:
+        place = f"{steps[0][0].place} ({context},{exten})"
+        if re.fullmatch(r"[hHtTiIoOae]", exten):
+            self._carrier.lose(place, "special extensions are not carried over")
+            return
+        number = {"s": "default", "_X.": "default", "_.": "default"}.get(exten, exten)
+        telling = [(option, app) for option, app in steps if app.partition("(")[0].strip().lower() not in _PASSED_OVER]
+        destination = self._destination_of(telling[0][1]) if telling else None
+        if destination is None or len([it for it in telling if not it[1].lower().startswith("hangup")]) > 1:
+            destination = {"dialplan": f"{context},{exten}"} if re.fullmatch("[0-9A-Za-z*#+_-]{1,40}", exten) else None
+            why = "what it does stays in your own dialplan" if destination else "no destination can be made of it"
+            self._carrier.lose(place, f"{why}: {telling[0][1][:60] if telling else 'nothing'}")
+        if destination is None:
+            return
+        if "dialplan" in destination:
+            contexts = self._carrier.general.setdefault("allowed_contexts", ())
+            wanted = destination["dialplan"].partition(",")[0]
+            self._carrier.general["allowed_contexts"] = tuple(dict.fromkeys((*contexts, wanted)))
+        self._carrier.add("dids", place, {"number": number, "destination": destination})
+
+    def _destination_of(self, application: str) -> dict[str, Any] | None:
+        name, _, rest = application.partition("(")
+        arguments = [part.strip() for part in rest.rpartition(")")[0].split(",")]
+        first = arguments[0] if arguments else ""
+        match name.strip().lower():
+            case "dial" if found := re.fullmatch(r"(?:PJSIP|SIP)/([0-9]{2,8})", first, re.IGNORECASE):
+                return {"endpoint": found[1]}
+            case "queue" if first in self._queues:
+                return {"queue": self._queues[first]}
+            case "voicemail" if found := re.match(r"([0-9]{2,10})(@|$)", first):
+                return {"voicemail": found[1]}
+            case "goto" | "gosub" if len(arguments) == 3 and re.fullmatch("[0-9A-Za-z*#+_-]{1,40}", arguments[1]):
+                return {"dialplan": f"{arguments[0]},{arguments[1]}"}
+            case "hangup" | "busy" | "congestion":
+                return {"hangup": {"busy": 17, "congestion": 34}.get(name.strip().lower(), 16)}
+        return None
+
+
+def _split_exten(value: str) -> tuple[str, str, str]:
+    exten, _, rest = value.partition(",")
+    priority, _, application = rest.partition(",")
+    return exten.strip(), priority.strip(), application.strip()

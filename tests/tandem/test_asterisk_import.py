@@ -1,0 +1,246 @@
+"""An existing Asterisk's own files as a PBX, and what of them is not in it, by place."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tandem.document import read_document, write_document
+from tandem.domain.asterisk_import import import_asterisk
+from tandem.domain.conf_text import read_conf
+
+PJSIP = r"""
+[global]
+type=global
+[phone](!)            ; what all have
+type = endpoint
+disallow = all
+allow = alaw,g722,g729
+context = from-phones
+[1001](phone)
+auth = 1001
+aors = 1001
+callerid = "Ann \; Lee" <1001>
+mailboxes = 1001@default
+call_group = 1
+[1001]
+type = auth
+auth_type = userpass
+username = 1001
+password = correct-horse
+[1001]
+type = aor
+max_contacts = 3
+[1002](phone)
+auth = 1002-auth
+[1002-auth]
+type = auth
+username = bob
+password = short
+;--
+[1003]
+type = endpoint
+--;
+[My Carrier]
+type = endpoint
+context = from-carrier
+aors = My Carrier
+outbound_auth = carrier-auth
+from_user = 4930
+allow = !all,ulaw
+[My Carrier]
+type = aor
+contact = sip:4930@sip.carrier.example:5070\;transport=udp
+[carrier-auth]
+type = auth
+username = account
+password = of-the-carrier
+[carrier-reg]
+type = registration
+outbound_auth = carrier-auth
+server_uri = sip:reg.carrier.example
+[carrier-id]
+type = identify
+endpoint = My Carrier
+match = 192.0.2.0/24
+[anonymous]
+type = endpoint
+[acl]
+type = acl
+permit = 0.0.0.0/0
+"""
+VOICEMAIL = """
+[general]
+format = wav49
+maxmsg = 50
+[default]
+1001 => 4711,Ann Lee,ann@example.net,,tz=central|attach=yes
+1002 => 12,Bob
+"""
+QUEUES = """
+[general]
+persistentmembers = yes
+[sales]
+strategy = roundrobin
+timeout = 15
+wrapuptime = 5
+member => PJSIP/1001,2,Ann
+member => SIP/1002
+member => Local/300@agents/n
+joinempty = yes
+periodic-announce = hello
+[1 support]
+strategy = rrmemory
+"""
+EXTENSIONS = """
+[globals]
+A = 1
+[from-carrier]
+exten => 493012340,1,Answer()
+ same => n,Dial(PJSIP/1001,30)
+ same => n,Hangup()
+exten => 493012341,1,Queue(sales,t)
+exten => 493012342,1,VoiceMail(1001@default,u)
+exten => 493012343,1,Goto(lobby,100,1)
+exten => 493012344,1,Busy()
+exten => 493012345,1,GotoIf($[1]?lobby,100,1)
+exten => _49301235X,1,Queue(1 support)
+exten => _X.,1,Hangup(1)
+exten => h,1,NoOp()
+include => later
+[from-phones]
+exten => _X.,1,Dial(PJSIP/${EXTEN})
+#include more.conf
+"""
+
+
+def carry(**texts):
+    files = {f"{name}.conf": text for name, text in texts.items()}
+    more = {"more.conf": "exten => 100,1,NoOp()\n"}
+    return import_asterisk(files, lambda name: {name: more[name]} if name in more else {})
+
+
+CARRIED = carry(pjsip=PJSIP, voicemail=VOICEMAIL, queues=QUEUES, extensions=EXTENSIONS)
+LOST = [str(lost) for lost in CARRIED.lost]
+
+
+def test_phones_boxes_and_trunks():
+    ann, bob = CARRIED.pbx.endpoints
+    assert (ann.extension, ann.name, ann.secret, ann.codecs, ann.voicemail) == (
+        "1001",
+        "Ann ; Lee",
+        "correct-horse",
+        ("alaw", "g722"),
+        "1001",
+    )
+    assert len(bob.secret) >= 20
+    first, second = CARRIED.pbx.voicemail_boxes
+    assert (first.pin, first.name, first.email) == ("4711", "Ann Lee", "ann@example.net")
+    assert (len(second.pin), second.name) == (6, "Bob")
+    (trunk,) = CARRIED.pbx.trunks
+    assert (trunk.name, trunk.authentication, trunk.username, trunk.secret) == (
+        "My-Carrier",
+        "registration",
+        "account",
+        "of-the-carrier",
+    )
+    assert (trunk.hosts, trunk.match) == (("sip.carrier.example:5070", "reg.carrier.example"), ("192.0.2.0/24",))
+    assert (trunk.from_user, trunk.codecs) == ("4930", ("ulaw",))
+
+
+def test_queues_and_dids():
+    sales, support = CARRIED.pbx.queues
+    assert (sales.name, sales.strategy, sales.ring_time_s, sales.wrap_up_s) == ("sales", "ringall", 15, 5)
+    assert [(it.endpoint, it.penalty) for it in sales.members] == [("1001", 2), ("1002", 0)]
+    assert (sales.join_when_empty, support.name, support.strategy) == (True, "queue-1-support", "rrmemory")
+    where = {did.number: did.destination for did in CARRIED.pbx.dids}
+    written = write_document(CARRIED.pbx)
+    assert list(where) == [
+        "493012340",
+        "493012341",
+        "493012342",
+        "493012343",
+        "493012344",
+        "493012345",
+        "_49301235X",
+        "default",
+    ]
+    for number, destination in (("493012340", 'endpoint: "1001"'), ("493012341", "queue: sales"), ("493012342", 'voicemail: "1001"'),
+                                ("493012343", 'dialplan: "lobby,100"'), ("493012344", "hangup: busy"), ("493012345", 'dialplan: "from-carrier,493012345"'),
+                                ("_49301235X", "queue: queue-1-support"), ("default", "hangup: normal")):  # fmt: skip
+        assert (
+            f"destination: {{{destination}}}"
+            in written.partition(f'number: "{number}"' if number[0] != "d" else "number: default")[2].partition(
+                "- number"
+            )[0]
+        )
+    assert CARRIED.pbx.general.allowed_contexts == ("lobby", "from-carrier")
+    assert read_document(written) == CARRIED.pbx
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "pjsip.conf:14: call_group = 1 is not carried over",
+        "pjsip.conf:23 [1002]: its secret is none that Tandem takes",
+        "pjsip.conf:25: phone 1002 logs in as bob: it must be 1002 now",
+        "pjsip.conf:55: an endpoint for anybody is never made",
+        "pjsip.conf:57: [acl] of type acl is not carried over",
+        "voicemail.conf:4: maxmsg = 50 is not carried over",
+        "voicemail.conf:6 (1001@default): pager and options of the box are not carried over",
+        "voicemail.conf:7 (1002@default): its PIN is none that Tandem takes",
+        "queues.conf:4 [sales]: strategy roundrobin is ringall now",
+        "queues.conf:10: member Local/300@agents/n is no phone of ours",
+        "queues.conf:12: periodic-announce = hello is not carried over",
+        "queues.conf:4 [sales]: callers whom the queue does not serve are hung up",
+        "extensions.conf:2: 1 global variables are not carried over",
+        "extensions.conf:12 (from-carrier,493012345): what it does stays in your own dialplan: GotoIf($[1]?lobby,100,1)",
+        "extensions.conf:15 (from-carrier,h): special extensions are not carried over",
+        "extensions.conf:16: include => later is not carried over",
+        "extensions.conf:17: context from-phones stays in your own dialplan: 2 extensions",
+    ],
+)
+def test_what_is_not_carried_over_is_told_with_its_place(told):
+    assert any(line.startswith(told) for line in LOST), LOST
+
+
+def test_no_secret_is_told():
+    assert not any(word in line for line in LOST for word in ("correct-horse", "of-the-carrier", "4711"))
+
+
+def test_what_does_not_fit_the_rest_goes_with_what_leads_to_it():
+    """A box that cannot be made takes the phone's `voicemail` with it: the phone is told, not half made."""
+    carried = carry(pjsip="[1001]\ntype=endpoint\nmailboxes=9@x\nauth=a\n[a]\ntype=auth\npassword=correct-horse\n"
+                    "[t]\ntype=endpoint\ncontext=in\naors=t\n[t]\ntype=aor\ncontact=sip:a.example\n",
+                    extensions="[in]\nexten => 1,1,Dial(PJSIP/1001)\n")  # fmt: skip
+    assert (carried.pbx.endpoints, carried.pbx.dids) == ((), ())
+    assert any("no Endpoint can be made of it" in str(lost) for lost in carried.lost)
+    assert any("dids 1 is left out: there is no endpoint '1001'" in str(lost) for lost in carried.lost)
+
+
+def test_templates_additions_and_includes():
+    text = "[t](!)\na = 1\n[x](t)\nb = 2\n[x](+)\nc => 3\n[y](gone)\n#include nothing\nodd\n"
+    sections, lost = read_conf("f.conf", "before = any\n" + text)
+    assert [(it.name, [(option.name, option.value) for option in it.options]) for it in sections] == [
+        ("x", [("a", "1"), ("b", "2"), ("c", "3")]), ("y", [])]  # fmt: skip
+    assert [str(it) for it in lost] == [
+        "f.conf:1: stands before any section", "f.conf:8: there is no template gone", "f.conf:9: nothing cannot be read",
+        "f.conf:10: is no option: odd",
+    ]  # fmt: skip
+
+
+lines = st.lists(
+    st.sampled_from(
+        ["[1001]", "[t](!)", "[carrier](t)", "[x](+)", "type=endpoint", "type = auth", "password = a;b", "aors=1001", "context=in",
+         "member => PJSIP/1001,x", "exten => 1,1,Dial(PJSIP/1001)", "exten => _X[,1,Queue(", "same => n,Goto(a,b", "[in]", ";--", "--;",
+         "#include x", "1001 => 1,2,3", "contact=sip:@", "=", "[", "]", "allow=all", "timeout = -5", "callerid = <", "strategy=linear"]
+    )
+    | st.text(max_size=20),
+    max_size=25,
+).map("\n".join)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=200)
+@given(lines, lines, lines, lines)
+def test_whatever_the_files_hold_what_comes_out_is_a_valid_pbx(pjsip, voicemail, queues, extensions):
+    carried = carry(pjsip=pjsip, voicemail=voicemail, queues=queues, extensions=extensions)
+    assert read_document(write_document(carried.pbx)) == carried.pbx
