@@ -340,3 +340,35 @@ def test_nothing_changes_for_a_phone_that_does_not_wait_any_more(how):
     assert run.result.hung_up
     assert run.asked == []
     assert run.decisions[0].outcome == "cut short"
+
+
+class Probed:
+    """A test call, as tandem.probing keeps it."""
+
+    def __init__(self, called):
+        self.called, self.problem = called, None
+
+
+@pytest.mark.parametrize(
+    ("called", "answer", "problem"),
+    [
+        ("+49301000", "200 result=1 (1)", ""),
+        ("+49301000", "200 result=1 (0)", "a test call came to queue sales, and Asterisk has no queue sales"),
+        ("+49301002", "200 result=0", "a test call came to endpoint 1001, and Asterisk has no endpoint 1001"),
+        ("+49301001", "200 result=0", ""),
+        ("+49309", "200 result=1 (1)", "a test call found no DID"),
+    ],
+)
+def test_a_test_call_is_decided_and_enters_nothing(called, answer, problem):
+    call = Probed(called)
+    brain = Brain(snapshot=lambda: SNAPSHOT, now=lambda: MONDAY_NOON, find_probe={"4711": call}.get)
+    caller = AgiCaller(script="probe", args=("4711",), answers={"GET FULL VARIABLE": answer})
+    result = caller.run(list_scripts(brain)["probe"])
+    assert (result.error, result.finished, result.executed, call.problem) == (None, True, None, problem)
+
+
+def test_a_strangers_test_call_is_told_nothing():
+    brain = Brain(snapshot=lambda: SNAPSHOT)
+    for args in ((), ("4711",)):
+        result = AgiCaller(script="probe", args=args).run(list_scripts(brain)["probe"])
+        assert (result.error, result.finished, result.executed) == (None, True, None)
