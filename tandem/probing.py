@@ -17,12 +17,12 @@ from tandem.ami import actions
 from tandem.ami.actions import Action
 from tandem.ami.errors import AmiRefused
 from tandem.domain.changes import Complaint
+from tandem.domain.dialplan import CONTEXT_PROBE
 from tandem.domain.probes import Health, find_worse
 from tandem.domain.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
-CONTEXT: Final = "tandem-probe"
 _AGAIN_S: Final = 0.2
 _LIST_TIMEOUT_S: Final = 30.0
 # Not NonQualified: so a contact is called until Asterisk has asked it.
@@ -111,9 +111,9 @@ class Probe:
             for call_id in calls:
                 await self._originate(
                     actions.originate(
-                        f"Local/{call_id}@{CONTEXT}/n",
+                        f"Local/{call_id}@{CONTEXT_PROBE}/n",
                         channel_id=f"tandem-probe-{call_id}",
-                        context=CONTEXT,
+                        context=CONTEXT_PROBE,
                         exten="end",
                         timeout_s=self._within_s,
                     )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import PlainSerializer
 
 from tandem.domain.calls import PlacedCall
+from tandem.domain.dialplan import CONTEXT_PROBE
 from tandem.domain.disposition import Disposition, Evidence, classify
 
 Direction = Literal["inbound", "outbound", "internal"]
@@ -169,7 +170,10 @@ def _read_fields(record: bytes) -> dict[str, str]:
 
 
 def _read_leg(row: Mapping[str, str], **said: Any) -> Leg | None:
-    """What was said of the leg that a record names; None where it names none."""
+    """What was said of the leg that a record names; None where it names none, and for a test call of ours, which is nobody's."""
+    channel = said.get("channel", "")
+    if channel.startswith("Local/") and f"@{CONTEXT_PROBE}-" in channel:
+        return None
     uniqueid, linkedid = row.get("uniqueid", ""), row.get("linkedid", "")
     # 150 is AST_MAX_PUBLIC_UNIQUEID.
     if not all(0 < len(name) <= 150 and name.isprintable() for name in (uniqueid, linkedid)):

@@ -2,7 +2,9 @@
 
 import pytest
 
+from lab.observe import wait_until
 from lab.pbx import LabPbx
+from lab.sipp import Caller, HangUp, Wait, place_calls
 
 pytestmark = pytest.mark.asterisk
 
@@ -57,8 +59,6 @@ def test_a_change_that_leaves_all_as_it_was_is_kept(pbx):
     assert "Bea" in name_of_1001(lab)
     assert explain(lab) == "dialplan from-admin,100"
     assert ", probe 0." in lab.read_log() or ", probe 1." in lab.read_log()
-    # A test call rings nobody and is no call of anybody's.
-    assert lab.request("GET", "/api/v1/cdrs")["items"] == []
 
 
 def test_a_did_whose_test_call_finds_nothing_takes_all_back(pbx):
@@ -121,6 +121,20 @@ def test_plan_apply_and_drift(pbx):
     lab.tandem("config", "discard")
     lab.asterisk.reload("res_pjsip.so")
     assert lab.tandem("drift").returncode == 0
+
+
+def test_a_test_call_leaves_no_cdr(pbx):
+    """A real call's record is read after those of the test calls before it, and it is the only one."""
+    lab = pbx
+    assert change(lab, name="Ina", destination="{dialplan: 'from-admin,100'}").returncode == 0
+    assert change(lab, name="Ina", destination="{voicemail: 1001}").returncode == 0
+    with place_calls(
+        lab.asterisk, [Caller("+4930100", caller="+4930555")], steps=[Wait(0.5), HangUp()], host="127.0.0.2"
+    ) as run:
+        run.wait(timeout_s=30)
+    wait_until(lambda: lab.request("GET", "/api/v1/cdrs")["items"], "the CDR of the call", timeout_s=60)
+    channels = [it["channel"] for it in lab.request("GET", "/api/v1/cdrs")["items"]]
+    assert not [name for name in channels if "tandem-probe" in name]
 
 
 def test_a_backup_of_a_running_tandem_is_tried_out(pbx):

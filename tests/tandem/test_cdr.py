@@ -240,3 +240,12 @@ def test_a_strangers_text_is_cut_down() -> None:
     assert leg is not None
     assert leg.caller.isprintable()
     assert len(leg.caller) <= 80
+
+
+def test_a_test_call_of_ours_is_nobodys():
+    for half in (";1", ";2"):
+        channel = f"Local/012345678901234567@tandem-probe-0000002a{half}"
+        for event in ("CHAN_START", "ANSWER", "HANGUP"):
+            assert read_cel(cel(event, 1.0, f"probe{half}", channel=channel)) is None
+    assert read_cel(cel("CHAN_START", 1.0, "1.1", channel="PJSIP/Local/1@tandem-probe-1-0000002a")) is not None
+    assert read_cel(cel("CHAN_START", 1.0, "1.1", channel="Local/100@from-admin-0000002a;1")) is not None
