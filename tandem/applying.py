@@ -273,7 +273,7 @@ class Applying:
         if probe is None or old is None or mark is None or mark.revision in {0, head}:
             return None
         changes = await self._store.read(load_object_changes, mark.revision, head)
-        before = await probe.look(tuple(old.trunks), choose_phones(changes))
+        before = await probe.remember(tuple(old.trunks), choose_phones(changes))
         numbers = choose_numbers(changes, snapshot)
 
         async def compare() -> tuple[Complaint, ...]:

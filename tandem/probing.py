@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 
 from tandem.ami import actions
 from tandem.ami.actions import Action
-from tandem.ami.errors import AmiRefused
+from tandem.ami.errors import AmiError, AmiRefused
 from tandem.domain.changes import Complaint
 from tandem.domain.dialplan import CONTEXT_PROBE
 from tandem.domain.probes import Health, find_worse
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 _AGAIN_S: Final = 0.2
 _LIST_TIMEOUT_S: Final = 30.0
+# A change is not kept waiting for longer.
+_REMEMBER_TIMEOUT_S: Final = 5.0
 # Not NonQualified: so a contact is called until Asterisk has asked it.
 _REACHED: Final = "Reachable"
 
@@ -59,19 +61,27 @@ class Probe:
         """The test call of this id, for FastAGI."""
         return self._calls.get(call_id)
 
-    async def look(self, trunks: Sequence[str], phones: Sequence[str]) -> Health:
+    async def remember(self, trunks: Sequence[str], phones: Sequence[str]) -> Health:
+        """How well these are before a change; nothing is known of an Asterisk that does not answer, and nothing of it is compared then."""
+        try:
+            return await self.look(trunks, phones, timeout_s=_REMEMBER_TIMEOUT_S)
+        except AmiError as error:
+            log.warning("how well Asterisk is before the change is not known: %s", error)
+            return Health()
+
+    async def look(self, trunks: Sequence[str], phones: Sequence[str], timeout_s: float = _LIST_TIMEOUT_S) -> Health:
         """How well these are right now. AmiError."""
         registered: set[str] = set()
         if trunks:
-            rows = await self._ask_list(actions.pjsip_show_registrations_outbound(), timeout_s=_LIST_TIMEOUT_S)
+            rows = await self._ask_list(actions.pjsip_show_registrations_outbound(), timeout_s=timeout_s)
             registered = {row.get("ObjectName") for row in rows if row.get("Status") == "Registered"}
-        reachable = {name for name in (*trunks, *phones) if await self._is_reachable(name)}
+        reachable = {name for name in (*trunks, *phones) if await self._is_reachable(name, timeout_s)}
         return Health(frozenset(registered), frozenset(reachable))
 
-    async def _is_reachable(self, name: str) -> bool:
+    async def _is_reachable(self, name: str, timeout_s: float) -> bool:
         action = Action("PJSIPShowEndpoint", (("Endpoint", name),))
         try:
-            rows = await self._ask_list(action, timeout_s=_LIST_TIMEOUT_S)
+            rows = await self._ask_list(action, timeout_s=timeout_s)
         except AmiRefused:
             return False
         return any(row.name == "ContactStatusDetail" and row.get("Status") == _REACHED for row in rows)
