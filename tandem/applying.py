@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -25,7 +25,7 @@ from confgen.generations import (
     read_generation,
 )
 from confgen.hand_edits import discard_edits, read_edited, read_edits
-from confgen.plan import diff_files
+from confgen.plan import Touched, diff_files
 from confgen.render import RenderTarget
 from confgen.verify import NOTHING, Check, verify_live
 from tandem.ami import actions
@@ -42,7 +42,7 @@ from tandem.domain.changes import (
     RevisionDetail,
     RevisionView,
 )
-from tandem.domain.probes import choose_numbers, choose_phones
+from tandem.domain.probes import Health, choose_numbers, choose_phones
 from tandem.domain.route_tests import refuse_failing
 from tandem.domain.snapshot import Snapshot
 from tandem.live import Live
@@ -234,12 +234,15 @@ class Applying:
         await deferToThread(refuse_failing, snapshot)
         applied = None if full else await self._skip(head, beside)
         if applied is None:
-            steps = Steps(
-                self._reload,
-                check=lambda touched: self._check.check(snapshot, beside.target, beside.static_files, touched),
-                verify=self._verify,
-                probe=await self._prepare_probe(head, snapshot),
-            )
+            remembered, compare = await self._prepare_probe(head, snapshot)
+
+            async def check(touched: Touched) -> str:
+                try:
+                    return await self._check.check(snapshot, beside.target, beside.static_files, touched)
+                finally:
+                    await remembered  # meanwhile; nothing is switched before
+
+            steps = Steps(self._reload, check=check, verify=self._verify, probe=compare)
             applied = await apply_snapshot(
                 snapshot, beside.target, beside.folder, steps, beside.static_files, full=full
             )
@@ -263,23 +266,28 @@ class Applying:
 
     async def _prepare_probe(
         self, head: int, snapshot: Snapshot
-    ) -> Callable[[], Awaitable[tuple[Complaint, ...]]] | None:
-        """Looks how well Asterisk is, and returns what compares that with afterwards, FastAGI deciding by the new revision already.
+    ) -> tuple[Deferred[None], Callable[[], Awaitable[tuple[Complaint, ...]]] | None]:
+        """(fires when it is known how well Asterisk is, what compares that with afterwards, FastAGI deciding by the new revision already).
 
         None where nothing can be worse: before the first revision, and for one that is live already (Asterisk has just booted).
         """
         probe, old = self._probe, self._live.current if self._live.is_loaded else None
         mark = await self._store.read(load_live)
         if probe is None or old is None or mark is None or mark.revision in {0, head}:
-            return None
+            return succeed(None), None
         changes = await self._store.read(load_object_changes, mark.revision, head)
-        before = await probe.remember(tuple(old.trunks), choose_phones(changes))
-        numbers = choose_numbers(changes, snapshot)
+        numbers, known = choose_numbers(changes, snapshot), [Health()]
+
+        async def remember() -> None:
+            known[0] = await probe.remember(tuple(old.trunks), choose_phones(changes))
+
+        remembered = Deferred.fromCoroutine(remember())
 
         async def compare() -> tuple[Complaint, ...]:
+            await remembered  # where there was nothing to check
             self._live.adopt(snapshot)
             try:
-                worse = await probe.check(before, snapshot, numbers)
+                worse = await probe.check(known[0], snapshot, numbers)
             except BaseException:
                 self._live.adopt(old)
                 raise
@@ -287,7 +295,7 @@ class Applying:
                 self._live.adopt(old)
             return worse
 
-        return compare
+        return remembered, compare
 
     async def _skip(self, head: int, beside: Beside) -> Applied | None:
         """The same revision for the same Asterisk once more: only whether the files are still what they were."""

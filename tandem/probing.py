@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _AGAIN_S: Final = 0.2
 _LIST_TIMEOUT_S: Final = 30.0
 # A change is not kept waiting for longer.
-_REMEMBER_TIMEOUT_S: Final = 5.0
+_REMEMBER_TIMEOUT_S: Final = 2.0
 # Not NonQualified: so a contact is called until Asterisk has asked it.
 _REACHED: Final = "Reachable"
 
