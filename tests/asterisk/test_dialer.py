@@ -231,13 +231,14 @@ class DialerTest(TestCase):
             return side.dialer.lines.breakers.get("dead", CLOSED).state == "open"
 
         await side.until(opened, "an open breaker", 30)
-        # Those that went out before it opened are over, too, and no probe is due yet.
-        await side.until(lambda: _true(not side.dialer.board.calls), "the last of them", 9)
+        # Those that went out before it opened are over, too; where that took long, a single probe is under way.
+        await side.until(lambda: _true(len(side.dialer.board.calls) <= 1), "the last of them", 30)
         numbers = await side.numbers(campaign_id)
-        assert {(number.attempts, number.status.value) for number in numbers} == {(0, "pending")}
+        assert {(number.attempts, number.status.value) for number in numbers if not number.call_id} == {(0, "pending")}
         attempts = await side.attempts(campaign_id)
-        assert 3 <= len(attempts) <= 5
-        assert {attempt["disposition"] for attempt in attempts} == {"trunk-dead"}
+        over = [attempt for attempt in attempts if attempt["ended_at"] is not None]
+        assert 3 <= len(over) <= len(attempts) <= min(6, len(over) + 1)
+        assert {attempt["disposition"] for attempt in over} == {"trunk-dead"}
 
     async def test_pause_resume_and_stop_act_at_once(self):
         """By the order of what is sent; how soon that is by the best of several, since the machine has others to serve, too."""
