@@ -16,6 +16,7 @@ from tandem.domain.disposition import Disposition
 from tandem.store.cdrs import CdrQuery, load_cdr, load_cdrs, load_open_legs
 from tandem.store.database import Store
 from tandem.store.routes import load_routes
+from tandem.store.rows import load_rows
 
 pytestmark = pytest.mark.asterisk
 
@@ -70,7 +71,7 @@ def read_cdrs(pbx: LabPbx) -> list[Cdr]:
     return Store(pbx.folder / "tandem.db").run_now(load_cdrs, CdrQuery(newest_first=False, limit=1000))
 
 
-def wait_until(holds: Callable[[], Any], timeout_s: float = 15.0) -> Any:
+def wait_until(holds: Callable[[], Any], timeout_s: float = 40.0) -> Any:
     deadline = time.monotonic() + timeout_s
     while not (found := holds()):
         assert time.monotonic() < deadline, "not in time"
@@ -78,7 +79,7 @@ def wait_until(holds: Callable[[], Any], timeout_s: float = 15.0) -> Any:
     return found
 
 
-def wait_for_cdr(pbx: LabPbx, caller: str, timeout_s: float = 15.0) -> Cdr:
+def wait_for_cdr(pbx: LabPbx, caller: str, timeout_s: float = 40.0) -> Cdr:
     """The one CDR of that caller, with its legs, once Asterisk has no channel left and the ledger no open leg."""
 
     def find() -> list[Cdr]:
@@ -264,12 +265,17 @@ def test_a_call_that_ended_while_tandem_was_down(pbx: LabPbx, phones: None) -> N
 
 
 def test_the_same_records_again_change_nothing(pbx: LabPbx, phones: None) -> None:
-    before = read_cdrs(pbx)
+    def read_offsets() -> dict[str, int]:
+        rows = Store(pbx.folder / "tandem.db").run_now(load_rows, ("name", "offset"), "record_files")
+        return {row["name"]: row["offset"] for row in rows}
+
+    before, offsets = read_cdrs(pbx), read_offsets()
     assert before
+    assert offsets
     pbx.kill()
     Store(pbx.folder / "tandem.db").run_now(lambda db: db.execute_sql("DELETE FROM record_files") and None)
     pbx.serve()
-    time.sleep(2)
+    wait_until(lambda: read_offsets() == offsets)
     assert read_cdrs(pbx) == before
 
 
