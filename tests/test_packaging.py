@@ -58,7 +58,7 @@ def test_an_installed_tandem_finds_what_it_ships(wheel, tmp_path):
     assert examples.startswith(str(venv))
     assert "serve" in run(str(venv / "bin" / "tandem"), "--help", cwd=tmp_path)
     templates = run(
-        str(python), "-c", "import confgen.render as r; print(r._ENVIRONMENT.list_templates())", cwd=tmp_path
+        str(python), "-c", "import confgen.values as v; print(v.make_environment().list_templates())", cwd=tmp_path
     )
     assert "pjsip.conf.j2" in templates
 
