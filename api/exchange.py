@@ -23,6 +23,7 @@ from tandem.settings import ApiSettings
 from tandem.store.answers import Answer, Once, record_answer
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
+from tandem.store.number_places import NumberPlaces
 from tandem.stories import Story
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Services:
     note: Callable[[AuditEntry], object] = lambda _: None
     explain: Callable[[BaseException], Refused | None] = lambda _: None
     apis: ApiSettings = field(default_factory=ApiSettings)
+    places: NumberPlaces = field(default_factory=NumberPlaces)
 
     def refuse(self, error: BaseException) -> Refused:
         """What is answered for an error, in our own words."""

@@ -158,7 +158,7 @@ async def _list(services: Services, exchange: Exchange) -> Reply:
 
     def read(db: Any) -> tuple[list[SavedNumber], int]:
         load_campaign(db, query.campaign_id)
-        return load_numbers(db, query)
+        return load_numbers(db, query, services.places)
 
     found, total = await services.store.read(read)
     shown = tuple(show_times(NumberShown, number) for number in found)

@@ -13,7 +13,9 @@ from pydantic_core import to_json
 
 from tandem.domain.campaigns import NewNumber, NumberStatus, SavedNumber
 from tandem.store.campaigns import bump_counts, load_campaign, load_counts
+from tandem.store.dialect import is_postgres
 from tandem.store.number_lists import bump_lists, check_number_lists
+from tandem.store.number_places import NumberPlaces
 from tandem.store.rows import LISTED, listed, load_rows
 
 NUMBER_COLUMNS: Final = (
@@ -117,8 +119,10 @@ def find_phone_numbers(
     return {row["phone_number"] for row in load_rows(db, ("phone_number",), source, given)}
 
 
-def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNumber], int]:
-    """A page in the list's order, and how many there are in all."""
+def load_numbers(
+    db: peewee.Database, query: NumberQuery, places: NumberPlaces | None = None
+) -> tuple[list[SavedNumber], int]:
+    """A page in the list's order, and how many there are in all. places: what makes pages far behind as quick as others."""
     where, given = _conditions(query)
     total = _count(db, query, where, given)
     # By the beginning of a phone number they come in the order of its index, so that no page has to sort a million rows.
@@ -131,11 +135,11 @@ def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNum
     is_backwards = False
     if offset and not query.phone_number and not query.after_id:
         is_whole = query.status is None and not query.is_narrow
-        first = _first_of_dense(db, query.campaign_id, total) if is_whole else None
-        if first is not None:
+        start = _find_start(db, query.campaign_id, total, offset, places) if is_whole else None
+        if start is not None:
             where.append("number_id >= ?")
-            given.append(first + offset)
-            offset = 0
+            given.append(start[0])
+            offset = start[1]
         elif offset > total // 2:
             # Counted from the nearer end: each row that is passed over takes its time.
             is_backwards, ends_at = True, min(offset + limit, total)
@@ -147,11 +151,21 @@ def load_numbers(db: peewee.Database, query: NumberQuery) -> tuple[list[SavedNum
     return [read_number(row) for row in rows], total
 
 
-def _first_of_dense(db: peewee.Database, campaign_id: int, total: int) -> int | None:
-    """The first number_id of a campaign whose ids have no gap, so that an offset can be added to it; None where they have one."""
+def _find_start(
+    db: peewee.Database, campaign_id: int, total: int, offset: int, places: NumberPlaces | None
+) -> tuple[int, int] | None:
+    """An id near the offset, not behind it, and how many numbers to pass over from there; None where that is not known."""
     sql = "SELECT (SELECT min(number_id) FROM numbers WHERE campaign_id = ?), (SELECT max(number_id) FROM numbers WHERE campaign_id = ?)"
     first, last = db.execute_sql(sql, (campaign_id, campaign_id)).fetchone()
-    return first if first is not None and last - first + 1 == total else None
+    if first is None:
+        return None
+    if last - first + 1 == total:  # no gap: the offset can be added
+        return first + offset, 0
+    # A server's sequences give ids to transactions that end in another order.
+    if places is None or offset >= total or is_postgres(db):
+        return None
+    found = places.find(db, campaign_id, (first, last), total, offset)
+    return (found, places.rest_of(offset)) if found is not None else None
 
 
 def _conditions(query: NumberQuery) -> tuple[list[str], list[object]]:

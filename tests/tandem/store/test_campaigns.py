@@ -34,6 +34,8 @@ from tandem.store.campaigns import (
 from tandem.store.closed_numbers import close_numbers
 from tandem.store.database import open_store
 from tandem.store.dnc import add_dnc_numbers
+from tandem.store.number_lists import create_number_list, update_number_list
+from tandem.store.number_places import MAX_LISTS, NumberPlaces
 from tandem.store.numbers import (
     NumberInFlight,
     NumberMissing,
@@ -406,3 +408,58 @@ def test_a_page_by_offset_is_that_part_of_the_list(store, gap, status):
             query = NumberQuery(campaign_id=story.campaign_id, status=status, offset=offset, limit=limit)
             page, total = load_numbers(store.db, query)
             assert (page, total) == (listed[offset : offset + limit], len(listed)), (offset, limit)
+
+
+def test_a_list_with_gaps_is_counted_once_and_again_after_each_change(store):
+    story, places = Story(store), NumberPlaces(step=2)
+    story.add(5)
+    Story(store).add(2)
+    story.add(6)
+
+    def load(offset, limit=2):
+        return load_numbers(store.db, NumberQuery(campaign_id=story.campaign_id, offset=offset, limit=limit), places)
+
+    def check():
+        listed = load_numbers(store.db, NumberQuery(campaign_id=story.campaign_id))[0]
+        # From behind and from before: what was not counted yet is counted, what was is used.
+        for offset in (*range(len(listed) + 2, 0, -1), *range(len(listed) + 2)):
+            assert load(offset) == (listed[offset : offset + 2], len(listed)), offset
+        return listed
+
+    listed = check()
+    for index in (0, 4, -1):  # the first, one in the middle, the last
+        store.run_now(delete_number, listed[index].number_id)
+        listed = check()
+    # As many as before, and another last one.
+    store.run_now(delete_number, listed[2].number_id)
+    story.add(1)
+    check()
+
+
+def test_a_list_that_comes_from_another_campaign_is_noticed(store):
+    story, other, places = Story(store), Story(store), NumberPlaces(step=2)
+    lists = [
+        store.run_now(create_number_list, one.campaign_id, "a list", NOW).list_id for one in (story, other, story)
+    ]
+    for list_id, one in zip(lists, (story, other, story), strict=True):
+        numbers = [NewNumber(phone_number=f"+4930{n}55", list_id=list_id) for n in range(3)]
+        store.run_now(add_numbers, one.campaign_id, numbers, NOW)
+        other.add(1)  # so that there is a gap
+    query = NumberQuery(campaign_id=story.campaign_id, offset=3, limit=9)
+    for _ in range(3):
+        before = load_numbers(store.db, query, places)[0]
+    # As many as before, with the same last one: the first three give way to others.
+    store.run_now(update_number_list, lists[0], NOW, campaign_id=other.campaign_id)
+    store.run_now(update_number_list, lists[1], NOW, campaign_id=story.campaign_id)
+    for _ in range(3):
+        page, total = load_numbers(store.db, replace(query, offset=1), places)
+        assert total == 6
+        assert [number.list_id for number in page] == [lists[1]] * 2 + [lists[2]] * 3
+        assert load_numbers(store.db, query, places)[0] == before
+
+
+def test_only_so_many_lists_are_remembered(store):
+    places = NumberPlaces()
+    for campaign_id in range(MAX_LISTS + 50):
+        assert places.find(store.db, campaign_id, (1, 9), 3, 2) is None
+    assert len(places._lists) == MAX_LISTS
