@@ -80,7 +80,7 @@ MAX_PASSWORD: Final = 256
 class Principal:
     """Who asks. name: for audit; scope: whose idempotency keys these are; user: who is logged in; token_id: None on the socket.
 
-    expires_at: of the token; owner_id: whose it is, None for a login and for a token of nobody's; group: of users, which limits them.
+    expires_at: of the token; owner_id, owner: whose it is, None for a login and for a token of nobody's; group: of users, which limits them.
     """
 
     name: str
@@ -91,6 +91,7 @@ class Principal:
     expires_at: datetime | None = None
     owner_id: int | None = None
     group: UserGroup | None = None
+    owner: str | None = None
 
     @property
     def campaigns(self) -> tuple[int, ...] | None:
@@ -138,11 +139,14 @@ class Authority:
         self._keys: dict[int, TokenKey] | None = None
         self._ids: dict[bytes, int] = {}
         self._uses: dict[int, datetime] = {}
+        # How often tokens, users or groups may have changed: what was read of them before the last time is not to be used.
+        self.generation = 0
         # Told when tokens may have gone: what was opened with one ends with it.
         self.watch: Callable[[], object] = lambda: None
 
     async def load(self) -> None:
-        """Reads the tokens; StoreError leaves those known before."""
+        """Reads the tokens; StoreError leaves those known before. After every change of tokens, users or groups."""
+        self.generation += 1
         keys = await self._store.read(load_token_keys)
         self._ids = {key.digest: key.token.id for key in keys}
         self._keys = {key.token.id: key for key in keys}
@@ -173,7 +177,15 @@ class Authority:
         self._uses[token.id] = self._now()
         name = f"user {token.user}" if token.user is not None else f"token {token.id} ({token.name})"
         return Principal(
-            name, f"token {token.id}", _hold(key), token.id, token.user, token.expires_at, token.owner_id, key.group
+            name,
+            f"token {token.id}",
+            _hold(key),
+            token.id,
+            token.user,
+            token.expires_at,
+            token.owner_id,
+            key.group,
+            key.owner,
         )
 
     def _find_key(self, authorization: bytes | None) -> TokenKey:

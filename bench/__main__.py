@@ -243,10 +243,10 @@ def bench_dialer() -> Report:
     ceiling, *rows = run_real(NUMBERS, say=lambda text: print(text, file=sys.stderr))
     return Report(
         f"Campaigns of {NUMBERS:,} numbers: every attempt committed before it is sent, and its end",
-        ("to", "attempts", "a second", "to the ceiling", "Tandem CPU ms", "Asterisk CPU ms", "lag p99 ms"),
+        ("to", "attempts", "a second", "to the ceiling", "Tandem CPU ms", "Asterisk CPU ms", "SIPp CPU ms", "lag p99 ms"),
         (
-            ("an Asterisk played by us", f"{fake.attempts:,}", f"{fake.rate:,.0f}", "", f"{fake.cpu_ms:.2f}", "", f"{fake.lag_p99_ms:.0f}"),
-            (ceiling.way, f"{ceiling.attempts:,}", f"{ceiling.rate:,.0f}", "1.00", "", f"{ceiling.asterisk_ms:.2f}", ""),
+            ("an Asterisk played by us", f"{fake.attempts:,}", f"{fake.rate:,.0f}", "", f"{fake.cpu_ms:.2f}", "", "", f"{fake.lag_p99_ms:.0f}"),
+            (ceiling.way, f"{ceiling.attempts:,}", f"{ceiling.rate:,.0f}", "1.00", "", f"{ceiling.asterisk_ms:.2f}", "", ""),
             *(
                 (
                     row.way,
@@ -255,6 +255,7 @@ def bench_dialer() -> Report:
                     f"{row.rate / ceiling.rate:.2f}",
                     f"{row.tandem_ms:.2f}",
                     f"{row.asterisk_ms:.2f}",
+                    f"{row.far_end_ms:.2f}" if row.far_end_ms else "",
                     f"{row.lag_p99_ms:.0f}",
                 )
                 for row in rows
@@ -262,13 +263,14 @@ def bench_dialer() -> Report:
         ),
         notes=(
             "Played: the dialer alone, in one process with its database. The ceiling: calls over AMI with nothing behind them.",
-            "The others: a whole Tandem, which also decides over FastAGI what is done with each answered call, and makes its CDR.",
+            "The others: a whole Tandem, which also decides over FastAGI what is done with those who answer, and makes the CDRs.",
         ),
         budgets=(
             Budget("attempts a second, Asterisk played", fake.rate, 1000, "", at_least=True),
             *(Budget(f"attempts a second, {row.way}", row.rate, 300, "", at_least=True) for row in rows),
             Budget("reactor lag at p99, Asterisk played", fake.lag_p99_ms, 50, "ms"),
             Budget("numbers not dialled once and answered", sum(abs(NUMBERS - row.answered) for row in (fake, *rows)), 0, ""),
+            Budget("calls that the far end counted and nobody attempted, or missed", sum(abs(row.extra) for row in rows), 0, ""),
         ),
         figures={"played": {name: getattr(fake, name) for name in fake.__slots__}}
         | {row.way: {name: getattr(row, name) for name in row.__slots__} for row in (ceiling, *rows)},
@@ -305,10 +307,29 @@ def bench_numbers() -> Report:
     )
 
 
+def bench_compat() -> Report:
+    """What other systems' APIs cost, beside the native one."""
+    from bench.compat import run
+
+    rows = run()
+    return Report(
+        "Requests in other systems' words, beside their native twins: CPU of the server",
+        ("request", "CPU µs", "the twin's µs", "ratio", "failed"),
+        tuple((row.what, f"{row.cpu_us:,.0f}", f"{row.twin_us:,.0f}", f"{row.ratio:.2f}", str(row.failed)) for row in rows),
+        notes=("By turns on one kept connection, the whole of Tandem with SQLite; a twin asks the native API for the same.",),
+        budgets=(
+            *(Budget(f"{row.what}, to its twin", row.ratio, 1.5, "times") for row in rows),
+            Budget("answers that were no success", sum(row.failed for row in rows), 0, ""),
+        ),
+        figures={row.what: {name: getattr(row, name) for name in row.__slots__} for row in rows},
+    )  # fmt: skip
+
+
 BENCHES: dict[str, Callable[[], Report]] = {
     "fastagi": bench_fastagi,
     "ami": bench_ami,
     "http": bench_http,
+    "compat": bench_compat,
     "events": bench_events,
     "calls": bench_calls,
     "originate": bench_originate,

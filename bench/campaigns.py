@@ -1,8 +1,9 @@
 """How many campaign attempts a second a real Asterisk is given, each committed before it is sent, beside what AMI alone would take in the same run.
 
 The ceiling is a client that originates calls to Local channels with nothing behind it: no database, no limits, nothing kept. Then a whole `tandem serve`
-runs two campaigns of the same size over HTTP: to Local channels (the admin's own dial string) and over a PJSIP trunk to SIPp. Either
-way the far end answers at once and hangs up; the end of each call is read, classified and committed.
+runs two campaigns of the same size over HTTP: to Local channels (the admin's own dial string), whose far end answers and hangs up at once, and over
+a PJSIP trunk to SIPp, which answers at once and waits until Asterisk hangs up: each of its calls is decided over FastAGI. The end of each call
+is read, classified and committed; SIPp's own count says that there was none too many.
 
     python -m bench.campaigns [NUMBERS]
 """
@@ -12,12 +13,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.sip_calls import QUIET_LOG, read_cpu_s
 from lab.pbx import LabPbx
-from lab.sipp import HangUp, run_phone
+from lab.sipp import run_far_end
 from tandem.ami import actions
 from tandem.ami.connection import new_action_id
 from tandem.ami.wire import FRAME_END, encode_action
@@ -25,7 +26,8 @@ from tandem.asterisk.install import find_asterisk
 from tandem.domain.calls import new_call_id
 
 NUMBERS = 20_000
-IN_FLIGHT = 100
+IN_FLIGHT = 200
+"""Few for 300 calls a second: with people who talk there are thousands."""
 WARM_UP = 500
 """Calls before those that are counted: what is loaded and cached by the first ones is not theirs to pay."""
 FAR_HOST, FAR_PORT = "127.0.0.4", 5070
@@ -51,7 +53,10 @@ _HANGUP = re.compile(rb"\r\nUniqueid: ([0-9a-f]{32})\r\n")
 
 @dataclass(frozen=True, slots=True)
 class CampaignRow:
-    """One way of dialling. attempts: with a committed end (of the ceiling: calls that ended); answered: of them; CPU per attempt in ms, lag in ms."""
+    """One way of dialling. attempts: with a committed end (of the ceiling: calls that ended); answered: of them; CPU per attempt in ms, lag in ms.
+
+    far_end_ms: SIPp's CPU; extra: calls that SIPp counted and nobody attempted, or the other way round.
+    """
 
     way: str
     attempts: int
@@ -60,6 +65,8 @@ class CampaignRow:
     tandem_ms: float
     asterisk_ms: float
     lag_p99_ms: float
+    far_end_ms: float = 0.0
+    extra: int = 0
 
     @property
     def rate(self) -> float:
@@ -77,12 +84,24 @@ def run(
         asterisk.cli("logger reload")
         _originate(pbx, warm_up, in_flight)
         rows = [_originate(pbx, numbers, in_flight)]
+        pbx.serve()
         ways = ("Local channels", {"dial_string": "Local/${EXTEN}@bench"}), ("PJSIP to SIPp", {"trunk": "carrier"})
-        with run_phone(asterisk, ring_s=0.001, steps=[HangUp()], host=FAR_HOST, port=FAR_PORT):
-            pbx.serve()
-            for way, fields in ways:
+        for way, fields in ways:
+            # One for the warm-up, another one for what counts: so its count is of that alone.
+            with run_far_end(asterisk, host=FAR_HOST, port=FAR_PORT):
                 _campaign(pbx, way, fields, warm_up, in_flight)
-                rows.append(_campaign(pbx, way, fields, numbers, in_flight))
+            with run_far_end(asterisk, host=FAR_HOST, port=FAR_PORT) as far_end:
+                row = _campaign(pbx, way, fields, numbers, in_flight)
+                far_end_s = read_cpu_s(far_end.process.pid)
+                counted = far_end.stop()
+            over_sip = row.attempts if "trunk" in fields else 0
+            rows.append(
+                replace(
+                    row,
+                    far_end_ms=far_end_s / row.attempts * 1000 if over_sip else 0.0,
+                    extra=counted.successful + counted.failed - over_sip,
+                )
+            )
         return rows
 
 

@@ -45,7 +45,7 @@ VALUES (?, 'inbound', 0, '03055501001', '49305550000', 'carrier', '1001', '', 'd
 
 @dataclass(frozen=True, slots=True)
 class CompatRow:
-    """One request and its twin: medians of CPU in µs. failed: answers that were no success."""
+    """One request and its twin: medians of CPU in µs. failed: answers that were no success, of either."""
 
     what: str
     cpu_us: float

@@ -38,7 +38,7 @@ from tandem.asterisk.namespaces import CLONE_NEWNET
 
 __all__ = [
     "AwaitBye", "Caller", "Event", "HangUp", "Leg", "Press", "Quiet", "SippFailed", "SippResult", "SippRun", "Speak", "Step", "Wait",
-    "free_udp_port", "place_calls", "register_phones", "run_phone", "run_transfer",
+    "free_udp_port", "place_calls", "register_phones", "run_far_end", "run_phone", "run_transfer",
 ]  # fmt: skip
 
 CARRIER_HOST = "127.0.0.2"
@@ -268,6 +268,13 @@ def run_phone(
     phone = SippRun(instance, scenario, steps=steps, options=options, host=host, port=port)
     phone.wait_until_listening(instance)
     return phone
+
+
+def run_far_end(instance: AsteriskInstance, *, host: str, port: int) -> SippRun:
+    """The far end of a trunk for many calls a second: answers each, and waits for its hang-up. No legs are told; `SippResult.successful` counts them."""
+    far_end = SippRun(instance, load_scenario("far_end.xml"), host=host, port=port)
+    far_end.wait_until_listening(instance)
+    return far_end
 
 
 def dial_from_phone(

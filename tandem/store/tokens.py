@@ -49,12 +49,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """A token and the hash that proves it, for whoever must verify without SQL. role: the owner's, None without one; group: the owner's, or theirs who logged in."""
+    """A token and the hash that proves it, for whoever must verify without SQL. role: the owner's, None without one; group: the owner's, or theirs who logged in; owner: their name, None for nobody's."""
 
     token: Token
     digest: bytes
     role: Role | None = None
     group: UserGroup | None = None
+    owner: str | None = None
 
     def __repr__(self) -> str:
         return f"TokenKey({self.token!r}, digest=…)"
@@ -148,18 +149,15 @@ def load_token_keys(db: peewee.Database) -> list[TokenKey]:
         .execute(db)
     }
     groups = {group.name: group for group in load_user_groups(db)}
-    members = {
-        key: groups[row[2]]
-        for row in UserRow.select(UserRow.user_id, UserRow.name, UserRow.user_group).tuples().execute(db)
-        if row[2] is not None
-        for key in row[:2]
-    }
+    people = list(UserRow.select(UserRow.user_id, UserRow.name, UserRow.user_group).tuples().execute(db))
+    owners = {row[0]: row[1] for row in people}
+    members = {key: groups[row[2]] for row in people if row[2] is not None for key in row[:2]}
     keys = []
     for row in TokenRow.select().where(TokenRow.is_active == 1).tuples().execute(db):
         token = _read_token(row)
         if token.owner_id is None or token.owner_id in roles:
             group = members.get(token.user) or members.get(token.owner_id)
-            keys.append(TokenKey(token, bytes(row[2]), roles.get(token.owner_id), group))
+            keys.append(TokenKey(token, bytes(row[2]), roles.get(token.owner_id), group, owners.get(token.owner_id)))
     return keys
 
 

@@ -14,6 +14,7 @@ from bench import (
     ami_events,
     apply,
     campaigns,
+    compat,
     dialer,
     event_stream,
     fastagi_load,
@@ -105,6 +106,21 @@ def test_every_number_is_dialled_once_by_the_dialer_alone():
     assert row.cpu_ms > 0
 
 
+def test_every_other_api_is_asked_beside_its_native_twin():
+    rows = compat.run(requests=2, rounds=1)
+    assert {row.what.partition(":")[0] for row in rows} == {
+        "ARI Dialer",
+        "goAPI, token",
+        "goAPI, password",
+        "MikoPBX",
+        "While1",
+    }
+    for row in rows:
+        assert row.failed == 0, row
+        assert row.cpu_us > 0, row
+        assert row.twin_us > 0, row
+
+
 def test_numbers_in_the_mass_are_all_there():
     row = numbers.run(rows=2000, bulk=100, campaigns=5, pages=8)
     assert row.wrong == 0
@@ -117,7 +133,7 @@ def test_every_number_is_dialled_once_by_a_real_asterisk():
     ceiling, local, trunk = campaigns.run(numbers=60, in_flight=10, warm_up=10)
     assert ceiling.attempts == 60
     for row in (local, trunk):
-        assert (row.attempts, row.answered) == (60, 60), row
+        assert (row.attempts, row.answered, row.extra) == (60, 60, 0), row
         assert row.tandem_ms > 0
         assert row.asterisk_ms > 0
 

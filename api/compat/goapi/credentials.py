@@ -1,13 +1,14 @@
 """Who calls goAPI: goUser with a password or a token of ours; keeps no password, only a keyed hash of those that were right a while ago.
 
 Every request brings the password. Hashing it as slowly as a login does each time would cost 50 ms of a core per request, and the limit of
-logins would lock the program out.
+logins would lock the program out. Nor is the database asked about the same person each time: what it said holds for a few seconds, and only as
+long as nothing of users, groups or tokens is changed here.
 """
 
 import hashlib
 import hmac
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from secrets import token_bytes
 from typing import Any, Final
@@ -18,11 +19,13 @@ from api.errors import Refused
 from api.exchange import Exchange, Services
 from tandem.store.tokens import split_secret
 from tandem.store.user_groups import UserGroup, load_user_group
-from tandem.store.users import User, load_password_hash, load_user, load_user_numbered
+from tandem.store.users import User, load_password_hash, load_user
 
 # How long a right password is not hashed again, and of how many people that is known.
 REMEMBERED_S: Final = 600.0
 _MAX_REMEMBERED: Final = 1000
+# How long somebody stays as they were read: another node that shares the database may change them.
+KNOWN_S: Final = 5.0
 _MAX_NAME: Final = 200
 
 
@@ -32,10 +35,27 @@ class _Right:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """Somebody as the database has them. stored: the hash of their password, None for who may not log in."""
+
+    user: User
+    group: UserGroup | None
+    stored: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    person: _Person
+    generation: int
+    at: float
+
+
 class Credentials:
     """Verifies; one for each door."""
 
     def __init__(self) -> None:
+        self._known: OrderedDict[str, _Known] = OrderedDict()
         self._key = token_bytes(32)
         self._right: OrderedDict[str, _Right] = OrderedDict()
 
@@ -44,17 +64,34 @@ class Credentials:
         if not name or not secret or len(name) > _MAX_NAME or len(secret) > MAX_PASSWORD or "\0" in name + secret:
             raise fail_login()
         if split_secret(secret) is not None:
-            return await self._identify_token(services, name, secret)
-        user, group, stored = await services.store.read(_load, name)
+            return self._identify_token(services, name, secret)
+        person = await self._find(services, name)
+        stored, now = person.stored if person is not None else None, services.now().timestamp()
         mark = hmac.digest(self._key, f"{name}\0{stored}\0{secret}".encode("utf-8", "surrogatepass"), hashlib.sha256)
-        if stored is None or not self._is_right(name, mark, services.now().timestamp()):
-            if not await self._verify(services, exchange, name, secret) or user is None:
+        if stored is None or not self._is_right(name, mark, now):
+            if not await self._verify(services, exchange, name, secret) or person is None:
                 raise fail_login()
-            self._remember(name, mark, services.now().timestamp())
-        if user is None or not user.api_access:
+            self._remember(name, mark, now)
+        if person is None or not person.user.api_access:
             raise fail_login()
+        user, group = person.user, person.group
         who, permissions = f"user {user.name}", limit_by_group(ROLES[user.role], group)
         return Principal(who, who, permissions, user=user.name, owner_id=user.user_id, group=group)
+
+    async def _find(self, services: Services, name: str) -> _Person | None:
+        """Who has this name."""
+        generation, now = services.authority.generation, services.now().timestamp()
+        known = self._known.get(name)
+        if known is not None and known.generation == generation and 0 <= now - known.at < KNOWN_S:
+            return known.person
+        person: _Person | None = await services.store.read(_load, name)
+        self._known.pop(name, None)
+        if person is not None:
+            # With the generation from before it was read: a change since then makes it old at once.
+            self._known[name] = _Known(person, generation, now)
+            if len(self._known) > _MAX_REMEMBERED:
+                self._known.popitem(last=False)
+        return person
 
     async def _verify(self, services: Services, exchange: Exchange, name: str, secret: str) -> bool:
         try:
@@ -65,7 +102,7 @@ class Credentials:
             told = {"result": "error", "message": "Too many login attempts, try again later"}
             raise Said(told, refused.status, refused.headers) from None
 
-    async def _identify_token(self, services: Services, name: str, secret: str) -> Principal:
+    def _identify_token(self, services: Services, name: str, secret: str) -> Principal:
         """A token is somebody's: goUser must be its owner. One that is nobody's stands for itself."""
         try:
             principal = services.authority.identify(b"Bearer " + secret.encode())
@@ -75,8 +112,7 @@ class Credentials:
             raise fail_login() from None
         owner = principal.user
         if owner is None and principal.owner_id is not None:
-            user = await services.store.read(load_user_numbered, principal.owner_id)
-            owner = user.name if user is not None else ""
+            owner = principal.owner or ""
         if owner is not None and not hmac.compare_digest(owner.encode(), name.encode()):
             raise fail_login()
         return principal
@@ -93,7 +129,9 @@ class Credentials:
             self._right.popitem(last=False)
 
 
-def _load(db: Any, name: str) -> tuple[User | None, UserGroup | None, str | None]:
+def _load(db: Any, name: str) -> _Person | None:
     user = load_user(db, name)
-    group = load_user_group(db, user.user_group) if user is not None and user.user_group is not None else None
-    return user, group, load_password_hash(db, name)
+    if user is None:
+        return None
+    group = load_user_group(db, user.user_group) if user.user_group is not None else None
+    return _Person(user, group, load_password_hash(db, name))

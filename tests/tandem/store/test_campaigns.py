@@ -438,9 +438,7 @@ def test_a_list_with_gaps_is_counted_once_and_again_after_each_change(store):
 
 def test_a_list_that_comes_from_another_campaign_is_noticed(store):
     story, other, places = Story(store), Story(store), NumberPlaces(step=2)
-    lists = [
-        store.run_now(create_number_list, one.campaign_id, "a list", NOW).list_id for one in (story, other, story)
-    ]
+    lists = [store.run_now(create_number_list, one.campaign_id, "a list", NOW).list_id for one in (story, other, story)]
     for list_id, one in zip(lists, (story, other, story), strict=True):
         numbers = [NewNumber(phone_number=f"+4930{n}55", list_id=list_id) for n in range(3)]
         store.run_now(add_numbers, one.campaign_id, numbers, NOW)
