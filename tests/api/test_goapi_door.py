@@ -4,6 +4,8 @@ import contextlib
 import json
 import re
 import secrets
+import sqlite3
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from urllib.parse import urlencode
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.compat.goapi.credentials import KNOWN_S
 from api.compat.goapi.parameters import Given, check_special, read_given
 from api.compat.goapi.speech import Said, encode_json, encode_text, encode_xml
 from api.declare import Sent
@@ -187,6 +190,43 @@ class TestCredentials:
         client.ask("PATCH", f"/api/v1/users/{mine.user}", {"password": "another password"})
         mine.deny("Invalid Username/Password", "goInbound", "goGetDIDsList")
         mine.with_credentials(mine.user, "another password").do("goInbound", "goGetDIDsList")
+
+    def test_every_change_of_somebody_holds_for_their_next_request(self, go, site):
+        """Who they are is remembered for a moment."""
+        client = Client(site.port, site.token, None, next(SOURCES))
+        name, group = f"u{secrets.token_hex(4)}", f"g{secrets.token_hex(4)}"
+        client.ask(
+            "POST", "/api/v1/user-groups", {"name": group, "title": "A group", "permissions": ["dids/read"]}, 201
+        )
+        client.ask("POST", "/api/v1/users", {"name": name, "password": "password of a user", "role": "admin"}, 201)
+        user = go.with_credentials(name, "password of a user", next(SOURCES))
+        missing = "Error: You do not have permission to view this page"
+        user.do("goLists", "goGetAllLists")
+        client.ask("PATCH", f"/api/v1/users/{name}", {"user_group": group})
+        user.deny(missing, "goLists", "goGetAllLists")
+        client.ask("PATCH", f"/api/v1/user-groups/{group}", {"permissions": ["lists/read"]})
+        user.do("goLists", "goGetAllLists")
+        user.deny(missing, "goInbound", "goGetAllDIDs")
+        go.do("goUsers", "goEditUser", user=name, active="N")
+        user.deny("Invalid Username/Password", "goLists", "goGetAllLists")
+        go.do("goUsers", "goEditUser", user=name, active="Y")
+        user.source = next(SOURCES)
+        user.do("goLists", "goGetAllLists")
+        client.ask("DELETE", f"/api/v1/users/{name}", status=204)
+        user.deny("Invalid Username/Password", "goLists", "goGetAllLists")
+
+    def test_what_another_node_changes_is_noticed_soon(self, go, site):
+        client = Client(site.port, site.token, None, next(SOURCES))
+        mine = make_admin(client, f"u{secrets.token_hex(4)}")
+        mine.source = next(SOURCES)
+        mine.do("goLists", "goGetAllLists")
+        with contextlib.closing(sqlite3.connect(site.folder / "db" / "tandem.db", timeout=20)) as db, db:
+            db.execute("UPDATE users SET api_access = 0 WHERE name = ?", (mine.user,))
+        deadline = time.monotonic() + 10 * KNOWN_S
+        while (found := mine.call("goLists", "goGetAllLists"))["result"] == "success":
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert found["message"] == "Invalid Username/Password"
 
     def test_a_role_decides_whoever_session_user_is_said_to_be(self, go, site):
         client = Client(site.port, site.token, None, next(SOURCES))
