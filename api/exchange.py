@@ -1,7 +1,7 @@
 """One request as a handler sees it: validated, with who asks; writes its effect, its audit entry and its kept answer in one transaction."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -15,6 +15,7 @@ from api.declare import Reply, Route
 from api.errors import PermissionMissing, Refused, TokenMissing, explain
 from api.events import EventHub
 from api.metrics import Metrics
+from api.recent import Recent
 from api.tags import KEY_BYTES, make_tag
 from tandem.domain.problems import HIDDEN_FIELDS
 from tandem.editing import Author, Head
@@ -66,10 +67,15 @@ class Services:
     explain: Callable[[BaseException], Refused | None] = lambda _: None
     apis: ApiSettings = field(default_factory=ApiSettings)
     places: NumberPlaces = field(default_factory=NumberPlaces)
+    recent: Recent = field(default_factory=Recent)
 
     def refuse(self, error: BaseException) -> Refused:
         """What is answered for an error, in our own words."""
         return self.explain(error) or explain(error)
+
+    async def read_recent(self, key: Hashable, work: Callable[..., T], *args: Any) -> T:
+        """What `work(db, *args)` finds, or found a moment ago (`api.recent`). key: of work and args."""
+        return await self.recent.read(self.store, self.now().timestamp(), key, work, *args)
 
 
 @dataclass(slots=True)
@@ -127,6 +133,7 @@ class Exchange:
             return result, reply, self._record(db, reply, place, revision(result), who)
 
         result, reply, entry = await self.services.store.run(perform)
+        self.services.recent.forget()
         self.services.events.publish("config", lambda: asdict(entry))
         return result, reply
 

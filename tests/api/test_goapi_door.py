@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.compat.goapi.credentials import KNOWN_S
 from api.compat.goapi.parameters import Given, check_special, read_given
 from api.compat.goapi.speech import Said, encode_json, encode_text, encode_xml
 from api.declare import Sent
 from api.errors import Refused
+from api.recent import KEPT_S
 from tests.api.conftest import SOURCES, Client, Server
 from tests.api.goapi_site import FORM, GoApi, make_admin, share_site
 
@@ -222,7 +222,7 @@ class TestCredentials:
         mine.do("goLists", "goGetAllLists")
         with contextlib.closing(sqlite3.connect(site.folder / "db" / "tandem.db", timeout=20)) as db, db:
             db.execute("UPDATE users SET api_access = 0 WHERE name = ?", (mine.user,))
-        deadline = time.monotonic() + 10 * KNOWN_S
+        deadline = time.monotonic() + 10 * KEPT_S
         while (found := mine.call("goLists", "goGetAllLists"))["result"] == "success":
             assert time.monotonic() < deadline
             time.sleep(0.2)

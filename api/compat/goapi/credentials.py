@@ -1,8 +1,7 @@
 """Who calls goAPI: goUser with a password or a token of ours; keeps no password, only a keyed hash of those that were right a while ago.
 
 Every request brings the password. Hashing it as slowly as a login does each time would cost 50 ms of a core per request, and the limit of
-logins would lock the program out. Nor is the database asked about the same person each time: what it said holds for a few seconds, and only as
-long as nothing of users, groups or tokens is changed here.
+logins would lock the program out. Nor is the database asked about the same person each time (`api.recent`).
 """
 
 import hashlib
@@ -24,8 +23,6 @@ from tandem.store.users import User, load_password_hash, load_user
 # How long a right password is not hashed again, and of how many people that is known.
 REMEMBERED_S: Final = 600.0
 _MAX_REMEMBERED: Final = 1000
-# How long somebody stays as they were read: another node that shares the database may change them.
-KNOWN_S: Final = 5.0
 _MAX_NAME: Final = 200
 
 
@@ -44,18 +41,10 @@ class _Person:
     stored: str | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    person: _Person
-    generation: int
-    at: float
-
-
 class Credentials:
     """Verifies; one for each door."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, _Known] = OrderedDict()
         self._key = token_bytes(32)
         self._right: OrderedDict[str, _Right] = OrderedDict()
 
@@ -65,8 +54,9 @@ class Credentials:
             raise fail_login()
         if split_secret(secret) is not None:
             return self._identify_token(services, name, secret)
-        person = await self._find(services, name)
-        stored, now = person.stored if person is not None else None, services.now().timestamp()
+        now = services.now().timestamp()
+        person = await services.read_recent(("goapi person", name), _load, name)
+        stored = person.stored if person is not None else None
         mark = hmac.digest(self._key, f"{name}\0{stored}\0{secret}".encode("utf-8", "surrogatepass"), hashlib.sha256)
         if stored is None or not self._is_right(name, mark, now):
             if not await self._verify(services, exchange, name, secret) or person is None:
@@ -77,21 +67,6 @@ class Credentials:
         user, group = person.user, person.group
         who, permissions = f"user {user.name}", limit_by_group(ROLES[user.role], group)
         return Principal(who, who, permissions, user=user.name, owner_id=user.user_id, group=group)
-
-    async def _find(self, services: Services, name: str) -> _Person | None:
-        """Who has this name."""
-        generation, now = services.authority.generation, services.now().timestamp()
-        known = self._known.get(name)
-        if known is not None and known.generation == generation and 0 <= now - known.at < KNOWN_S:
-            return known.person
-        person: _Person | None = await services.store.read(_load, name)
-        self._known.pop(name, None)
-        if person is not None:
-            # With the generation from before it was read: a change since then makes it old at once.
-            self._known[name] = _Known(person, generation, now)
-            if len(self._known) > _MAX_REMEMBERED:
-                self._known.popitem(last=False)
-        return person
 
     async def _verify(self, services: Services, exchange: Exchange, name: str, secret: str) -> bool:
         try:

@@ -133,7 +133,7 @@ async def bring_live(call: Call, undo: Callable[[], Awaitable[object]]) -> dict[
 
 async def read_groups(call: Call, collection: str) -> dict[str, str]:
     """Name -> group of what is somebody's."""
-    found: dict[str, str] = await call.services.store.read(load_groups, collection)
+    found: dict[str, str] = await call.services.read_recent(("groups of", collection), load_groups, collection)
     return found
 
 

@@ -46,7 +46,7 @@ class Scope:
 
 async def read_scope(call: Call) -> Scope:
     """Of whoever asks."""
-    return make_scope(call, await call.services.store.read(load_user_groups))
+    return make_scope(call, await call.services.read_recent("user groups", load_user_groups))
 
 
 def make_scope(call: Call, groups: Iterable[UserGroup]) -> Scope:
