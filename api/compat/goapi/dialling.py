@@ -1,6 +1,6 @@
 """What all modules around campaigns share: campaigns by their short ids, transactions with an audit entry, lead fields and statuses in goAPI's words; declares no action."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -44,11 +44,11 @@ class Known:
         return str(found)
 
 
-def read_known(db: Any) -> list[Known]:
-    """All campaigns; one that goAPI did not make is called by its number."""
+def read_known(db: Any, campaign_ids: Collection[int] | None = None) -> list[Known]:
+    """All campaigns, or these; one that goAPI did not make is called by its number."""
     codes = load_codes(db)
     found = []
-    for saved in load_campaigns(db):
+    for saved in load_campaigns(db, campaign_ids=campaign_ids):
         code = codes.get(saved.campaign_id)
         found.append(Known(saved, code.code, code.words) if code is not None else Known(saved, str(saved.campaign_id)))
     return found

@@ -5,12 +5,28 @@ from dataclasses import replace
 from typing import Any, Final
 
 from api.compat.goapi.actions import Action, Call
-from api.compat.goapi.dialling import Known, change, commit, find_known, list_known, need, read_id, refuse_rule
+from api.compat.goapi.dialling import (
+    Known,
+    change,
+    commit,
+    find_known,
+    list_known,
+    need,
+    read_id,
+    read_known,
+    refuse_rule,
+)
 from api.compat.goapi.objects import columns, flag, read_limit
 from api.compat.goapi.speech import fail, fail_code
 from api.times import time_of
 from tandem.store.dnc import ListMissing, load_dnc_lists, load_dnc_numbers
-from tandem.store.number_lists import NumberList, NumberListExists, load_number_lists
+from tandem.store.number_lists import (
+    NumberList,
+    NumberListExists,
+    NumberListMissing,
+    load_number_list,
+    load_number_lists,
+)
 from tandem.store.numbers import NumberQuery, load_numbers
 
 # Goes for numbers of every campaign; theirs for our `global`.
@@ -29,11 +45,18 @@ async def seen_lists(call: Call) -> tuple[list[NumberList], dict[int, Known]]:
 async def find_list(call: Call) -> tuple[NumberList, Known]:
     """The one that list_id names; 10107 without one, 41004 for one that is not there or not theirs."""
     list_id = read_id(call, "list_id", "10107")
-    found, known = await seen_lists(call)
-    for one in found:
-        if one.list_id == list_id:
-            return one, known[one.campaign_id]
-    raise fail_code("41004", "list_id")
+
+    def read(db: Any) -> tuple[NumberList, Known]:
+        one = load_number_list(db, list_id)
+        return one, read_known(db, [one.campaign_id])[0]
+
+    try:
+        one, known = await call.services.store.read(read)
+    except NumberListMissing:
+        raise fail_code("41004", "list_id") from None
+    if not call.exchange.who.sees_campaign(one.campaign_id):
+        raise fail_code("41004", "list_id")
+    return one, known
 
 
 def _read_text(call: Call, name: str, longest: int) -> str | None:

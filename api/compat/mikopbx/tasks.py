@@ -1,5 +1,6 @@
 """Tasks are campaigns: translated both ways; never dials, `tandem.campaigning` tells whoever does."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -28,9 +29,9 @@ _EVERY_DAY: Final = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Task = tuple[SavedCampaign, dict[str, Any], CampaignCounts | None]
 
 
-def load_tasks(db: Any) -> list[Task]:
-    """All of them, by their ids."""
-    found = sorted(load_campaigns(db), key=lambda one: one.campaign_id)
+def load_tasks(db: Any, campaign_ids: Collection[int] | None = None) -> list[Task]:
+    """All of them, or these, by their ids."""
+    found = sorted(load_campaigns(db, campaign_ids=campaign_ids), key=lambda one: one.campaign_id)
     ids = [one.campaign_id for one in found]
     words, counts = load_words(db, ids), load_counts(db, ids)
     return [(one, words.get(one.campaign_id, {}).get(WORDS, {}), counts.get(one.campaign_id)) for one in found]
@@ -42,10 +43,17 @@ def _crm_id(task: Task) -> str:
 
 async def find_task(services: Services, exchange: Exchange, wanted: str, *, by_crm_id: bool = False) -> Task | None:
     """The task with that id, ours or the client's; None also for one of a campaign that who asks does not see."""
-    tasks = [one for one in await services.store.read(load_tasks) if exchange.who.sees_campaign(one[0].campaign_id)]
-    if not by_crm_id and (one := next((one for one in tasks if str(one[0].campaign_id) == wanted), None)) is not None:
-        return one
-    return next((one for one in tasks if _crm_id(one) == wanted), None)
+    if not by_crm_id and wanted.isascii() and wanted.isdecimal() and len(wanted) < 19 and str(int(wanted)) == wanted:
+        # Most clients know ours, and then it is the only one that is read.
+        found = await _load_seen(services, exchange, [int(wanted)])
+        if found:
+            return found[0]
+    return next((one for one in await _load_seen(services, exchange) if _crm_id(one) == wanted), None)
+
+
+async def _load_seen(services: Services, exchange: Exchange, campaign_ids: Collection[int] | None = None) -> list[Task]:
+    tasks = await services.store.read(load_tasks, campaign_ids)
+    return [one for one in tasks if exchange.who.sees_campaign(one[0].campaign_id)]
 
 
 def _state_of(task: Task) -> int:
@@ -195,11 +203,7 @@ async def _save(
     saved: SavedCampaign = await services.campaigns.save_whole(whole, commit=commit)
     if before is None and group is not None and group.campaigns is not None:
         await services.authority.load()
-
-    def read(db: Any) -> Task:
-        return next(task for task in load_tasks(db) if task[0].campaign_id == saved.campaign_id)
-
-    task: Task = await services.store.read(read)
+    (task,) = await services.store.read(load_tasks, [saved.campaign_id])
     return task
 
 
@@ -219,7 +223,7 @@ async def _list(services: Services, exchange: Exchange) -> Any:
         read_int(query.get("limit"), "limit", 1000, 1, 10_000),
         read_int(query.get("offset"), "offset", 0, 0, 2**53),
     )
-    tasks = [one for one in await services.store.read(load_tasks) if exchange.who.sees_campaign(one[0].campaign_id)]
+    tasks = await _load_seen(services, exchange)
     shown = [_show(one) for one in tasks if one[0].campaign_id > after and state in ("", str(_state_of(one)))]
     return {"results": shown[:limit]}
 
