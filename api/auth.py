@@ -51,10 +51,24 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
         "dnc/read",
         "customers/read",
         "agents/read",
+        "features/read",
         "monitoring/read",
         "events/read",
         "routes/explain",
-        *(f"{group}/read" for group in ("dids", "queues", "menus", "schedules", "announcements", "endpoints")),
+        *(
+            f"{group}/read"
+            for group in (
+                "dids",
+                "queues",
+                "menus",
+                "schedules",
+                "announcements",
+                "ring_groups",
+                "conferences",
+                "page_groups",
+                "endpoints",
+            )
+        ),
         # In the words of the ARI Dialer's API, where everybody runs campaigns and only users are for admins. Changing menus is left out:
         # that changes the PBX.
         *(f"campaigns/{action}" for action in ("list", "view", "stats", "create", "update", "delete")),

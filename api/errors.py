@@ -18,6 +18,7 @@ from tandem.domain.agent_statuses import StatusRefused
 from tandem.domain.agents import AgentMissing, AgentNotThere, AgentRefused
 from tandem.domain.call_notes import NotesRefused
 from tandem.domain.changes import ApplyBusy, ApplyRefused, EditNotAdoptable, HandEdited, PlanOutdated, RevisionChanged
+from tandem.domain.features import FeatureRefused
 from tandem.domain.number_files import FileRefused
 from tandem.domain.number_rows import NotJson
 from tandem.domain.originate import CallRefused
@@ -141,6 +142,7 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
         case (
             StatusRefused(field=field, rule=rule)
             | CallRefused(field=field, rule=rule)
+            | FeatureRefused(field=field, rule=rule)
             | NotesRefused(field=field, rule=rule)
         ):
             return refuse_fields([(field, rule)])

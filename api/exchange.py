@@ -60,6 +60,7 @@ class Services:
     imports: Any = None
     dialer: Any = None
     agents: Any = None
+    features: Any = None
     states: Any = None
     allow_private_webhooks: bool = False
     look_up: Callable[[str, str], Any] | None = None

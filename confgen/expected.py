@@ -40,6 +40,14 @@ FIELD_OF_OPTION: Final[Mapping[str, str]] = {
     "set_var": "permissions",
     "mailboxes": "voicemail",
     "contact": "hosts",
+    "max_contacts": "devices",
+    "device_state_busy_at": "call_limit",
+    "named_call_group": "pickup_groups",
+    "named_pickup_group": "pickup_groups",
+    "moh_suggest": "music",
+    "rtp_symmetric": "nat",
+    "force_rport": "nat",
+    "rewrite_contact": "nat",
     "server_uri": "hosts",
     "timeout": "ring_time_s",
     "retry": "retry_s",
@@ -51,6 +59,13 @@ FIELD_OF_OPTION: Final[Mapping[str, str]] = {
     "announce-frequency": "announce_every_s",
     "joinempty": "join_when_empty",
     "leavewhenempty": "leave_when_empty",
+    "announce-holdtime": "announce_hold_time",
+    "periodic-announce": "periodic_prompts",
+    "periodic-announce-frequency": "periodic_every_s",
+    "reportholdtime": "report_hold_time",
+    "memberdelay": "member_delay_s",
+    "ringinuse": "ring_in_use",
+    "context": "exit_key",
 }
 _QUEUE_HEADERS: Final = {"maxlen": "Max", "strategy": "Strategy", "weight": "Weight", "servicelevel": "ServiceLevel"}
 _SECRETS: Final = frozenset({"password", "pin"})
@@ -162,12 +177,28 @@ def _compare_option(path: str, section: Section, option: str, fields: Fields) ->
             has = fields.get("Contacts", "").split(",")
             if f"{section.name}/{wanted}" not in has:
                 yield Complaint(path, "hosts", f"must be {wanted}, and Asterisk has {' '.join(has) or 'none'}")
+        case "set_var":
+            yield from _compare_variables(path, section.all(option), fields.get("SetVar", MISSING))
+        case "named_call_group" | "named_pickup_group":
+            header = "NamedCallGroup" if option == "named_call_group" else "NamedPickupGroup"
+            groups = fields.get(header, "").replace(" ", "")
+            if set(wanted.split(",")) != set(groups.split(",")):
+                yield from _differ(path, option, wanted, groups)
         case "match":
             yield from _compare_match(path, section.all("match"), fields.get("Match", ""))
         case _:
             header = "".join(part.capitalize() for part in option.split("_"))
             if (found := fields.get(header, MISSING)) != MISSING:
                 yield from _differ(path, option, wanted, found)
+
+
+def _compare_variables(path: str, wanted: tuple[str, ...], found: str) -> Iterator[Complaint]:
+    """All of an endpoint's are in one header, in an order of Asterisk's own."""
+    if found == MISSING:
+        return
+    for entry in wanted:
+        if f",{entry}," not in f",{found},":
+            yield from _differ(path, "set_var", entry, found)
 
 
 def _compare_match(path: str, wanted: tuple[str, ...], found: str) -> Iterator[Complaint]:

@@ -13,6 +13,7 @@ from tandem.domain.changes import ApplyRefused, Complaint
 from tandem.domain.dialplan import (
     CONTEXT_FROM_ENDPOINT,
     CONTEXT_FROM_TRUNK,
+    CONTEXT_QUEUE_EXIT,
     GLOBAL_AGENT_LOGIN,
     GLOBAL_AGENT_PAUSE,
     GLOBAL_AGI,
@@ -25,7 +26,10 @@ from tandem.domain.dialplan import (
     GLOBAL_RECORDINGS,
     GLOBAL_SOUNDS,
     GLOBAL_VOICEMAIL,
+    VARIABLE_CALLER_ID,
+    VARIABLE_EMERGENCY_CALLER_ID,
     VARIABLE_PERMISSIONS,
+    VARIABLE_RECORDING,
     VOICEMAIL_CONTEXT,
 )
 from tandem.domain.entities import Trunk
@@ -33,6 +37,7 @@ from tandem.domain.numbers import NumberPlan, number_plan
 from tandem.domain.problems import suggest
 from tandem.domain.records import CDR_FIELDS, CEL_EVENTS, CEL_FIELDS
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.sounds import locate_prompt
 
 Item = TypeVar("Item")
 
@@ -128,10 +133,13 @@ def _render_file(name: str, snapshot: Snapshot, target: RenderTarget) -> str:
                 voicemail_boxes=walk.through("voicemail_boxes", snapshot.voicemail_boxes),
                 dialplan_globals=_dialplan_globals(snapshot, target),
                 time_zones=sorted({box.time_zone or general.time_zone for box in snapshot.voicemail_boxes.values()}),
-                music_classes=sorted({"default", *(queue.music for queue in snapshot.queues.values())}),
+                music_classes=_list_music(snapshot),
                 context_from_trunk=CONTEXT_FROM_TRUNK,
                 context_from_endpoint=CONTEXT_FROM_ENDPOINT,
                 variable_permissions=VARIABLE_PERMISSIONS,
+                variable_caller_id=VARIABLE_CALLER_ID,
+                variable_emergency_caller_id=VARIABLE_EMERGENCY_CALLER_ID,
+                variable_recording=VARIABLE_RECORDING,
                 voicemail_context=VOICEMAIL_CONTEXT,
                 cel_events=",".join(CEL_EVENTS),
                 cel_fields=CEL_FIELDS,
@@ -225,10 +233,40 @@ def _matches(trunk: Trunk) -> tuple[str, ...]:
     return trunk.match or tuple(dict.fromkeys(host.partition(":")[0] for host in trunk.hosts))
 
 
+def _prompt(prompt: str, target: RenderTarget) -> str:
+    """What Asterisk is given to play it."""
+    return locate_prompt(prompt, target.sounds_dir)
+
+
+# Of keys that no context's name holds.
+_KEY_NAMES: Final = {"*": "star", "#": "hash"}
+
+
+def _exit_context(key: str) -> str:
+    """The context of the static dialplan that has this key, and no other."""
+    return f"{CONTEXT_QUEUE_EXIT}-{_KEY_NAMES.get(key, key)}"
+
+
+def _list_music(snapshot: Snapshot) -> list[str]:
+    """Every music class that somebody is to hear."""
+    of_others = (
+        *(group.music for group in snapshot.ring_groups.values()),
+        *(room.music for room in snapshot.conferences.values()),
+        *(endpoint.music for endpoint in snapshot.endpoints.values()),
+    )
+    return sorted(
+        {
+            "default",
+            *(queue.music for queue in snapshot.queues.values()),
+            *(name for name in of_others if name is not None),
+        }
+    )
+
+
 @lru_cache(maxsize=4)
 def _make_environment(own: tuple[tuple[str, str], ...]) -> Environment:
     environment = make_environment(dict(own))
-    environment.filters.update(nth=_nth, matches=_matches)
+    environment.filters.update(nth=_nth, matches=_matches, prompt=_prompt, exit_context=_exit_context)
     return environment
 
 

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 from twisted.internet.defer import succeed
 
 from fastagi.session import Session
-from tandem.domain.agents import AgentChange, AgentMissing, AgentWish
+from tandem.domain.agents import AgentChange, AgentMissing, AgentsUnavailable, AgentWish
 from tandem.domain.campaign_calls import Served
 from tandem.domain.contacts import Contact
 from tandem.domain.decisions import Decision
 from tandem.domain.destinations import Destination
+from tandem.domain.features import Features, FeatureWish
 from tandem.domain.routing import QueueFacts, Target, resolve
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.sounds import locate_prompt
@@ -41,6 +42,11 @@ def _no_machine(_uniqueid: str) -> bool:
 async def _no_agents(endpoint: str, _wish: AgentWish, _is_wanted: Callable[[], bool]) -> AgentChange:
     """Nobody is an agent."""
     raise AgentMissing(endpoint)
+
+
+async def _no_features(_endpoint: str, _wish: FeatureWish) -> Features:
+    """Nobody sets anything."""
+    raise AgentsUnavailable("phones set nothing here")
 
 
 def _forget(decision: Decision) -> None:
@@ -117,6 +123,7 @@ class Brain:
     change_agent: endpoint, what they want and whether they still wait for it -> what it came to, or what `Roster.decide` raises.
     look_up: caller and called number -> who that is, or a Deferred of it that fires with None when nobody knows in time; None where
     nobody is asked.
+    set_features: endpoint and wish -> what is set at its phone now, or what `tandem.features` raises.
     menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short. sounds_dir: of the
     uploaded sounds, as Asterisk sees it.
 
@@ -134,6 +141,7 @@ class Brain:
     serve_answered: Callable[[str], Served | None] = _no_campaign
     note_machine: Callable[[str], bool] = _no_machine
     change_agent: Callable[[str, AgentWish, Callable[[], bool]], Awaitable[AgentChange]] = _no_agents
+    set_features: Callable[[str, FeatureWish], Awaitable[Features]] = _no_features
     now: Callable[[], datetime] = _utc_now
     record: Callable[[Decision], None] = _forget
     prompt_lengths: PromptLengths = field(default_factory=PromptLengths)

@@ -6,6 +6,7 @@ from fastagi.agent import agent
 from fastagi.brain import Brain
 from fastagi.campaign import campaign
 from fastagi.did import did
+from fastagi.feature import feature
 from fastagi.health import health
 from fastagi.menu import menu
 from fastagi.probe import probe
@@ -24,5 +25,6 @@ def list_scripts(brain: Brain) -> dict[str, Script]:
         "survey": partial(survey, brain),
         "agent": partial(agent, brain),
         "probe": partial(probe, brain),
+        "feature": partial(feature, brain),
         "health": partial(health, brain),
     }

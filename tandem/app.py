@@ -46,6 +46,7 @@ from tandem.document import read_document
 from tandem.domain.agents import AgentChange, AgentsUnavailable, AgentWish
 from tandem.domain.changes import AppliedView, ApplyRefused, ApplyStopped, HandEdited
 from tandem.domain.entities import Pbx
+from tandem.domain.features import Features, FeatureWish
 from tandem.domain.open_calls import AttemptStep
 from tandem.domain.route_tests import refuse_failing
 from tandem.domain.snapshot import Snapshot, build_snapshot
@@ -53,6 +54,7 @@ from tandem.domain.sounds import find_prompt_users
 from tandem.editing import Head
 from tandem.facts import Facts
 from tandem.fallback import Fallback
+from tandem.features import PhoneFeatures
 from tandem.http import HttpService, UseCases
 from tandem.importing import Imports
 from tandem.lag import LagGauge
@@ -118,7 +120,14 @@ class Tandem(MultiService):
         self.ami = self._make_ami(settings.ami.username, settings.ami.secret)
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
         self.facts = Facts(cast(Any, self.ami.send_list), clock, cast(Any, self.ami.send))
-        self.fallback = Fallback(self.config_ami, self._read_current, lambda: datetime.now(UTC), clock)
+        self.fallback = Fallback(
+            self.config_ami,
+            self._read_current,
+            lambda: datetime.now(UTC),
+            clock,
+            self._find_features,
+        )
+        self.features = PhoneFeatures(self.store, lambda: self.live.current, self.fallback.put)
         self.lease = Lease(self.store, settings.dialer.node, clock)
         book = CallBook(self.store, self.lease.node, is_shared=self.lease.is_shared)
         self.calls = Calls(cast(Any, self.ami), book, clock, node=self.lease.node)
@@ -244,6 +253,7 @@ class Tandem(MultiService):
                 dialer=self.dialer,
                 ledger=self.ledger,
                 agents=self.agents,
+                features=self.features,
                 sounds=self.sounds,
                 surveys=self.surveys,
                 recordings=self.recordings,
@@ -265,6 +275,10 @@ class Tandem(MultiService):
     async def prepare(self) -> None:
         """Migrations are done; loads the first snapshot, and the tokens if they can be had. LiveError when there is nothing to route by."""
         await self.live.load()
+        try:
+            await self.features.load()
+        except StoreError as error:
+            log.warning("forwards and do not disturb are as AstDB has them until the database is back: %s", error)
         # Or whoever asks first is told that there is no database.
         await self.http.authority.flush()
         log.info("%s", self.applying.describe_start())
@@ -279,6 +293,7 @@ class Tandem(MultiService):
             serve_answered=self.dialer.answers.serve_answered,
             note_machine=self.dialer.answers.note_machine,
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
+            set_features=lambda *wanted: Deferred.fromCoroutine(self._set_features(*wanted)),
             record=self.decisions.record,
             sounds_dir=str(self.settings.sounds.dir),
             find_probe=self.probe.find if self.probe is not None else lambda _: None,
@@ -405,6 +420,9 @@ class Tandem(MultiService):
         answer = await self.config_ami.send(actions.command(line))
         return answer.all("Output")
 
+    def _find_features(self, extension: str) -> Features | None:
+        return self.features.current.get(extension)
+
     def _read_current(self) -> Any:
         return self.live.current if self.live.is_loaded else None
 
@@ -473,6 +491,18 @@ class Tandem(MultiService):
         except (AmiError, StoreError) as error:
             raise AgentsUnavailable(str(error)) from error
 
+    async def _set_features(self, endpoint: str, wish: FeatureWish) -> Features:
+        """As a phone asks for it, by a feature code."""
+        by = f"phone {endpoint}"
+
+        async def commit(work: Callable[[Any], Features]) -> Features:
+            return await self.store.run(record_features_by_phone, work, by)
+
+        try:
+            return await self.features.change(endpoint, wish, by=by, commit=commit)
+        except StoreError as error:
+            raise AgentsUnavailable(str(error)) from error
+
     # ---------------------------------------------------------------------------------------------------- asterisk
 
     async def _recover(self) -> None:
@@ -485,6 +515,7 @@ class Tandem(MultiService):
             log.warning("still routing without database: %s", error)
         else:
             log.info("the database is back")
+            await self.features.load()
             await self.http.authority.flush()
             if self.config_ami.is_ready:
                 await self._bring_in_step()
@@ -557,6 +588,19 @@ def _read_tested(text: str) -> Pbx:
     if pbx.expect:
         refuse_failing(build_snapshot(0, pbx))
     return pbx
+
+
+def record_features_by_phone(db: Any, work: Callable[[Any], Features], by: str) -> Features:
+    """What a phone has set and its audit entry, within one transaction."""
+    features = work(db)
+    target = f"features/{features.extension}"
+    record_audit(
+        db,
+        AuditEntry(
+            at=datetime.now(UTC), who=by, source="phone", action="features/update", target=target, revision=None
+        ),
+    )
+    return features
 
 
 def _why(ami: AmiClient) -> str:

@@ -21,7 +21,7 @@ from tandem.ami.connection import Clock
 from tandem.ami.errors import AmiError, AmiRefused, AmiUnanswered
 from tandem.ami.wire import Message
 from tandem.domain.dialplan import FAMILIES, FAMILY_META
-from tandem.domain.last_known import iterate_entries
+from tandem.domain.last_known import FindFeatures, iterate_entries
 from tandem.domain.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -60,12 +60,20 @@ class Fallback(Service):
     name = "fallback"
 
     def __init__(
-        self, ami: Ami, read_snapshot: Callable[[], Snapshot | None], now: Callable[[], datetime], clock: Clock
+        self,
+        ami: Ami,
+        read_snapshot: Callable[[], Snapshot | None],
+        now: Callable[[], datetime],
+        clock: Clock,
+        find_features: FindFeatures = lambda _: None,
     ) -> None:
         self.revision: int | None = None
         self.last_error: AmiError | None = None
         self._ami = ami
         self._read_snapshot = read_snapshot
+        self._find_features = find_features
+        # What the walk that is under way has come past, and what others put meanwhile.
+        self._seen: set[str] = set()
         self._now = now
         self._clock = clock
         self._known: dict[str, str] | None = None
@@ -113,6 +121,19 @@ class Fallback(Service):
             if self._run.called:
                 self._run = None
 
+    async def put(self, family: str, key: str, value: str | None) -> None:
+        """One entry at once, or none from now on, beside whatever is under way: `find_features` says the same from now on. AmiError."""
+        path = f"{family}/{key}"
+        if value is None:
+            if self._known is not None:
+                self._known.pop(path, None)
+            await self._send_all([actions.db_del(family, key)], may_be_refused=True)
+            return
+        self._seen.add(path)
+        if self._known is not None:
+            self._known[path] = value
+        await self._send_all([actions.db_put(family, key, value)])
+
     async def _write_until_in_step(self) -> None:
         try:
             while self._is_due:
@@ -138,9 +159,9 @@ class Fallback(Service):
             return
         known = self._known = await self._read_known() if self._known is None else self._known
         marker = f"{FAMILY_META}/{REVISION}"
-        seen = {marker}
+        seen = self._seen = {marker}
         changes = 0
-        entries = iterate_entries(snapshot, today)
+        entries = iterate_entries(snapshot, today, self._find_features)
         while part := list(islice(entries, SLICE)):
             puts = list(_list_changes(part, known, seen))
             changes += len(puts)

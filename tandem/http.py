@@ -39,7 +39,9 @@ from tandem.domain.calls import CallEvent
 from tandem.domain.cdr import Cdr
 from tandem.domain.changes import ApplyBusy, ApplyRefused, PlanOutdated, RevisionChanged
 from tandem.domain.decisions import Decision
+from tandem.domain.features import FORWARD_KINDS, Features
 from tandem.editing import Head
+from tandem.features import PhoneFeatures
 from tandem.importing import Imports
 from tandem.ledger import Ledger
 from tandem.live import Live
@@ -110,6 +112,7 @@ class UseCases:
     dialer: Dialer
     ledger: Ledger
     agents: Agents
+    features: PhoneFeatures
     sounds: Sounds
     surveys: Surveys
     recordings: Recordings
@@ -135,7 +138,7 @@ class HttpService(Service):
         self._notes: list[AuditEntry] = []
         self.sites: list[ApiSite] = []
         self.events = EventHub(reactor)
-        monitor = Monitor(use.ask_list, use.ask_system)
+        monitor = Monitor(use.ask_list, use.ask_system, use.send)
         self.states = StateHub(
             StatesNow(monitor, use.agents, use.dialer, use.store, lambda: use.live.current).read, reactor
         )
@@ -171,6 +174,7 @@ class HttpService(Service):
             imports=use.imports,
             dialer=use.dialer,
             agents=use.agents,
+            features=use.features,
             states=self.states,
             allow_private_webhooks=settings.webhooks.allow_private,
             look_up=use.look_up,
@@ -195,6 +199,7 @@ class HttpService(Service):
         self._use.calls.watch(self._tell_call)
         self._use.ledger.watch(self._tell_cdr)
         self._use.agents.watch(self._tell_agent)
+        self._use.features.watch(self._tell_features)
         self._use.store.watch = self.metrics.observe_sql
         for loop, every_s in zip(self._loops, (FLUSH_EVERY_S, TOKEN_USES_EVERY_S, FLUSH_EVERY_S), strict=True):
             loop.clock = self._reactor
@@ -267,6 +272,10 @@ class HttpService(Service):
     def _tell_agent(self, change: AgentChange) -> None:
         told = {name: getattr(change, name) for name in ("event", "endpoint", "queues", "reason", "by")}
         self.events.publish("agent", lambda: told)
+
+    def _tell_features(self, features: Features) -> None:
+        told = {name: getattr(features, name) for name in ("extension", "do_not_disturb", *FORWARD_KINDS, "by")}
+        self.events.publish("features", lambda: told)
 
     def _review(self) -> None:
         self.events.review()

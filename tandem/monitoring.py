@@ -8,8 +8,10 @@ from typing import Any
 from tandem.ami import actions
 from tandem.ami.actions import Action
 from tandem.ami.errors import AmiForged
+from tandem.domain.dialplan import VOICEMAIL_CONTEXT
 
 Ask = Callable[[Action], Awaitable[list[Any]]]
+Send = Callable[[Action], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,16 @@ class ChannelNow:
     account: str
     bridge: str
     duration_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesNow:
+    """How many messages are in a voicemail box: not heard yet (urgent ones counted apart), and heard."""
+
+    mailbox: str
+    new: int
+    urgent: int
+    old: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +105,22 @@ _STATE_WORDS = dict(
 class Monitor:
     """Asks over AMI. Every method raises AmiError."""
 
-    def __init__(self, ask: Ask, ask_system: Ask | None = None) -> None:
-        """ask_system: as the login that may ask what needs the right `system`."""
+    def __init__(self, ask: Ask, ask_system: Ask | None = None, send: Send | None = None) -> None:
+        """ask_system: as the login that may ask what needs the right `system`. send: an action with one answer."""
         self._ask = ask
+        self._send = send
         self._ask_system = ask_system or ask
 
     async def list_channels(self) -> list[ChannelNow]:
         """Every channel that is up."""
         return list(_read_all(await self._ask(actions.core_show_channels()), "CoreShowChannel", read_channel))
+
+    async def count_messages(self, mailbox: str) -> MessagesNow:
+        """Of one voicemail box; nothing of one that Asterisk does not have."""
+        assert self._send is not None
+        answer = await self._send(Action("MailboxCount", (("Mailbox", f"{mailbox}@{VOICEMAIL_CONTEXT}"),)))
+        new, urgent, old = (int(answer.get(name) or 0) for name in ("NewMessages", "UrgMessages", "OldMessages"))
+        return MessagesNow(mailbox, new, urgent, old)
 
     async def list_queues(self) -> list[QueueNow]:
         """Every queue."""

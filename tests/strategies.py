@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tandem.domain import destinations as d
 from tandem.domain import entities as e
 from tandem.domain import fields as f
+from tandem.domain import phones as p
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 from tandem.domain.references import RESERVED_NAMES
 
@@ -37,6 +38,7 @@ prompts = st.lists(st.sampled_from(["vm-press", "digits/1", "custom/welcome", "x
     tuple
 )
 phone_numbers = st.builds(str.__add__, st.sampled_from(["", "+"]), st.text(DIGITS, min_size=5, max_size=15))
+outside_numbers = phone_numbers.filter(lambda number: number not in {"112", "911"})
 caller_patterns = st.builds(str.__add__, phone_numbers, st.sampled_from(["", "*"]))
 languages = st.sampled_from(["en", "de", "pt_BR", "no"])
 zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"])
@@ -83,7 +85,7 @@ def pbxes(draw):
     """A PBX that `check_pbx` accepts: each object leads only to objects made before it."""
     numbers = iter(
         draw(
-            st.lists(st.text(DIGITS, min_size=2, max_size=8), min_size=12, max_size=12, unique=True).filter(
+            st.lists(st.text(DIGITS, min_size=2, max_size=8), min_size=18, max_size=18, unique=True).filter(
                 lambda found: not {"112", "911"} & set(found)
             )
         )
@@ -106,6 +108,7 @@ def pbxes(draw):
         outbound_trunk=draw(st.sampled_from([None, *trunk_names])),
         emergency_trunk=draw(st.sampled_from([None, *trunk_names])),
         allowed_contexts=("lobby", "from-internal"),
+        speed_dials=draw(st.dictionaries(st.text(DIGITS, min_size=1, max_size=4), phone_numbers, max_size=2)),
         blocked_callers=tuple(draw(st.lists(caller_patterns, max_size=2))),
     )
     trunks = tuple(draw(trunk(name)) for name in trunk_names)
@@ -117,7 +120,15 @@ def pbxes(draw):
             secret=draw(secrets),
             codecs=draw(codecs),
             voicemail=draw(st.sampled_from([None, *box_numbers])),
+            voicemail_on=draw(st.sampled_from([("busy", "no-answer", "unavailable"), ("no-answer",), ()])),
             ring_time_s=draw(st.integers(5, 300)),
+            do_not_disturb=draw(some_number),
+            forward_always=draw(st.none() | outside_numbers),
+            forward_busy=draw(st.none() | outside_numbers),
+            follow_me=tuple(
+                p.FollowMeStep(number=number, confirm=draw(some_number))
+                for number in draw(st.lists(outside_numbers, max_size=2))
+            ),
             language=draw(st.none() | languages),
             permissions=tuple(draw(st.lists(st.sampled_from(get_args(f.Permission)), max_size=3, unique=True))),
         )
@@ -148,6 +159,44 @@ def pbxes(draw):
             e.Announcement(name=name, description=text, extension=number, prompts=draw(prompts), then=lead())
         )
         leads.append(d.AnnouncementDestination(announcement=name))
+    groups = []
+    for name in draw(unique_names(2)) if endpoints else ():
+        members = draw(st.lists(st.sampled_from(endpoints), min_size=1, max_size=2, unique=True))
+        groups.append(
+            e.RingGroup(
+                name=name,
+                description=draw(hostile_texts),
+                extension=number_or_none(),
+                strategy=draw(st.sampled_from(get_args(p.GroupStrategy))),
+                members=(
+                    *(p.GroupMember(endpoint=member.extension) for member in members),
+                    *(
+                        p.GroupMember(external=number, trunk=draw(st.sampled_from([None, *trunk_names])))
+                        for number in draw(st.lists(outside_numbers, max_size=2, unique=True))
+                    ),
+                ),
+                follow_forwards=draw(st.booleans()),
+                caller_prefix=draw(hostile_texts),
+                music=draw(st.none() | names),
+                fallback=lead(),
+            )
+        )
+        leads.append(d.RingGroupDestination(ring_group=name))
+    conferences = []
+    for name in draw(unique_names(2)):
+        conferences.append(
+            e.Conference(
+                name=name,
+                description=draw(hostile_texts),
+                extension=number_or_none(),
+                pin=draw(st.none() | st.text(DIGITS, min_size=4, max_size=6)),
+                moderator_pin=draw(st.sampled_from([None, "0123456789"])),
+                max_members=draw(st.integers(0, 500)),
+                recording=draw(st.booleans()),
+            )
+        )
+        leads.append(d.ConferenceDestination(conference=name))
+    leads.append(d.DirectoryDestination(directory="last"))
     queues = []
     foreign = st.lists(st.from_regex(r"\A\+49[1-9]{3,9}\Z"), max_size=2, unique=True)
     outside_members = foreign.map(lambda found: tuple(e.OutsideMember(number=number) for number in found))
@@ -166,6 +215,9 @@ def pbxes(draw):
                 max_wait_s=draw(st.integers(5, 86400)),
                 max_callers=draw(st.integers(0, 50)),
                 announce_position=draw(st.booleans()),
+                periodic_prompts=draw(st.just(()) | prompts),
+                autopause=draw(st.sampled_from(["no", "yes", "all"])),
+                recording=draw(st.booleans()),
                 priority=draw(st.integers(0, 99)),
                 join_when_empty=draw(st.booleans()),
                 leave_when_empty=draw(st.booleans()),
@@ -224,6 +276,12 @@ def pbxes(draw):
         voicemail_boxes=boxes,
         schedules=tuple(draw(schedules(name=name)) for name in schedule_names),
         announcements=tuple(announcements),
+        ring_groups=tuple(groups),
+        conferences=tuple(conferences),
+        page_groups=tuple(
+            e.PageGroup(name="floor", extension=next(numbers), members=(endpoint.extension,))
+            for endpoint in endpoints[:1]
+        ),
         menus=tuple(menus),
         queues=tuple(queues),
         dids=tuple(dids),

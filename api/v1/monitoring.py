@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Final
 
 from api.declare import PREFIX, Page, Reply, Route, Shown
+from api.errors import Refused
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from api.times import time_of
@@ -13,7 +14,7 @@ from api.v1.events import open_stream
 from tandem.domain.breaker import CLOSED, BreakerState
 from tandem.domain.campaigns import CampaignView
 from tandem.facts import Overview
-from tandem.monitoring import AgentNow, ChannelNow, QueueNow
+from tandem.monitoring import AgentNow, ChannelNow, MessagesNow, QueueNow
 from tandem.store.errors import StoreError
 
 _PATH: Final = f"{PREFIX}/monitoring"
@@ -85,6 +86,13 @@ async def _queues(services: Services, exchange: Exchange) -> Reply:
     return Reply(make_page(await services.monitor.list_queues(), exchange.query, "queue"))
 
 
+async def _messages(services: Services, exchange: Exchange) -> Reply:
+    mailbox = exchange.path["mailbox"]
+    if mailbox not in services.live.current.voicemail_boxes:
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such voicemail box in the live revision")
+    return Reply(await services.monitor.count_messages(mailbox))
+
+
 async def _agents(services: Services, exchange: Exchange) -> Reply:
     return Reply(make_page(await services.monitor.list_agents(), exchange.query, "interface"))
 
@@ -151,6 +159,11 @@ async def _metrics(services: Services, _: Exchange) -> Reply:
 _AWAY: Final = (HTTPStatus.SERVICE_UNAVAILABLE,)
 
 ROUTES: Final = (
+    Route(
+        method="GET", path=f"{PREFIX}/monitoring/voicemail/{{mailbox}}", permission="monitoring/read", handler=_messages, tag="monitoring",
+        operation="count_messages", summary="How many messages are in a voicemail box.", parameters={"mailbox": "The number of the box."},
+        answer=Shown(MessagesNow), raises=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    ),
     Route(
         method="GET", path="/health", permission=None, summary="Whether it is live and ready; the reasons with monitoring/read.",
         handler=_health, tag="monitoring", operation="read_health", answer=Shown(Health),

@@ -164,7 +164,7 @@ class Resource:
         """list, get, create, replace, change, delete."""
         path = f"{PREFIX}/{self.path}"
         one = f"{path}/{{{self.key}}}"
-        group, snake, name = self.path, self.word.lower().replace(" ", "_"), self.kind.__name__
+        group, snake, name = self.path.replace("-", "_"), self.word.lower().replace(" ", "_"), self.kind.__name__
         names = {self.key: f"The {self.key} of the {self.word}."}
         # Plain values: what is shown has no secrets, and the kind has.
         shown = Shown(self.kind, schema=_without_secrets, name=f"{name}Shown")
@@ -298,6 +298,11 @@ _EXAMPLES: Final[dict[str, Any]] = {
         "name": "office", "time_zone": "Europe/Berlin", "hours": [{"days": ["mon", "fri"], "start": "09:00", "end": "17:00"}], "holidays": ["12-25"],
     },
     "announcements": {"name": "closed", "prompts": ["custom/closed"]},
+    "conferences": {"name": "team", "extension": "640", "pin": "4711", "moderator_pin": "0815"},
+    "page_groups": {"name": "floor", "extension": "650", "members": ["1001", "1002"]},
+    "ring_groups": {
+        "name": "desk", "extension": "600", "members": [{"endpoint": "1001"}, {"external": "+493055501"}], "fallback": {"voicemail": "1001"},
+    },
 }  # fmt: skip
 
 RESOURCES: Final = (
@@ -309,6 +314,9 @@ RESOURCES: Final = (
     Resource("voicemail_boxes", "voicemail", "voicemail box"),
     Resource("schedules", "schedules", "schedule"),
     Resource("announcements", "announcements", "announcement"),
+    Resource("ring_groups", "ring-groups", "ring group"),
+    Resource("conferences", "conferences", "conference"),
+    Resource("page_groups", "page-groups", "page group"),
 )
 
 ROUTES: Final[tuple[Route, ...]] = (

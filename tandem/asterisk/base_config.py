@@ -34,8 +34,8 @@ codec_ulaw codec_alaw codec_a_mu codec_g722 codec_gsm codec_resample
 format_pcm format_wav format_wav_gsm format_gsm format_sln
 bridge_simple bridge_native_rtp bridge_softmix bridge_holding bridge_builtin_features bridge_builtin_interval_features
 pbx_config res_speech res_agi res_musiconhold res_manager_devicestate res_clioriginate res_convert res_mutestream
-app_amd app_authenticate app_cdr app_channelredirect app_chanspy app_controlplayback app_db app_dial
-app_directed_pickup app_echo app_exec app_milliwatt app_mixmonitor app_originate app_playback app_playtones
+app_amd app_authenticate app_cdr app_channelredirect app_chanspy app_confbridge app_controlplayback app_db app_dial
+app_directed_pickup app_directory app_echo app_exec app_milliwatt app_mixmonitor app_originate app_page app_playback app_playtones
 app_queue app_read app_record app_reload app_sayunixtime app_senddtmf app_softhangup app_stack app_transfer app_userevent
 app_verbose app_voicemail app_waitforsilence app_waituntil app_while app_if app_waitforcond app_bridgeaddchan app_bridgewait
 func_base64 func_callerid func_cdr func_channel func_cut func_db func_devstate func_dialgroup func_dialplan func_env
@@ -52,6 +52,7 @@ EMPTY_FILES = (
     "ccss",
     "cli",
     "codecs",
+    "confbridge",
     "dsp",
     "features",
     "http",

@@ -3,7 +3,7 @@
 Rules that need a second object are in `tandem.domain.references`.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
@@ -78,6 +78,27 @@ class AnnouncementDestination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RingGroupDestination:
+    """Ring the members of a group; then its fallback."""
+
+    ring_group: Name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ConferenceDestination:
+    """Join a conference; its PIN is asked for first."""
+
+    conference: Name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class DirectoryDestination:
+    """Choose somebody with a voicemail box by the keys of a part of their name, and be connected."""
+
+    directory: Literal["first", "last", "both"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SurveyDestination:
     """Be asked the questions of a survey, by its number. Surveys are no part of the PBX's revisions: one that is gone is a missing object."""
 
@@ -126,6 +147,9 @@ DESTINATION_CLASSES: Final = {
     "dialplan": DialplanDestination,
     "external": ExternalDestination,
     "announcement": AnnouncementDestination,
+    "ring_group": RingGroupDestination,
+    "conference": ConferenceDestination,
+    "directory": DirectoryDestination,
     "survey": SurveyDestination,
     "did": DidDestination,
     "schedule": ScheduleDestination,
@@ -165,6 +189,9 @@ _AnyPlace = (
     | Annotated[DialplanDestination, Tag("destination:dialplan")]
     | Annotated[ExternalDestination, Tag("destination:external")]
     | Annotated[AnnouncementDestination, Tag("destination:announcement")]
+    | Annotated[RingGroupDestination, Tag("destination:ring_group")]
+    | Annotated[ConferenceDestination, Tag("destination:conference")]
+    | Annotated[DirectoryDestination, Tag("destination:directory")]
     | Annotated[SurveyDestination, Tag("destination:survey")]
     | Annotated[DidDestination, Tag("destination:did")]
     | Annotated[HangupDestination, Tag("destination:hangup")]

@@ -19,6 +19,8 @@ CONTEXT_CAMPAIGN: Final = "tandem-campaign"
 CONTEXT_AGENT_FIRST: Final = "tandem-agent-first"
 CONTEXT_AGENT: Final = "tandem-agent"
 CONTEXT_LISTEN: Final = "tandem-listen"
+CONTEXT_FEATURE: Final = "tandem-feature"
+CONTEXT_QUEUE_EXIT: Final = "tandem-queue-exit"  # with -0 … -9, -star, -hash behind it: of the key that leaves a queue
 VOICEMAIL_CONTEXT: Final = "tandem"
 
 # Globals, written by confgen into extensions.conf; all but the first two may be empty.
@@ -40,6 +42,8 @@ VARIABLE_DID: Final = "TANDEM_DID"  # the called number as the carrier sent it, 
 VARIABLE_CALLER: Final = "TANDEM_CALLER"
 VARIABLE_PERMISSIONS: Final = "TANDEM_PERMISSIONS"  # set_var of an endpoint: internal-national-international
 VARIABLE_RECORDING: Final = "TANDEM_RECORDING"  # no | yes | until-queue, once recording was decided
+VARIABLE_CALLER_ID: Final = "TANDEM_CALLER_ID"  # set_var of an endpoint: what is shown outside
+VARIABLE_EMERGENCY_CALLER_ID: Final = "TANDEM_EMERGENCY_CALLER_ID"  # set_var of an endpoint
 VARIABLE_TRUNK: Final = "TANDEM_TRUNK"  # the trunk that a call came from
 VARIABLE_QUEUE_FIRST: Final = "TANDEM_QUEUE_FIRST"  # the queue whose members are called first
 VARIABLE_RECORDING_LEGS: Final = "TANDEM_RECORDING_LEGS"  # yes: each side of the call in a file of its own, too
@@ -72,11 +76,29 @@ FAMILY_BLOCK: Final = (
 )
 FAMILY_TRUNK: Final = "tandem-trunk"  # trunk = country code,national prefix,international prefix; absent: as sent
 FAMILY_INTERNAL: Final = "tandem-internal"  # number inside = jump
-FAMILY_ENDPOINT: Final = "tandem-endpoint"  # extension = ring time in s,mailbox,permissions (for blind transfers)
-FAMILY_MENU: Final = "tandem-menu"  # menu = jump of its fallback
-FAMILY_QUEUE: Final = (
-    "tandem-queue"  # queue = jump of its fallback; queue/wait = s; queue/timeout, /full, /joinempty… = jump
+FAMILY_ENDPOINT: Final = (
+    "tandem-endpoint"  # extension = ring time in s,mailbox,permissions,when voicemail takes calls (b, n, u; empty:
 )
+# always),flags (d: several devices, r: calls to it are recorded, l: has a call limit)
+FAMILY_FORWARD: Final = (
+    "tandem-forward"  # extension = do not disturb (1),always,busy,no answer,unavailable; absent: the phone simply rings
+)
+FAMILY_FOLLOW: Final = "tandem-follow"  # extension = how many; extension/1.. = number,ring time in s,confirm (1)
+FAMILY_GROUP: Final = (
+    "tandem-group"  # name = strategy,ring time in s,members,forwards (1: followed),music; name/prefix, name/then = jump;
+    # name/1.. = endpoint,extension or external,number,trunk,confirm (1)
+)
+FAMILY_CONFERENCE: Final = (
+    "tandem-conference"  # name = most members,flags (w: waits for a moderator, a: joins are announced, r: recorded),
+    # music,pin,moderator's pin
+)
+FAMILY_PAGE: Final = "tandem-page"  # name = how many,duplex (1); name/1.. = extension
+FAMILY_PARKING: Final = "tandem-parking"  # extension = how many places,seconds
+FAMILY_OPERATOR: Final = "tandem-operator"  # mailbox = jump
+FAMILY_CODE: Final = "tandem-code"  # feature code = its kind; lengths = 3&2, longest first
+FAMILY_SPEED: Final = "tandem-speed"  # keys of a speed dial = number
+FAMILY_MENU: Final = "tandem-menu"  # menu = jump of its fallback
+FAMILY_QUEUE: Final = "tandem-queue"  # queue = jump of its fallback; queue/wait = s; queue/recording = yes; queue/exit, queue/timeout, /full, /joinempty… = jump
 FAMILY_ANNOUNCEMENT: Final = "tandem-announcement"  # name = how many prompts; name/1.. = prompt; name/then = jump
 FAMILY_SCHEDULE: Final = (
     "tandem-schedule"  # name = how many open spans; name/1.. = IFTIME span; name/closed/1.. = closed day
@@ -91,6 +113,15 @@ FAMILIES: Final = (
     FAMILY_TRUNK,
     FAMILY_INTERNAL,
     FAMILY_ENDPOINT,
+    FAMILY_FORWARD,
+    FAMILY_FOLLOW,
+    FAMILY_GROUP,
+    FAMILY_CONFERENCE,
+    FAMILY_PAGE,
+    FAMILY_PARKING,
+    FAMILY_OPERATOR,
+    FAMILY_CODE,
+    FAMILY_SPEED,
     FAMILY_MENU,
     FAMILY_QUEUE,
     FAMILY_ANNOUNCEMENT,
@@ -108,6 +139,12 @@ JumpKind = Literal[
     "dialplan",
     "external",
     "announcement",
+    "group",
+    "conference",
+    "directory",
+    "page",
+    "park",
+    "parked",
     "survey",
     "hangup",
     "branch",
@@ -117,7 +154,7 @@ JumpKind = Literal[
 class Jump(NamedTuple):
     """One call of `tandem-enter`.
 
-    target: extension, queue, menu, mailbox, exten (dialplan), number (external), announcement, survey's number, Q.850 cause or branch id.
+    target: extension, queue, menu, mailbox, exten (dialplan), number (external), announcement, ring group, survey's number, Q.850 cause or branch id.
     option: voicemail: `s` leaves the instructions out; dialplan: the context; external: the trunk (empty: the outbound trunk); agent: the
     branch whose `closed` is where the call goes when nobody answers.
     priority: caller priority in a queue, 0 to 99; the highest that a call was given counts. language: empty keeps the channel's.

@@ -29,12 +29,12 @@ from tandem.domain.fields import (
     FullName,
     HolidayDate,
     HostPort,
+    Key,
     Keys,
     Language,
     Mailbox,
     Moment,
     Name,
-    Permission,
     PhoneNumber,
     Pin,
     Pressed,
@@ -43,6 +43,7 @@ from tandem.domain.fields import (
     Recording,
     Secret,
     SipUser,
+    SpeedKeys,
     Subdivision,
     Text,
     TimeOfDay,
@@ -50,6 +51,12 @@ from tandem.domain.fields import (
     VariableName,
     Weekday,
 )
+
+# Every object can be had from here.
+from tandem.domain.meetings import Conference as Conference  # noqa: PLC0414
+from tandem.domain.meetings import PageGroup as PageGroup  # noqa: PLC0414
+from tandem.domain.phones import Endpoint as Endpoint  # noqa: PLC0414
+from tandem.domain.phones import RingGroup as RingGroup  # noqa: PLC0414
 
 
 def _one_or_several(value: object) -> object:
@@ -77,21 +84,6 @@ def _spread_days(value: object) -> object:
         start, length = WEEKDAYS.index(first), (WEEKDAYS.index(last) - WEEKDAYS.index(first)) % 7
         days += [WEEKDAYS[(start + offset) % 7] for offset in range(length + 1)]
     return tuple(days)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Endpoint:
-    """A phone with a number inside."""
-
-    extension: Extension
-    name: Text = ""
-    secret: Secret = field(repr=False)
-    codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("g722", "alaw", "ulaw")
-    voicemail: Mailbox | None = None
-    ring_time_s: Annotated[int, Field(ge=5, le=300)] = 25
-    language: Language | None = None
-    # What may be dialled outside; emergency numbers always may. Nothing outside by default: toll fraud starts here.
-    permissions: tuple[Permission, ...] = ("internal",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -199,6 +191,22 @@ class Queue:
     weight: Annotated[int, Field(ge=0, le=999)] = 0
     announce_position: bool = False
     announce_every_s: Annotated[int, Field(ge=0, le=3600)] = 0
+    # With the position, how long others have waited; once: only the first time.
+    announce_hold_time: Literal["no", "yes", "once"] = "no"
+    # Heard by callers one after the other, beginning after so many seconds and again as many later; 0: never.
+    periodic_prompts: Annotated[tuple[Prompt, ...], Field(max_length=10)] = ()
+    periodic_every_s: Annotated[int, Field(ge=0, le=3600)] = 60
+    # What the member hears before the call, and how long it takes.
+    report_hold_time: bool = False
+    member_delay_s: Annotated[int, Field(ge=0, le=60)] = 0
+    # A member who does not answer pauses: in this queue, or in all of theirs.
+    autopause: Literal["no", "yes", "all"] = "no"
+    # Whether members in a call are rung, too.
+    ring_in_use: bool = False
+    recording: bool = False
+    # A caller who presses it leaves the queue for `exit`.
+    exit_key: Key | None = None
+    exit: Destination | None = None
     service_level_s: Annotated[int, Field(ge=0, le=3600)] = 20
     priority: CallerPriority = 0
     join_when_empty: bool = False
@@ -223,6 +231,8 @@ class VoicemailBox:
     email: Email | None = None
     language: Language | None = None
     time_zone: TimeZone | None = None
+    # Where a caller goes who presses 0.
+    operator: Destination | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -304,6 +314,28 @@ class General:
     # (digits after it: the number of the reason). Empty turns a code off.
     agent_login_code: FeatureCode = "*45"
     agent_pause_code: FeatureCode = "*46"
+    # Dialled by anybody: do not disturb on and off; a forward to the digits after the code, or off without any.
+    do_not_disturb_code: FeatureCode = "*78"
+    forward_always_code: FeatureCode = "*72"
+    forward_busy_code: FeatureCode = "*90"
+    forward_no_answer_code: FeatureCode = "*52"
+    forward_unavailable_code: FeatureCode = "*92"
+    # The keys of a speed dial after it; the number is dialled with the phone's own permissions.
+    speed_dial_code: FeatureCode = "*0"
+    # Takes a call that rings at a phone of one of the own pickup groups; and the call of the phone whose extension follows.
+    pickup_code: FeatureCode = "*8"
+    pickup_call_code: FeatureCode = "**"
+    # Calls the phone whose extension follows, which answers by itself; and says back what it hears.
+    intercom_code: FeatureCode = "*60"
+    echo_code: FeatureCode = "*43"
+    # A call that is handed on to it is parked at the first of the numbers after it that is free; who dials that number has the call.
+    # One that nobody fetches goes back to the phone that parked it.
+    parking_extension: Extension | None = None
+    parking_places: Annotated[int, Field(ge=1, le=99)] = 20
+    parking_time_s: Annotated[int, Field(ge=5, le=3600)] = 60
+    # The directory of everybody with a voicemail box: dialled by phones, chosen by name.
+    directory_extension: Extension | None = None
+    speed_dials: Annotated[dict[SpeedKeys, PhoneNumber], Field(max_length=1000)] = field(default_factory=dict)
     # The names of the reasons 1, 2, 3 …; one without a name is told by its digits.
     agent_pause_reasons: Annotated[tuple[Text, ...], Field(max_length=99)] = ()
     allowed_contexts: tuple[ContextName, ...] = ()
@@ -322,13 +354,29 @@ class Pbx:
     voicemail_boxes: tuple[VoicemailBox, ...] = ()
     schedules: tuple[Schedule, ...] = ()
     announcements: tuple[Announcement, ...] = ()
+    ring_groups: tuple[RingGroup, ...] = ()
+    conferences: tuple[Conference, ...] = ()
+    page_groups: tuple[PageGroup, ...] = ()
     menus: tuple[Menu, ...] = ()
     queues: tuple[Queue, ...] = ()
     dids: tuple[Did, ...] = ()
     expect: tuple[Expectation, ...] = ()
 
 
-Entity = Trunk | Endpoint | VoicemailBox | Schedule | Announcement | Menu | Queue | Did | Expectation
+Entity = (
+    Trunk
+    | Endpoint
+    | VoicemailBox
+    | Schedule
+    | Announcement
+    | RingGroup
+    | Conference
+    | PageGroup
+    | Menu
+    | Queue
+    | Did
+    | Expectation
+)
 
 # Collection name -> (class, the field that names an object); in the order in which documents and imports have them.
 COLLECTIONS: Final[dict[str, tuple[type[Entity], str]]] = {
@@ -337,6 +385,9 @@ COLLECTIONS: Final[dict[str, tuple[type[Entity], str]]] = {
     "voicemail_boxes": (VoicemailBox, "mailbox"),
     "schedules": (Schedule, "name"),
     "announcements": (Announcement, "name"),
+    "ring_groups": (RingGroup, "name"),
+    "conferences": (Conference, "name"),
+    "page_groups": (PageGroup, "name"),
     "menus": (Menu, "name"),
     "queues": (Queue, "name"),
     "dids": (Did, "number"),

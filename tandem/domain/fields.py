@@ -107,10 +107,14 @@ Prompt = Annotated[
     AfterValidator(_refuse_parent),
 ]
 Keys = Annotated[str, matches("[0-9*#]{1,8}", "must be 1 to 8 keys of a telephone (0-9 * #)")]
+Key = Annotated[str, matches("[0-9*#]", "must be one key of a telephone (0-9 * #)")]
 Language = Annotated[str, matches("[a-z]{2,3}(_[A-Z]{2})?", "must be a language such as en or pt_BR")]
 PhoneNumber = Annotated[
     str, matches(r"\+?[0-9*#]{1,24}", "must be 1 to 24 digits (also * and #), with or without a leading +")
 ]
+# Dialled outside or inside, but no code.
+OutsideNumber = Annotated[str, matches(r"\+?[0-9]{2,24}", "must be 2 to 24 digits, with or without a leading +")]
+SpeedKeys = Annotated[str, matches("[0-9]{1,4}", "must be 1 to 4 digits")]
 # A feature code of a phone. No extension begins with these signs, so no code can hide one.
 FeatureCode = Annotated[
     str, matches(r"([*#][0-9*#]{1,7})?", "must be * or # and 1 to 7 keys more (0-9 * #), or empty to turn it off")

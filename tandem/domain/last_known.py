@@ -5,7 +5,7 @@ becomes a *branch*, which the dialplan decides with IFTIME. Clean-up of caller i
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Final
 
@@ -20,56 +20,87 @@ from tandem.domain.dialplan import (
     FAMILY_ANNOUNCEMENT,
     FAMILY_BLOCK,
     FAMILY_BRANCH,
+    FAMILY_CODE,
+    FAMILY_CONFERENCE,
     FAMILY_DID,
     FAMILY_ENDPOINT,
+    FAMILY_FOLLOW,
+    FAMILY_FORWARD,
+    FAMILY_GROUP,
     FAMILY_INTERNAL,
     FAMILY_MENU,
     FAMILY_META,
+    FAMILY_OPERATOR,
+    FAMILY_PAGE,
+    FAMILY_PARKING,
     FAMILY_PATTERN,
     FAMILY_PREFIX,
     FAMILY_QUEUE,
     FAMILY_SCHEDULE,
+    FAMILY_SPEED,
     FAMILY_TRUNK,
     Jump,
     encode_jump,
 )
 from tandem.domain.entities import Did, Queue
+from tandem.domain.features import Features, features_in_force
 from tandem.domain.numbers import BlockIndex
+from tandem.domain.phone_checks import FEATURE_CODES, list_parking
+from tandem.domain.phones import Endpoint, RingGroup
 from tandem.domain.routing import DEAD_END, INACTIVE, after_queue, jump_to, name_agent_branch
 from tandem.domain.schedules import iftime_spans
 from tandem.domain.snapshot import Snapshot
 
+# What was set at the phone of an extension.
+FindFeatures = Callable[[str], Features | None]
 # ((family, key), value) of AstDB.
 Entry = tuple[tuple[str, str], str]
 
+_VOICEMAIL_LETTERS: Final = {"busy": "b", "no-answer": "n", "unavailable": "u"}
 # Destinations that lead to each other for longer end the call; the references check lets none in.
 MAX_STEPS: Final = 20
 # QUEUESTATUS in lower case, where app_queue gives the caller back.
 QUEUE_STATUSES: Final = ("timeout", "full", "joinempty", "joinunavail", "leaveempty", "leaveunavail")
 
 
-def last_known_entries(snapshot: Snapshot, today: date) -> dict[tuple[str, str], str]:
+def _find_nothing(_extension: str) -> None:
+    """Nobody set anything."""
+
+
+def last_known_entries(
+    snapshot: Snapshot, today: date, find_features: FindFeatures = _find_nothing
+) -> dict[tuple[str, str], str]:
     """(family, key) -> value of everything that AstDB must hold for a revision; `today` starts the look ahead for closed days.
 
     The revision itself is not in it: whoever writes the entries writes that last.
     """
-    return dict(iterate_entries(snapshot, today))
+    return dict(iterate_entries(snapshot, today, find_features))
 
 
-def iterate_entries(snapshot: Snapshot, today: date) -> Iterator[Entry]:
+def iterate_entries(snapshot: Snapshot, today: date, find_features: FindFeatures = _find_nothing) -> Iterator[Entry]:
     """The same one by one, in microseconds each, so that 100,000 DIDs do not stall the reactor; branches before who needs them."""
     jumps = _Jumps(snapshot)
-    for entry in _entries(snapshot, today, jumps):
+    for entry in _entries(snapshot, today, find_features, jumps):
         yield from jumps.take_branches()
         yield entry
 
 
-def _entries(snapshot: Snapshot, today: date, jumps: "_Jumps") -> Iterator[Entry]:
+def _entries(snapshot: Snapshot, today: date, find_features: FindFeatures, jumps: "_Jumps") -> Iterator[Entry]:
     yield from _static_entries(snapshot, today)
+    for endpoint in snapshot.endpoints.values():
+        yield from _endpoint_entries(endpoint, find_features(endpoint.extension))
+    yield from _code_entries(snapshot)
+    for group in snapshot.ring_groups.values():
+        yield from _group_entries(group)
+        yield (FAMILY_GROUP, f"{group.name}/then"), jumps.lead_to(group.fallback)
     for name, announcement in snapshot.announcements.items():
         yield (FAMILY_ANNOUNCEMENT, f"{name}/then"), jumps.lead_to(announcement.then)
     for queue in snapshot.queues.values():
         yield from _queue_entries(snapshot, queue, jumps)
+    yield from _meeting_entries(snapshot)
+    for box in snapshot.voicemail_boxes.values():
+        if box.operator is not None:
+            yield (FAMILY_OPERATOR, box.mailbox), jumps.lead_to(box.operator)
     for name, menu in snapshot.menus.items():
         yield (FAMILY_MENU, name), jumps.lead_to(menu.fallback)
     for number, destination in snapshot.numbers.items():
@@ -81,9 +112,6 @@ def _static_entries(snapshot: Snapshot, today: date) -> Iterator[Entry]:
     """Everything that leads nowhere."""
     for name, plan in snapshot.plans.items():
         yield (FAMILY_TRUNK, name), f"{plan.country_code},{plan.national_prefix},{plan.international_prefix}"
-    for extension, endpoint in snapshot.endpoints.items():
-        facts = (str(endpoint.ring_time_s), endpoint.voicemail or "", "-".join(endpoint.permissions))
-        yield (FAMILY_ENDPOINT, extension), ",".join(facts)
     for name, announcement in snapshot.announcements.items():
         yield (FAMILY_ANNOUNCEMENT, name), str(len(announcement.prompts))
         for index, prompt in enumerate(announcement.prompts, 1):
@@ -98,10 +126,87 @@ def _static_entries(snapshot: Snapshot, today: date) -> Iterator[Entry]:
     yield from _block_entries("", snapshot.blocked)
 
 
+def _endpoint_entries(endpoint: Endpoint, features: Features | None) -> Iterator[Entry]:
+    facts = [str(endpoint.ring_time_s), endpoint.voicemail or "", "-".join(endpoint.permissions)]
+    if len(set(endpoint.voicemail_on)) < len(_VOICEMAIL_LETTERS):
+        # A letter that nothing has says that the box takes no calls.
+        facts.append("".join(_VOICEMAIL_LETTERS[when] for when in endpoint.voicemail_on) or "x")
+    flags = "".join(letter for letter, is_set in _flags_of(endpoint) if is_set)
+    if flags:
+        facts += [""] * (4 - len(facts)) + [flags]
+    yield (FAMILY_ENDPOINT, endpoint.extension), ",".join(facts)
+    in_force = features_in_force(endpoint, features)
+    if not in_force.is_plain:
+        yield (FAMILY_FORWARD, endpoint.extension), in_force.encode()
+    if endpoint.follow_me:
+        yield (FAMILY_FOLLOW, endpoint.extension), str(len(endpoint.follow_me))
+    for index, step in enumerate(endpoint.follow_me, 1):
+        yield (FAMILY_FOLLOW, f"{endpoint.extension}/{index}"), f"{step.number},{step.ring_time_s},{int(step.confirm)}"
+
+
+def _flags_of(endpoint: Endpoint) -> Iterator[tuple[str, bool]]:
+    yield "d", endpoint.devices > 1
+    yield "r", endpoint.recording in ("inbound", "both")
+    yield "l", endpoint.call_limit > 0
+
+
+def _code_entries(snapshot: Snapshot) -> Iterator[Entry]:
+    codes = {code: kind for kind, field in FEATURE_CODES.items() if (code := getattr(snapshot.general, field))}
+    for code, kind in codes.items():
+        yield (FAMILY_CODE, code), kind
+    if codes:
+        yield (FAMILY_CODE, "lengths"), "&".join(map(str, sorted({len(code) for code in codes}, reverse=True)))
+    for keys, number in snapshot.general.speed_dials.items():
+        yield (FAMILY_SPEED, keys), number
+
+
+def _meeting_entries(snapshot: Snapshot) -> Iterator[Entry]:
+    for room in snapshot.conferences.values():
+        flags = (("w", room.wait_for_moderator), ("a", room.announce_joins), ("r", room.recording))
+        facts = (
+            str(room.max_members),
+            "".join(letter for letter, is_set in flags if is_set),
+            room.music or "",
+            room.pin or "",
+            room.moderator_pin or "",
+        )
+        yield (FAMILY_CONFERENCE, room.name), ",".join(facts)
+    for page in snapshot.page_groups.values():
+        yield (FAMILY_PAGE, page.name), f"{len(page.members)},{int(page.duplex)}"
+        for index, extension in enumerate(page.members, 1):
+            yield (FAMILY_PAGE, f"{page.name}/{index}"), extension
+        yield (FAMILY_INTERNAL, page.extension), encode_jump(Jump("page", page.name))
+    general = snapshot.general
+    if general.directory_extension is not None:
+        yield (FAMILY_INTERNAL, general.directory_extension), encode_jump(Jump("directory", "both"))
+    for place in (places := list_parking(general)):
+        yield (FAMILY_INTERNAL, place), encode_jump(Jump("park" if place == places[0] else "parked", place))
+    if places:
+        yield (FAMILY_PARKING, places[0]), f"{general.parking_places},{general.parking_time_s}"
+
+
+def _group_entries(group: RingGroup) -> Iterator[Entry]:
+    strategy = group.strategy.replace("-", "")
+    facts = (strategy, group.ring_time_s, len(group.members), int(group.follow_forwards), group.music or "")
+    yield (FAMILY_GROUP, group.name), ",".join(map(str, facts))
+    if group.caller_prefix:
+        yield (FAMILY_GROUP, f"{group.name}/prefix"), group.caller_prefix
+    for index, member in enumerate(group.members, 1):
+        if member.endpoint is not None:
+            value = f"endpoint,{member.endpoint}"
+        else:
+            value = f"external,{member.external},{member.trunk or ''},{int(member.confirm)}"
+        yield (FAMILY_GROUP, f"{group.name}/{index}"), value
+
+
 def _queue_entries(snapshot: Snapshot, queue: Queue, jumps: "_Jumps") -> Iterator[Entry]:
     fallback = jumps.lead_to(queue.fallback)
     yield (FAMILY_QUEUE, queue.name), fallback
     yield (FAMILY_QUEUE, f"{queue.name}/wait"), str(queue.max_wait_s)
+    if queue.recording:
+        yield (FAMILY_QUEUE, f"{queue.name}/recording"), "yes"
+    if queue.exit is not None:
+        yield (FAMILY_QUEUE, f"{queue.name}/exit"), jumps.lead_to(queue.exit)
     for status in QUEUE_STATUSES:
         jump = jumps.lead_to(after_queue(snapshot, queue.name, status))
         if jump != fallback:

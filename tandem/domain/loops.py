@@ -1,6 +1,6 @@
 """Finds circles that a call could follow for ever, over a whole PBX; never follows one itself (chains of any length are walked flat).
 
-*Automatic* steps are those that need nobody: a DID and both branches of a schedule, an agent who is unavailable, an announcement's `then`, a menu's `timeout` and
+*Automatic* steps are those that need nobody: a DID and both branches of a schedule, an agent who is unavailable, an announcement's `then`, a ring group's `fallback`, a menu's `timeout` and
 `invalid`, a queue's `closed`, `full`, `join_empty`, `leave_empty`. A queue's own `timeout` is no circle: the caller has waited,
 members could answer, and waiting on is a thing people want. A key that the caller presses is none either.
 
@@ -17,6 +17,7 @@ from tandem.domain.destinations import (
     DidDestination,
     MenuDestination,
     QueueDestination,
+    RingGroupDestination,
     ScheduleDestination,
 )
 from tandem.domain.entities import Did, Pbx, Queue
@@ -27,6 +28,12 @@ from tandem.domain.problems import Location, Problem
 Place = tuple[str, str]
 Steps = Mapping[Place, tuple[Place, ...]]
 
+_NAMED_PLACES: Final = (
+    ("announcement", "announcements"),
+    ("ring group", "ring_groups"),
+    ("menu", "menus"),
+    ("queue", "queues"),
+)
 _DID: Final = "DID"
 # tandem.domain.routing.resolve gives up after this many DIDs and schedules.
 MAX_CHAIN: Final = 20
@@ -57,6 +64,11 @@ def walk_destinations(pbx: Pbx) -> Iterator[tuple[Location, Destination]]:
     """Every destination that an object of the PBX names, and where it stands; branches of schedules stay inside."""
     for index, announcement in enumerate(pbx.announcements):
         yield ("announcements", index, "then"), announcement.then
+    for index, group in enumerate(pbx.ring_groups):
+        yield ("ring_groups", index, "fallback"), group.fallback
+    for index, box in enumerate(pbx.voicemail_boxes):
+        if box.operator is not None:
+            yield ("voicemail_boxes", index, "operator"), box.operator
     for index, menu in enumerate(pbx.menus):
         for keys, destination in menu.options.items():
             yield ("menus", index, "options", keys), destination
@@ -65,7 +77,7 @@ def walk_destinations(pbx: Pbx) -> Iterator[tuple[Location, Destination]]:
         yield ("menus", index, "fallback"), menu.fallback
     for index, queue in enumerate(pbx.queues):
         yield ("queues", index, "fallback"), queue.fallback
-        for field in ("closed", "timeout", "full", "join_empty", "leave_empty"):
+        for field in ("exit", "closed", "timeout", "full", "join_empty", "leave_empty"):
             if (destination := getattr(queue, field)) is not None:
                 yield ("queues", index, field), destination
     for index, did in enumerate(pbx.dids):
@@ -90,7 +102,7 @@ def _referred_dids(pbx: Pbx) -> dict[Place, tuple[int, Did]]:
 
 def _places(pbx: Pbx) -> dict[Place, Location]:
     places: dict[Place, Location] = {}
-    for kind, collection in (("announcement", "announcements"), ("menu", "menus"), ("queue", "queues")):
+    for kind, collection in _NAMED_PLACES:
         for index, entity in enumerate(getattr(pbx, collection)):
             places[kind, entity.name] = (collection, index)
     return places
@@ -99,6 +111,7 @@ def _places(pbx: Pbx) -> dict[Place, Location]:
 def _steps(pbx: Pbx, menu_steps: Mapping[str, tuple[Destination, ...]], behind: Mapping[Place, Destination]) -> Steps:
     destinations: dict[Place, tuple[Destination, ...]] = {
         **{("announcement", announcement.name): (announcement.then,) for announcement in pbx.announcements},
+        **{("ring group", group.name): (group.fallback,) for group in pbx.ring_groups},
         **{("menu", name): there for name, there in menu_steps.items()},
         **{("queue", queue.name): tuple(_leaves(queue)) for queue in pbx.queues},
         **{place: (destination,) for place, destination in behind.items()},
@@ -123,6 +136,8 @@ def _next_places(*destinations: Destination) -> Iterator[Place]:
                 yield "menu", name
             case AnnouncementDestination(announcement=name):
                 yield "announcement", name
+            case RingGroupDestination(ring_group=name):
+                yield "ring group", name
             case AgentDestination():
                 yield from _next_places(destination.unavailable)
             case ScheduleDestination():

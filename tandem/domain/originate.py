@@ -11,12 +11,14 @@ from typing import Final
 
 from tandem.domain.destinations import (
     AnnouncementDestination,
+    ConferenceDestination,
     Destination,
     DialplanDestination,
     EndpointDestination,
     ExternalDestination,
     MenuDestination,
     QueueDestination,
+    RingGroupDestination,
     SurveyDestination,
     VoicemailDestination,
 )
@@ -242,7 +244,9 @@ def classify_number(number: str, general: General) -> Permission:
 # ----------------------------------------------------------------------------------------------------- second leg
 
 
-def check_destination(snapshot: Snapshot, destination: Destination, permissions: Collection[str]) -> None:
+def check_destination(  # noqa: C901, PLR0912 - one case per kind
+    snapshot: Snapshot, destination: Destination, permissions: Collection[str]
+) -> None:
     """CallRefused unless a call can be connected with it."""
     match destination:
         case EndpointDestination(endpoint=name):
@@ -255,6 +259,10 @@ def check_destination(snapshot: Snapshot, destination: Destination, permissions:
             known, kind = name in snapshot.voicemail_boxes, "voicemail box"
         case AnnouncementDestination(announcement=name):
             known, kind = name in snapshot.announcements, "announcement"
+        case RingGroupDestination(ring_group=name):
+            known, kind = name in snapshot.ring_groups, "ring_group"
+        case ConferenceDestination(conference=name):
+            known, kind = name in snapshot.conferences, "conference"
         case DialplanDestination(dialplan=place):
             name = place.partition(",")[0]
             if name not in snapshot.general.allowed_contexts:

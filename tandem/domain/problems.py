@@ -17,7 +17,7 @@ from tandem.domain.fields import RULE_BY_PATTERN
 Location = tuple[str | int, ...]
 
 # Fields of objects that are written and never shown.
-SECRET_FIELDS: Final = frozenset({"secret", "pin"})
+SECRET_FIELDS: Final = frozenset({"secret", "pin", "moderator_pin"})
 # Fields whose value is not repeated in a message, nor hashed without care.
 HIDDEN_FIELDS: Final = SECRET_FIELDS | {"password", "old_password", "new_password"}
 _MAX_SHOWN: Final = 40

@@ -7,6 +7,7 @@ from typing import Final
 from tandem.domain.destinations import (
     AgentDestination,
     AnnouncementDestination,
+    ConferenceDestination,
     Destination,
     DialplanDestination,
     DidDestination,
@@ -14,12 +15,14 @@ from tandem.domain.destinations import (
     ExternalDestination,
     MenuDestination,
     QueueDestination,
+    RingGroupDestination,
     ScheduleDestination,
     VoicemailDestination,
 )
 from tandem.domain.entities import COLLECTIONS, Pbx, Queue, Schedule, Trunk
 from tandem.domain.loops import find_loops, walk_destinations
 from tandem.domain.numbers import number_plan, parse_did_number, pattern_regex
+from tandem.domain.phone_checks import FEATURE_CODES, check_phones, list_parking
 from tandem.domain.problems import Location, Problem, suggest
 from tandem.domain.schedules import check_holiday_region, load_zone
 
@@ -31,7 +34,7 @@ RESERVED_NAMES: Final = {
 RESERVED_CONTEXTS: Final = frozenset({"general", "globals"})
 RESERVED_CONTEXT_PREFIX: Final = "tandem-"
 # Fields of `general`.
-AGENT_CODES: Final = ("agent_login_code", "agent_pause_code")
+CODES: Final = ("agent_login_code", "agent_pause_code", *FEATURE_CODES.values())
 _MAX_SUGGESTIONS: Final = 100
 
 
@@ -44,6 +47,7 @@ def check_pbx(pbx: Pbx) -> tuple[Problem, ...]:
         *check.endpoints(),
         *check.zones(),
         *check.queues(),
+        *check_phones(pbx, check.unknown),
         *check.names(),
         *check.numbers(),
         *check.codes(),
@@ -83,7 +87,7 @@ class _Check:
         yield from _raised(("general", "time_zone"), load_zone, general.time_zone)
         for field in ("outbound_trunk", "emergency_trunk"):
             if (trunk := getattr(general, field)) is not None:
-                yield from self._unknown(("general", field), "trunk", "trunks", trunk)
+                yield from self.unknown(("general", field), "trunk", "trunks", trunk)
         for index, context in enumerate(general.allowed_contexts):
             if context in RESERVED_CONTEXTS or context.startswith(RESERVED_CONTEXT_PREFIX):
                 yield Problem(("general", "allowed_contexts", index), f"{context!r} is reserved")
@@ -108,7 +112,7 @@ class _Check:
         for index, endpoint in enumerate(self._pbx.endpoints):
             if endpoint.voicemail is not None:
                 at = ("endpoints", index, "voicemail")
-                yield from self._unknown(at, "voicemail box", "voicemail_boxes", endpoint.voicemail)
+                yield from self.unknown(at, "voicemail box", "voicemail_boxes", endpoint.voicemail)
 
     def zones(self) -> Iterator[Problem]:
         """Time zones and holiday regions."""
@@ -124,11 +128,14 @@ class _Check:
         """Members and schedules of queues."""
         for index, queue in enumerate(self._pbx.queues):
             if queue.schedule is not None:
-                yield from self._unknown(("queues", index, "schedule"), "schedule", "schedules", queue.schedule)
+                yield from self.unknown(("queues", index, "schedule"), "schedule", "schedules", queue.schedule)
+            if (queue.exit_key is None) != (queue.exit is None):
+                missing = "exit_key" if queue.exit_key is None else "exit"
+                yield Problem(("queues", index, missing), "is missing: a key and a destination belong together")
             seen: set[str] = set()
             for place, member in enumerate(queue.members):
                 at = ("queues", index, "members", place, "endpoint")
-                yield from self._unknown(at, "endpoint", "endpoints", member.endpoint)
+                yield from self.unknown(at, "endpoint", "endpoints", member.endpoint)
                 if member.endpoint in seen:
                     yield Problem(at, f"endpoint {member.endpoint} is a member already")
                 seen.add(member.endpoint)
@@ -172,7 +179,7 @@ class _Check:
     def codes(self) -> Iterator[Problem]:
         """What is dialled after a feature code is an argument of it, so no other number may begin with one."""
         general = self._pbx.general
-        for name in AGENT_CODES:
+        for name in CODES:
             code = getattr(general, name)
             for at, number in self._numbers_inside():
                 if code and number != code and number.startswith(code):
@@ -183,10 +190,22 @@ class _Check:
         for index, number in enumerate(general.emergency_numbers):
             yield ("general", "emergency_numbers", index), number
         yield ("general", "voicemail_number"), general.voicemail_number
-        for name in AGENT_CODES:
+        for name in CODES:
             if code := getattr(general, name):
                 yield ("general", name), code
-        for collection in ("endpoints", "announcements", "menus", "queues"):
+        for place in list_parking(general):
+            yield ("general", "parking_extension"), place
+        if general.directory_extension is not None:
+            yield ("general", "directory_extension"), general.directory_extension
+        for collection in (
+            "endpoints",
+            "announcements",
+            "ring_groups",
+            "conferences",
+            "page_groups",
+            "menus",
+            "queues",
+        ):
             for index, entity in enumerate(getattr(self._pbx, collection)):
                 if entity.extension is not None:
                     yield (collection, index, "extension"), entity.extension
@@ -211,7 +230,7 @@ class _Check:
             if (before := first.setdefault(expectation.question, index)) != index:
                 yield Problem(("expect", index), f"asks the same as expect[{before}]")
             if expectation.trunk is not None:
-                yield from self._unknown(("expect", index, "trunk"), "trunk", "trunks", expectation.trunk)
+                yield from self.unknown(("expect", index, "trunk"), "trunk", "trunks", expectation.trunk)
 
     def targets(self) -> Iterator[Problem]:
         """Every destination leads to something that exists."""
@@ -221,22 +240,26 @@ class _Check:
     def _target(self, at: Location, destination: Destination) -> Iterator[Problem]:  # noqa: C901, PLR0912 - one case per kind
         match destination:
             case EndpointDestination(endpoint=name):
-                yield from self._unknown((*at, "endpoint"), "endpoint", "endpoints", name)
+                yield from self.unknown((*at, "endpoint"), "endpoint", "endpoints", name)
             case AgentDestination(agent=name):
-                yield from self._unknown((*at, "agent"), "endpoint", "endpoints", name)
+                yield from self.unknown((*at, "agent"), "endpoint", "endpoints", name)
                 yield from self._target((*at, "unavailable"), destination.unavailable)
             case QueueDestination(queue=name):
-                yield from self._unknown((*at, "queue"), "queue", "queues", name)
+                yield from self.unknown((*at, "queue"), "queue", "queues", name)
             case MenuDestination(menu=name):
-                yield from self._unknown((*at, "menu"), "menu", "menus", name)
+                yield from self.unknown((*at, "menu"), "menu", "menus", name)
+            case RingGroupDestination(ring_group=name):
+                yield from self.unknown((*at, "ring_group"), "ring group", "ring_groups", name)
+            case ConferenceDestination(conference=name):
+                yield from self.unknown((*at, "conference"), "conference", "conferences", name)
             case AnnouncementDestination(announcement=name):
-                yield from self._unknown((*at, "announcement"), "announcement", "announcements", name)
+                yield from self.unknown((*at, "announcement"), "announcement", "announcements", name)
             case VoicemailDestination(voicemail=name):
-                yield from self._unknown((*at, "voicemail"), "voicemail box", "voicemail_boxes", name)
+                yield from self.unknown((*at, "voicemail"), "voicemail box", "voicemail_boxes", name)
             case DidDestination(did=number):
                 yield from self._unknown_did((*at, "did"), number)
             case ScheduleDestination(schedule=name):
-                yield from self._unknown((*at, "schedule"), "schedule", "schedules", name)
+                yield from self.unknown((*at, "schedule"), "schedule", "schedules", name)
                 yield from self._target((*at, "open"), destination.open)
                 yield from self._target((*at, "closed"), destination.closed)
             case DialplanDestination(dialplan=place):
@@ -247,9 +270,10 @@ class _Check:
                 if self._pbx.general.outbound_trunk is None:
                     yield Problem((*at, "external"), "needs a trunk, here or as general.outbound_trunk")
             case ExternalDestination(trunk=str(name)):
-                yield from self._unknown((*at, "trunk"), "trunk", "trunks", name)
+                yield from self.unknown((*at, "trunk"), "trunk", "trunks", name)
 
-    def _unknown(self, at: Location, what: str, collection: str, name: str) -> Iterator[Problem]:
+    def unknown(self, at: Location, what: str, collection: str, name: str) -> Iterator[Problem]:
+        """A problem where there is no object of that name."""
         if name in self._known[collection]:
             return
         if (collection, name) not in self._near and len(self._near) < _MAX_SUGGESTIONS:

@@ -12,14 +12,17 @@ from typing import Final, NamedTuple
 from tandem.domain.destinations import (
     AgentDestination,
     AnnouncementDestination,
+    ConferenceDestination,
     Destination,
     DialplanDestination,
     DidDestination,
+    DirectoryDestination,
     EndpointDestination,
     ExternalDestination,
     HangupDestination,
     MenuDestination,
     QueueDestination,
+    RingGroupDestination,
     ScheduleDestination,
     SurveyDestination,
     VoicemailDestination,
@@ -42,6 +45,9 @@ Target = (
     | DialplanDestination
     | ExternalDestination
     | AnnouncementDestination
+    | RingGroupDestination
+    | ConferenceDestination
+    | DirectoryDestination
     | SurveyDestination
     | HangupDestination
 )
@@ -206,7 +212,7 @@ def jump_to(
     return Jump(kind, target, priority, language, recording, option, caller)
 
 
-def _jump_parts(destination: Destination) -> tuple[JumpKind, str, str]:
+def _jump_parts(destination: Destination) -> tuple[JumpKind, str, str]:  # noqa: C901, PLR0912 - one case per kind
     match destination:
         case QueueDestination(queue=name):
             return "queue", name, ""
@@ -225,6 +231,12 @@ def _jump_parts(destination: Destination) -> tuple[JumpKind, str, str]:
             return "external", number, destination.trunk or ""
         case AnnouncementDestination(announcement=name):
             return "announcement", name, ""
+        case RingGroupDestination(ring_group=name):
+            return "group", name, ""
+        case ConferenceDestination(conference=name):
+            return "conference", name, ""
+        case DirectoryDestination(directory=part):
+            return "directory", part, ""
         case SurveyDestination(survey=number):
             return "survey", str(number), ""
         case HangupDestination(hangup=cause):
@@ -242,7 +254,7 @@ def name_agent_branch(destination: AgentDestination) -> str:
 _CAUSE_NAMES: Final = {cause: name for name, cause in HANGUP_CAUSE_BY_NAME.items()}
 
 
-def describe_destination(destination: Destination) -> str:  # noqa: C901 - one case per kind
+def describe_destination(destination: Destination) -> str:  # noqa: C901, PLR0912 - one case per kind
     """`queue sales`, `voicemail 1001`, `external +49301234`, `hang up (busy)`: for log lines and explanations."""
     match destination:
         case MenuDestination(menu=name):
@@ -257,6 +269,12 @@ def describe_destination(destination: Destination) -> str:  # noqa: C901 - one c
             return f"voicemail {name}"
         case AnnouncementDestination(announcement=name):
             return f"announcement {name}"
+        case RingGroupDestination(ring_group=name):
+            return f"ring group {name}"
+        case ConferenceDestination(conference=name):
+            return f"conference {name}"
+        case DirectoryDestination(directory=part):
+            return f"directory by {part} name"
         case SurveyDestination(survey=number):
             return f"survey {number}"
         case ExternalDestination(external=name):

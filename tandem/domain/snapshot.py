@@ -12,22 +12,27 @@ from typing import Any, Final
 
 from tandem.domain.destinations import (
     AnnouncementDestination,
+    ConferenceDestination,
     Destination,
     EndpointDestination,
     MenuDestination,
     QueueDestination,
+    RingGroupDestination,
 )
 from tandem.domain.entities import (
     COLLECTIONS,
     Announcement,
+    Conference,
     Did,
     Endpoint,
     Entity,
     Expectation,
     General,
     Menu,
+    PageGroup,
     Pbx,
     Queue,
+    RingGroup,
     Schedule,
     Trunk,
     VoicemailBox,
@@ -113,6 +118,9 @@ class Snapshot:
     voicemail_boxes: Mapping[str, VoicemailBox]
     schedules: Mapping[str, Schedule]
     announcements: Mapping[str, Announcement]
+    ring_groups: Mapping[str, RingGroup]
+    conferences: Mapping[str, Conference]
+    page_groups: Mapping[str, PageGroup]
     menus: Mapping[str, Menu]
     queues: Mapping[str, Queue]
     dids: DidIndex
@@ -306,6 +314,10 @@ def _number_inside(entity: Entity) -> tuple[str, Destination] | None:
             return number, MenuDestination(menu=name)
         case Announcement(extension=str(number), name=name):
             return number, AnnouncementDestination(announcement=name)
+        case RingGroup(extension=str(number), name=name):
+            return number, RingGroupDestination(ring_group=name)
+        case Conference(extension=str(number), name=name):
+            return number, ConferenceDestination(conference=name)
     return None
 
 

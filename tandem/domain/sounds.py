@@ -109,6 +109,9 @@ def _find_users(snapshot: Snapshot, prompt: str) -> Iterator[tuple[str, str]]:
         for field in ("prompts", "invalid_prompts", "timeout_prompts"):
             if prompt in getattr(menu, field):
                 yield f"menus/{menu.name}", field
+    for queue in snapshot.queues.values():
+        if prompt in queue.periodic_prompts:
+            yield f"queues/{queue.name}", "periodic_prompts"
     for announcement in snapshot.announcements.values():
         if prompt in announcement.prompts:
             yield f"announcements/{announcement.name}", "prompts"

@@ -24,6 +24,9 @@ SAMPLES = {
         {"name": "s-one", "hours": [{"days": ["mon"], "start": "09:00", "end": "17:00"}]},
         {"holidays": ["12-24"]},
     ),
+    "conferences": ("name", {"name": "c-one", "pin": "4711"}, {"max_members": 5}),
+    "page-groups": ("name", {"name": "p-one", "extension": "7650", "members": ["1001"]}, {"duplex": True}),
+    "ring-groups": ("name", {"name": "g-one", "members": [{"external": "+493055501"}], "fallback": HANGUP}, {"ring_time_s": 9}),
     "announcements": ("name", {"name": "a-one", "prompts": ["hello"]}, {"description": "y"}),
 }  # fmt: skip
 
@@ -35,7 +38,7 @@ def test_a_whole_life(client, path):
     client.ask("GET", one, status=404)
     made = client.ask("POST", all_of_them, sample, 201)
     assert client.headers["location"] == one
-    assert {"secret", "pin"}.isdisjoint(made)
+    assert {"secret", "pin", "moderator_pin"}.isdisjoint(made)
     client.ask("POST", all_of_them, sample, 409)
     assert client.ask("GET", one) == made
     etag = client.headers["etag"]
@@ -100,6 +103,8 @@ REFERRED = [
     ("queues", {"dids": {"number": "+4930799", "destination": {"queue": "q-one"}}}, "destination.queue"),
     ("voicemail", {"dids": {"number": "+4930799", "destination": {"voicemail": "7001"}}}, "destination.voicemail"),
     ("schedules", {"queues": {"name": "r-q", "schedule": "s-one", "closed": HANGUP, "fallback": HANGUP}}, "schedule"),
+    ("conferences", {"dids": {"number": "+4930799", "destination": {"conference": "c-one"}}}, "destination.conference"),
+    ("ring-groups", {"dids": {"number": "+4930799", "destination": {"ring_group": "g-one"}}}, "destination.ring_group"),
     ("announcements", {"dids": {"number": "+4930799", "destination": {"announcement": "a-one"}}}, "destination.announcement"),
 ]  # fmt: skip
 

@@ -44,7 +44,7 @@ def test_what_a_phone_may_dial_outside(pbx: Pbx22) -> None:
 def test_what_a_phone_may_not_dial(pbx: Pbx22) -> None:
     # A phone without any permission at the same time: the prompts take their time.
     with place_calls(pbx.asterisk, [Caller("0301"), Caller("1001"), Caller("4000")], host=PHONE_1003) as without:
-        legs, stories = pbx.call("+44301", "0044301", "*72", "0301%0d%0ax", host=PHONE_1001)
+        legs, stories = pbx.call("+44301", "0044301", "*71", "0301%0d%0ax", host=PHONE_1001)
         assert sorted(leg.refusal for leg in legs) == [403, 403, 404, 404]
         assert [leg.refusal for leg in without.wait().legs] == [403, 403, 403]
     assert len(stories) == 7

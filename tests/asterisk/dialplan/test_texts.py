@@ -18,7 +18,7 @@ def test_the_dialplan_and_tandem_know_the_same_names() -> None:
     contexts = set(re.findall(r"^\[(.+)\]$", text, re.MULTILINE))
     families = set(re.findall(r"DB(?:_EXISTS)?\((tandem-[a-z]+)/", text))
     variables = set(re.findall(r"TANDEM_[A-Z_]+", text))
-    set_here = set(re.findall(r"Set\((TANDEM_[A-Z_]+)=", text))
+    set_here = set(re.findall(r"Set\((?:GLOBAL\(|__)?(TANDEM_[A-Z_]+)(?:=|\$)", text))
     constants = {name: value for name, value in vars(names).items() if isinstance(value, str)}
     assert {value for name, value in constants.items() if name.startswith("CONTEXT_")} <= contexts
     assert families == set(names.FAMILIES)
@@ -27,8 +27,10 @@ def test_the_dialplan_and_tandem_know_the_same_names() -> None:
     assert shared <= variables
     # Set by confgen for an endpoint, and by Originate.
     from_outside = {names.VARIABLE_PERMISSIONS, names.VARIABLE_JUMP, names.VARIABLE_QUEUE_FIRST}
-    from_outside |= {names.VARIABLE_SORRY, names.VARIABLE_DIAL_OPTIONS, names.VARIABLE_RECORDING_LEGS}
+    from_outside |= {names.VARIABLE_SORRY, names.VARIABLE_RECORDING_LEGS}
     from_outside |= {names.VARIABLE_RING, names.VARIABLE_LISTEN_TO, names.VARIABLE_LISTEN_OPTIONS}
+    from_outside |= {names.VARIABLE_MACHINE, names.VARIABLE_MACHINE_PROMPTS}
+    from_outside |= {names.VARIABLE_CALLER_ID, names.VARIABLE_EMERGENCY_CALLER_ID}
     assert variables - set_here == shared | from_outside
 
 

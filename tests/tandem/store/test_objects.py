@@ -30,6 +30,9 @@ DESTINATIONS = (
     {"agent": "1001", "unavailable": {"queue": "sales"}},
     {"hangup": "busy"},
     {"survey": 1},
+    {"ring_group": "desk"},
+    {"conference": "team"},
+    {"directory": "last"},
 )
 WHOLE = TypeAdapter(Pbx).validate_python(
     {
@@ -39,6 +42,9 @@ WHOLE = TypeAdapter(Pbx).validate_python(
         "voicemail_boxes": ({"mailbox": "1001", "pin": "0000"},),
         "schedules": ({"name": "office", "hours": ({"days": "mon-fri", "start": "09:00", "end": "24:00"},)},),
         "announcements": ({"name": "closed", "prompts": ("a/b",)},),
+        "conferences": ({"name": "team", "pin": "4711"},),
+        "page_groups": ({"name": "floor", "extension": "650", "members": ("1001",)},),
+        "ring_groups": ({"name": "desk", "members": ({"endpoint": "1001"},), "fallback": {"hangup": 16}},),
         "menus": (
             {
                 "name": "main",
@@ -75,7 +81,7 @@ def test_the_sample_has_every_kind_of_object_and_destination() -> None:
 class TestSaving:
     def test_comes_back_as_it_was(self, store: Store) -> None:
         assert store.run_now(load_pbx) == Pbx()
-        assert save(store, WHOLE) == (1, 21, 0, 0)
+        assert save(store, WHOLE) == (1, 27, 0, 0)
         loaded = store.run_now(load_pbx)
         assert loaded == WHOLE
         assert list(loaded.menus[0].options) == ["9", "1", "*#"]
@@ -93,7 +99,7 @@ class TestSaving:
             dataclasses.replace(first, priority=9), *others, Did(number="+1", destination={"hangup": 1})
         )
         assert save(store, changed) == (2, 1, 1, 1)
-        assert store.run_now(lambda db: db.execute_sql("SELECT count(*) FROM objects").fetchone()) == (23,)
+        assert store.run_now(lambda db: db.execute_sql("SELECT count(*) FROM objects").fetchone()) == (29,)
         assert save(store, WHOLE) == (3, 1, 1, 1)
         assert [store.run_now(load_pbx, number) == WHOLE for number in (1, 2, 3)] == [True, False, True]
         assert len(store.run_now(load_pbx, 2).dids) == len(WHOLE.dids)

@@ -1,0 +1,42 @@
+"""The definition of where several people are heard at once: conferences and page groups; never knows who is in one."""
+
+from dataclasses import field
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from tandem.domain.fields import STRICT, Extension, Name, Pin, Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Conference:
+    """A room (ConfBridge). Who has the moderator's PIN is one: may mute, lock and end it.
+
+    Without a PIN everybody gets in; where there is only a moderator's, others pass with #.
+    """
+
+    name: Name
+    description: Text = ""
+    extension: Extension | None = None
+    pin: Pin | None = field(default=None, repr=False)
+    moderator_pin: Pin | None = field(default=None, repr=False)
+    # 0: as many as want to.
+    max_members: Annotated[int, Field(ge=0, le=500)] = 0
+    # Nobody hears anybody before a moderator is there, nor after the last one has left.
+    wait_for_moderator: bool = False
+    announce_joins: bool = False
+    # Who is alone hears it.
+    music: Name | None = "default"
+    recording: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class PageGroup:
+    """Phones that answer by themselves and say what the caller says. duplex: and are heard."""
+
+    name: Name
+    description: Text = ""
+    extension: Extension
+    members: Annotated[tuple[Extension, ...], Field(min_length=1, max_length=100)]
+    duplex: bool = False
