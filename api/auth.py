@@ -153,11 +153,14 @@ class Authority:
         self._keys: dict[int, TokenKey] | None = None
         self._ids: dict[bytes, int] = {}
         self._uses: dict[int, datetime] = {}
+        # Another one after every change of tokens, users or groups.
+        self.generation = 0
         # Told when tokens may have gone: what was opened with one ends with it.
         self.watch: Callable[[], object] = lambda: None
 
     async def load(self) -> None:
-        """Reads the tokens; StoreError leaves those known before."""
+        """Reads the tokens; StoreError leaves those known before. After every change of tokens, users or groups."""
+        self.generation += 1
         keys = await self._store.read(load_token_keys)
         self._ids = {key.digest: key.token.id for key in keys}
         self._keys = {key.token.id: key for key in keys}

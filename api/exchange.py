@@ -74,9 +74,10 @@ class Services:
         """What is answered for an error, in our own words."""
         return self.explain(error) or explain(error)
 
-    async def read_recent(self, key: Hashable, work: Callable[..., T], *args: Any) -> T:
-        """What `work(db, *args)` finds, or found a moment ago (`api.recent`). key: of work and args."""
-        return await self.recent.read(self.store, self.now().timestamp(), key, work, *args)
+    async def read_recent(self, key: Hashable, work: Callable[..., T], *args: Any, version: int | None = None) -> T:
+        """What `work(db, *args)` finds, or found a moment ago (`api.recent`). key: of work and args; version: without one every write makes it old."""
+        at, now = self.recent.writes if version is None else version, self.now().timestamp()
+        return await self.recent.read(self.store, now, key, at, work, *args)
 
 
 @dataclass(slots=True)

@@ -55,7 +55,7 @@ class Credentials:
         if split_secret(secret) is not None:
             return self._identify_token(services, name, secret)
         now = services.now().timestamp()
-        person = await services.read_recent(("goapi person", name), _load, name)
+        person = await self._find(services, name)
         stored = person.stored if person is not None else None
         mark = hmac.digest(self._key, f"{name}\0{stored}\0{secret}".encode("utf-8", "surrogatepass"), hashlib.sha256)
         if stored is None or not self._is_right(name, mark, now):
@@ -67,6 +67,16 @@ class Credentials:
         user, group = person.user, person.group
         who, permissions = f"user {user.name}", limit_by_group(ROLES[user.role], group)
         return Principal(who, who, permissions, user=user.name, owner_id=user.user_id, group=group)
+
+    @staticmethod
+    async def _find(services: Services, name: str) -> _Person | None:
+        try:
+            found: _Person = await services.read_recent(
+                ("goapi person", name), _load, name, version=services.authority.generation
+            )
+        except _NobodyError:
+            return None
+        return found
 
     async def _verify(self, services: Services, exchange: Exchange, name: str, secret: str) -> bool:
         try:
@@ -104,9 +114,13 @@ class Credentials:
             self._right.popitem(last=False)
 
 
-def _load(db: Any, name: str) -> _Person | None:
+class _NobodyError(Exception):
+    """Nobody has this name: nothing to remember, for they may be made the next moment."""
+
+
+def _load(db: Any, name: str) -> _Person:
     user = load_user(db, name)
     if user is None:
-        return None
+        raise _NobodyError
     group = load_user_group(db, user.user_group) if user.user_group is not None else None
     return _Person(user, group, load_password_hash(db, name))
