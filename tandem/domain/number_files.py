@@ -44,7 +44,7 @@ _PHONE_NAMES: Final = frozenset(
 _PLAIN_NAMES: Final = {"name": "name", "data": "data", "variables": "variables", "notbefore": "not_before"}
 # What people write between the digits; a number in a spreadsheet may begin with the quote that keeps it text.
 _NOT_DIALLED: Final = str.maketrans("", "", " \t\u00a0\u202f-./()'\u2010\u2011\u2013")
-_TARGET: Final = re.compile(r"phone_number|name|data|not_before|variables|(data|variables)\.[^\x00-\x1f.]{1,60}")
+_TARGET: Final = re.compile(r"phone_number|name|data|not_before|person|variables|(data|variables)\.[^\x00-\x1f.]{1,60}")
 
 
 class FileRefused(ValueError):
@@ -228,7 +228,7 @@ def _put(value: dict[str, Any], group: str, key: str, text: str) -> str | None:
     if group == "phone_number":
         value[group] = text if text.isdigit() else _clean_phone(text)
         return None
-    if group == "not_before":
+    if group in ("not_before", "person"):
         value[group] = text
         return None
     held = value.setdefault(group, {})
@@ -332,7 +332,7 @@ def _map_columns(names: tuple[str, ...], wanted: Mapping[str, str], *, has_heade
         if _TARGET.fullmatch(target) is None:
             raise FileRefused(
                 f"{target[:60]!r} is nothing that a column can be: phone_number, name, data, data.NAME, variables,"
-                " variables.NAME or not_before"
+                " variables.NAME, not_before or person"
             )
         if name not in names:
             raise FileRefused(f"there is no column {name[:60]!r}: there are {_tell(names)}")

@@ -295,6 +295,11 @@ def test_states_are_turned_and_fields_change(miko, native, poll):
     assert task["id"] in [shown["id"] for shown in miko.data("GET", "task?state=1")["results"]]
     assert miko.data("PUT", one, {"name": "Renamed"})["name"] == "Renamed"
     assert miko.ask("PUT", "task/999999", {"state": 1})["data"] == {"error": "TaskNotFound"}
+    other = make_task(miko, poll, crmId="by-crm", numbers=["0305559999"])
+    assert miko.data("PUT", "task/999999", {"crmId": "by-crm", "name": "By id"})["id"] == other["id"]
+    # A task that the path names is the one that changes, whatever the body says.
+    assert miko.data("PUT", one, {"crmId": "by-crm", "name": "Mine"})["id"] == task["id"]
+    assert miko.data("GET", "task/by-crm")["name"] == "By id"
     assert miko.data("DELETE", one) == []
     assert miko.data("DELETE", one) == []
     assert miko.ask("GET", one)["result"] is False
@@ -770,7 +775,17 @@ QUESTION_FIELDS = (
     "nextQuestion",
     "press",
 )
-PRESS_FIELDS = ("key", "action", "value", "valueOptions", "nextQuestion", "recognizeLabel")
+PRESS_FIELDS = (
+    "key",
+    "action",
+    "value",
+    "valueOptions",
+    "nextQuestion",
+    "recognizeLabel",
+    "needRecognize",
+    "crmResponseTemplate",
+)
+CLIENT_FIELDS = ("crmId", "name", "phones", "properties")
 
 
 def test_hostile_values_of_every_field_are_answered_in_the_envelope(miko, poll):
@@ -785,6 +800,20 @@ def test_hostile_values_of_every_field_are_answered_in_the_envelope(miko, poll):
         bodies += [
             ("polling", {"name": "h", "questions": [{**question, "press": [{**press, name: value}]}]})
             for name in PRESS_FIELDS
+        ]
+        press = {"key": "1", "action": "send_crm", "crmResponseTemplate": value}
+        client = {"crmId": "h", "phones": ["0301"]}
+        bodies += [("client", [{**client, name: value}]) for name in CLIENT_FIELDS]
+        bodies += [
+            ("client", [{**client, "properties": [{"key": "k", "value": "v", name: value}]}])
+            for name in ("key", "value")
+        ]
+        bodies += [("task-signal-close", {"phone": "0301", name: value}) for name in ("phone", "taskId")]
+        bodies += [
+            ("polling", {"name": "h", "questions": [{**question, "press": [press]}]}),
+            ("client", value),
+            ("client", [value]),
+            ("task-signal-close", value),
         ]
         bodies += [
             ("polling", {"name": value, "questions": [question]}),

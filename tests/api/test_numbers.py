@@ -52,6 +52,34 @@ class TestOne:
         client.ask("DELETE", f"/api/v1/numbers/{made['number_id']}", status=404)
         assert counts(client, campaign)["pending"] == 1
 
+    def test_a_number_says_whose_it_is_and_by_which_clock(self, client, campaign):
+        window = {"hours": [{"days": "mon-sun", "start": "00:00", "end": "24:00"}]}
+        client.ask("PATCH", one(campaign), {"call_window": window})
+        made = client.ask(
+            "POST", numbers(campaign), {"phone_number": "+493012", "person": "anna", "utc_offset_min": -210}, 201
+        )
+        assert (made["person"], made["utc_offset_min"]) == ("anna", -210)
+        path = f"/api/v1/numbers/{made['number_id']}"
+        (local,) = client.ask("GET", f"{path}/why")["local_times"]
+        assert local["time_zone"] == "UTC-03:30"
+        assert local["at"].endswith("-03:30")
+        # What a change does not name stays.
+        assert client.ask("PATCH", path, {"data": {"a": 1}})["person"] == "anna"
+        changed = client.ask("PATCH", path, {"person": "", "utc_offset_min": None})
+        assert (changed["person"], changed["utc_offset_min"], changed["data"]) == ("", None, {"a": 1})
+        for wrong in (
+            {"person": "x" * 65},
+            {"person": "a\nb"},
+            {"person": " a"},
+            {"utc_offset_min": 841},
+            {"utc_offset_min": 1.5},
+            {"person": None},
+        ):
+            client.ask("POST", numbers(campaign), {"phone_number": "1", **wrong}, 422)
+        report = upload(client, campaign, "phone,who\n0301,anna\n0302,anna\n", columns='{"person": "who"}')
+        assert report["added"] == 2
+        assert [item["person"] for item in client.ask("GET", numbers(campaign))["items"]] == ["", "anna", "anna"]
+
     def test_closed_is_called_no_more_until_a_reset(self, client, campaign):
         made = client.ask("POST", numbers(campaign), {"phone_number": "+493012"}, 201)
         close = f"/api/v1/numbers/{made['number_id']}/close"
@@ -328,3 +356,28 @@ def test_the_dialer_is_shown(client, campaign):
     text = client.ask("GET", "/metrics").decode()
     for name in ("tandem_campaign_calls_open", "tandem_dialer_speed", "tandem_trunks_dead", "tandem_campaigns_running"):
         assert f"\n{name} " in text
+
+
+def test_people_are_saved_found_by_their_telephones_and_deleted(client):
+    people = [
+        {"person": "c-1", "name": "Anna", "phone_numbers": ["+493055512345"], "properties": {"town": "Köln"}},
+        {"person": "c-2", "name": "Ben", "phone_numbers": ["03055512399", "0301"], "properties": {}},
+    ]
+    assert client.ask("PUT", "/api/v1/customers", {"customers": people})["items"] == people
+    # By the last ten digits, whoever they are; page by page.
+    found = "/api/v1/customers?phone_number=0049305551"
+    assert client.ask("GET", f"{found}2345")["items"] == [people[0]]
+    assert client.ask("GET", "/api/v1/customers?phone_number=3055512345")["items"] == [people[0]]
+    assert client.ask("GET", "/api/v1/customers?phone_number=0301")["items"] == [people[1]]
+    assert client.ask("GET", "/api/v1/customers?limit=1&after=c-1")["items"] == [people[1]]
+    for wrong in (
+        {"person": ""},
+        {"person": "x", "phone_numbers": ["x"]},
+        {"person": "x", "properties": {"": "v"}},
+        {"person": "x", "colour": 1},
+    ):
+        client.ask("PUT", "/api/v1/customers", {"customers": [people[0] | {"name": "No"}, wrong]}, 422)
+    assert client.ask("GET", "/api/v1/customers/c-1") == people[0]
+    client.ask("DELETE", "/api/v1/customers/c-1", status=204)
+    client.ask("DELETE", "/api/v1/customers/c-1", status=404)
+    client.ask("DELETE", "/api/v1/customers/c-2", status=204)

@@ -31,6 +31,8 @@ endpoints:
   - {{extension: "1002", secret: {SECRET}}}
   - {{extension: "1003", secret: {SECRET}}}
   - {{extension: "1004", secret: {SECRET}}}
+queues:
+  - {{name: desk, extension: "2001", members: [{{endpoint: "1001"}}], fallback: {{hangup: normal}}}}
 """
 EMPLOYEES = {
     "1001": [Wait(2), Press("1"), Wait(4), HangUp()],
@@ -170,6 +172,14 @@ def test_the_employee_first_and_then_the_client(pbx):
         "ANSWER",
         "answered",
     )
+
+
+def test_somebody_of_a_queue_first_and_then_the_client(pbx):
+    with run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.5) as clients:
+        row = closed_row(pbx, run_task(pbx, "0301234510", innerNum="2001", isCallback=1))
+        (client,) = clients.wait_for("bye")
+    assert pbx.employees["1001"].read_legs()[-1].talk_s - client.talk_s > 2.2
+    assert (row["result"], row["inDialState"]) == ("SUCCESS_USER_H", "ANSWER")
 
 
 def test_an_employee_who_does_not_accept_is_not_connected(pbx):

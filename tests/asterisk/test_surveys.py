@@ -57,12 +57,12 @@ def answers(site, call_id=""):
 def test_a_campaign_asks_and_the_answers_are_there(site, pbx):
     steps = [
         Wait(1.5),
-        Press("2", "info"),
+        Press("2"),
         Wait(1),
         Speak(2.0),
-        Press("#", "info"),
+        Press("#"),
         Wait(1.5),
-        Press("1", "info"),
+        Press("1"),
         Wait(4),
         HangUp(),
     ]

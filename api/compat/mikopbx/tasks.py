@@ -238,6 +238,9 @@ async def _get(services: Services, exchange: Exchange) -> Any:
 async def _update(services: Services, exchange: Exchange) -> Any:
     body = read_object(exchange)
     task = await find_task(services, exchange, path_id(exchange))
+    if task is None and (crm_id := read_text(body.get("crmId"), "crmId", 64)):
+        # There a crmId in the body wins; here it is asked where the path names no task.
+        task = await find_task(services, exchange, crm_id, by_crm_id=True)
     if task is None:
         raise Failed(data={"error": "TaskNotFound"})
     campaign, words = await _read_task(services, exchange, body, task)
