@@ -172,26 +172,6 @@ def bench_http() -> Report:
     )
 
 
-def bench_compat() -> Report:
-    """Other systems' requests beside the native requests for the same."""
-    from bench.compat import run
-
-    rows = run()
-    return Report(
-        "Compat: a request of another system's client beside its native twin",
-        ("door", "request", "CPU µs", "native µs", "to native", "failed"),
-        tuple(
-            (row.door, row.what, f"{row.theirs_us:.0f}", f"{row.native_us:.0f}", f"{row.ratio:.2f}", str(row.failed))
-            for row in rows
-        ),
-        budgets=(
-            *(Budget(f"{row.door}: {row.what}, CPU to its native twin's", row.ratio, 1.5, "") for row in rows),
-            Budget("failed requests", sum(row.failed for row in rows), 0, ""),
-        ),
-        figures={f"{row.door} {row.what}": {name: getattr(row, name) for name in row.__slots__} for row in rows},
-    )
-
-
 def bench_events() -> Report:
     """AMI events, some of them to many clients of server-sent events, while a campaign runs."""
     from bench.event_stream import CLIENTS, RATE, TOLD_ONE_IN, run
