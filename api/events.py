@@ -15,7 +15,19 @@ FLUSH_EVERY_S: Final = 0.05
 HEARTBEAT_S: Final = 15.0
 MAX_CLIENTS: Final = 200
 # What is published; a listener who asks for anything else is told.
-KINDS: Final = ("call", "cdr", "decision", "config", "campaign", "agent", "features", "queue", "channel", "device")
+KINDS: Final = (
+    "call",
+    "cdr",
+    "decision",
+    "config",
+    "campaign",
+    "agent",
+    "features",
+    "queue",
+    "channel",
+    "device",
+    "toll",
+)
 # What waits for a client that reads slowly; older events go first, and the client is told how many.
 MAX_WAITING_BYTES: Final = 256 * 1024
 # A flush holds so many events at most.

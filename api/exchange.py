@@ -62,6 +62,7 @@ class Services:
     agents: Any = None
     features: Any = None
     states: Any = None
+    tolls: Any = None
     allow_private_webhooks: bool = False
     look_up: Callable[[str, str], Any] | None = None
     note: Callable[[AuditEntry], object] = lambda _: None

@@ -19,12 +19,15 @@ from tandem.domain.dialplan import (
     GLOBAL_AGI,
     GLOBAL_COUNTRY_CODE,
     GLOBAL_EMERGENCY,
+    GLOBAL_EMERGENCY_ROUTE,
     GLOBAL_EMERGENCY_TRUNK,
     GLOBAL_INTERNATIONAL_PREFIX,
     GLOBAL_LANGUAGE,
+    GLOBAL_NATIONAL_PREFIX,
     GLOBAL_OUTBOUND_TRUNK,
     GLOBAL_RECORDINGS,
     GLOBAL_SOUNDS,
+    GLOBAL_STATIC_ROUTES,
     GLOBAL_VOICEMAIL,
     VARIABLE_CALLER_ID,
     VARIABLE_EMERGENCY_CALLER_ID,
@@ -202,19 +205,28 @@ def _refuse_same_queues(snapshot: Snapshot) -> None:
 def _dialplan_globals(snapshot: Snapshot, target: RenderTarget) -> tuple[tuple[str, str], ...]:
     general = snapshot.general
     plan = number_plan(general.country) if general.country else NumberPlan("", "", "")
+    emergency = tuple(
+        (rule.pattern.removeprefix("^").removesuffix("$"), rule.route) for rule in snapshot.outbound.emergency
+    )
     return (
         (GLOBAL_AGI, target.agi_url),
         (GLOBAL_RECORDINGS, target.recordings_dir),
         (GLOBAL_SOUNDS, target.sounds_dir),
         (GLOBAL_LANGUAGE, general.language),
-        (GLOBAL_EMERGENCY, "|".join(_literal(number) for number in general.emergency_numbers)),
+        (GLOBAL_EMERGENCY, "|".join((*map(_literal, general.emergency_numbers), *(rule for rule, _ in emergency)))),
         (GLOBAL_EMERGENCY_TRUNK, general.emergency_trunk or general.outbound_trunk or ""),
         (GLOBAL_OUTBOUND_TRUNK, general.outbound_trunk or ""),
         (GLOBAL_INTERNATIONAL_PREFIX, plan.international_prefix),
+        (GLOBAL_NATIONAL_PREFIX, plan.national_prefix),
         (GLOBAL_COUNTRY_CODE, plan.country_code),
+        (GLOBAL_STATIC_ROUTES, "yes" if snapshot.outbound_routes else ""),
         (GLOBAL_VOICEMAIL, general.voicemail_number),
         (GLOBAL_AGENT_LOGIN, general.agent_login_code),
         (GLOBAL_AGENT_PAUSE, general.agent_pause_code),
+        *(
+            (f"{GLOBAL_EMERGENCY_ROUTE}{index}", f"{rule}/{route.strip}/{route.prepend}/{'&'.join(route.trunks)}")
+            for index, (rule, route) in enumerate(emergency, 1)
+        ),
     )
 
 
@@ -266,7 +278,9 @@ def _list_music(snapshot: Snapshot) -> list[str]:
 @lru_cache(maxsize=4)
 def _make_environment(own: tuple[tuple[str, str], ...]) -> Environment:
     environment = make_environment(dict(own))
-    environment.filters.update(nth=_nth, matches=_matches, prompt=_prompt, exit_context=_exit_context)
+    environment.filters.update(
+        nth=_nth, matches=_matches, prompt=_prompt, exit_context=_exit_context, sip_transport=_sip_transport
+    )
     return environment
 
 
@@ -294,3 +308,8 @@ def _refuse_template(name: str, error: Exception) -> ApplyRefused:
     return ApplyRefused(
         "render", (Complaint(f"template {at}", f"line {line}" if line else "", str(error) or type(error).__name__),)
     )
+
+
+def _sip_transport(trunk: Trunk) -> str:
+    """The parameter of a URI that picks Asterisk's transport of that kind."""
+    return "" if trunk.transport == "udp" else f";transport={trunk.transport}"

@@ -1,6 +1,6 @@
 """What the scripts may ask and tell, handed over by the composition root; never asks anything that could block."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -15,10 +15,12 @@ from tandem.domain.contacts import Contact
 from tandem.domain.decisions import Decision
 from tandem.domain.destinations import Destination
 from tandem.domain.features import Features, FeatureWish
+from tandem.domain.outbound import TrunkTry
 from tandem.domain.routing import QueueFacts, Target, resolve
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.sounds import locate_prompt
 from tandem.domain.surveys import SavedSurvey, Survey, SurveyAnswer, Surveyed, SurveyVisit
+from tandem.domain.tolls import Verdict
 
 
 def _no_facts(queue: str) -> None:
@@ -79,6 +81,11 @@ def _forget_noted(noted: SurveyVisit | SurveyAnswer) -> None:
     """For tests and tools that keep no results."""
 
 
+def _admit_all(_endpoint: str, tries: Sequence[TrunkTry], _dialled: str) -> tuple[Verdict, tuple[TrunkTry, ...]]:
+    """For tests and tools without a toll guard."""
+    return Verdict(""), tuple(tries)
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -133,6 +140,8 @@ class Brain:
     Deferred with what would be better, or None); note_visit and note_answer keep results; recordings_dir: where Asterisk records, '' for
     nowhere; send_answers: address, visit and answers -> a Deferred with what the address says ('' for nothing, it never fails); send_wait_s: how
     long somebody waits for that; speak_wait_s: how long somebody waits for a text of their own.
+
+    admit: endpoint ('' for none), trunks and dialled number of a call outside -> the toll guard's verdict, and the trunks that it leaves.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -157,6 +166,7 @@ class Brain:
     send_answers: Callable[[str, SurveyVisit, tuple[SurveyAnswer, ...]], Any] = _send_nothing
     send_wait_s: float = 8.0
     look_up: Callable[[str, str], Any] | None = None
+    admit: Callable[[str, Sequence[TrunkTry], str], tuple[Verdict, tuple[TrunkTry, ...]]] = _admit_all
 
     def locate(self, prompt: str) -> str:
         """What Asterisk is given to play a prompt."""

@@ -9,6 +9,7 @@ from fastagi.did import did
 from fastagi.feature import feature
 from fastagi.health import health
 from fastagi.menu import menu
+from fastagi.outbound import outbound
 from fastagi.probe import probe
 from fastagi.queue import queue
 from fastagi.session import Script
@@ -26,5 +27,6 @@ def list_scripts(brain: Brain) -> dict[str, Script]:
         "agent": partial(agent, brain),
         "probe": partial(probe, brain),
         "feature": partial(feature, brain),
+        "outbound": partial(outbound, brain),
         "health": partial(health, brain),
     }

@@ -224,14 +224,9 @@ def place_calls(
     """
     callers = list(callers)
     rows = [(caller.number, caller.caller, f'"{caller.name}" ' if caller.name else "") for caller in callers]
-    refusals = "".join(
-        f'  <recv response="{code}" optional="true" next="refused">'
-        f'<action><log message="[call_id] [clock_tick] refused {code}"/></action></recv>\n'
-        for code in REFUSALS
-    )
     scenario = load_scenario(
         "caller.xml",
-        REFUSALS=refusals,
+        REFUSALS=_compose_refusals(),
         STEPS=compose_steps(steps, "[next_url]", "[last_From:]", "[last_To:]"),
         HEADERS="".join(f"{check_line('headers', header)}\n" for header in headers),
         MEDIA_PORT="[media_port]" if media_port is None else str(media_port),
@@ -282,13 +277,14 @@ def dial_from_phone(
     account: tuple[str, str],
     number: str,
     *,
+    steps: Sequence[Step] = (),
     host: str = PHONE_HOST,
     port: int = 0,
     media_port: int | None = None,
 ) -> SippRun:
-    """The phone of ``account`` (user, password) dials ``number`` once and stays on the line until the other side hangs up, at most a minute.
+    """The phone of ``account`` (user, password) dials ``number`` once, lives through ``steps`` and stays on the line until the other side hangs up, at most a minute.
 
-    Events: ``answered``, ``bye``; ``gave-up`` where nobody hung up. ``media_port`` as in `place_calls`.
+    Events: ``answered``, ``bye``; ``refused``; ``gave-up`` where nobody hung up. ``media_port`` as in `place_calls`.
     """
     user, password = account
     scenario = load_scenario(
@@ -296,9 +292,19 @@ def dial_from_phone(
         NUMBER=check_line("number", number),
         USER=user,
         PASSWORD=password,
+        REFUSALS=_compose_refusals(),
+        STEPS=compose_steps(steps, "[next_url]", "[last_From:]", "[last_To:]"),
         MEDIA_PORT="[media_port]" if media_port is None else str(media_port),
     )
-    return SippRun(instance, scenario, options=["-m", "1"], host=host, port=port)
+    return SippRun(instance, scenario, steps=steps, options=["-m", "1"], host=host, port=port)
+
+
+def _compose_refusals() -> str:
+    return "".join(
+        f'  <recv response="{code}" optional="true" next="refused">'
+        f'<action><log message="[call_id] [clock_tick] refused {code}"/></action></recv>\n'
+        for code in REFUSALS
+    )
 
 
 def run_transfer(

@@ -84,6 +84,7 @@ from tandem.store.routes import record_routes
 from tandem.stories import Stories, Story
 from tandem.surveying import Surveys
 from tandem.target import describe_target, read_dialplan
+from tandem.tolls import Tolls
 from tandem.watchdog import Watchdog
 from tandem.webhooks import Webhooks
 
@@ -181,6 +182,14 @@ class Tandem(MultiService):
             self.store, lambda: self.live.current, self.config_ami.send, cast(Any, self.config_ami.send_list)
         )
         self.agents.retry = self._try_later
+        self.tolls = Tolls(
+            self.store,
+            lambda: self.live.current,
+            self.config_ami.send,
+            cast(Any, self.config_ami.send_list),
+            clock,
+        )
+        self.dialer.lines.is_locked = self.tolls.is_locked
         self.campaigns = Campaigns(lambda: self.live.current, self.dialer.commands)
         self.imports = Imports(self.store, self.campaigns)
         self.head = Head(self.store, self.live)
@@ -257,6 +266,7 @@ class Tandem(MultiService):
                 sounds=self.sounds,
                 surveys=self.surveys,
                 recordings=self.recordings,
+                tolls=self.tolls,
                 send=cast(Any, self.ami.send),
                 ask_list=cast(Any, self.ami.send_list),
                 ask_system=cast(Any, self.config_ami.send_list),
@@ -295,6 +305,7 @@ class Tandem(MultiService):
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             set_features=lambda *wanted: Deferred.fromCoroutine(self._set_features(*wanted)),
             record=self.decisions.record,
+            admit=self.tolls.admit,
             sounds_dir=str(self.settings.sounds.dir),
             find_probe=self.probe.find if self.probe is not None else lambda _: None,
             find_survey=self.surveys.find,
@@ -329,6 +340,7 @@ class Tandem(MultiService):
             self.lease,
             self.calls,
             self.ledger,
+            self.tolls,
             self.sounds,
             self.surveys,
             self.recordings,
@@ -341,6 +353,9 @@ class Tandem(MultiService):
         ):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.live.subscribe(lambda _: self.fallback.follow())
+        self.calls.watch(self.tolls.take_call)
+        self.ledger.watch(self.tolls.take_cdr)
+        self.config_ami.on_ready(lambda: Deferred.fromCoroutine(self.tolls.follow()))
         self.ami.on("Cdr", self._take_cdr)
         self.dialer.follow(self.ami)
         self.dialer.watch_attempts(self._prepare_survey)

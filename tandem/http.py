@@ -56,6 +56,7 @@ from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.stories import Story
 from tandem.surveying import Surveys
+from tandem.tolls import Tolls
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class UseCases:
     sounds: Sounds
     surveys: Surveys
     recordings: Recordings
+    tolls: Tolls
     send: Callable[[Any], Awaitable[Any]]
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     ask_system: Callable[[Any], Awaitable[list[Any]]]
@@ -176,6 +178,7 @@ class HttpService(Service):
             agents=use.agents,
             features=use.features,
             states=self.states,
+            tolls=use.tolls,
             allow_private_webhooks=settings.webhooks.allow_private,
             look_up=use.look_up,
             note=self._notes.append,
@@ -200,6 +203,11 @@ class HttpService(Service):
         self._use.ledger.watch(self._tell_cdr)
         self._use.agents.watch(self._tell_agent)
         self._use.features.watch(self._tell_features)
+        self._use.tolls.watch(
+            lambda lock: self.events.publish(
+                "toll", lambda: {"event": "locked", "scope": lock.scope, "reason": lock.reason}
+            )
+        )
         self._use.store.watch = self.metrics.observe_sql
         for loop, every_s in zip(self._loops, (FLUSH_EVERY_S, TOKEN_USES_EVERY_S, FLUSH_EVERY_S), strict=True):
             loop.clock = self._reactor

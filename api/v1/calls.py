@@ -9,6 +9,7 @@ from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, Whole, model_
 from api.errors import Refused, refuse_fields
 from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
+from api.v1.toll_guard import check_tolls
 from tandem.ami.errors import AmiRefused
 from tandem.domain.calls import PlacedCall, is_call_id, new_call_id
 from tandem.domain.destinations import Destination
@@ -97,6 +98,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
         order = plan_call(services.live.current, request)
     except CallRefused as refused:
         raise refuse_fields([(refused.field, refused.rule)]) from None
+    check_tolls(services, order)
     call_id = new_call_id()
     location = (("location", f"{_PATH}/{call_id}"),)
 

@@ -288,6 +288,9 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "trunks": {
         "name": "carrier", "authentication": "registration", "hosts": ["sip.carrier.example"], "username": "account", "secret": "of the carrier",
     },
+    "outbound_routes": {
+        "name": "national", "patterns": ["_0[1-9]X.", "+49*"], "trunks": ["carrier", "backup"], "permission": "national",
+    },
     "menus": {
         "name": "main", "prompts": ["custom/welcome"], "options": {"1": {"queue": "sales"}, "2": {"endpoint": "1001"}},
         "invalid": {"queue": "sales"}, "timeout": {"queue": "sales"}, "fallback": {"queue": "sales"},
@@ -309,6 +312,7 @@ RESOURCES: Final = (
     Resource("dids", "dids", "DID"),
     Resource("endpoints", "endpoints", "endpoint"),
     Resource("trunks", "trunks", "trunk"),
+    Resource("outbound_routes", "outbound_routes", "outbound route"),
     Resource("menus", "menus", "menu"),
     Resource("queues", "queues", "queue"),
     Resource("voicemail_boxes", "voicemail", "voicemail box"),

@@ -12,8 +12,10 @@ from api.exchange import Exchange, Services
 from tandem.domain.contacts import Contact, greet
 from tandem.domain.destinations import QueueDestination
 from tandem.domain.dialplan import encode_jump
+from tandem.domain.explain import explain_dialled
 from tandem.domain.fields import matches
 from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did
+from tandem.domain.snapshot import Snapshot
 
 _Number = Annotated[
     str, matches("[+0-9A-Za-z*#_.-]{0,40}", "must be at most 40 digits, letters or the signs + * # _ . -")
@@ -29,6 +31,10 @@ class ExplainQuery(Frozen):
         Annotated[str, StringConstraints(max_length=40)] | None,
         Field(description="The trunk it comes from, for its way of writing numbers."),
     ] = None
+    endpoint: Annotated[
+        Annotated[str, StringConstraints(max_length=20)] | None,
+        Field(description="The endpoint that dials the number: a call inside or outside instead of one to a DID."),
+    ] = None
     at: Annotated[AwareDatetime | None, Field(description="When; now without it.")] = None
     head: Annotated[bool, Field(description="By the newest revision instead of the live one.")] = False
     look_up: Annotated[bool, Field(description="Asks who the caller is, as a call would, where lookup.url is set.")] = (
@@ -38,7 +44,7 @@ class ExplainQuery(Frozen):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """Where it would go. reasons: step by step; destination: null where no DID matches; jump: what the dialplan is told.
+    """Where it would go. reasons: step by step; destination: null where no DID matches, or an endpoint's call is refused; jump: what the dialplan is told.
 
     contact: who the caller is; null where nobody was asked, or nobody knew in time.
     """
@@ -63,6 +69,8 @@ async def _explain(services: Services, exchange: Exchange) -> Reply:
     if query.trunk is not None and query.trunk not in snapshot.trunks:
         raise refuse_fields([("trunk", f"there is no trunk {query.trunk!r}")])
     at = (query.at or services.now()).astimezone(UTC)
+    if query.endpoint is not None:
+        return _explain_endpoint(snapshot, query.endpoint, query.did, at)
     found = route_did(snapshot, query.did, query.caller, query.trunk, at)
     contact = await _look_up(services, query) if query.look_up and found.destination is not None else None
     reasons = list(found.reasons)
@@ -100,6 +108,28 @@ async def _look_up(services: Services, query: ExplainQuery) -> Contact | None:
     found = services.look_up(query.caller, query.did)
     contact: Contact | None = await found if hasattr(found, "addBoth") else found
     return contact
+
+
+def _explain_endpoint(snapshot: Snapshot, endpoint: str, number: str, at: datetime) -> Reply:
+    if endpoint not in snapshot.endpoints:
+        raise refuse_fields([("endpoint", f"there is no endpoint {endpoint!r}")])
+    found = explain_dialled(snapshot, endpoint, number, at)
+    return Reply(
+        Explained(
+            called=number,
+            caller=endpoint,
+            at=at,
+            revision=snapshot.revision,
+            did=None,
+            reasons=found.reasons,
+            destination=found.destination,
+            jump=found.jump,
+            language="",
+            recording="",
+            caller_id="",
+            contact=None,
+        )
+    )
 
 
 ROUTES: Final = (

@@ -34,6 +34,11 @@ def route() -> None:
 @click.argument("did")
 @click.option("--from", "caller", default="", help="The caller's number.")
 @click.option("--trunk", default=None, help="The trunk that the call comes over, for its way of writing numbers.")
+@click.option(
+    "--endpoint",
+    default=None,
+    help="The endpoint that dials the number: a call inside or outside instead of one to a DID.",
+)
 @click.option("--at", callback=_parse_at, help="When, in ISO 8601; without a zone in this machine's. Default: now.")
 @click.option(
     "--document",
@@ -43,11 +48,20 @@ def route() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_obj
 def explain(
-    screen: Screen, did: str, caller: str, trunk: str | None, at: datetime, document: Path | None, as_json: bool
+    screen: Screen,
+    did: str,
+    caller: str,
+    trunk: str | None,
+    endpoint: str | None,
+    at: datetime,
+    document: Path | None,
+    as_json: bool,
 ) -> None:
     """Where a call to DID goes, step by step; with unknown queue facts, as when AMI is away.
 
-    Exit code 1 when no DID matches.
+    With --endpoint DID is any number that this endpoint dials.
+
+    Exit code 1 when no DID matches, or the endpoint's call is refused.
     """
     from tandem.domain.destinations import QueueDestination
     from tandem.domain.dialplan import encode_jump
@@ -59,6 +73,9 @@ def explain(
         screen.fail(
             exits.USAGE, f"--trunk: there is no trunk {trunk!r}; there are {', '.join(snapshot.trunks) or 'none'}"
         )
+    if endpoint is not None:
+        _explain_dialled(screen, snapshot, endpoint, did, at, as_json=as_json)
+        return
     found = route_did(snapshot, did, caller, trunk, at)
     reasons = list(found.reasons)
     destination = found.destination
@@ -96,6 +113,27 @@ def explain(
         screen.fail(
             exits.FAILED, "No DID matches, and there is no default: the caller hears that the number is not in use."
         )
+
+
+def _explain_dialled(
+    screen: Screen, snapshot: "Snapshot", endpoint: str, number: str, at: datetime, *, as_json: bool
+) -> None:
+    from tandem.domain.explain import explain_dialled
+
+    if endpoint not in snapshot.endpoints:
+        screen.fail(exits.USAGE, f"--endpoint: there is no endpoint {endpoint!r}")
+    found = explain_dialled(snapshot, endpoint, number, at)
+    if as_json:
+        screen.write_json(
+            {"called": number, "endpoint": endpoint, "at": at, "revision": snapshot.revision, **found._asdict()}
+        )
+    else:
+        screen.say(f"Endpoint {endpoint} dials {number} at {at.isoformat(timespec='minutes')}:")
+        screen.say(*(f"  {place}. {reason}" for place, reason in enumerate(found.reasons, 1)))
+        if found.destination is not None:
+            screen.say(f"  -> {found.destination}")
+    if found.destination is None:
+        screen.fail(exits.FAILED, "The call is refused.")
 
 
 def _read_document(screen: Screen, path: Path) -> "Snapshot":

@@ -34,6 +34,8 @@ class Lines:
     def __init__(self, limits: Limits, clock: Clock, now: Callable[[], float]) -> None:
         self.limits = limits
         self.breakers: dict[str, Breaker] = {}
+        # Whether the toll guard has locked a trunk: its campaigns wait.
+        self.is_locked: Callable[[str], bool] = lambda _: False
         self._clock = clock
         self._now = now
         self._buckets: dict[str, Bucket] = {}
@@ -55,6 +57,8 @@ class Lines:
 
     def room_on_trunk(self, name: str, trunk: Trunk | None, used: int) -> int:
         """How many may go over a trunk now; None is a trunk without limits of its own."""
+        if self.is_locked(name):
+            return 0
         limit = trunk.max_calls if trunk is not None and trunk.max_calls else self.limits.max_calls
         bucket = self._bucket(f"trunk {name}", trunk.max_cps) if trunk is not None and trunk.max_cps else None
         room = headroom(limit, used, bucket, self._clock.seconds())

@@ -13,6 +13,7 @@ from tandem.domain.destinations import (
     ExternalDestination,
     QueueDestination,
 )
+from tandem.domain.dialling import present_caller
 from tandem.domain.dialplan import (
     CONTEXT_AGENT_FIRST,
     CONTEXT_CAMPAIGN,
@@ -36,6 +37,7 @@ from tandem.domain.originate import (
 )
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.tolls import judge_number
 from tandem.domain.windows import opens_at
 
 # A window that never opens is looked at again so much later: somebody may have mended it.
@@ -87,9 +89,10 @@ def plan_campaign_call(
     dialled = number.phone_number
     if campaign.dial_prefix:
         # How far a call goes is the number's, not what is dialled before it.
-        if dialled in snapshot.general.emergency_numbers:
+        if dialled in snapshot.general.emergency_numbers or snapshot.outbound.is_emergency(dialled):
             raise CallRefused("phone_number", "must not be an emergency number: those are dialled at a phone")
         check_reach(snapshot.general, "phone_number", dialled, saved.permissions)
+        _check_tolls(snapshot, dialled, trunk or "")
         dialled = campaign.dial_prefix + dialled.removeprefix("+")
     number_called = ExternalDestination(external=dialled, trunk=trunk)
     if campaign.agent_first and not agent:
@@ -106,7 +109,9 @@ def plan_campaign_call(
     )
     order = _plan_local(snapshot, request, place) if technology == "Local" else plan_call(snapshot, request)
     variables = (*order.variables, *_own(snapshot, campaign, is_by_hand=bool(agent)))
-    return replace(order, context=CONTEXT_CAMPAIGN, caller_number=campaign.caller_number, variables=variables)
+    known = snapshot.trunks.get(order.channel.rpartition("@")[2]) if order.is_trunk else None
+    shown = (present_caller(known, campaign.caller_number) if known is not None else "") or campaign.caller_number
+    return replace(order, context=CONTEXT_CAMPAIGN, caller_number=shown, variables=variables)
 
 
 def _plan_agent_first(
@@ -136,11 +141,18 @@ def _plan_local(snapshot: Snapshot, request: CallRequest, place: str) -> Origina
     context = place.partition("@")[2].removesuffix("/n")
     if context not in general.allowed_contexts:
         raise CallRefused("dial_string", f"context {context} is not in general.allowed_contexts")
-    if number in general.emergency_numbers:
+    if number in general.emergency_numbers or snapshot.outbound.is_emergency(number):
         raise CallRefused("phone_number", "must not be an emergency number: those are dialled at a phone")
     check_reach(general, "phone_number", number, request.permissions)
+    _check_tolls(snapshot, number, "")
     # /n: the Local channel stays, and with it the id that we chose.
     return complete_order(snapshot, request, f"Local/{number}@{context}/n", number, RING_TIMEOUT_S)
+
+
+def _check_tolls(snapshot: Snapshot, number: str, trunk: str) -> None:
+    """What is dialled before a number, or by way of whom, hides it from nobody."""
+    if guarded := judge_number(snapshot, "", trunk, number):
+        raise CallRefused("phone_number", f"the toll guard refuses it: {guarded}")
 
 
 def _own(snapshot: Snapshot, campaign: Campaign, *, is_by_hand: bool) -> tuple[tuple[str, str], ...]:

@@ -4,6 +4,7 @@ The dialplan in `dialplan/` reads these names; a test compares both sides. A jum
 `tandem-enter,queue,1(sales,5,de,yes,,)`: FastAGI sends it as its one decision, AstDB keeps it as the last-known route.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
@@ -21,6 +22,7 @@ CONTEXT_AGENT: Final = "tandem-agent"
 CONTEXT_LISTEN: Final = "tandem-listen"
 CONTEXT_FEATURE: Final = "tandem-feature"
 CONTEXT_QUEUE_EXIT: Final = "tandem-queue-exit"  # with -0 … -9, -star, -hash behind it: of the key that leaves a queue
+CONTEXT_OUT: Final = "tandem-out"
 VOICEMAIL_CONTEXT: Final = "tandem"
 
 # Globals, written by confgen into extensions.conf; all but the first two may be empty.
@@ -33,6 +35,12 @@ GLOBAL_EMERGENCY_TRUNK: Final = "TANDEM_EMERGENCY_TRUNK"
 GLOBAL_OUTBOUND_TRUNK: Final = "TANDEM_OUTBOUND_TRUNK"
 GLOBAL_INTERNATIONAL_PREFIX: Final = "TANDEM_INTERNATIONAL_PREFIX"  # 00
 GLOBAL_COUNTRY_CODE: Final = "TANDEM_COUNTRY_CODE"  # 49
+GLOBAL_NATIONAL_PREFIX: Final = "TANDEM_NATIONAL_PREFIX"  # 0
+GLOBAL_STATIC_ROUTES: Final = (
+    "TANDEM_STATIC_ROUTES"  # yes: there are outbound routes, so without Tandem only static ones work
+)
+# TANDEM_EMERGENCY_ROUTE_1 …: regular expression/strip/prepend/trunk&trunk
+GLOBAL_EMERGENCY_ROUTE: Final = "TANDEM_EMERGENCY_ROUTE_"
 GLOBAL_VOICEMAIL: Final = "TANDEM_VOICEMAIL"  # *97
 GLOBAL_AGENT_LOGIN: Final = "TANDEM_AGENT_LOGIN"  # *45
 GLOBAL_AGENT_PAUSE: Final = "TANDEM_AGENT_PAUSE"  # *46
@@ -80,6 +88,8 @@ FAMILY_ENDPOINT: Final = (
     "tandem-endpoint"  # extension = ring time in s,mailbox,permissions,when voicemail takes calls (b, n, u; empty:
 )
 # always),flags (d: several devices, r: calls to it are recorded, l: has a call limit)
+# extension/routes = route&route: the outbound routes that it may use
+FAMILY_ROUTE: Final = "tandem-route"  # 1..n = regular expression; 1/how = route,permission,strip,prepend,trunk&trunk
 FAMILY_FORWARD: Final = (
     "tandem-forward"  # extension = do not disturb (1),always,busy,no answer,unavailable; absent: the phone simply rings
 )
@@ -104,6 +114,12 @@ FAMILY_SCHEDULE: Final = (
     "tandem-schedule"  # name = how many open spans; name/1.. = IFTIME span; name/closed/1.. = closed day
 )
 FAMILY_BRANCH: Final = "tandem-branch"  # id = schedule; id/open, id/closed = jump; of an agent only id/closed
+# How a trunk wants numbers, where it does not take them as dialled: trunk = form,prefix,country code,national prefix,international prefix;
+# trunk/caller = the number that it shows, trunk/caller/NUMBER = 1 for each that it may show instead.
+FAMILY_OUTWARD: Final = "tandem-outward"
+FAMILY_LIMIT: Final = "tandem-limit"  # pbx, endpoint/1001, trunk/carrier = how many calls outside at once
+# Not one of FAMILIES: no revision has it. pbx, endpoint/1001, trunk/carrier = 1 where the toll guard has locked it.
+FAMILY_LOCK: Final = "tandem-lock"
 FAMILIES: Final = (
     FAMILY_META,
     FAMILY_DID,
@@ -122,6 +138,9 @@ FAMILIES: Final = (
     FAMILY_OPERATOR,
     FAMILY_CODE,
     FAMILY_SPEED,
+    FAMILY_ROUTE,
+    FAMILY_LIMIT,
+    FAMILY_OUTWARD,
     FAMILY_MENU,
     FAMILY_QUEUE,
     FAMILY_ANNOUNCEMENT,
@@ -182,6 +201,17 @@ def encode_jump(jump: Jump) -> str:
         if not _is_plain(value):
             raise ValueError(f"jump to {jump.kind}: {value!r} holds a character that Gosub would read")
     return f"{CONTEXT_ENTER},{jump.kind},1({','.join(fields)})"
+
+
+def encode_tries(tries: Iterable[tuple[str, str, str]], limit_s: int = 0) -> str:
+    """`tandem-out,dial,1(TRUNK:NUMBER:CALLER/…,limit)`: trunks in order, each with the number and the caller as it is sent them.
+
+    CALLER '' keeps the channel's own; limit_s: after which a call ends, 0 for never. ValueError as `encode_jump`.
+    """
+    words = "/".join(":".join(one) for one in tries)
+    if not _is_plain(words):
+        raise ValueError(f"tries {words!r} hold a character that Gosub would read")
+    return f"{CONTEXT_OUT},dial,1({words},{limit_s})"
 
 
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+*#_-.:/")

@@ -55,6 +55,7 @@ from tandem.domain.fields import (
 # Every object can be had from here.
 from tandem.domain.meetings import Conference as Conference  # noqa: PLC0414
 from tandem.domain.meetings import PageGroup as PageGroup  # noqa: PLC0414
+from tandem.domain.outbound_entities import DialPrefix, OutboundRoute, TollGuard
 from tandem.domain.phones import Endpoint as Endpoint  # noqa: PLC0414
 from tandem.domain.phones import RingGroup as RingGroup  # noqa: PLC0414
 
@@ -101,13 +102,36 @@ class Trunk:
     secret: Secret | None = field(default=None, repr=False)
     from_user: SipUser | None = None
     from_domain: HostPort | None = None
+    # tcp and tls take the transport of that kind that Asterisk has; encryption sdes is SRTP.
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    media_encryption: Literal["no", "sdes"] = "no"
+    # Everything that is sent goes by way of it.
+    outbound_proxy: HostPort | None = None
+    # How often each host is asked whether it lives; 0 never, without it as all of them.
+    qualify_s: Annotated[int, Field(ge=0, le=3600)] | None = None
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("alaw", "ulaw")
     # How the carrier writes numbers: as-sent keeps them; national turns 030… and 0049… into 49…, by `country`.
     numbers: Literal["as-sent", "national"] = "as-sent"
     country: Country | None = None
-    # How many calls campaigns may have over it at once, and place in a second; 0 means no limit of its own.
+    # How the carrier wants them: as dialled, 49301234 (e164), +49301234 (plus), or 030… and 0044… of its `country` (national); and
+    # what stands before each.
+    numbers_out: Literal["as-dialled", "e164", "plus", "national"] = "as-dialled"
+    prefix_out: DialPrefix = ""
+    # Which caller numbers it may show: passthrough any, allowed those of `caller_ids` and else the first of them, forced the first.
+    caller_id_rule: Literal["passthrough", "allowed", "forced"] = "passthrough"
+    caller_ids: Annotated[tuple[PhoneNumber, ...], Field(max_length=1000)] = ()
+    # How many calls outside it may have at once, and how many may be placed in a second; 0 means no limit of its own.
     max_calls: Annotated[int, Field(ge=0, le=10_000)] = 0
     max_cps: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
+    toll_guard: TollGuard | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class CallerRoute:
+    """Where a DID's calls from some callers go."""
+
+    callers: Annotated[tuple[CallerPattern, ...], Field(min_length=1, max_length=1000)]
+    destination: Destination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -123,6 +147,12 @@ class Did:
     # R10 keeps the right-most ten digits of the caller's number, L1 takes a leading 1 off; R is done first.
     caller_id_cleanup: CallerIdCleanup = ""
     blocked_callers: tuple[CallerPattern, ...] = ()
+    # With any, nobody else comes through: others are rejected.
+    allowed_callers: tuple[CallerPattern, ...] = ()
+    # The first that has the caller decides, before `destination`.
+    caller_routes: Annotated[tuple[CallerRoute, ...], Field(max_length=100)] = ()
+    # Where callers go who show no number; without it as general.anonymous_callers says.
+    anonymous: Destination | None = None
     priority: CallerPriority = 0
 
 
@@ -307,6 +337,7 @@ class General:
     # Dialled by the static dialplan alone; they pass no FastAGI and no limit.
     emergency_numbers: Annotated[tuple[PhoneNumber, ...], Field(max_length=20)] = ("112", "911")
     outbound_trunk: Name | None = None
+    toll_guard: TollGuard = field(default_factory=TollGuard)
     emergency_trunk: Name | None = None
     # Dialled by endpoints to hear their messages.
     voicemail_number: PhoneNumber = "*97"
@@ -342,6 +373,8 @@ class General:
     # Channel variables that whoever places a call may set; the dialplan must treat them as a stranger's.
     allowed_variables: tuple[VariableName, ...] = ()
     blocked_callers: tuple[CallerPattern, ...] = ()
+    # Whether calls without a number come in, where the DID does not say where they go.
+    anonymous_callers: Literal["accept", "reject"] = "accept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -350,6 +383,7 @@ class Pbx:
 
     general: General = field(default_factory=General)
     trunks: tuple[Trunk, ...] = ()
+    outbound_routes: tuple[OutboundRoute, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     voicemail_boxes: tuple[VoicemailBox, ...] = ()
     schedules: tuple[Schedule, ...] = ()
@@ -365,6 +399,7 @@ class Pbx:
 
 Entity = (
     Trunk
+    | OutboundRoute
     | Endpoint
     | VoicemailBox
     | Schedule
@@ -381,6 +416,7 @@ Entity = (
 # Collection name -> (class, the field that names an object); in the order in which documents and imports have them.
 COLLECTIONS: Final[dict[str, tuple[type[Entity], str]]] = {
     "trunks": (Trunk, "name"),
+    "outbound_routes": (OutboundRoute, "name"),
     "endpoints": (Endpoint, "extension"),
     "voicemail_boxes": (VoicemailBox, "mailbox"),
     "schedules": (Schedule, "name"),

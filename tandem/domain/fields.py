@@ -135,6 +135,14 @@ DidNumber = Annotated[
         "must be a number (+493012345), the beginning of numbers and a star (+493012*), a pattern (_49301[2-5]XX) or default",
     ),
 ]
+# What is dialled outside: +49* and _+49. are meant in international form, the rest as it is dialled.
+DialPattern = Annotated[
+    str,
+    matches(
+        r"\+?[0-9]{1,20}\*?|_\+?[0-9XZN\[\].!-]{1,40}",
+        "must be a number (110), the beginning of numbers and a star (0049*, +49*) or a pattern (_0[1-9]X., _+491[5-7].)",
+    ),
+]
 TimeOfDay = Annotated[
     str, matches("([01][0-9]|2[0-3]):[0-5][0-9]|24:00", "must be a time from 00:00 to 24:00, such as 09:30")
 ]

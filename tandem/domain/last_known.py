@@ -16,6 +16,7 @@ from tandem.domain.destinations import (
     QueueDestination,
     ScheduleDestination,
 )
+from tandem.domain.dialling import plan_of
 from tandem.domain.dialplan import (
     FAMILY_ANNOUNCEMENT,
     FAMILY_BLOCK,
@@ -28,21 +29,24 @@ from tandem.domain.dialplan import (
     FAMILY_FORWARD,
     FAMILY_GROUP,
     FAMILY_INTERNAL,
+    FAMILY_LIMIT,
     FAMILY_MENU,
     FAMILY_META,
     FAMILY_OPERATOR,
+    FAMILY_OUTWARD,
     FAMILY_PAGE,
     FAMILY_PARKING,
     FAMILY_PATTERN,
     FAMILY_PREFIX,
     FAMILY_QUEUE,
+    FAMILY_ROUTE,
     FAMILY_SCHEDULE,
     FAMILY_SPEED,
     FAMILY_TRUNK,
     Jump,
     encode_jump,
 )
-from tandem.domain.entities import Did, Queue
+from tandem.domain.entities import Did, Queue, Trunk
 from tandem.domain.features import Features, features_in_force
 from tandem.domain.numbers import BlockIndex
 from tandem.domain.phone_checks import FEATURE_CODES, list_parking
@@ -50,6 +54,7 @@ from tandem.domain.phones import Endpoint, RingGroup
 from tandem.domain.routing import DEAD_END, INACTIVE, after_queue, jump_to, name_agent_branch
 from tandem.domain.schedules import iftime_spans
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.tolls import list_limits
 
 # What was set at the phone of an extension.
 FindFeatures = Callable[[str], Features | None]
@@ -112,6 +117,15 @@ def _static_entries(snapshot: Snapshot, today: date) -> Iterator[Entry]:
     """Everything that leads nowhere."""
     for name, plan in snapshot.plans.items():
         yield (FAMILY_TRUNK, name), f"{plan.country_code},{plan.national_prefix},{plan.international_prefix}"
+    for name, trunk in snapshot.trunks.items():
+        yield from _outward_entries(snapshot, name, trunk)
+    for scope, limit in list_limits(snapshot):
+        yield (FAMILY_LIMIT, scope), str(limit)
+    for index, rule in enumerate(snapshot.outbound.static, 1):
+        route = rule.route
+        yield (FAMILY_ROUTE, str(index)), rule.pattern
+        how = (route.name, route.permission or "", str(route.strip), route.prepend, "&".join(route.trunks))
+        yield (FAMILY_ROUTE, f"{index}/how"), ",".join(how)
     for name, announcement in snapshot.announcements.items():
         yield (FAMILY_ANNOUNCEMENT, name), str(len(announcement.prompts))
         for index, prompt in enumerate(announcement.prompts, 1):
@@ -135,6 +149,8 @@ def _endpoint_entries(endpoint: Endpoint, features: Features | None) -> Iterator
     if flags:
         facts += [""] * (4 - len(facts)) + [flags]
     yield (FAMILY_ENDPOINT, endpoint.extension), ",".join(facts)
+    if endpoint.outbound_routes:
+        yield (FAMILY_ENDPOINT, f"{endpoint.extension}/routes"), "&".join(endpoint.outbound_routes)
     in_force = features_in_force(endpoint, features)
     if not in_force.is_plain:
         yield (FAMILY_FORWARD, endpoint.extension), in_force.encode()
@@ -197,6 +213,21 @@ def _group_entries(group: RingGroup) -> Iterator[Entry]:
         else:
             value = f"external,{member.external},{member.trunk or ''},{int(member.confirm)}"
         yield (FAMILY_GROUP, f"{group.name}/{index}"), value
+
+
+def _outward_entries(snapshot: Snapshot, name: str, trunk: Trunk) -> Iterator[Entry]:
+    """How a trunk wants numbers and callers, for calls that Tandem does not decide on."""
+    if trunk.numbers_out != "as-dialled" or trunk.prefix_out:
+        plan = plan_of(trunk.country or snapshot.general.country)
+        prefixes = (
+            (plan.country_code, plan.national_prefix, plan.international_prefix) if plan is not None else ("", "", "")
+        )
+        yield (FAMILY_OUTWARD, name), ",".join((trunk.numbers_out, trunk.prefix_out, *prefixes))
+    if trunk.caller_id_rule != "passthrough":
+        yield (FAMILY_OUTWARD, f"{name}/caller"), trunk.caller_ids[0]
+        if trunk.caller_id_rule == "allowed":
+            for number in trunk.caller_ids:
+                yield (FAMILY_OUTWARD, f"{name}/caller/{number}"), "1"
 
 
 def _queue_entries(snapshot: Snapshot, queue: Queue, jumps: "_Jumps") -> Iterator[Entry]:

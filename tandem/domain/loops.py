@@ -81,9 +81,17 @@ def walk_destinations(pbx: Pbx) -> Iterator[tuple[Location, Destination]]:
             if (destination := getattr(queue, field)) is not None:
                 yield ("queues", index, field), destination
     for index, did in enumerate(pbx.dids):
-        yield ("dids", index, "destination"), did.destination
+        yield from _walk_did(("dids", index), did)
     for index, expectation in enumerate(pbx.expect):
         yield ("expect", index, "destination"), expectation.destination
+
+
+def _walk_did(at: Location, did: Did) -> Iterator[tuple[Location, Destination]]:
+    yield (*at, "destination"), did.destination
+    if did.anonymous is not None:
+        yield (*at, "anonymous"), did.anonymous
+    for place, route in enumerate(did.caller_routes):
+        yield (*at, "caller_routes", place, "destination"), route.destination
 
 
 def _referred_dids(pbx: Pbx) -> dict[Place, tuple[int, Did]]:

@@ -206,6 +206,12 @@ class BlockIndex:
         return False
 
 
+@lru_cache(maxsize=4096)
+def index_callers(patterns: tuple[str, ...]) -> BlockIndex:
+    """The same, kept for the next call that asks."""
+    return index_blocked(patterns)
+
+
 def index_blocked(patterns: Iterable[str]) -> BlockIndex:
     """Prepares caller patterns such as `+49301234567` and `+49900*`."""
     known = frozenset(patterns)

@@ -22,6 +22,7 @@ from tandem.domain.destinations import (
     SurveyDestination,
     VoicemailDestination,
 )
+from tandem.domain.dialling import OUTSIDE, classify_number, present_caller
 from tandem.domain.dialplan import (
     CONTEXT_ORIGINATED,
     CONTEXT_QUEUE_FIRST,
@@ -31,9 +32,10 @@ from tandem.domain.dialplan import (
 )
 from tandem.domain.entities import General
 from tandem.domain.fields import Permission
-from tandem.domain.numbers import number_plan
+from tandem.domain.outbound import CONFIGURED, reaches, route_outbound, try_trunk
 from tandem.domain.routing import describe_destination, jump_to
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.tolls import judge_number
 
 RING_TIMEOUT_S: Final = 60.0
 MIN_RING_TIMEOUT_S: Final = 5.0
@@ -44,7 +46,6 @@ MAX_NAME_BYTES: Final = 79
 MAX_PROJECT: Final = 40
 MAX_EXTERNAL_ID: Final = 80
 
-_OUTSIDE: Final = re.compile(r"\+?[0-9]{2,24}")  # what the dialplan lets phones dial outside
 _CALLER: Final = re.compile(r"\+?[0-9*#]{0,24}")
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_.-]{0,20}")
 
@@ -129,12 +130,14 @@ def complete_order(
     ours = [(VARIABLE_JUMP, jump)]
     if isinstance(request.origin, QueueDestination):
         ours.append((VARIABLE_QUEUE_FIRST, request.origin.queue))
+    caller = request.caller_number or _number_of(request.destination)
+    trunk = snapshot.trunks.get(channel.rpartition("@")[2]) if isinstance(request.origin, ExternalDestination) else None
     return OriginateOrder(
         channel=channel,
         jump=jump,
         context=CONTEXT_ORIGINATED,
         exten="s",
-        caller_number=request.caller_number or _number_of(request.destination),
+        caller_number=(present_caller(trunk, caller) if trunk is not None else "") or caller,
         caller_name=request.caller_name,
         account=request.account,
         variables=(*_check_variables(snapshot.general, request), *ours),
@@ -159,7 +162,7 @@ def find_destination(snapshot: Snapshot, number: str) -> Destination:
     inside = snapshot.numbers.get(number)
     if inside is not None:
         return inside
-    if not _OUTSIDE.fullmatch(number):
+    if not OUTSIDE.fullmatch(number):
         raise CallRefused("number", "must be a number inside, or 2 to 24 digits with or without a leading +")
     return ExternalDestination(external=number)
 
@@ -176,8 +179,8 @@ def _plan_origin(snapshot: Snapshot, origin: Destination, permissions: frozenset
                 raise CallRefused("origin.endpoint", f"there is no endpoint {extension}")
             return f"PJSIP/{extension}", extension, float(endpoint.ring_time_s)
         case ExternalDestination(external=number):
-            trunk = _check_outside(snapshot, "origin", origin, permissions)
-            return f"PJSIP/{number}@{trunk}", number, RING_TIMEOUT_S
+            trunk, dialled = _check_outside(snapshot, "origin", origin, permissions)
+            return f"PJSIP/{dialled}@{trunk}", number, RING_TIMEOUT_S
         case QueueDestination(queue=name):
             if name not in snapshot.queues:
                 raise CallRefused("origin.queue", f"there is no queue {name}")
@@ -204,41 +207,36 @@ def _permissions(snapshot: Snapshot, request: CallRequest) -> frozenset[str]:
 
 def _check_outside(
     snapshot: Snapshot, field: str, destination: ExternalDestination, permissions: Collection[str]
-) -> str:
-    """The trunk of a call outside that is allowed."""
+) -> tuple[str, str]:
+    """The trunk of a call outside that is allowed, and the number as it is sent there."""
     general, number = snapshot.general, destination.external
-    if not _OUTSIDE.fullmatch(number):
+    if not OUTSIDE.fullmatch(number):
         raise CallRefused(f"{field}.external", "must be 2 to 24 digits, with or without a leading +")
-    if number in general.emergency_numbers:
+    if number in general.emergency_numbers or snapshot.outbound.is_emergency(number):
         raise CallRefused(f"{field}.external", "must not be an emergency number: those are dialled at a phone")
-    trunk = destination.trunk or general.outbound_trunk
-    if trunk is None:
-        raise CallRefused(f"{field}.trunk", "is missing, and general.outbound_trunk is not set")
+    if destination.trunk is not None:
+        trunk, dialled = try_trunk(snapshot, destination.trunk, number)
+    else:
+        # Nobody knows when it will be dialled: a route with opening hours is no way.
+        found = route_outbound(snapshot, CONFIGURED, number, None)
+        if found.refusal == "unknown":
+            raise CallRefused(f"{field}.trunk", "is missing, and general.outbound_trunk is not set")
+        if found.refusal:
+            raise CallRefused(f"{field}.external", "; ".join(found.reasons))
+        trunk, dialled = found.tries[0]
     if trunk not in snapshot.trunks:
         raise CallRefused(f"{field}.trunk", f"there is no trunk {trunk}")
     check_reach(general, f"{field}.external", number, permissions)
-    return trunk
+    if guarded := judge_number(snapshot, "", trunk, number, dialled):
+        raise CallRefused(f"{field}.external", f"the toll guard refuses it: {guarded}")
+    return trunk, dialled
 
 
 def check_reach(general: General, field: str, number: str, permissions: Collection[str]) -> None:
     """CallRefused unless `permissions` reach as far as the number is."""
     needed = classify_number(number, general)
-    if needed not in permissions and not (needed == "national" and "international" in permissions):
+    if not reaches(permissions, needed):
         raise CallRefused(field, f"needs the permission {needed}")
-
-
-def classify_number(number: str, general: General) -> Permission:
-    """How far a number is, as the dialplan tells them apart for phones: without a known country everything is international."""
-    plan = number_plan(general.country) if general.country else None
-    if plan is None or not plan.international_prefix:
-        return "international"
-    if number.startswith("+"):
-        abroad = number[1:]
-    elif number.startswith(plan.international_prefix):
-        abroad = number[len(plan.international_prefix) :]
-    else:
-        return "national"
-    return "national" if abroad.startswith(plan.country_code) else "international"
 
 
 # ----------------------------------------------------------------------------------------------------- second leg

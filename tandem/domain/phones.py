@@ -23,6 +23,7 @@ from tandem.domain.fields import (
     Secret,
     Text,
 )
+from tandem.domain.outbound_entities import TollGuard
 
 RingTime = Annotated[int, Field(ge=5, le=300)]
 GroupStrategy = Literal["ringall", "hunt", "memory-hunt", "random", "first-available"]
@@ -52,6 +53,9 @@ class Endpoint:
     language: Language | None = None
     # What may be dialled outside; emergency numbers always may. Nothing outside by default: toll fraud starts here.
     permissions: tuple[Permission, ...] = ("internal",)
+    # The outbound routes that it may use; without any all that its permissions reach.
+    outbound_routes: tuple[Name, ...] = ()
+    toll_guard: TollGuard | None = None
     # The number that is shown outside, and to those who are called for help; without one, what the trunk says.
     external_caller_id: PhoneNumber | None = None
     emergency_caller_id: PhoneNumber | None = None

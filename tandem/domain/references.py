@@ -22,6 +22,7 @@ from tandem.domain.destinations import (
 from tandem.domain.entities import COLLECTIONS, Pbx, Queue, Schedule, Trunk
 from tandem.domain.loops import find_loops, walk_destinations
 from tandem.domain.numbers import number_plan, parse_did_number, pattern_regex
+from tandem.domain.outbound_checks import check_route
 from tandem.domain.phone_checks import FEATURE_CODES, check_phones, list_parking
 from tandem.domain.problems import Location, Problem, suggest
 from tandem.domain.schedules import check_holiday_region, load_zone
@@ -44,6 +45,7 @@ def check_pbx(pbx: Pbx) -> tuple[Problem, ...]:
     problems = [
         *check.general(),
         *check.trunks(),
+        *check.outbound_routes(),
         *check.endpoints(),
         *check.zones(),
         *check.queues(),
@@ -102,14 +104,32 @@ class _Check:
             for field in ("username", "secret"):
                 if getattr(trunk, field) is None:
                     yield Problem((*at, field), "is missing: a trunk that registers needs a username and a secret")
+        if trunk.caller_id_rule != "passthrough" and not trunk.caller_ids:
+            yield Problem((*at, "caller_ids"), f"must hold a number: caller_id_rule is {trunk.caller_id_rule}")
+        if trunk.numbers_out == "national" and trunk.country is None and self._pbx.general.country is None:
+            yield Problem((*at, "numbers_out"), "national numbers need a country, here or in general")
         if trunk.country is not None:
             yield from _raised((*at, "country"), number_plan, trunk.country)
         elif trunk.numbers == "national" and self._pbx.general.country is None:
             yield Problem((*at, "numbers"), "national numbers need a country, here or in general")
 
+    def outbound_routes(self) -> Iterator[Problem]:
+        """Trunks, schedules, patterns and countries of outbound routes, and what nobody could keep while Tandem is down."""
+        inside = tuple(number for at, number in self._numbers_inside() if at[1] != "emergency_numbers")
+        for index, route in enumerate(self._pbx.outbound_routes):
+            at = ("outbound_routes", index)
+            for place, trunk in enumerate(route.trunks):
+                yield from self.unknown((*at, "trunks", place), "trunk", "trunks", trunk)
+            if route.schedule is not None:
+                yield from self.unknown((*at, "schedule"), "schedule", "schedules", route.schedule)
+            yield from check_route(at, route, inside)
+
     def endpoints(self) -> Iterator[Problem]:
-        """Voicemail boxes of endpoints."""
+        """Voicemail boxes and outbound routes of endpoints."""
         for index, endpoint in enumerate(self._pbx.endpoints):
+            for place, name in enumerate(endpoint.outbound_routes):
+                where = ("endpoints", index, "outbound_routes", place)
+                yield from self.unknown(where, "outbound route", "outbound_routes", name)
             if endpoint.voicemail is not None:
                 at = ("endpoints", index, "voicemail")
                 yield from self.unknown(at, "voicemail box", "voicemail_boxes", endpoint.voicemail)
@@ -267,8 +287,10 @@ class _Check:
                 if context not in self._pbx.general.allowed_contexts:
                     yield Problem((*at, "dialplan"), f"context {context!r} is not in general.allowed_contexts")
             case ExternalDestination(trunk=None):
-                if self._pbx.general.outbound_trunk is None:
-                    yield Problem((*at, "external"), "needs a trunk, here or as general.outbound_trunk")
+                if self._pbx.general.outbound_trunk is None and not self._pbx.outbound_routes:
+                    yield Problem(
+                        (*at, "external"), "needs a trunk, here or as general.outbound_trunk, or an outbound route"
+                    )
             case ExternalDestination(trunk=str(name)):
                 yield from self.unknown((*at, "trunk"), "trunk", "trunks", name)
 

@@ -31,7 +31,7 @@ from tandem.domain.dialplan import Jump, JumpKind
 from tandem.domain.entities import Did
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 from tandem.domain.loops import MAX_CHAIN
-from tandem.domain.numbers import clean_caller_id, normalise_number
+from tandem.domain.numbers import clean_caller_id, index_callers, normalise_number
 from tandem.domain.schedules import is_open
 from tandem.domain.snapshot import Snapshot
 
@@ -112,7 +112,10 @@ def route_did(snapshot: Snapshot, called: str, caller: str, trunk: str | None, n
         index = snapshot.did_blocked[did.number]
         if index.holds(caller_key) or index.holds(as_sent):
             return Route(did, BLOCKED, "", "", 0, "", (f"DID {did.number}: caller {caller_key} is blocked",))
-    destination, reasons = resolve(snapshot, did.destination, now)
+    wanted, why = did.destination, ""
+    if did.allowed_callers or did.caller_routes or not caller_key:
+        wanted, why = _choose_by_caller(snapshot, did, (caller_key, as_sent))
+    destination, reasons = resolve(snapshot, wanted, now)
     return Route(
         did,
         destination,
@@ -120,8 +123,24 @@ def route_did(snapshot: Snapshot, called: str, caller: str, trunk: str | None, n
         did.recording,
         did.priority,
         clean_caller_id(caller, did.caller_id_cleanup) if did.caller_id_cleanup else "",
-        (f"DID {did.number}", *reasons),
+        (f"DID {did.number}{why}", *reasons),
     )
+
+
+def _choose_by_caller(snapshot: Snapshot, did: Did, keys: tuple[str, str]) -> tuple[Destination, str]:
+    """Where a DID sends a caller with these keys (one that shows no number has empty ones), and why, where that is not its destination."""
+    if not keys[0]:
+        if did.anonymous is not None:
+            return did.anonymous, ": the caller shows no number"
+        if did.allowed_callers or snapshot.general.anonymous_callers == "reject":
+            return BLOCKED, ": callers without a number are rejected"
+        return did.destination, ""
+    if did.allowed_callers and not any(map(index_callers(did.allowed_callers).holds, keys)):
+        return BLOCKED, f": caller {keys[0]} is not allowed"
+    for route in did.caller_routes:
+        if any(map(index_callers(route.callers).holds, keys)):
+            return route.destination, f": caller {keys[0]} has a route"
+    return did.destination, ""
 
 
 def resolve(snapshot: Snapshot, destination: Destination, now: datetime) -> Resolved:

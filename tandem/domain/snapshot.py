@@ -46,6 +46,8 @@ from tandem.domain.numbers import (
     pattern_rank,
     pattern_regex,
 )
+from tandem.domain.outbound_entities import OutboundRoute
+from tandem.domain.outbound_index import OutboundIndex, index_routes
 from tandem.domain.schedules import CompiledSchedule, compile_schedule, warm_holidays
 
 COLLECTION_OF: Final[Mapping[type, str]] = {kind: collection for collection, (kind, _) in COLLECTIONS.items()}
@@ -108,12 +110,13 @@ class Snapshot:
 
     numbers: number inside -> destination; number_list: the same numbers, sorted; plans: trunk -> number plan, for trunks that send
     national numbers; hours: compiled schedules; blocked and did_blocked (by DID number as written): callers nobody wants;
-    expect: route tests, by what they ask.
+    expect: route tests, by what they ask; outbound: the routes by what is dialled.
     """
 
     revision: int
     general: General
     trunks: Mapping[str, Trunk]
+    outbound_routes: Mapping[str, OutboundRoute]
     endpoints: Mapping[str, Endpoint]
     voicemail_boxes: Mapping[str, VoicemailBox]
     schedules: Mapping[str, Schedule]
@@ -131,6 +134,7 @@ class Snapshot:
     expect: Mapping[str, Expectation]
     blocked: BlockIndex
     did_blocked: Mapping[str, BlockIndex]
+    outbound: OutboundIndex
 
     def has_longer_number(self, digits: str) -> bool:
         """Whether some number inside begins with these digits and goes on."""
@@ -208,6 +212,7 @@ class SnapshotBuilder:
             hours=self._hours,
             blocked=index_blocked(self._general.blocked_callers),
             did_blocked=self._did_blocked,
+            outbound=index_routes(self._collections["outbound_routes"].values()),
         )
 
 
@@ -276,6 +281,8 @@ def _with_collection(
     changes: dict[str, Any] = {collection: values}
     if collection == "trunks":
         changes["plans"] = _number_plans(snapshot.general, values)
+    elif collection == "outbound_routes":
+        changes["outbound"] = index_routes(values.values())
     elif collection == "schedules":
         changes["hours"] = {name: _compile(schedule, snapshot.general) for name, schedule in values.items()}
     elif collection not in {"voicemail_boxes", "expect"}:

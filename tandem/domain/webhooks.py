@@ -35,6 +35,7 @@ EventKind = Literal[
     "inbound.ended",
     "inbound.missed",
     "outbound.ended",
+    "toll.locked",
 ]
 # json: our own, by POST; while1: the While1 Voice API's events, by GET.
 WebhookFormat = Literal["json", "while1"]
@@ -51,6 +52,7 @@ NEEDED: Final = {
     "recording": "recordings/read",
     "inbound": "cdrs/read",
     "outbound": "cdrs/read",
+    "toll": "toll_guard/read",
 }
 
 DeliveryState = Literal["pending", "delivered", "dead"]

@@ -20,7 +20,7 @@ from tandem.store.bodies import GENERAL, decode_body, encode_body
 
 FORMAT: Final = 1
 # Collection -> the field that is left out.
-_SECRETS: Final = {"endpoints": "secret", "trunks": "secret", "voicemail_boxes": "pin"}
+_SECRETS: Final = {"endpoints": "secret", "trunks": "secret", "outbound_routes": "pin", "voicemail_boxes": "pin"}
 _END: Final = b"sha256 "
 
 

@@ -13,7 +13,15 @@ CHECKS = ",".join(
 ENDLESS = ("listen_events", "stream_states")
 # Answered with 503 while there is no Asterisk, which is right and would be found; they run in tests/asterisk/test_api.py, beside one.
 NEED_ASTERISK = (
-    *("list_channels", "list_queue_states", "list_agents", "create_call", "apply_config", "import_config"),
+    *(
+        "list_channels",
+        "list_queue_states",
+        "list_agents",
+        "list_trunk_health",
+        "create_call",
+        "apply_config",
+        "import_config",
+    ),
     *("roll_back_config", "adopt_hand_edits", "list_queue_agents", "get_queue_agent", "log_agent_in", "log_agent_out"),
     *("pause_agent", "unpause_agent", "hang_up_channel", "redirect_channel"),
 )

@@ -12,6 +12,7 @@ SAMPLES = {
     "dids": ("number", {"number": "+4930700", "destination": HANGUP}, {"priority": 3}),
     "endpoints": ("extension", {"extension": "7001", "secret": "hidden-secret-1"}, {"name": "Lab"}),
     "trunks": ("name", {"name": "t-one", "hosts": ["sip.carrier.example"]}, {"description": "x"}),
+    "outbound_routes": ("name", {"name": "o-one", "patterns": ["+49*"], "trunks": ["carrier"], "pin": "4711"}, {"position": 7}),
     "menus": (
         "name",
         {"name": "m-one", "prompts": ["hello"], "options": {"1": HANGUP}, "invalid": HANGUP, "timeout": HANGUP, "fallback": HANGUP},
@@ -227,6 +228,7 @@ class TestIdempotency:
             "create_number_list": "api/test_lists.py",
             "create_user_group": "api/test_user_groups.py",
             "create_sound": "api/test_files.py",
+            "unlock_toll_guard": "asterisk/test_outbound.py",
             "create_webhook": "api/test_webhooks.py",
             "create_survey": "api/test_surveys.py",
             "make_plan": "api/test_code.py",

@@ -30,7 +30,8 @@ trunks:
   - {name: national, hosts: [192.0.2.11], numbers: national}
 endpoints:
   - {extension: 1001, secret: not-a-secret-1, voicemail: 1001}
-  - {extension: 1002, secret: not-a-secret-2}
+  - {extension: 1002, secret: not-a-secret-2, permissions: [national]}
+outbound_routes: [{name: secret, patterns: ["0700*"], trunks: [national], pin: 4711}]
 voicemail_boxes: [{mailbox: 1001, pin: 4711}]
 schedules:
   - name: office
@@ -372,3 +373,39 @@ def test_a_strangers_test_call_is_told_nothing():
     for args in ((), ("4711",)):
         result = AgiCaller(script="probe", args=args).run(list_scripts(brain)["probe"])
         assert (result.error, result.finished, result.executed) == (None, True, None)
+
+
+class TestOutbound:
+    """What is decided is in tests/tandem/test_outbound.py; here is what the dialplan is told."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "outcome"),
+        [
+            (["+49301234567", "", "carrier"], "tandem-out,dial,1(carrier:+49301234567:,0)"),
+            (["0301234567", "", ""], "tandem-out,dial,1(carrier:0301234567:,0)"),
+            (["0301234567", "1001", ""], "tandem-out,refuse,1(21,im-sorry&feature-not-avail-line)"),
+            (["0301234567", "-"], "tandem-out,refuse,1(21,im-sorry&feature-not-avail-line)"),
+            (["*72", "1001"], "tandem-out,refuse,1(1,ss-noservice)"),
+            ([], "tandem-out,refuse,1(1,ss-noservice)"),
+        ],
+    )
+    def test_one_jump(self, arguments, outcome):
+        run = Run("outbound", args=arguments)
+        assert run.jump == outcome
+        (decision,) = run.decisions
+        assert (decision.outcome, bool(decision.reasons)) == (outcome, True)
+
+    @pytest.mark.parametrize(
+        ("digits", "outcome", "reason"),
+        [
+            ("4711", "tandem-out,dial,1(national:07001:,0)", "the PIN is right"),
+            ("1234" + "4711", "tandem-out,dial,1(national:07001:,0)", "the PIN is right"),
+            ("123412341234", "tandem-out,refuse,1(21,vm-incorrect&vm-goodbye)", "the PIN is wrong"),
+            ("", "tandem-out,refuse,1(21,vm-incorrect&vm-goodbye)", "the PIN is wrong"),
+        ],
+    )
+    def test_a_pin_is_asked_for_three_times(self, digits, outcome, reason):
+        run = Run("outbound", args=["07001", "1002"], digits=digits)
+        assert run.jump == outcome
+        assert reason in run.decisions[0].reasons
+        assert "4711" not in " ".join(run.decisions[0].reasons)

@@ -50,7 +50,7 @@ def schedule(name="day", **fields):
         ({"announcement": "x"}, "announcement: there is no announcement 'x'"),
         ({"did": "+1"}, "did: there is no DID '+1'"),
         ({"did": "_1.1"}, "did: pattern '1.1': nothing may follow '.'"),
-        ({"external": "+49301"}, "external: needs a trunk, here or as general.outbound_trunk"),
+        ({"external": "+49301"}, "external: needs a trunk, here or as general.outbound_trunk, or an outbound route"),
         ({"external": "+49301", "trunk": "x"}, "trunk: there is no trunk 'x'"),
         ({"dialplan": "lobby,1"}, "dialplan: context 'lobby' is not in general.allowed_contexts"),
         ({"schedule": "x", "open": BYE, "closed": BYE}, "schedule: there is no schedule 'x'"),

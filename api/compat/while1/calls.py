@@ -8,6 +8,7 @@ from api.compat.while1.people import find_by_email, need_user
 from api.compat.while1.speech import Answered, Denied, choose, paginate, read_flag, read_map, read_page, read_text
 from api.declare import Reply
 from api.exchange import Exchange, Services
+from api.v1.toll_guard import check_tolls
 from tandem.ami.errors import AmiError
 from tandem.domain.calls import PlacedCall, new_call_id
 from tandem.domain.destinations import (
@@ -132,6 +133,7 @@ def _read_variables(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 async def _place(services: Services, exchange: Exchange, order: OriginateOrder) -> PlacedCall:
     """Places the call, or finds the one that this id had before. Denied where that was for somebody else."""
+    check_tolls(services, order)
     call_id = new_call_id()
 
     async def record(call: PlacedCall) -> None:

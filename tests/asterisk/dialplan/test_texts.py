@@ -21,7 +21,7 @@ def test_the_dialplan_and_tandem_know_the_same_names() -> None:
     set_here = set(re.findall(r"Set\((?:GLOBAL\(|__)?(TANDEM_[A-Z_]+)(?:=|\$)", text))
     constants = {name: value for name, value in vars(names).items() if isinstance(value, str)}
     assert {value for name, value in constants.items() if name.startswith("CONTEXT_")} <= contexts
-    assert families == set(names.FAMILIES)
+    assert families == {*names.FAMILIES, names.FAMILY_LOCK}
     assert {value for name, value in constants.items() if name.startswith("VARIABLE_")} <= variables
     shared = {value for name, value in constants.items() if name.startswith("GLOBAL_")}
     assert shared <= variables

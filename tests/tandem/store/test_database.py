@@ -187,10 +187,10 @@ class TestTrouble:
             "from tandem.store.database import open_store\nfrom tandem.store.errors import StoreError\n"
             "from tandem.store.tables import RevisionRow\n"
             f"disk = Path({str(tmp_path)!r})\n"
-            "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', str(disk)], check=True)\n"
+            "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', str(disk)], check=True)\n"
             "store = open_store(disk / 'tandem.db')\n"
             "row = dict(created_at=datetime.now(UTC), author='a', note='x' * 900, added=0, changed=0, removed=0)\n"
-            "def fill(db):\n    [RevisionRow.insert(**row).execute(db) for _ in range(12000)]\n"
+            "def fill(db):\n    [RevisionRow.insert(**row).execute(db) for _ in range(18000)]\n"
             "try:\n    store.run_now(fill)\nexcept StoreError as error:\n    print(error)\n"
             "print(store.run_now(lambda db: RevisionRow.select().count(db)))\n"
         )

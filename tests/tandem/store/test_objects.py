@@ -38,6 +38,7 @@ WHOLE = TypeAdapter(Pbx).validate_python(
     {
         "general": {"country": "DE", "blocked_callers": ("+49900*",)},
         "trunks": ({"name": "carrier", "hosts": ("sip.example.net:5060",), "secret": "näh'\"\\;[x]", "username": "u"},),
+        "outbound_routes": ({"name": "all", "patterns": ("_X.",), "trunks": ("carrier",), "pin": "4711"},),
         "endpoints": ({"extension": "1001", "secret": "0123456789", "name": "Zoë <ü>"},),
         "voicemail_boxes": ({"mailbox": "1001", "pin": "0000"},),
         "schedules": ({"name": "office", "hours": ({"days": "mon-fri", "start": "09:00", "end": "24:00"},)},),
@@ -81,7 +82,7 @@ def test_the_sample_has_every_kind_of_object_and_destination() -> None:
 class TestSaving:
     def test_comes_back_as_it_was(self, store: Store) -> None:
         assert store.run_now(load_pbx) == Pbx()
-        assert save(store, WHOLE) == (1, 27, 0, 0)
+        assert save(store, WHOLE) == (1, 28, 0, 0)
         loaded = store.run_now(load_pbx)
         assert loaded == WHOLE
         assert list(loaded.menus[0].options) == ["9", "1", "*#"]
@@ -99,7 +100,7 @@ class TestSaving:
             dataclasses.replace(first, priority=9), *others, Did(number="+1", destination={"hangup": 1})
         )
         assert save(store, changed) == (2, 1, 1, 1)
-        assert store.run_now(lambda db: db.execute_sql("SELECT count(*) FROM objects").fetchone()) == (29,)
+        assert store.run_now(lambda db: db.execute_sql("SELECT count(*) FROM objects").fetchone()) == (30,)
         assert save(store, WHOLE) == (3, 1, 1, 1)
         assert [store.run_now(load_pbx, number) == WHOLE for number in (1, 2, 3)] == [True, False, True]
         assert len(store.run_now(load_pbx, 2).dids) == len(WHOLE.dids)

@@ -1,0 +1,274 @@
+"""Calls outside from real phones over real trunks: which trunk they take, who is refused and hears so, PINs, and what works while Tandem is down."""
+
+import re
+from contextlib import contextmanager
+
+import pytest
+
+from lab.observe import wait_until
+from lab.pbx import LabPbx
+from lab.rtp import RtpSink
+from lab.sipp import AwaitBye, Caller, HangUp, Press, Wait, dial_from_phone, place_calls, run_phone
+from tests.asterisk.test_api import Site
+
+pytestmark = pytest.mark.asterisk
+
+SECRET = "swordfish-of-the-lab"
+PHONE_HOST, FIRST, SECOND, HELP, SHAPED = "127.0.0.3", "127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.14"
+PORT = 6000
+NAMES = {FIRST: "first", SECOND: "second", HELP: "help", SHAPED: "shaped"}
+BRIEFLY = (Wait(0.3), HangUp())
+DOCUMENT = f"""
+general: {{country: DE, outbound_trunk: second, toll_guard: {{denied_prefixes: ["+4930666*"]}}}}
+trunks:
+  - {{name: first, hosts: ["{FIRST}:{PORT}"]}}
+  - {{name: second, hosts: ["{SECOND}:{PORT}"]}}
+  - {{name: help, hosts: ["{HELP}:{PORT}"]}}
+  - {{name: shaped, hosts: ["{SHAPED}:{PORT}"], numbers_out: national, prefix_out: "9", caller_id_rule: allowed, caller_ids: ["+4930999"],
+     qualify_s: 30, max_calls: 5}}
+  - {{name: secure, hosts: ["192.0.2.9:5061"], transport: tls, media_encryption: sdes, outbound_proxy: "192.0.2.8:5061", qualify_s: 0}}
+outbound_routes:
+  - {{name: special, patterns: ["+4932*", "+4420*"], trunks: [shaped], static: yes, permission: national}}
+  - {{name: mobile, patterns: ["+491[5-7]*"], trunks: [first], permission: international, position: 10}}
+  - {{name: national, patterns: ["+4930*", "_9X."], strip: 1, prepend: "+49", trunks: [first, second], static: yes}}
+  - {{name: neighbours, countries: [FR, CH], trunks: [second]}}
+  - {{name: shut, patterns: ["0800555*"], trunks: [first], schedule: never}}
+  - {{name: secret, patterns: ["0700555*"], trunks: [first], pin: "4711"}}
+  - {{name: rescue, patterns: ["_0110", "+4930110"], trunks: [help, first], strip: 1, emergency: yes}}
+schedules: [{{name: never}}]
+endpoints:
+  - {{extension: "1001", secret: {SECRET}, permissions: [internal, national, international]}}
+  - {{extension: "1002", secret: {SECRET}, permissions: [internal, national]}}
+  - {{extension: "1003", secret: {SECRET}, permissions: [internal, national], outbound_routes: [neighbours]}}
+  - {{extension: "1004", secret: {SECRET}, permissions: [internal, national], toll_guard: {{max_calls_per_minute: 2, daily_minutes: 60}}}}
+  - {{extension: "1005", secret: {SECRET}, permissions: [internal, national], toll_guard: {{max_calls: 1}}}}
+dids:
+  - {{number: "+4930100", destination: {{external: "+33155501"}}}}
+""".replace("+491[5-7]*", "_+491[5-7].")
+
+
+@pytest.fixture(scope="module")
+def pbx(asterisk_install):
+    with LabPbx(asterisk_install, DOCUMENT) as pbx:
+        pbx.serve()
+        wait_until_ready(pbx)
+        yield pbx
+
+
+def wait_until_ready(pbx):
+    site = Site(pbx)
+    site.wait_for("/api/v1/config/plan", lambda plan: plan["live"] == plan["head"] and not plan["files"], 60)
+    site.wait_for("/health", lambda health: health["ready"], 60)
+
+
+@pytest.fixture
+def running(pbx):
+    """Tandem is there, whatever the test before did to it."""
+    if pbx.process.poll() is not None:
+        pbx.serve()
+        wait_until_ready(pbx)
+    return pbx
+
+
+@contextmanager
+def far_end(pbx, host, **options):
+    """A carrier that answers, or refuses."""
+    with run_phone(pbx.asterisk, host=host, port=PORT, **{"ring_s": 0.1, "steps": BRIEFLY, **options}) as run:
+        # It was away, and Asterisk may have noticed.
+        pbx.asterisk.cli(f"pjsip qualify {NAMES[host]}")
+        shown = re.compile(rf"{NAMES[host]}/sip:\S+ +\w+ +Avail")
+        wait_until(lambda: shown.search(pbx.asterisk.cli("pjsip show contacts")), f"the far end at {host}")
+        yield run
+
+
+def dial(pbx, number, extension="1001", steps=(), media_port=None):
+    """A phone dials: its leg, and the Dial()s of Asterisk."""
+    mark = len(pbx.asterisk.read_log())
+    with dial_from_phone(pbx.asterisk, (extension, SECRET), number, steps=steps, media_port=media_port) as run:
+        (leg,) = run.wait(timeout_s=90).legs
+    wait_until(lambda: "0 active channels" in pbx.asterisk.cli("core show channels count"), "the end of the call")
+    log = pbx.asterisk.read_log()[mark:]
+    return leg, [found.partition(",")[0] for found in re.findall(r'Dial\("[^"]*", "PJSIP/([^"]*)"\)', log)]
+
+
+class TestRoutes:
+    def test_the_second_trunk_takes_what_the_first_cannot(self, running):
+        with far_end(running, FIRST, refuse=503), far_end(running, SECOND):
+            leg, dials = dial(running, "+4930555001")
+        assert (leg.is_answered, dials) == (True, ["+494930555001@first", "+494930555001@second"])
+
+    def test_a_first_trunk_that_works_is_the_only_one(self, running):
+        with far_end(running, FIRST), far_end(running, SECOND):
+            leg, dials = dial(running, "930555002")
+        assert (leg.is_answered, dials) == (True, ["+4930555002@first"])
+
+    @pytest.mark.parametrize("refuse", [486, 404])
+    def test_a_busy_or_unknown_number_is_no_reason_for_another_trunk(self, running, refuse):
+        with far_end(running, FIRST, refuse=refuse), far_end(running, SECOND):
+            leg, dials = dial(running, "930555003")
+        assert (leg.is_answered, len(dials)) == (False, 1)
+
+    def test_a_country_has_its_route_however_it_is_dialled(self, running):
+        with far_end(running, SECOND):
+            assert [dial(running, number)[1] for number in ("0033155501", "+41445550100")] == [
+                ["0033155501@second"],
+                ["+41445550100@second"],
+            ]
+
+    def test_what_no_route_has_goes_over_the_outbound_trunk(self, running):
+        with far_end(running, SECOND):
+            leg, dials = dial(running, "0895550100", "1002")
+        assert (leg.is_answered, dials) == (True, ["0895550100@second"])
+
+    def test_a_did_that_leads_outside_takes_the_route(self, running):
+        mark = len(running.asterisk.read_log())
+        with far_end(running, SECOND), place_calls(running.asterisk, [Caller("+4930100")], host=FIRST) as run:
+            (leg,) = run.wait().legs
+        assert leg.is_answered
+        assert "+33155501@second" in running.asterisk.read_log()[mark:]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("number", "extension"),
+        [
+            ("015155501", "1002"),  # mobile needs the permission international
+            ("0895550100", "1003"),  # none of its routes
+            ("0800555100", "1001"),  # closed
+        ],
+    )
+    def test_a_forbidden_call_is_refused_with_a_word(self, running, number, extension):
+        with far_end(running, FIRST), far_end(running, SECOND), RtpSink(running.asterisk, PHONE_HOST) as sink:
+            leg, dials = dial(running, number, extension, media_port=sink.port)
+            assert sum(sink.count_packets().values()) > 25
+        assert (leg.refusal, dials) == (403, [])
+
+
+class TestPins:
+    def test_the_right_pin_lets_the_call_out(self, running):
+        with far_end(running, FIRST):
+            leg, dials = dial(running, "0700555100", steps=(Wait(1), Press("4711")))
+        assert (leg.is_answered, dials) == (True, ["0700555100@first"])
+
+    def test_a_wrong_pin_does_not_and_the_second_try_may(self, running):
+        with far_end(running, FIRST):
+            _, dials = dial(running, "0700555100", steps=(Wait(1), Press("1234"), Wait(1.5), Press("4711")))
+            assert dials == ["0700555100@first"]
+            wrong = (Wait(1), Press("1234"), Wait(1.5), Press("1111"), Wait(1.5), Press("2222"))
+            leg, dials = dial(running, "0700555100", steps=wrong)
+        assert (leg.ended_by, dials) == ("them", [])
+        (log,) = re.findall(r"CALL outbound .*the PIN is wrong.*", running.read_log())[-1:]
+        assert "4711" not in log
+        assert "1111" not in log
+
+
+class TestExplain:
+    def test_it_says_what_a_call_does(self, running):
+        found = running.ask("route", "explain", "930555001", "--endpoint", "1001")
+        assert found["destination"] == "+4930555001 over first, then +4930555001 over second"
+        refused = running.tandem("route", "explain", "0033155501", "--endpoint", "1002", check=False)
+        assert (refused.returncode, "needs the permission international" in refused.stdout) == (1, True)
+        shown = Site(running).ask("GET", "/api/v1/routes/explain?did=0110&endpoint=1003")
+        assert shown["destination"] == "0110 over help, then first, then second"
+
+
+def test_a_trunk_gets_numbers_and_callers_as_it_wants_them(running):
+    mark = len(running.asterisk.read_log())
+    with far_end(running, SHAPED):
+        assert [dial(running, number, "1002")[1] for number in ("032555001", "+4420555001")] == [
+            ["9032555001@shaped"],
+            ["9004420555001@shaped"],
+        ]
+    assert "CALLERID(num)=+4930999" in running.asterisk.read_log()[mark:]
+
+
+def test_a_trunk_over_tls_is_there_with_its_proxy_and_srtp(running):
+    shown = running.asterisk.cli("pjsip show endpoint secure")
+    assert re.search(r"media_encryption +: sdes", shown)
+    assert re.search(r"outbound_proxy +: sip:192\.0\.2\.8:5061;lr;transport=tls", shown)
+    assert "sip:192.0.2.9:5061;transport=tls" in running.asterisk.cli("pjsip show aor secure")
+
+
+class TestTollGuard:
+    @pytest.mark.parametrize("number", ["09001234567", "030666123"])
+    def test_premium_and_denied_numbers_stay_inside(self, running, number):
+        with far_end(running, FIRST), far_end(running, SECOND):
+            leg, dials = dial(running, number)
+        assert (leg.refusal, dials) == (403, [])
+        assert "toll guard: " in running.read_log()
+
+    def test_who_calls_too_often_is_locked_until_a_person_unlocks_also_over_a_restart(self, running):
+        with far_end(running, FIRST), far_end(running, SECOND):
+            assert [len(dial(running, "030555001", "1004")[1]) for _ in range(3)] == [1, 1, 0]
+            (locked,) = [row for row in running.ask("guard", "list") if row["locked_at"]]
+            assert (locked["scope"], locked["calls"]) == ("endpoint/1004", 2)
+            assert "within a minute" in locked["reason"]
+            wait_until(
+                lambda: "tandem-lock/endpoint/1004" in running.asterisk.cli("database show tandem-lock"),
+                "the dialplan's lock",
+            )
+            running.kill()
+            # Nobody asks Tandem now: the dialplan has the lock itself.
+            assert dial(running, "030555001", "1004")[1] == []
+            running.serve()
+            wait_until_ready(running)
+            assert dial(running, "030555001", "1004")[1] == []
+            running.tandem("guard", "unlock", "endpoint/1004")
+            wait_until(
+                lambda: "endpoint/1004" not in running.asterisk.cli("database show tandem-lock"),
+                "the dialplan to be open",
+            )
+            leg, dials = dial(running, "030555001", "1004")
+        assert (leg.is_answered, len(dials)) == (True, 1)
+        # An hour a day, of which hardly anything is used: the call would be ended then.
+        assert re.findall(r"30555001@first,120,L\(3[56]\d\d000\)", running.asterisk.read_log())
+        (entry,) = Site(running).ask("GET", "/api/v1/audit?action=toll_guard/unlock")["items"]
+        assert entry["target"] == "toll_guard/endpoint/1004"
+        assert running.tandem("guard", "unlock", "endpoint/1004", check=False).returncode == 1
+
+    def test_no_more_calls_at_once_than_allowed(self, running):
+        account = ("1005", SECRET)
+        with (
+            far_end(running, FIRST, steps=[AwaitBye(30)]) as carrier,
+            dial_from_phone(running.asterisk, account, "030555001", steps=(Wait(2), HangUp())) as first,
+        ):
+            carrier.wait_for("answered")
+            with dial_from_phone(running.asterisk, account, "030555002") as second:
+                (leg,) = second.wait(timeout_s=30).legs
+            assert leg.refusal == 503
+            assert first.wait(timeout_s=30).legs[0].is_answered
+
+
+class TestWithoutTandem:
+    """Last: it is killed."""
+
+    def test_emergency_calls_work_for_everybody_and_over_every_trunk(self, pbx):
+        pbx.kill()
+        with far_end(pbx, HELP):
+            leg, dials = dial(pbx, "0110", "1003")
+        assert (leg.is_answered, dials) == (True, ["110@help"])
+        with far_end(pbx, HELP, refuse=486), far_end(pbx, FIRST):
+            leg, dials = dial(pbx, "0110", "1003")
+        assert (leg.is_answered, dials) == (True, ["110@help", "110@first"])
+        with far_end(pbx, SECOND):
+            assert dial(pbx, "112", "1003")[0].is_answered
+
+    def test_the_dialplan_writes_numbers_and_callers_as_tandem_does(self, pbx):
+        pbx.kill()
+        test_a_trunk_gets_numbers_and_callers_as_it_wants_them(pbx)
+
+    def test_static_routes_work_with_their_second_trunk_and_their_permissions(self, pbx):
+        pbx.kill()
+        with far_end(pbx, FIRST, refuse=503), far_end(pbx, SECOND):
+            leg, dials = dial(pbx, "930555002", "1002")
+            assert (leg.is_answered, dials) == (True, ["+4930555002@first", "+4930555002@second"])
+            assert dial(pbx, "030555003", "1002")[1][0] == "+4930555003@first"
+            leg, dials = dial(pbx, "930555002", "1003")
+            assert (leg.refusal, dials) == (403, [])
+
+    @pytest.mark.parametrize("number", ["0700555100", "0895550100"])
+    def test_all_else_stays_inside(self, pbx, number):
+        pbx.kill()
+        with far_end(pbx, FIRST), far_end(pbx, SECOND):
+            leg, dials = dial(pbx, number)
+        assert (leg.refusal, dials) == (403, [])
