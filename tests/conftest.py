@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tandem.store.database import Store, open_store
 from tandem.store.place import Place, PostgresPlace
 from tests.postgres import PostgresServer, run_server
 
 ENDED_S = 60.0
+
+# How long an example takes says how busy the machine is; speed is measured in bench/.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -103,6 +103,7 @@ class Cdr:
 # hold is a key: a quote right after a comma or a brace, letters, a quote and a colon. By that, records and keys are told from values.
 
 _RECORD_END: Final = b'"}\n'
+_OPENED: Final = re.compile(rb'[,{]"[a-z]{1,20}":\Z')
 _SECONDS: Final = re.compile(r"[0-9]{1,11}(\.[0-9]{1,6})?")
 _TOLD: Final = frozenset({"CHAN_START", "ANSWER", "HANGUP"})
 _KEY: Final = re.compile(r'[,{]"([a-z]{1,20})":')
@@ -111,7 +112,8 @@ _KEY: Final = re.compile(r'[,{]"([a-z]{1,20})":')
 def find_records_end(data: bytes) -> int:
     """How many bytes of `data` are whole records."""
     end = data.rfind(_RECORD_END)
-    while end > 0 and data[end - 1 : end] == b"\\":  # a quote in a value
+    # A quote in a value; or the one before a value that begins so.
+    while end > 0 and (data[end - 1 : end] == b"\\" or _OPENED.search(data, max(0, end - 24), end)):
         end = data.rfind(_RECORD_END, 0, end)
     return end + len(_RECORD_END) if end >= 0 else 0
 

@@ -220,6 +220,12 @@ def test_a_strangers_number_changes_nothing_but_the_number(numbers: list[str]) -
         assert leg.caller == "".join(c for c in number[:80] if c.isprintable()) or '\\"' in number or len(number) > 80
 
 
+def test_a_value_that_begins_as_a_record_ends_is_waited_for() -> None:
+    record = cel("CHAN_START", 100.0, "1.1", num="}\n")
+    assert [find_records_end(record[:cut]) for cut in range(len(record))] == [0] * len(record)
+    assert find_records_end(record + b"\n") == len(record) + 1
+
+
 @given(st.lists(HOSTILE, min_size=1, max_size=3), st.data())
 def test_a_record_that_is_being_written_is_waited_for(numbers: list[str], data: st.DataObject) -> None:
     records = [cel("CHAN_START", 100.0, "1.1", num=number) + b"\n" for number in numbers]
