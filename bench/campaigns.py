@@ -37,9 +37,10 @@ POLL_S = 0.3
 """Each question costs Tandem a millisecond or two."""
 BATCH = 10_000
 CEILING = "AMI alone, Local channels"
+# Not asked whether it lives: SIPp takes an OPTIONS for a call, which it waits for to go on, and counts.
 DOCUMENT = f"""
 general: {{country: DE, outbound_trunk: carrier, allowed_contexts: [bench]}}
-trunks: [{{name: carrier, hosts: ["{FAR_HOST}:{FAR_PORT}"], match: [{FAR_HOST}]}}]
+trunks: [{{name: carrier, hosts: ["{FAR_HOST}:{FAR_PORT}"], match: [{FAR_HOST}], qualify_s: 0}}]
 """
 SETTINGS = {"dialer.max_calls": "1000", "dialer.max_cps": "2000"}
 DIALPLAN = """
