@@ -28,15 +28,18 @@ _REFUSED: Final[dict[Refusal | str, tuple[int, str]]] = {
 
 
 async def outbound(brain: Brain, session: Session) -> None:
-    """`AGI(agi://…/outbound,NUMBER,ENDPOINT,TRUNK)`, cleaned by the dialplan.
+    """`AGI(agi://…/outbound,NUMBER,ENDPOINT,TRUNK,HOW)`, cleaned by the dialplan.
 
     ENDPOINT is the phone that dials, `-` where nobody knows which; without one a configured destination is on its way, over TRUNK if
-    that is given.
+    that is given. HOW: `forward` where ENDPOINT does not dial, but forwards.
     """
-    number, extension, trunk = (*session.environment.args, "", "", "")[:3]
+    number, extension, trunk, how = (*session.environment.args, "", "", "", "")[:4]
     snapshot = brain.snapshot()
     case = Case(session, snapshot, brain.now(), "outbound", number, extension or session.environment.callerid or "")
-    caller = Caller(snapshot.endpoints.get(extension), is_phone=True) if extension else CONFIGURED
+    is_forward = how == "forward"
+    caller = (
+        Caller(snapshot.endpoints.get(extension), is_phone=True, is_forward=is_forward) if extension else CONFIGURED
+    )
     try:
         if trunk and caller is CONFIGURED:
             found = OutboundCall(None, (try_trunk(snapshot, trunk, number),), "", (f"trunk {trunk} is configured",))
@@ -48,7 +51,7 @@ async def outbound(brain: Brain, session: Session) -> None:
             refusal = "" if await _ask_pin(brain, case, found.route.pin) else "pin"
         tries, limit_s = found.tries, 0
         if not refusal and not (found.route is not None and found.route.emergency):
-            verdict, tries = brain.admit(extension, found.tries, number)
+            verdict, tries = brain.admit(extension, found.tries, number, session.environment.uniqueid or "")
             limit_s = verdict.limit_s
             if verdict.refusal:
                 refusal = "busy" if verdict.is_busy else "guarded"

@@ -31,6 +31,8 @@ from tandem.store.tolls import TollLock, delete_lock, load_tolls, save_tolls
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S: Final = 1.0
+# Calls that are remembered until their record comes; the oldest is forgotten first.
+MAX_PAYERS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,8 @@ class Tolls(Service):
         self._is_loaded = False
         # Trunk -> when it has called so slowly again that nothing of its rate is used.
         self._free_at: dict[str, float] = {}
+        # Channel (uniqueid) of a call that is up -> the endpoint that let it out.
+        self._payers: dict[str, str] = {}
         self._watchers: tuple[Callable[[TollLock], None], ...] = ()
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.flush()))
         self._loop.clock = cast(Any, clock)
@@ -110,8 +114,13 @@ class Tolls(Service):
                 return Verdict(f"{scope.name} is locked: {self._locks[scope.name].reason}")
         return Verdict("", find_limit(scopes, day))
 
-    def admit(self, extension: str, tries: Sequence[TrunkTry], dialled: str) -> tuple[Verdict, tuple[TrunkTry, ...]]:
-        """The verdict on a call, and the trunks that it may take; counts it, over the first of them, where there is one."""
+    def admit(
+        self, extension: str, tries: Sequence[TrunkTry], dialled: str, channel: str = ""
+    ) -> tuple[Verdict, tuple[TrunkTry, ...]]:
+        """The verdict on a call, and the trunks that it may take; counts it, over the first of them, where there is one.
+
+        channel: the uniqueid of the one that dials. It may be another's than the endpoint's, who forwards or hands on: its minutes they are.
+        """
         verdicts = {one: self.check(extension, one.trunk, dialled, one.number) for one in tries}
         allowed = tuple(one for one, verdict in verdicts.items() if not verdict.refusal)
         if not allowed:
@@ -121,6 +130,10 @@ class Tolls(Service):
         if not allowed:
             return Verdict(f"too many calls within a second over {tries[-1].trunk}", is_busy=True), ()
         self.count(extension, allowed[0].trunk)
+        if extension and channel:
+            self._payers[channel] = extension
+            if len(self._payers) > MAX_PAYERS:
+                del self._payers[next(iter(self._payers))]
         limits = [verdicts[one].limit_s for one in allowed if verdicts[one].limit_s]
         return Verdict("", min(limits, default=0)), allowed
 
@@ -163,6 +176,8 @@ class Tolls(Service):
         # The first leg of an inbound call is the carrier's, which it pays for.
         first, legs = cdr.legs[:1], cdr.legs[1:] if cdr.direction == "inbound" else cdr.legs
         caller = next((leg.endpoint for leg in first if leg.endpoint in snapshot.endpoints), "")
+        payers = [payer for leg in cdr.legs if (payer := self._payers.pop(leg.uniqueid, ""))]
+        caller = payers[-1] if payers else caller
         for leg in legs:
             if leg.endpoint not in snapshot.trunks or leg.answered_at is None or leg.ended_at is None:
                 continue

@@ -190,7 +190,7 @@ class QueueMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class OutsideMember:
-    """A number outside that answers a queue's calls, over `general.outbound_trunk`; it neither logs in nor pauses."""
+    """A number outside that answers a queue's calls, over the outbound routes, else `general.outbound_trunk`; it neither logs in nor pauses."""
 
     number: PhoneNumber
     penalty: Annotated[int, Field(ge=0, le=999)] = 0

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from tandem.domain.entities import Endpoint
-from tandem.domain.originate import CallRefused, check_reach
+from tandem.domain.outbound import Caller, route_outbound
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.tolls import judge_number
 
 ForwardKind = Literal["always", "busy", "no_answer", "unavailable"]
 FORWARD_KINDS: Final[tuple[ForwardKind, ...]] = get_args(ForwardKind)
@@ -118,7 +119,7 @@ def check_forward(snapshot: Snapshot, endpoint: Endpoint, field: str, number: st
     """FeatureRefused unless the endpoint might dial the number itself: whoever calls it would be connected at its cost."""
     if number == endpoint.extension:
         raise FeatureRefused(field, "must be another number than the endpoint's own")
-    if number in snapshot.general.emergency_numbers:
+    if number in snapshot.general.emergency_numbers or snapshot.outbound.is_emergency(number):
         raise FeatureRefused(field, "must not be an emergency number")
     if number in snapshot.numbers:
         if "internal" not in endpoint.permissions:
@@ -128,10 +129,13 @@ def check_forward(snapshot: Snapshot, endpoint: Endpoint, field: str, number: st
         raise FeatureRefused(field, "must be a number inside, or a number outside: digits, with or without a leading +")
     if len(number) < 3:
         raise FeatureRefused(field, "is no number inside, and too short for one outside")
-    try:
-        check_reach(snapshot.general, field, number, endpoint.permissions)
-    except CallRefused as refused:
-        raise FeatureRefused(field, refused.rule) from None
+    # A route that is closed now is a way all the same: the call finds out.
+    caller = Caller(endpoint, is_phone=True, is_forward=True)
+    found = route_outbound(snapshot, caller, number, None, at_any_time=True)
+    guarded = [judge_number(snapshot, endpoint.extension, trunk, number, sent) for trunk, sent in found.tries]
+    if found.refusal or all(guarded):
+        reason = "; ".join(found.reasons) if found.refusal else f"the toll guard refuses it: {guarded[0]}"
+        raise FeatureRefused(field, f"must be a number that the phone may dial: {reason}")
 
 
 def read_feature_code(kind: str, digits: str) -> FeatureWish:

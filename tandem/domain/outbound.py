@@ -34,10 +34,14 @@ class OutboundCall(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """Who wants to call outside: an endpoint that dials, or (`is_phone` off) a destination that somebody configured."""
+    """Who wants to call outside: an endpoint that dials, or (`is_phone` off) a destination that somebody configured.
+
+    is_forward: the endpoint forwards: it may what it may dial, but nobody is at its keys.
+    """
 
     endpoint: Endpoint | None
     is_phone: bool
+    is_forward: bool = False
 
     @property
     def permissions(self) -> Collection[str]:
@@ -48,11 +52,13 @@ class Caller(NamedTuple):
 CONFIGURED: Final = Caller(None, is_phone=False)
 
 
-def route_outbound(snapshot: Snapshot, caller: Caller, dialled: str, now: datetime | None) -> OutboundCall:
+def route_outbound(
+    snapshot: Snapshot, caller: Caller, dialled: str, now: datetime | None, *, at_any_time: bool = False
+) -> OutboundCall:
     """Decides on a number outside, cleaned by the dialplan; `now` is aware, or None where nobody can tell: then no schedule is open.
 
-    A route that is closed or not for the caller leaves the number to the next one that has it; where none is left, the first one's
-    reason is the refusal.
+    at_any_time: each of them is. A route that is closed or not for the caller leaves the number to the next one that has it; where none
+    is left, the first one's reason is the refusal.
     """
     if not OUTSIDE.fullmatch(dialled):
         return OutboundCall(None, (), "unknown", (f"{dialled or 'nothing'} is no number outside",))
@@ -60,7 +66,7 @@ def route_outbound(snapshot: Snapshot, caller: Caller, dialled: str, now: dateti
     reasons: list[str] = []
     first: Refusal = ""
     for route in snapshot.outbound.find(dialled, plan_of(general.country), general.country):
-        refusal, reason = _judge(snapshot, caller, route, dialled, now)
+        refusal, reason = _judge(snapshot, caller, route, dialled, now, at_any_time)
         reasons.append(f"route {route.name}{reason}")
         if not refusal:
             number = shape_number(route, dialled)
@@ -76,7 +82,7 @@ def route_outbound(snapshot: Snapshot, caller: Caller, dialled: str, now: dateti
 
 
 def _judge(
-    snapshot: Snapshot, caller: Caller, route: OutboundRoute, dialled: str, now: datetime | None
+    snapshot: Snapshot, caller: Caller, route: OutboundRoute, dialled: str, now: datetime | None, at_any_time: bool
 ) -> tuple[Refusal, str]:
     """Why a route is none for this call: ('', '') where it is one."""
     if route.emergency:
@@ -88,9 +94,9 @@ def _judge(
         needed = route.permission or classify_number(dialled, snapshot.general)
         if not reaches(caller.permissions, needed):
             return "forbidden", f" needs the permission {needed}"
-    elif route.pin is not None:
+    if route.pin is not None and (caller.is_forward or not caller.is_phone):
         return "pin", " needs a PIN, and nobody is there to press it"
-    if route.schedule is not None:
+    if route.schedule is not None and not at_any_time:
         hours = snapshot.hours.get(route.schedule)
         if now is None or hours is None or not is_open(hours, now):
             return "closed", f" is closed by schedule {route.schedule}"

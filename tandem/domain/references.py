@@ -26,6 +26,7 @@ from tandem.domain.outbound_checks import check_route
 from tandem.domain.phone_checks import FEATURE_CODES, check_phones, list_parking
 from tandem.domain.problems import Location, Problem, suggest
 from tandem.domain.schedules import check_holiday_region, load_zone
+from tandem.domain.toll_checks import check_tolls
 
 # Section names that mean something to Asterisk itself. A PJSIP endpoint `anonymous` would let everybody in.
 RESERVED_NAMES: Final = {
@@ -50,6 +51,7 @@ def check_pbx(pbx: Pbx) -> tuple[Problem, ...]:
         *check.zones(),
         *check.queues(),
         *check_phones(pbx, check.unknown),
+        *check_tolls(pbx),
         *check.names(),
         *check.numbers(),
         *check.codes(),

@@ -3,11 +3,12 @@
 A *scope* is `pbx`, `endpoint/1001` or `trunk/carrier`. Only a person unlocks one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from tandem.domain.dialling import find_region, plan_of, write_e164
+from tandem.domain.entities import Endpoint, General, Trunk
 from tandem.domain.numbers import index_callers
 from tandem.domain.outbound_entities import TollGuard
 from tandem.domain.snapshot import Snapshot
@@ -45,13 +46,16 @@ class Usage:
 
 def list_scopes(snapshot: Snapshot, extension: str, trunk: str) -> Iterator[Scope]:
     """The scopes of a call: of an endpoint ('' for none), over a trunk ('' for none)."""
-    yield Scope(PBX_SCOPE, snapshot.general.toll_guard)
-    endpoint = snapshot.endpoints.get(extension)
+    return scopes_of(snapshot.general, snapshot.endpoints.get(extension), snapshot.trunks.get(trunk))
+
+
+def scopes_of(general: General, endpoint: Endpoint | None, trunk: Trunk | None) -> Iterator[Scope]:
+    """The same of the objects themselves."""
+    yield Scope(PBX_SCOPE, general.toll_guard)
     if endpoint is not None:
-        yield Scope(f"endpoint/{extension}", endpoint.toll_guard or _NONE)
-    chosen = snapshot.trunks.get(trunk)
-    if chosen is not None:
-        yield Scope(f"trunk/{trunk}", chosen.toll_guard or _NONE)
+        yield Scope(f"endpoint/{endpoint.extension}", endpoint.toll_guard or _NONE)
+    if trunk is not None:
+        yield Scope(f"trunk/{trunk.name}", trunk.toll_guard or _NONE)
 
 
 _NONE: Final = TollGuard()
@@ -72,8 +76,11 @@ def list_limits(snapshot: Snapshot) -> Iterator[tuple[str, int]]:
 
 def judge_number(snapshot: Snapshot, extension: str, trunk: str, dialled: str, sent: str = "") -> str:
     """Why a number must not be dialled, in words; '' where it may. sent: what the trunk is sent, where that is something else."""
-    scopes = tuple(list_scopes(snapshot, extension, trunk))
-    general = snapshot.general
+    return judge_scopes(snapshot.general, tuple(list_scopes(snapshot, extension, trunk)), dialled, sent)
+
+
+def judge_scopes(general: General, scopes: Sequence[Scope], dialled: str, sent: str = "") -> str:
+    """The same for the scopes of a call."""
     numbers = tuple(dict.fromkeys((sent or dialled, dialled)))
     keys = [(write_e164(number, plan_of(general.country)) or number).removeprefix("+") for number in numbers]
     for name, guard in scopes:

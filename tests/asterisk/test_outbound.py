@@ -42,6 +42,14 @@ endpoints:
   - {{extension: "1003", secret: {SECRET}, permissions: [internal, national], outbound_routes: [neighbours]}}
   - {{extension: "1004", secret: {SECRET}, permissions: [internal, national], toll_guard: {{max_calls_per_minute: 2, daily_minutes: 60}}}}
   - {{extension: "1005", secret: {SECRET}, permissions: [internal, national], toll_guard: {{max_calls: 1}}}}
+  - {{extension: "1006", secret: {SECRET}, permissions: [internal, national]}}
+  - {{extension: "1007", secret: {SECRET}, permissions: [internal, national], voicemail: "1007", toll_guard: {{max_calls_per_minute: 1}}}}
+  - {{extension: "1008", secret: {SECRET}, permissions: [internal, national],
+     follow_me: [{{number: "+33155501", confirm: no}}, {{number: "0895550100", confirm: no}}]}}
+voicemail_boxes: [{{mailbox: "1007", pin: "4711"}}]
+queues:
+  - {{name: away, extension: "500", outside_members: [{{number: "+4932555009"}}], ring_time_s: 5, max_wait_s: 5, join_when_empty: yes,
+     leave_when_empty: no, fallback: {{hangup: normal}}}}
 dids:
   - {{number: "+4930100", destination: {{external: "+33155501"}}}}
 """.replace("+491[5-7]*", "_+491[5-7].")
@@ -239,8 +247,86 @@ class TestTollGuard:
             assert first.wait(timeout_s=30).legs[0].is_answered
 
 
+def forward(pbx, extension, number):
+    """As the dialplan finds it, whoever has put it there."""
+    pbx.asterisk.cli(f"database put tandem-forward {extension} 0,{number},,,")
+
+
+class TestForwards:
+    """Whoever forwards dials: never further than the phone itself."""
+
+    @pytest.mark.parametrize(
+        ("number", "rule"),
+        [
+            ("09001234567", "the toll guard refuses it: 09001234567 is a premium number"),
+            ("030666123", "pbx must not dial"),
+            ("0033155501", "route neighbours needs the permission international"),
+            ("0700555100", "route secret needs a PIN"),
+            ("0110", "must not be an emergency number"),
+        ],
+    )
+    def test_what_the_phone_may_not_dial_cannot_be_set(self, running, number, rule):
+        refused = Site(running).ask("PATCH", "/api/v1/features/1006", {"forward_busy": number}, 422)
+        assert rule in refused["error"]["problems"][0]["rule"]
+
+    def test_nor_by_a_code(self, running):
+        leg, _ = dial(running, "*7209001234567", "1006")
+        assert leg.is_answered
+        assert Site(running).ask("GET", "/api/v1/features/1006")["forward_always"] == ""
+
+    def test_a_forward_goes_by_its_route_with_prefix_and_caller(self, running):
+        Site(running).ask("PATCH", "/api/v1/features/1006", {"forward_always": "032555001"})
+        mark = len(running.asterisk.read_log())
+        with far_end(running, SHAPED):
+            leg, dials = dial(running, "1006")
+        assert (leg.is_answered, dials) == (True, ["9032555001@shaped"])
+        assert "CALLERID(num)=+4930999" in running.asterisk.read_log()[mark:]
+
+    @pytest.mark.parametrize("number", ["09001234567", "0033155501", "0700555100"])
+    def test_a_forward_that_is_there_all_the_same_leads_nowhere(self, running, number):
+        forward(running, "1006", number)
+        with far_end(running, FIRST), far_end(running, SECOND):
+            leg, dials = dial(running, "1006")
+        assert (leg.is_answered, dials) == (False, [])
+
+    def test_a_locked_phone_forwards_to_its_voicemail_alone(self, running):
+        Site(running).ask("PATCH", "/api/v1/features/1007", {"forward_always": "030555001"})
+        with far_end(running, FIRST), far_end(running, SECOND):
+            assert dial(running, "1007")[1] == ["+4930555001@first"]
+            mark = len(running.asterisk.read_log())
+            leg, dials = dial(running, "1007", steps=(Wait(0.5), HangUp()))
+        assert (leg.is_answered, dials) == (True, [])
+        assert 'VoiceMail("' in running.asterisk.read_log()[mark:]
+
+    def test_follow_me_leaves_out_what_the_phone_may_not_dial(self, running):
+        with far_end(running, SECOND):
+            leg, dials = dial(running, "1008")
+        assert (leg.is_answered, dials) == (True, ["1008", "0895550100@second"])
+
+    def test_a_queue_calls_its_members_outside_by_their_route_unless_it_is_locked(self, running):
+        with far_end(running, SHAPED):
+            assert dial(running, "500")[1] == ["9032555009@shaped"]
+            running.asterisk.cli("database put tandem-lock trunk/shaped 1")
+            try:
+                assert dial(running, "500")[1] == []
+            finally:
+                running.asterisk.cli("database del tandem-lock trunk/shaped")
+
+
 class TestWithoutTandem:
     """Last: it is killed."""
+
+    def test_a_forward_takes_static_routes_alone_and_keeps_locks(self, pbx):
+        pbx.kill()
+        with far_end(pbx, SHAPED), far_end(pbx, FIRST), far_end(pbx, SECOND):
+            forward(pbx, "1006", "032555001")
+            assert dial(pbx, "1006")[1] == ["9032555001@shaped"]
+            for number in ("0895550100", "0700555100"):
+                forward(pbx, "1006", number)
+                leg, dials = dial(pbx, "1006")
+                assert (leg.is_answered, dials) == (False, [])
+            leg, dials = dial(pbx, "1007", steps=(Wait(0.5), HangUp()))
+        assert (leg.is_answered, dials) == (True, [])
 
     def test_emergency_calls_work_for_everybody_and_over_every_trunk(self, pbx):
         pbx.kill()

@@ -22,6 +22,7 @@ from tandem.domain.references import check_pbx
 from tandem.domain.snapshot import build_snapshot
 
 SECRET = "swordfish"
+OUT = {"name": "out", "hosts": ["192.0.2.1"]}
 TWO = [{"extension": "1001", "secret": SECRET}, {"extension": "1002", "secret": SECRET}]
 
 
@@ -76,10 +77,79 @@ def test_a_toggle_turns_over_what_holds_and_a_code_without_digits_turns_off():
     ],
 )
 def test_nobody_forwards_where_the_phone_may_not_dial(number, rule):
-    snapshot = build_snapshot(1, pbx(general={"country": "DE"}))
+    snapshot = build_snapshot(1, pbx(general={"country": "DE", "outbound_trunk": "out"}, trunks=[OUT]))
     with pytest.raises(FeatureRefused, match=rule) as refused:
         decide_features(snapshot, None, "1001", wish(no_answer=number), 1.0, "x")
     assert refused.value.field == "forward_no_answer"
+
+
+GUARDED = {
+    "general": {"country": "DE", "outbound_trunk": "out", "toll_guard": {"denied_prefixes": ["+49666*"]}},
+    "trunks": [OUT, {"name": "far", "hosts": ["192.0.2.2"], "toll_guard": {"countries": ["DE", "CH"]}}],
+    "outbound_routes": [
+        {"name": "pin", "patterns": ["0700*"], "trunks": ["out"], "pin": "4711"},
+        {"name": "help", "patterns": ["0110"], "trunks": ["out"], "emergency": True},
+        {"name": "shut", "patterns": ["0800*"], "trunks": ["out"], "schedule": "never"},
+        {"name": "near", "countries": ["FR", "CH"], "trunks": ["far"]},
+        {"name": "boss", "patterns": ["0305*"], "trunks": ["out"], "permission": "international"},
+    ],
+    "schedules": [{"name": "never"}],
+    "endpoints": [
+        {**TWO[0], "permissions": ["national"]},
+        {**TWO[1], "permissions": ["international"], "toll_guard": {"allowed_prefixes": ["+49900*"]}},
+        {"extension": "1003", "secret": SECRET, "permissions": ["international"], "outbound_routes": ["near"]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("extension", "number", "rule"),
+    [
+        ("1001", "09001234567", "toll guard refuses it: 09001234567 is a premium number"),
+        ("1002", "09001234567", ""),
+        ("1002", "0666123", "pbx must not dial"),
+        ("1002", "0033155501234", "trunk/far must not dial to FR"),
+        ("1002", "0041445550100", ""),
+        ("1001", "0041445550100", "route near needs the permission international"),
+        ("1001", "030555", "route boss needs the permission international"),
+        ("1002", "030555", ""),
+        ("1003", "030555", "route boss is not for this endpoint"),
+        ("1003", "089555", "no outbound route of this endpoint"),
+        ("1002", "0700555", "route pin needs a PIN"),
+        ("1002", "0110", "must not be an emergency number"),
+        ("1001", "0800555", ""),
+    ],
+)
+def test_a_forward_is_judged_as_if_the_phone_dialled_it_at_any_time(extension, number, rule):
+    snapshot = build_snapshot(1, pbx(**GUARDED))
+    if not rule:
+        assert decide_features(snapshot, None, extension, wish(busy=number), 1.0, "x").busy == number
+        return
+    with pytest.raises(FeatureRefused, match=rule):
+        decide_features(snapshot, None, extension, wish(busy=number), 1.0, "x")
+
+
+def test_configured_numbers_have_to_pass_the_toll_guard():
+    premium, allowed = "09001234567", {"premium": True}
+    endpoint = {**TWO[0], "forward_busy": premium, "follow_me": [{"number": premium}, {"number": "0301234"}]}
+    member = {"name": "shop", "members": [{"external": premium}], "fallback": {"hangup": "busy"}}
+    queue = {"name": "sales", "outside_members": [{"number": premium}], "fallback": {"hangup": "busy"}}
+    rest = {"general": {"country": "DE", "outbound_trunk": "out"}, "trunks": [OUT]}
+    rule = "the toll guard refuses it: 09001234567 is a premium number"
+    found = problems(endpoints=[endpoint], ring_groups=[member], queues=[queue], **rest)
+    assert sorted(found) == [
+        ("endpoints[0].follow_me[0].number", rule),
+        ("endpoints[0].forward_busy", rule),
+        ("queues[0].outside_members[0].number", rule),
+        ("ring_groups[0].members[0].external", rule),
+    ]
+    assert problems(endpoints=[{**endpoint, "toll_guard": allowed}], **rest) == []
+    # One of the trunks lets it out: the call finds out which it takes.
+    second = {"name": "far", "hosts": ["192.0.2.2"], "toll_guard": {"allowed_prefixes": ["+49900*"]}}
+    rest["trunks"] = [OUT, second]
+    assert problems(endpoints=[endpoint], queues=[queue], **rest) == []
+    member["members"] = [{"external": premium, "trunk": "out"}]
+    assert problems(ring_groups=[member], **rest) == [("ring_groups[0].members[0].external", rule)]
 
 
 def test_astdb_has_what_holds_and_nothing_of_phones_that_simply_ring():

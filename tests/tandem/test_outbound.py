@@ -92,6 +92,12 @@ def test_who_may_dial_what(number, extension, refusal):
     assert found.reasons
 
 
+def test_nobody_presses_the_pin_of_a_forward():
+    caller = Caller(SNAPSHOT.endpoints["1001"], is_phone=True, is_forward=True)
+    assert route_outbound(SNAPSHOT, caller, "0700555", NOON).refusal == "pin"
+    assert route_outbound(SNAPSHOT, caller, "030555", NOON).tries == route("030555").tries
+
+
 def test_without_a_route_the_outbound_trunk_has_it_as_far_as_permissions_reach():
     snapshot = without_entity(SNAPSHOT, 8, "outbound_routes", "all")
     assert route("0123", "1002", snapshot=snapshot).tries == (("b", "0123"),)

@@ -201,6 +201,24 @@ def test_minutes_come_from_the_records_and_end_a_call_that_would_be_too_long(gua
     assert not guarded.tolls.is_locked("b")
 
 
+def test_minutes_are_those_of_the_phone_that_forwards(guarded):
+    at = datetime.fromtimestamp(guarded.at, UTC)
+    carrier = Leg(uniqueid="2.1", call_id="2.1", channel="PJSIP/b-00000001")
+    outside = Leg(
+        uniqueid="2.2", call_id="2.1", channel="PJSIP/a-00000002", answered_at=guarded.at, ended_at=guarded.at + 90
+    )
+    cdr = Cdr(
+        call_id="2.1", direction="inbound", is_placed=False, caller="0331", called="1002", trunk="b", endpoint="a", queue="",
+        route="", account="", started_at=at, answered_at=at, ended_at=at, ring_s=0, hold_s=0, talk_s=90, duration_s=90,
+        disposition=Disposition.ANSWERED, cause=16, legs=(carrier, outside),
+    )  # fmt: skip
+    guarded.tolls.admit("1002", [TrunkTry("a", "0331234567")], "0331234567", "2.1")
+    guarded.tolls.take_cdr(cdr)
+    guarded.tolls.take_cdr(cdr)  # nobody's any more
+    minutes = {state.scope: state.minutes for state in guarded.tolls.list_states()}
+    assert (minutes["endpoint/1002"], minutes["trunk/a"]) == (1.5, 3.0)
+
+
 def test_a_trunk_that_is_called_too_fast_is_passed_by_and_not_locked(guarded):
     both = [TrunkTry("c", "0331234567"), TrunkTry("b", "0331234567")]
     taken = [guarded.tolls.admit("1001", both, "0331234567")[1][0].trunk for _ in range(4)]
