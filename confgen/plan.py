@@ -43,7 +43,7 @@ def plan_files(rendered: Mapping[str, str], present: Mapping[str, str]) -> Plan:
 
 
 def modules_of(files: Iterable[str]) -> tuple[str, ...]:
-    """What has to be reloaded when these files changed, each once, the dialplan after what it names.
+    """What has to be reloaded when these files changed, each once, the dialplan after what it names, and queues after the contexts of their members.
 
     A file that is none of confgen's own is a part of the dialplan.
     """

@@ -48,10 +48,11 @@ Item = TypeVar("Item")
 MODULE_OF_FILE: Final[Mapping[str, str]] = {
     "pjsip_transport.conf": "res_pjsip.so",
     "pjsip.conf": "res_pjsip.so",
-    "queues.conf": "app_queue.so",
     "voicemail.conf": "app_voicemail.so",
     "musiconhold.conf": "res_musiconhold.so",
     "extensions.conf": "pbx_config.so",
+    # After the dialplan: a member whose context is not there when the queue is read is never called.
+    "queues.conf": "app_queue.so",
     "cdr.conf": "cdr",
     "cdr_custom.conf": "cdr_custom.so",
     "cdr_manager.conf": "cdr_manager.so",

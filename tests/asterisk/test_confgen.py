@@ -654,7 +654,7 @@ class ApplyTest(TestCase):
         )
         applied, reloads = await self.apply(smaller, 3)
         assert applied.changed == ("pjsip.conf", "queues.conf", "voicemail.conf")
-        assert reloads == ["res_pjsip.so", "app_queue.so", "app_voicemail.so"]
+        assert reloads == ["res_pjsip.so", "app_voicemail.so", "app_queue.so"]
         shown = running.cli("pjsip show endpoints")
         assert "1001/1001" in shown
         assert "1002" not in shown

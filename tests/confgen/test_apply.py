@@ -32,7 +32,7 @@ PBX = Pbx(
     queues=(Queue(name="q", fallback=HangupDestination()),),
 )
 OTHER_QUEUE = replace(PBX, queues=(Queue(name="q", weight=5, fallback=HangupDestination()),))
-ALL_MODULES = ["res_pjsip.so", "app_queue.so", "app_voicemail.so", "pbx_config.so"]
+ALL_MODULES = ["res_pjsip.so", "app_voicemail.so", "pbx_config.so", "app_queue.so"]
 
 
 def list_files(folder):

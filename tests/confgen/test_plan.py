@@ -20,7 +20,7 @@ def test_changed_added_removed():
     plan = plan_files(rendered, present)
     assert plan.changed == ("cdr.conf", "queues.conf", "voicemail.conf")
     assert plan.files == {**rendered, "pjsip.conf": present["pjsip.conf"]}
-    assert plan.modules == ("app_queue.so", "app_voicemail.so", "cdr")
+    assert plan.modules == ("app_voicemail.so", "app_queue.so", "cdr")
 
 
 def test_modules_once_and_in_order():
