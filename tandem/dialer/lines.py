@@ -34,6 +34,8 @@ class Lines:
     def __init__(self, limits: Limits, clock: Clock, now: Callable[[], float]) -> None:
         self.limits = limits
         self.breakers: dict[str, Breaker] = {}
+        # How many calls were claimed so far.
+        self.claimed = 0
         # Whether the toll guard has locked a trunk: its campaigns wait.
         self.is_locked: Callable[[str], bool] = lambda _: False
         self._clock = clock
@@ -75,6 +77,7 @@ class Lines:
     def note_claim(self, saved: SavedCampaign) -> None:
         """One call is as good as placed."""
         now, trunk = self._clock.seconds(), trunk_of(saved)
+        self.claimed += 1
         self._turns[saved.campaign_id] = self.turns_of(saved.campaign_id) + 1
         for name in (_ALL, f"trunk {trunk}", f"campaign {saved.campaign_id}"):
             bucket = self._buckets.get(name)

@@ -33,6 +33,8 @@ from tandem.lease import Lease
 from tandem.store.database import Store
 
 TICK_EVERY_S: Final = 0.25
+# A queue of Asterisk's fills within a second.
+BRAKE_EVERY_S: Final = 0.25
 
 
 class Dialer(Service):
@@ -51,6 +53,7 @@ class Dialer(Service):
         lease: Lease | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        lines = Lines(limits or Limits(), clock, now)
         self._desk = desk = Desk(
             store,
             calls,
@@ -59,8 +62,8 @@ class Dialer(Service):
             lease or Lease(store, "tandem", clock),
             now,
             lambda: bool(self.running),
-            Lines(limits or Limits(), clock, now),
-            Brake(around.lag_s, around.ask_pbx),
+            lines,
+            Brake(lines.limits.max_cps, clock, lambda: lines.claimed, around.lag_s, around.ask_pbx),
             Notes(store),
         )
         self._demands = Demands(desk)
@@ -87,7 +90,7 @@ class Dialer(Service):
     def startService(self) -> None:
         """Goes on with the campaigns that were running."""
         super().startService()  # type: ignore[no-untyped-call]
-        for loop, every_s in zip(self._loops, (TICK_EVERY_S, WATCH_EVERY_S, WATCH_EVERY_S), strict=True):
+        for loop, every_s in zip(self._loops, (TICK_EVERY_S, BRAKE_EVERY_S, WATCH_EVERY_S), strict=True):
             loop.clock = cast("Any", self._desk.clock)
             loop.start(every_s)
 

@@ -1,7 +1,9 @@
 """How fast the dialer may go with an Asterisk and a reactor that are busy: a factor from 0 to 1; pure, and always slows down before calls of strangers are lost.
 
-Asterisk drops inbound INVITEs without a word when a task processor's queue passes its mark (asterisk-notes: cdr 5,000, cel 3,000, and
-500 for most). The dialer halves its rate long before and stops at a fifth of the mark; it speeds up again by small steps.
+Asterisk drops inbound INVITEs without a word when a task processor's queue passes its mark (asterisk-notes: cdr 5,000, cel and manager
+3,000, and 500 for most). How many calls a second fill them nobody knows beforehand: it depends on machine, dialplan and what is
+recorded. So the rate is worked up to, from one that every Asterisk can do; where a queue grows it goes back to a little less than what
+was dialled, and from there up again slowly. At a fifth of a mark nothing is dialled.
 """
 
 import re
@@ -14,7 +16,14 @@ EASY: Final = 0.02
 FULL: Final = 0.2
 LAG_EASY_S: Final = 0.05
 LAG_FULL_S: Final = 0.5
-RECOVER: Final = 0.1
+# Calls a second that are begun with; the default of dialer.max_cps.
+EASY_CPS: Final = 50.0
+# A look after which nothing waits adds so much: while it is not known what is too much, and afterwards.
+SEARCH: Final = 1.2
+APPROACH: Final = 1.02
+# A queue that is at its worst takes this share of the rate off.
+CUT: Final = 0.3
+SLOWEST: Final = 0.005
 # `core show taskprocessors`: name, processed, in queue, max depth, low water, high water; newer ones add times.
 _ROW: Final = re.compile(r"^(\S+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)(?:\s+\d+)*\s*$")
 
@@ -41,7 +50,33 @@ def read_pressure(queues: Iterable[TaskQueue], lag_s: float) -> float:
     return min(1.0, max(0.0, lag, *shares))
 
 
-def adjust_speed(speed: float, pressure: float) -> float:
-    """The next factor: what the pressure allows at once, more only by small steps."""
-    allowed = 1.0 - pressure
-    return min(allowed, speed + RECOVER)
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The share of the rate that may be used. is_found: more of it was too much once."""
+
+    share: float = 1.0
+    is_found: bool = False
+
+
+def begin_cap(max_cps: float) -> Cap:
+    """Before anything is known, for a rate of so many calls a second."""
+    return Cap(min(1.0, EASY_CPS / max_cps))
+
+
+def adjust_cap(cap: Cap, pressure: float, used: float) -> Cap:
+    """After a look. pressure: of Asterisk's queues. used: the share of the rate that was dialled since the look before.
+
+    A cap that was not used is not raised: nothing was learnt about it. Nor is it lowered by queues that are full without us.
+    """
+    if not used:
+        return cap
+    if pressure > 0.0:
+        return Cap(max(SLOWEST, min(cap.share, used) * (1.0 - CUT * pressure)), is_found=True)
+    if used < cap.share / 2:
+        return cap
+    return Cap(min(1.0, cap.share * (APPROACH if cap.is_found else SEARCH) + SLOWEST), cap.is_found)
+
+
+def allow_speed(cap: Cap, pressure: float) -> float:
+    """The share of the rate that may be dialled now. pressure: of all, the reactor's too."""
+    return max(0.0, min(cap.share, 1.0 - pressure))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.domain.breaker import BACKOFF_MAX_S, CLOSED, FAILURES, allow, note_end, note_lost, note_sent
-from tandem.domain.overload import TaskQueue, adjust_speed, read_pressure, read_task_queues
+from tandem.domain.overload import Cap, TaskQueue, adjust_cap, allow_speed, begin_cap, read_pressure, read_task_queues
 
 
 def test_it_opens_after_failures_in_a_row_and_lets_single_probes_through():
@@ -78,11 +78,31 @@ def test_the_brake_is_hard_long_before_asterisk_refuses_calls():
     assert read_pressure([TaskQueue("cdr", 90, 5000)], 0.0) == 0.0
     assert read_pressure([TaskQueue("cdr", 1000, 5000)], 0.0) == 1.0
     assert read_pressure([], 0.6) == 1.0
-    speed = adjust_speed(1.0, 0.7)
-    assert speed < 0.31
-    assert adjust_speed(speed, 0.0) < 0.45
+    assert allow_speed(Cap(), 0.7) < 0.31
+    assert allow_speed(Cap(0.1), 0.7) == 0.1
+    assert allow_speed(Cap(0.1), 1.0) == 0.0
 
 
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_speed_keeps_within_its_bounds(speed, pressure):
-    assert 0.0 <= adjust_speed(speed, pressure) <= 1.0 - pressure
+@given(st.floats(0.005, 1), st.floats(0, 1), st.floats(0, 1))
+def test_speed_keeps_within_its_bounds(share, pressure, used):
+    cap = adjust_cap(Cap(share), pressure, used)
+    assert 0.005 <= cap.share <= 1.0
+    assert 0.0 <= allow_speed(cap, pressure) <= 1.0 - pressure
+    if pressure and used:
+        assert cap.share <= max(0.005, min(share, used))
+
+
+@given(st.floats(60, 800), st.sampled_from([200.0, 1000.0, 2000.0]))
+def test_the_rate_finds_what_an_asterisk_can_do_and_stays_near_it(capacity, max_cps):
+    """An Asterisk that does so many calls a second, and has 68 messages of each in a queue with a mark of 3,000."""
+    cap, queue, done, peak, pressure = begin_cap(max_cps), 0.0, [], 0.0, 0.0
+    assert cap.share * max_cps <= 50
+    for _ in range(400):
+        rate = allow_speed(cap, pressure) * max_cps
+        before, queue = queue, max(0.0, queue + (rate - capacity) * 68 / 4)
+        peak = max(peak, queue)
+        done.append(min(rate, capacity) if not before else capacity)
+        pressure = read_pressure([TaskQueue("stasis/m:manager:core", round(queue), 3000)], 0.0)
+        cap = adjust_cap(cap, pressure, rate / max_cps)
+    assert sum(done[200:]) / 200 > 0.85 * min(capacity, max_cps)
+    assert peak < 3000
