@@ -17,7 +17,6 @@ NEED_ASTERISK = (
         "list_channels",
         "list_queue_states",
         "list_agents",
-        "list_trunk_health",
         "create_call",
         "apply_config",
         "import_config",
@@ -29,11 +28,12 @@ NEED_ASTERISK = (
 
 def command(url, token, phase, *, only="", without=(), max_examples=8):
     """The command line of one run. only, without: operations, as a regular expression and as names."""
+    # One worker: in two threads at once Python 3.11's `ast`, which hypothesis uses, counts its depth wrongly (SystemError, cpython issue 106905).
     left_out = "|".join(f"^{name}$" for name in (*ENDLESS, *without))
     return [
         *(str(Path(sys.executable).parent / "schemathesis"), "run", f"{url}/api/v1/openapi.json"),
         *("--header", f"Authorization: Bearer {token}", "--include-operation-id-regex", only or "."),
         *("--exclude-operation-id-regex", left_out, "--checks", CHECKS, "--phases", phase),
-        *("--max-examples", str(max_examples), "--workers", "2", "--seed", "3", "--generation-deterministic", "--no-color"),
+        *("--max-examples", str(max_examples), "--workers", "1", "--seed", "3", "--generation-deterministic", "--no-color"),
         *("--request-timeout", "20", "--suppress-health-check", "all"),
     ]  # fmt: skip

@@ -292,6 +292,8 @@ class AmiTests(TestCase):
         told: list[str] = []
         client.on_ready(lambda: told.append("ready"))
         client.on_lost(lambda: told.append("lost"))
+        # No ping of its own is on its way when Asterisk stops.
+        await client.send(actions.ping())
         os.kill(self.asterisk.process.pid, signal.SIGSTOP)
         try:
             answer = client.send(actions.ping(), timeout_s=30)
