@@ -143,9 +143,9 @@ class Desk(Site):
         wait_until(look, f"a line with {parts}")
 
     def wait_for_recording(self, lived):
-        """Taken up; it is converted once the machine has nothing better to do."""
+        """Taken up, after those before it were converted: that is done by a process that yields to all others."""
         found = f"/api/v1/recordings?call_id={lived.story['uniqueid']}"
-        self.wait_for(found, lambda page: page["total"] == 1, 30)
+        self.wait_for(found, lambda page: page["total"] == 1, 180)
 
     def wait_until_reached(self, exten):
         self.wait_for_line(f"Executing [{exten}@from-admin:1]")
