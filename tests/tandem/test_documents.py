@@ -1,6 +1,5 @@
 """Documents in several files: folders, includes, secrets kept elsewhere, and where a mistake is told."""
 
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 
