@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from tandem.domain.contacts import NOBODY, Contact
 from tandem.lookups import FAILURES, LEFT_ALONE_S, MAX_ASKING, MAX_KEPT, CallerLookup
 from tandem.posting import MAX_ANSWER, TIMEOUT_S, Poster
-from tests.tandem.test_webhooks import QuietSite
+from tests.tandem.webhook_receiver import QuietSite
 
 
 class Crm(Resource):

@@ -44,6 +44,11 @@ PBX = TypeAdapter(Pbx).validate_python(
 START = 1_789_992_000.0  # Monday 2026-09-21, 12:00 UTC: 14:00 in Berlin, 08:00 in New York
 
 
+def numbers(amount: int, start: int = 0) -> list[str]:
+    """So many telephone numbers, each once."""
+    return [f"0301{number:05}" for number in range(start, start + amount)]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What the far end does. kind: answer, busy, no-answer, invalid, dead, refused (by Asterisk itself)."""

@@ -23,8 +23,7 @@ from tests.tandem.dialer.harness import House, Outcome
 
 
 @pytest.fixture
-def house(tmp_path, monkeypatch):
-    monkeypatch.setattr("tandem.store.sqlite.PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
+def house(tmp_path):
     return House(tmp_path)
 
 

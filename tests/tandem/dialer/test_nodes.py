@@ -14,8 +14,7 @@ from tandem.store.nodes import load_nodes
 from tandem.store.place import PostgresPlace
 from tandem.store.rows import load_rows
 from tests.tandem.dialer import harness
-from tests.tandem.dialer.harness import House, Outcome
-from tests.tandem.dialer.test_engine import numbers
+from tests.tandem.dialer.harness import House, Outcome, numbers
 
 Build = Callable[[str], House]
 

@@ -13,13 +13,11 @@ from tandem.store.attempts import ATTEMPT_COLUMNS, read_attempt
 from tandem.store.campaigns import load_campaign
 from tandem.store.closed_numbers import close_numbers
 from tandem.store.customers import save_customers
-from tandem.store.database import open_store
 from tandem.store.number_lists import NumberListMissing
 from tandem.store.numbers import add_numbers
 from tandem.store.rows import load_rows
 from tandem.store.surveys import create_survey, record_visits
 from tandem.store.whole_campaigns import WholeCampaign, save_whole_campaign
-from tests.tandem.dialer import harness
 from tests.tandem.dialer.harness import House, Outcome
 
 FREE, TALKING = "NOT_INUSE", "INUSE"
@@ -35,19 +33,6 @@ ON_BOTH = (
     "is_known_of_a_person",
     "and_then_the_number",
 )
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    is_on_both = any(name in metafunc.function.__name__ for name in ON_BOTH)
-    metafunc.parametrize("_fast", ["sqlite", "postgres"] if is_on_both else ["sqlite"], indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def _fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "postgres":
-        place = request.getfixturevalue("postgres_place")
-        monkeypatch.setattr(harness, "open_store", lambda _: open_store(place))
-    monkeypatch.setattr("tandem.store.sqlite.PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF"))
 
 
 def of(person: str, *numbers: str) -> list[NewNumber]:
