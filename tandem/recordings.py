@@ -8,7 +8,7 @@ be writing: its call must be over, and its header complete (Asterisk writes that
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -95,24 +95,30 @@ class Recordings(Service):
         self._keep_days, self._is_busy = keep_days, is_busy
         self._over: set[str] = set()
         self._not_before: dict[int, float] = {}
-        self._lock = DeferredLock()
-        self._loops = (LoopingCall(self._look_quietly), LoopingCall(self._expire_quietly))
+        # One beside the other: a conversion may take as long as its recording, and what is finished meanwhile is listed all the same.
+        self._loops = {
+            LoopingCall(self._try, self.look): LOOK_EVERY_S,
+            LoopingCall(self._try, self.convert): LOOK_EVERY_S,
+            LoopingCall(self._try, self.expire): EXPIRE_EVERY_S,
+        }
+        self._ends: list[Deferred[LoopingCall]] = []
 
     def startService(self) -> None:
         """Looks at once: what the last process left is taken up."""
         super().startService()  # type: ignore[no-untyped-call]
-        for loop, every_s in zip(self._loops, (LOOK_EVERY_S, EXPIRE_EVERY_S), strict=True):
+        for loop, every_s in self._loops.items():
             loop.clock = cast(Any, self._clock)
-            loop.start(every_s)
+            self._ends.append(loop.start(every_s))
 
     async def stopService(self) -> None:
-        """Waits for the look that is under way; whoever owns the converter's tools has ended them."""
+        """Waits for what is under way; whoever owns the converter's tools has ended them."""
         super().stopService()  # type: ignore[no-untyped-call]
         for loop in self._loops:
             if loop.running:
                 loop.stop()
-        await self._lock.acquire()
-        self._lock.release()
+        for end in self._ends:
+            await end
+        self._ends.clear()
 
     def record_finished(self, call_id: str) -> None:
         """The channel `call_id` is over: its files are taken up at the next look, whatever Asterisk's own records say yet."""
@@ -133,20 +139,7 @@ class Recordings(Service):
     # ------------------------------------------------------------------------------------------------- looking
 
     async def look(self) -> None:
-        """Takes up what is finished, and converts what waits, one after the other, as long as nobody needs the machine."""
-        await self._lock.acquire()
-        try:
-            await self._take_up()
-            waiting = await self._store.read(load_waiting, AT_ONCE)
-            for recording in waiting:
-                if self._is_busy() or not self.running:
-                    return
-                if self._not_before.get(recording.id, 0.0) <= self._clock.seconds():
-                    await self._convert(recording)
-        finally:
-            self._lock.release()
-
-    async def _take_up(self) -> None:
+        """Takes up what is finished: from now on it is listed and can be heard."""
         found = await deferToThread(list_finished, self._spool, time.time())
         if not found:
             self._over.clear()
@@ -168,6 +161,14 @@ class Recordings(Service):
         self._over &= {one.said.call_id for one in found}
 
     # ---------------------------------------------------------------------------------------------- converting
+
+    async def convert(self) -> None:
+        """Converts what waits, one after the other, as long as nobody needs the machine."""
+        for recording in await self._store.read(load_waiting, AT_ONCE):
+            if self._is_busy() or not self.running:
+                return
+            if self._not_before.get(recording.id, 0.0) <= self._clock.seconds():
+                await self._convert(recording)
 
     async def _convert(self, recording: Recording) -> None:
         """On the disk first, then in the database, then the source goes: whenever the process dies, one of the two files is known."""
@@ -222,16 +223,13 @@ class Recordings(Service):
             _log.info("{gone} recordings were older than {days} days", gone=gone, days=self._keep_days)
         return gone
 
-    def _look_quietly(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._try(self.look()))
+    def _try(self, work: Callable[[], Coroutine[Deferred[Any], Any, object]]) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._supervise(work))
 
-    def _expire_quietly(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._try(self.expire()))
-
-    async def _try(self, work: Any) -> None:
-        """The supervised edge: the next look may find a database and a disk that work again."""
+    async def _supervise(self, work: Callable[[], Coroutine[Deferred[Any], Any, object]]) -> None:
+        """The supervised edge: the next turn may find a database and a disk that work again."""
         try:
-            await work
+            await work()
         except (StoreError, OSError) as error:
             _log.warn("recordings: {error}", error=error)
         except Exception:  # noqa: BLE001 - a supervised edge: the next turn may do better

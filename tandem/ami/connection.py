@@ -93,9 +93,10 @@ class _Exchange:
 class AmiConnection(Protocol):
     """The protocol under `AmiClient`.
 
-    Asterisk answers the actions of one session in order, each when it is done. So a dead peer is told from a busy one like this: when the
-    deadline of the *oldest* unanswered action passes and not one byte has come since it was written, the connection is cut. With nothing
-    under way, a Ping takes that part.
+    Asterisk answers the actions of one session in order, each when it is done. An action that is late fails alone: whoever asked may have
+    been in a hurry, and calls' events come over this connection. A dead peer is told from a busy one by a Ping, sent when nothing is under
+    way, or when the deadline of the *oldest* unanswered action passes and not one byte has come since it was written. Where the same is
+    then true of the Ping, the connection is cut.
     """
 
     def __init__(self, clock: Clock, handlers: Mapping[bytes, tuple[EventCallback, ...]], limits: AmiLimits) -> None:
@@ -115,6 +116,7 @@ class AmiConnection(Protocol):
         self._listing = 0
         self._heard_at = 0.0
         self._next_ping: DelayedCall | None = None
+        self._ping: _Exchange | None = None  # the one under way
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Take the transport."""
@@ -148,10 +150,18 @@ class AmiConnection(Protocol):
     def _keep_alive(self) -> None:
         self._next_ping = self._clock.callLater(self._limits.ping_every_s, self._keep_alive)
         if not self._in_flight:
-            # Its failure says nothing by itself: `_expire` and `connectionLost` have acted on it already.
-            self.send(actions.ping(), self._limits.ping_timeout_s).addErrback(
-                lambda failure: failure.trap(AmiError) and None
-            )
+            self._send_ping()
+
+    def _send_ping(self) -> None:
+        """Past the window: behind what is not answered anyway it would never leave."""
+        if self._link is None or self._ping is not None:
+            return
+        ping = self._ping = self._make_exchange(
+            actions.ping(), self._limits.ping_timeout_s, new_action_id(), is_list=False
+        )
+        self._write(ping, self._link)
+        # Its failure says nothing by itself: `_expire` and `connectionLost` have acted on it already.
+        ping.answer.addErrback(lambda failure: failure.trap(AmiError) and None)
 
     # -- actions
 
@@ -174,14 +184,19 @@ class AmiConnection(Protocol):
         if len(self._queue) >= self._limits.queue:
             return fail(AmiOverloaded(action.name, f"{self._limits.queue} actions wait already", written=False))
         try:
-            payload = encode_action(action.name, (("ActionID", action_id), *action.headers), action.variables)
+            exchange = self._make_exchange(action, timeout_s, action_id, is_list=is_list)
         except AmiValueRefused as error:
             return fail(error)
-        exchange = _Exchange(action, action_id, payload, is_list, Deferred(lambda _: self._forget(exchange)))
-        exchange.deadline = self._clock.callLater(timeout_s, self._expire, exchange, timeout_s)
         self._queue.append(exchange)
         self._fill_window()
         return exchange.answer
+
+    def _make_exchange(self, action: Action, timeout_s: float, action_id: str, *, is_list: bool) -> _Exchange:
+        """Its deadline runs from now, wherever it waits."""
+        payload = encode_action(action.name, (("ActionID", action_id), *action.headers), action.variables)
+        exchange = _Exchange(action, action_id, payload, is_list, Deferred(lambda _: self._forget(exchange)))
+        exchange.deadline = self._clock.callLater(timeout_s, self._expire, exchange, timeout_s)
+        return exchange
 
     def _fill_window(self) -> None:
         while self._link is not None and self._queue and len(self._in_flight) < self._limits.window:
@@ -189,15 +204,20 @@ class AmiConnection(Protocol):
             if exchange.action_id in self._in_flight:
                 self._settle(exchange, AmiValueRefused(f"{exchange.action.name}: its ActionID is in use"))
                 continue
-            exchange.written = True
-            exchange.written_at = self._clock.seconds()
-            self._in_flight[exchange.action_id] = exchange
-            self._link.write(exchange.payload)
+            self._write(exchange, self._link)
+
+    def _write(self, exchange: _Exchange, link: _Transport) -> None:
+        exchange.written = True
+        exchange.written_at = self._clock.seconds()
+        self._in_flight[exchange.action_id] = exchange
+        link.write(exchange.payload)
 
     def _forget(self, exchange: _Exchange) -> None:
         """Take an exchange out of the books: whatever still comes for it is dropped."""
         if exchange.deadline is not None and exchange.deadline.active():
             exchange.deadline.cancel()
+        if self._ping is exchange:
+            self._ping = None
         if exchange.is_listing:
             exchange.is_listing = False
             self._listing -= 1
@@ -217,16 +237,15 @@ class AmiConnection(Protocol):
     def _expire(self, exchange: _Exchange, timeout_s: float) -> None:
         is_oldest = next(iter(self._in_flight.values()), None) is exchange
         is_silent = is_oldest and self._heard_at <= exchange.written_at
+        is_ping = exchange is self._ping
         self._settle(
             exchange, AmiTimeout(exchange.action.name, f"no answer within {timeout_s:g} s", written=exchange.written)
         )
-        if is_silent:
-            _log.error(
-                "Asterisk has not said a word since {action} was sent {s:g} s ago: connection cut",
-                action=exchange.action.name,
-                s=timeout_s,
-            )
+        if is_silent and is_ping:
+            _log.error("Asterisk has not said a word since a Ping was sent {s:g} s ago: connection cut", s=timeout_s)
             self.abort()
+        elif is_silent:
+            self._send_ping()
 
     def when_lost(self) -> Deferred[None]:
         """Fires when the connection is over and everything pending has failed; at once where that is so already."""

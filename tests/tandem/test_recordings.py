@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
+from twisted.internet import reactor
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tandem.audio import Converter, ToolFailed, Tools
 from tandem.domain.cdr import Leg
 from tandem.domain.recordings import MixMonitorFiles, RecordingName, plan_recording, read_recording_name
-from tandem.recordings import RETRY_AFTER_S, UNTOUCHED_S, Found, Recordings, is_ready, list_finished
+from tandem.recordings import LOOK_EVERY_S, RETRY_AFTER_S, UNTOUCHED_S, Found, Recordings, is_ready, list_finished
 from tandem.store.cdrs import record_legs
 from tandem.store.database import open_store
 from tandem.store.recordings import (
@@ -102,6 +105,19 @@ class BrokenConverter(Converter):
         super().encode_recording(source, target, form)
 
 
+class SlowConverter(Converter):
+    """One that has begun a long recording, and goes on when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(Tools())
+        self.began, self.may_go_on = threading.Event(), threading.Event()
+
+    def encode_recording(self, source: Path, target: Path, form: Any) -> None:
+        self.began.set()
+        assert self.may_go_on.wait(30)
+        super().encode_recording(source, target, form)
+
+
 class RecordingsCase(TestCase):
     """A folder in which Asterisk writes, and one in which recordings are kept."""
 
@@ -123,6 +139,11 @@ class RecordingsCase(TestCase):
         recordings.running = True
         return recordings
 
+    async def turn(self, recordings: Recordings) -> None:
+        """What is finished is taken up, then converted."""
+        await recordings.look()
+        await recordings.convert()
+
     def write(self, kind: Any = "mixed", call_id: str = CALL, length_s: float = 2.0, at: datetime = BEGAN) -> Path:
         return write_tone(self.spool / f"{RecordingName(call_id, at, kind).stem}.wav", length_s)
 
@@ -141,11 +162,11 @@ class RecordingsCase(TestCase):
         for kind in ("mixed", "leg1", "leg2"):
             self.write(kind)
         (self.spool / "notes.txt").write_text("of the admin")
-        await self.recordings.look()
+        await self.turn(self.recordings)
         assert await self.load() == []  # it goes on
         await self.end(CALL)
         assert await self.store.read(load_over, [CALL, "other"]) == {CALL}
-        await self.recordings.look()
+        await self.turn(self.recordings)
         found = await self.load()
         assert sorted(one.kind for one in found) == ["leg1", "leg2", "mixed"]
         assert self.files(self.spool) == ["notes.txt"]
@@ -155,29 +176,53 @@ class RecordingsCase(TestCase):
             assert (one.call_id, one.duration_s, one.format, one.started_at) == (CALL, 2.0, "mp3", BEGAN)
             assert one.converted_at == self.now
             assert self.recordings.locate(one).stat().st_size == one.bytes
-        await self.recordings.look()
+        await self.turn(self.recordings)
         assert await self.load() == found
 
     async def test_told_that_a_call_is_over_it_does_not_wait_for_the_record(self) -> None:
         self.write()
         self.write(call_id="other")
         self.recordings.record_finished(CALL)
-        await self.recordings.look()
+        await self.turn(self.recordings)
         assert [one.call_id for one in await self.load()] == [CALL]
 
     async def test_it_yields_while_calls_need_the_machine_and_can_be_heard_meanwhile(self) -> None:
         source = self.write()
         self.recordings.record_finished(CALL)
         self.busy = True
-        await self.recordings.look()
+        await self.turn(self.recordings)
         (one,) = await self.load()
         assert (one.format, one.converted_at) == ("wav", None)
         assert self.recordings.locate(one) == source
         self.busy = False
-        await self.recordings.look()
+        await self.turn(self.recordings)
         (one,) = await self.load()
         assert one.format == "mp3"
         assert not source.exists()
+
+    async def test_what_is_finished_is_listed_while_a_long_one_is_converted(self) -> None:
+        converter = SlowConverter()
+        again = self.make(converter=converter)
+        again.running = False
+        self.write()
+        again.record_finished(CALL)
+        await again.look()
+        again.startService()
+        assert await deferToThread(converter.began.wait, 30)
+        self.write(call_id="other")
+        again.record_finished("other")
+        try:
+            for _ in range(200):
+                self.clock.advance(LOOK_EVERY_S)
+                if len(found := await self.load()) == 2:
+                    break
+                await deferLater(reactor, 0.02)
+            assert [(one.call_id, one.format) for one in found] == [("other", "wav"), (CALL, "wav")]
+        finally:
+            converter.may_go_on.set()
+            # What is under way comes to its end, and no other begins.
+            await again.stopService()
+        assert [(one.call_id, one.format) for one in await self.load()] == [("other", "wav"), (CALL, "mp3")]
 
     async def test_a_kill_at_each_step_loses_nothing(self) -> None:
         """What a process that died at each step leaves; the next one begins with it."""
@@ -185,18 +230,18 @@ class RecordingsCase(TestCase):
         content = source.read_bytes()
         self.recordings.record_finished(CALL)
         self.busy = True
-        await self.recordings.look()
+        await self.turn(self.recordings)
         # Before the conversion; and in the middle of it.
         target = self.archive / f"2026/11/20/{source.stem}.mp3"
         target.parent.mkdir(parents=True)
         (target.parent / f".{target.name}.part").write_bytes(b"half")
         self.busy = False
-        await self.make().look()
+        await self.turn(self.make())
         (one,) = await self.load()
         assert self.files(self.archive) == [str(target.relative_to(self.archive))]
         # After the transaction, before the source went.
         source.write_bytes(content)
-        await self.make().look()
+        await self.turn(self.make())
         assert self.files(self.spool) == []
         assert await self.load() == [one]
         # Converted, and not in the database yet.
@@ -204,7 +249,7 @@ class RecordingsCase(TestCase):
         source.write_bytes(content)
         again = self.make()
         again.record_finished(CALL)
-        await again.look()
+        await self.turn(again)
         (other,) = await self.load()
         assert (other.bytes, other.name) == (one.bytes, one.name)
         assert len(self.files(self.archive)) == 1
@@ -215,14 +260,14 @@ class RecordingsCase(TestCase):
         content[4:8] = content[40:44] = bytes(4)
         source.write_bytes(content)
         self.recordings.record_finished(CALL)
-        await self.recordings.look()
+        await self.turn(self.recordings)
         assert await self.load() == []
         long_ago = time.time() - UNTOUCHED_S
         os.utime(source, (long_ago, long_ago))
         for tool in ("ffmpeg", "sox"):
             again = self.make("flac", converter=Converter(Tools(), tool))  # type: ignore[arg-type]
             again.record_finished(CALL)
-            await again.look()
+            await self.turn(again)
             (one,) = await self.load()
             assert one.duration_s == 2.0
             heard = Converter(Tools()).decode(again.locate(one), "flac", self.folder / "heard.wav", 10)
@@ -241,7 +286,7 @@ class RecordingsCase(TestCase):
                 self.write()
                 again = self.make(form, converter=Converter(Tools(), tool))  # type: ignore[arg-type]
                 again.record_finished(CALL)
-                await again.look()
+                await self.turn(again)
                 (one,) = await self.load()
                 assert (one.format, one.converted_at) == (form, self.now), (form, tool)
                 await self.store.run(delete_recordings, [one.id])
@@ -250,13 +295,13 @@ class RecordingsCase(TestCase):
         source, converter = self.write(), BrokenConverter(Tools())
         again = self.make(converter=converter)
         again.record_finished(CALL)
-        await again.look()
+        await self.turn(again)
         converter.broken = False
-        await again.look()  # not yet
+        await self.turn(again)  # not yet
         (one,) = await self.load()
         assert (one.converted_at, source.exists(), self.files(self.archive)) == (None, True, [])
         self.clock.advance(RETRY_AFTER_S)
-        await again.look()
+        await self.turn(again)
         (one,) = await self.load()
         assert one.format == "mp3"
 
@@ -264,19 +309,19 @@ class RecordingsCase(TestCase):
         self.write()
         self.recordings.record_finished(CALL)
         self.busy = True
-        await self.recordings.look()
+        await self.turn(self.recordings)
         (one,) = await self.load()
         await self.recordings.remove_file(one)
         await self.store.run(delete_recordings, [one.id])
         self.busy = False
-        await self.recordings.look()
+        await self.turn(self.recordings)
         assert (await self.load(), self.files(self.spool), self.files(self.archive)) == ([], [], [])
 
     async def test_silence_is_no_recording(self) -> None:
         source = self.write(length_s=0)
         os.utime(source, (0, 0))
         self.recordings.record_finished(CALL)
-        await self.recordings.look()
+        await self.turn(self.recordings)
         assert (await self.load(), self.files(self.spool)) == ([], [])
 
     async def test_a_link_is_not_followed(self) -> None:
@@ -291,7 +336,7 @@ class RecordingsCase(TestCase):
             call_id = f"call.{days}"
             self.write(call_id=call_id, at=self.now - timedelta(days=days))
             keeping.record_finished(call_id)
-        await keeping.look()
+        await self.turn(keeping)
         assert await self.recordings.expire() == 0  # for ever
         assert await keeping.expire() == 2
         assert sorted(one.call_id for one in await self.load()) == ["call.0", "call.29"]
@@ -302,7 +347,7 @@ class RecordingsCase(TestCase):
             self.write(call_id=f"call.{number}", at=BEGAN + timedelta(seconds=number))
             self.recordings.record_finished(f"call.{number}")
         self.busy = True
-        await self.recordings.look()
+        await self.turn(self.recordings)
         first = await self.store.read(load_recordings, RecordingQuery(limit=2))
         rest = await self.store.read(load_recordings, RecordingQuery(limit=9, before_id=first[-1].id))
         assert [one.call_id for one in (*first, *rest)] == [f"call.{n}" for n in (4, 3, 2, 1, 0)]

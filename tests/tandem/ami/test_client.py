@@ -544,17 +544,38 @@ class ClientTests(SynchronousTestCase):
         line.pass_time(1)
         assert line.client.is_ready
 
+    def test_an_action_in_a_hurry_does_not_cost_the_connection(self) -> None:
+        """Asterisk is silent for longer than one action waits, and not as long as a Ping does: calls' events go on afterwards."""
+        line = self.line(ping_every_s=60, ping_timeout_s=4)
+        ended: list[str] = []
+        line.client.on("Hangup", lambda message: ended.append(message.get("Uniqueid")))
+        line.start()
+        line.asterisk.freeze()
+        hurried = line.client.send_list(actions.queue_status(), timeout_s=2)
+        line.asterisk.send_event("Hangup", Uniqueid="c1")
+        line.pass_time(2.1)
+        assert self.failureResultOf(hurried, AmiTimeout).value.written
+        line.pass_time(3.7)
+        line.asterisk.thaw()
+        line.pass_time(60)
+        assert (line.client.is_ready, line.asterisk.logins, ended) == (True, 1, ["c1"])
+        # One Ping asked whether it lives, before the next was due.
+        assert len(line.asterisk.sent("Ping")) == 2
+
     def test_a_frozen_asterisk_is_noticed_under_load(self) -> None:
-        line = self.line(ping_every_s=5, ping_timeout_s=4, action_timeout_s=3).start()
+        """By a Ping that leaves although as many actions wait for their answer as may."""
+        line = self.line(ping_every_s=5, ping_timeout_s=4, action_timeout_s=3, window=10).start()
         line.asterisk.freeze()
         sent: list[Deferred] = []
-        for _ in range(32):
+        for _ in range(69):
             sent.append(line.client.send(ORIGINATE))
             line.pass_time(0.1)
+        assert line.client.is_ready
+        line.pass_time(0.3)
         assert not line.client.is_ready
-        self.failureResultOf(sent[0], AmiTimeout)
-        for deferred in sent[1:]:
-            self.failureResultOf(deferred, AmiConnectionLost)
+        outcomes = [type(self.failureResultOf(deferred).value) for deferred in sent]
+        assert set(outcomes[:38]) == {AmiTimeout}
+        assert set(outcomes[45:]) == {AmiConnectionLost}
         line.asterisk.thaw()
 
     def test_a_cancelled_action_leaves_its_place(self) -> None:
