@@ -37,7 +37,10 @@ STALL_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ChaosResult:
-    """What was found; `faults` are the promises that were broken, in words. effective: kills that found somebody dialled since the one before."""
+    """What was found; `faults` are the promises that were broken, in words.
+
+    effective: kills that found somebody dialled since the one before; the others came on top of it.
+    """
 
     numbers: int
     kills: int
@@ -47,7 +50,7 @@ class ChaosResult:
     dispositions: dict[str, int]
     statuses: dict[str, int]
     faults: tuple[str, ...]
-    # How long it took after a kill until somebody was dialled again: the median and the longest, of those that were waited for.
+    # From a kill, until who was killed is up and somebody is dialled again: the median and the longest, of those that were waited for.
     recovery_s: tuple[float, float] = (0.0, 0.0)
 
 
@@ -62,53 +65,67 @@ def run_chaos(
     calm: float = 0.3,
     within_s: float = float("inf"),
 ) -> ChaosResult:
-    """One campaign to its end under `kills` SIGKILLs; Tandem runs before and after.
+    """One campaign to its end, under SIGKILLs until `kills` were effective; Tandem runs before and after.
 
     calm: the share of kills before which it has recovered from the one before, and dials; the others come on top of each other.
-    within_s: after so long nothing more is killed, and the campaign comes to its end.
+    within_s: after so long nothing more is killed, and the campaign comes to its end; too few effective kills are a fault.
     """
     randomness = random.Random(seed)
     with run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.1, steps=[Wait(TALK_S), HangUp()]) as far:
         path = _make(pbx, numbers)
         pbx.request("POST", f"{path}/start")
         waits: list[float] = []
-        began, killed, effective, before = time.monotonic(), 0, 0, 0
-        for number in range(kills):
-            if time.monotonic() - began > within_s:
-                say(f"{within_s:.0f} s are over")
-                break
-            if number and randomness.random() < calm:
-                waits.append(_wait_for_progress(pbx, path))
+        began = killed_at = time.monotonic()
+        killed, effective, before = 0, 0, 0
+        while effective < kills and time.monotonic() - began <= within_s:
+            if killed and randomness.random() < calm:
+                wait = _wait_for_progress(pbx, path, killed_at)
+                if wait is None:
+                    break
+                waits.append(wait)
             time.sleep(randomness.uniform(0.2, pause_s))
-            victim = "Tandem" if number % 2 == 0 else "Asterisk"
-            total = _count(pbx)["total"]
+            victim = "Tandem" if killed % 2 == 0 else "Asterisk"
+            total = _count(pbx)
             killed, effective, before = killed + 1, effective + (total > before), total
-            say(f"{killed}: kill -9 {victim} at {total} attempts")
+            say(
+                f"{time.monotonic() - began:.0f} s: kill -9 {victim} at {total} attempts, {effective} of {killed} were effective"
+            )
+            killed_at = time.monotonic()
             if victim == "Tandem":
                 pbx.kill()
-                pbx.serve()
+                pbx.launch()
             else:
                 pbx.asterisk.kill()
                 pbx.asterisk.start()
+        say(f"{time.monotonic() - began:.0f} s: nobody is killed any more")
         _wait_for_the_end(pbx, path, say)
         result = _judge(pbx, far, numbers, killed, effective)
-        stalls = tuple(f"nobody was dialled for {wait:.0f} s" for wait in waits if wait > STALL_S)
+        faults = [f"nobody was dialled for {wait:.0f} s" for wait in waits if wait > STALL_S]
+        if effective < kills:
+            faults.append(f"{effective} of {killed} kills were effective, where {kills} should have been")
         recovery_s = (round(median(waits), 1), round(max(waits), 1)) if waits else (0.0, 0.0)
-        return replace(result, faults=result.faults + stalls, recovery_s=recovery_s)
+        return replace(result, faults=(*result.faults, *faults), recovery_s=recovery_s)
 
 
-def _wait_for_progress(pbx: LabPbx, path: str) -> float:
-    """Until somebody is dialled, or nobody is left; how long that took, in seconds."""
-    began, before = time.monotonic(), _count(pbx)["total"]
-    while _count(pbx)["total"] == before and time.monotonic() - began <= STALL_S:
-        try:
-            counts = pbx.request("GET", path)["counts"]
-            if not counts["pending"] + counts["calling"] + counts["answered"]:
-                break
-        except (TandemFailed, OSError):
-            pass  # it starts, or its Asterisk does
+def _wait_for_progress(pbx: LabPbx, path: str, since: float) -> float | None:
+    """Until somebody is dialled; how long that took, in seconds. None where nobody is left to dial."""
+    before = _count(pbx)
+    while _count(pbx) == before and time.monotonic() - since <= STALL_S:
+        counts = _ask_counts(pbx, path)
+        if counts and not counts["pending"] + counts["calling"] + counts["answered"]:
+            return None
         time.sleep(0.1)
-    return time.monotonic() - began
+    return time.monotonic() - since
+
+
+def _ask_counts(pbx: LabPbx, path: str) -> dict[str, int]:
+    """How many numbers are in each state; nothing while Tandem or its Asterisk starts."""
+    pbx.raise_if_ended()
+    try:
+        counts: dict[str, int] = pbx.request("GET", path)["counts"]
+    except (TandemFailed, OSError):
+        return {}
+    return counts
 
 
 def _make(pbx: LabPbx, numbers: int) -> str:
@@ -124,9 +141,10 @@ def _make(pbx: LabPbx, numbers: int) -> str:
     return path
 
 
-def _count(pbx: LabPbx) -> dict[str, int]:
-    (total,) = _query(pbx, "SELECT count(*) FROM attempts")[0]
-    return {"total": total}
+def _count(pbx: LabPbx) -> int:
+    """How many attempts there were."""
+    total: int = _query(pbx, "SELECT count(*) FROM attempts")[0][0]
+    return total
 
 
 def _query(pbx: LabPbx, sql: str) -> list[tuple[Any, ...]]:
@@ -138,8 +156,8 @@ def _wait_for_the_end(pbx: LabPbx, path: str, say: Callable[[str], object]) -> N
     """Until nothing is pending or up, or nothing has moved for SETTLE_S."""
     last, moved_at = "", time.monotonic()
     while True:
-        counts = pbx.request("GET", path)["counts"]
-        if not counts["pending"] + counts["calling"] + counts["answered"]:
+        counts = _ask_counts(pbx, path)
+        if counts and not counts["pending"] + counts["calling"] + counts["answered"]:
             return
         seen = json.dumps(counts)
         if seen != last:
@@ -200,14 +218,16 @@ def main() -> int:
     """Exit code 0 when every promise was kept."""
     parser = argparse.ArgumentParser(prog="python -m lab.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument(
+        "--kills", type=int, default=200, help="effective ones: they find somebody dialled (default 200)"
+    )
     # More than it dials before the last kill: who is killed must have something to lose.
     parser.add_argument("--numbers", type=int, default=20_000)
     parser.add_argument(
         "--calm", type=float, default=0.7, help="share of kills that find it dialling again (default 0.7)"
     )
     parser.add_argument(
-        "--within", type=float, default=float("inf"), help="seconds after which nothing is killed any more"
+        "--within", type=float, default=3600.0, help="seconds after which nothing is killed any more (default 3600)"
     )
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}, {arguments.kills} kills, {arguments.numbers} numbers")

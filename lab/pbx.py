@@ -149,16 +149,24 @@ class LabPbx:
         path.chmod(0o600)
         self.tandem("import", str(path))
 
+    def launch(self) -> None:
+        """Starts `tandem serve`, and waits for nothing."""
+        with self.log_path.open("ab") as log:
+            self.process = self.asterisk.popen(self._argv("serve"), stdout=log, stderr=log, env=self._environ())
+
+    def raise_if_ended(self) -> None:
+        """TandemFailed when the Tandem that was launched is no more."""
+        if self.process is not None and self.process.poll() is not None:
+            raise TandemFailed(f"tandem serve ended with {self.process.returncode}:\n{self.read_log()}")
+
     def serve(
         self, is_up: Callable[[subprocess.CompletedProcess[str]], bool] | None = None, *, timeout_s: float = START_S
     ) -> None:
         """Starts `tandem serve` and waits until `tandem check --json` says that all is well, or until `is_up` is content with it."""
-        with self.log_path.open("ab") as log:
-            self.process = self.asterisk.popen(self._argv("serve"), stdout=log, stderr=log, env=self._environ())
+        self.launch()
         deadline = time.monotonic() + timeout_s
         while True:
-            if self.process.poll() is not None:
-                raise TandemFailed(f"tandem serve ended with {self.process.returncode}:\n{self.read_log()}")
+            self.raise_if_ended()
             checked = self.tandem("check", "--json", check=False)
             if checked.returncode == 0 if is_up is None else is_up(checked):
                 return

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from tandem.ami.client import AmiClient
-from tandem.ami.testing import FakeAsterisk, error, success
+from tandem.ami.testing import FakeAsterisk, encode_message, error, success
 from tandem.ami.wire import Message
 from tandem.calls import Calls
 from tandem.dialer.desk import Around
@@ -58,6 +58,7 @@ class Outcome:
     talk_s: float = 5.0
 
 
+QUEUED = "Originate successfully queued"
 CAUSES = {"busy": ("17", "486"), "no-answer": ("19", "480"), "invalid": ("1", "404"), "congestion": ("34", "503")}
 
 
@@ -75,7 +76,7 @@ class Leg:
 
 
 class FarEnd:
-    """Asterisk and the people behind it. `script(number)` says what a number does; `latency_s`: how late an originate is carried out."""
+    """Asterisk and the people behind it. `script(number)` says what a number does; `latency_s`: how late an originate is answered and carried out."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -103,8 +104,17 @@ class FarEnd:
         self.legs.append(leg)
         self.live += 1
         self.peak = max(self.peak, self.live)
-        self.clock.callLater(self.latency_s, self._ring, leg)
-        return success("Originate successfully queued")
+        if not self.latency_s:
+            self.clock.callLater(0, self._ring, leg)
+            return success(QUEUED)
+        self.clock.callLater(self.latency_s, self._answer_late, leg)
+        return None
+
+    def _answer_late(self, leg: Leg) -> None:
+        self.fake.send_bytes(
+            encode_message([("Response", "Success"), ("ActionID", leg.action_id), ("Message", QUEUED)])
+        )
+        self._ring(leg)
 
     def tell(self, name: str, **headers: str) -> None:
         self.fake.send_event(name, **headers)

@@ -103,6 +103,10 @@ def test_ami_cut_at_random_bytes_for_a_minute(tmp_path: Path, seed: int) -> None
         if randomness.random() < 0.3:
             house.far.fake.cut()
         house.advance(1, 0.1)
+    # It was cut in the middle of things again and again, and dialled between.
+    assert house.far.fake.logins > 10
+    assert len(house.far.legs) > 25
+    assert "unconfirmed" in {attempt["disposition"] for attempt in house.attempts()}
     house.far.fake.cut_after = house.far.fake.cut_after_received = None
     house.advance(600, 0.5)
     house.check()
