@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,29 @@ def test_a_window_is_waited_for_in_the_called_partys_zone(tmp_path: Path) -> Non
     assert american.due_at == START + 3600
     house.advance(61 * 60, 5)
     assert house.numbers(campaign_id)[1].status is NumberStatus.COMPLETED
+    house.check()
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "opens_after_s"),
+    [
+        # 02:55 in Berlin, five minutes before the hour that comes twice; and 01:55 before the one that never comes.
+        (datetime(2026, 10, 25, 0, 55, tzinfo=UTC), 75 * 60),
+        (datetime(2027, 3, 28, 0, 55, tzinfo=UTC), 15 * 60),
+    ],
+)
+def test_a_window_opens_by_the_clock_on_the_wall_when_clocks_are_changed(
+    tmp_path: Path, asked_at: datetime, opens_after_s: float
+) -> None:
+    house = House(tmp_path, wall=asked_at.timestamp() - START)
+    window = {"hours": [{"days": "sun", "start": "03:10", "end": "03:20"}]}
+    campaign_id = house.make(["+493012345"], call_window=window)
+    house.go(campaign_id)
+    house.advance(opens_after_s - 5, 5)
+    assert house.far.legs == []
+    assert house.numbers(campaign_id)[0].due_at == asked_at.timestamp() + opens_after_s
+    house.advance(20, 1)
+    assert house.numbers(campaign_id)[0].status is NumberStatus.COMPLETED
     house.check()
 
 
