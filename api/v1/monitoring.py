@@ -11,6 +11,7 @@ from api.exchange import Exchange, Services
 from api.listing import list_query, make_page
 from api.times import time_of
 from api.v1.events import open_stream
+from tandem.dialer.service import Dialer
 from tandem.domain.breaker import CLOSED, BreakerState
 from tandem.domain.campaigns import CampaignView
 from tandem.facts import Overview
@@ -120,8 +121,8 @@ class DialerNow:
     trunks: tuple[TrunkNow, ...]
 
 
-async def _campaigns(services: Services, _: Exchange) -> Reply:
-    dialer = services.dialer
+def tell_dialer(dialer: Dialer) -> DialerNow:
+    """What the dialer does, campaign by campaign and trunk by trunk."""
     calls = dialer.board.count_trunks()
     trunks = (
         TrunkNow(
@@ -134,16 +135,18 @@ async def _campaigns(services: Services, _: Exchange) -> Reply:
         for name in sorted({*calls, *dialer.lines.breakers} - {""})
         for breaker in (dialer.lines.breakers.get(name, CLOSED),)
     )
-    return Reply(
-        DialerNow(
-            calls=len(dialer.board.calls),
-            speed=dialer.brake.speed,
-            pressure=dialer.brake.pressure,
-            problem=dialer.problem,
-            campaigns=tuple(dialer.describe()),
-            trunks=tuple(trunks),
-        )
+    return DialerNow(
+        calls=len(dialer.board.calls),
+        speed=dialer.brake.speed,
+        pressure=dialer.brake.pressure,
+        problem=dialer.problem,
+        campaigns=tuple(dialer.describe()),
+        trunks=tuple(trunks),
     )
+
+
+async def _campaigns(services: Services, _: Exchange) -> Reply:
+    return Reply(tell_dialer(services.dialer))
 
 
 async def _stream(services: Services, exchange: Exchange) -> Reply | None:

@@ -1,5 +1,6 @@
 """Campaigns in a real Asterisk, the dialer in this process: every outcome by a real call, limits, pause and stop, restarts in the middle."""
 
+import re
 import time
 from pathlib import Path
 
@@ -44,6 +45,8 @@ DOCUMENT = {
 OWN = """
 [own]
 exten => 500,1,Wait(20)
+exten => 600,1,Set(DB(lab-note/${UNIQUEID})=${NOTE})
+ same => n,Hangup(16)
 exten => _X!,1,Answer(,i)
  same => n,Wait(0.2)
  same => n,Hangup(16)
@@ -118,7 +121,10 @@ class Side:
             create_campaign, campaign, author="test", permissions=("national",), at=time.time()
         )
         await self.store.run(
-            add_numbers, saved.campaign_id, [NewNumber(phone_number=number) for number in numbers], time.time()
+            add_numbers,
+            saved.campaign_id,
+            [NewNumber(phone_number=number) if isinstance(number, str) else number for number in numbers],
+            time.time(),
         )
         return saved.campaign_id
 
@@ -197,7 +203,11 @@ class DialerTest(TestCase):
         side = self.side()
         await side.ami.when_ready()
         busy = await side.make(["0302001", "0302002"], trunk="busy", concurrent_calls=2, retry_times=1, retry_delay_s=1)
-        own = await side.make(["0303001", "0303002"], trunk=None, dial_string="Local/${EXTEN}@own", concurrent_calls=2)
+        notes = {"0303001": 'Köln, "2" ${EXTEN};', "0303002": "second"}
+        own = await side.make(
+            [NewNumber(phone_number=number, variables={"NOTE": note}) for number, note in notes.items()],
+            trunk=None, dial_string="Local/${EXTEN}@own", concurrent_calls=2, destination={"dialplan": "own,600"},
+        )  # fmt: skip
         await side.dialer.watch.refresh()
         for campaign_id in (busy, own):
             await side.dialer.commands.start(campaign_id, ("national",))
@@ -216,7 +226,12 @@ class DialerTest(TestCase):
         ]
         assert {attempt["disposition"] for attempt in attempts} == {"busy"}
         assert len([leg for leg in self.asterisk.far_ends["busy"].read_legs() if leg.refusal == 486 or leg.called]) == 4
-        assert {attempt["disposition"] for attempt in await side.attempts(own)} == {"answered"}
+        own_attempts = await side.attempts(own)
+        assert {attempt["disposition"] for attempt in own_attempts} == {"answered"}
+        # Each person comes to the admin's dialplan with what their number brings along.
+        kept = self.asterisk.cli("database show lab-note")
+        for attempt, note in zip(sorted(own_attempts, key=lambda one: one["number_id"]), notes.values(), strict=True):
+            assert re.search(rf"^/lab-note/{attempt['call_id']} *: {re.escape(note)} *$", kept, re.MULTILINE), kept
 
     async def test_a_dead_trunk_spends_no_attempt_and_its_breaker_opens(self):
         side = self.side()

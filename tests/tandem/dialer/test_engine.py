@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from tandem.dialer.lines import Limits
 from tandem.domain.campaigns import NumberStatus
 from tandem.store.campaigns import StateConflict
+from tandem.store.dnc import add_dnc_numbers, create_dnc_list
 from tests.tandem.dialer.harness import START, House, Outcome, numbers
 
 ON_BOTH = (
@@ -276,6 +277,28 @@ def test_a_window_is_waited_for_in_the_called_partys_zone(tmp_path: Path) -> Non
     house.advance(61 * 60, 5)
     assert house.numbers(campaign_id)[1].status is NumberStatus.COMPLETED
     house.check()
+
+
+def test_who_is_put_on_a_list_between_an_attempt_and_its_retry_is_not_called_again(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.far.script = lambda _: Outcome("busy")
+    house.store.store.run_now(create_dnc_list, "robinson", house.now())
+    listed = ["030100000", "030100001", "030100002"]
+    campaign_id = house.make(listed, concurrent_calls=3, retry_times=1, retry_delay_s=20, dnc_lists=["robinson"])
+    other = house.make(["030100001"], retry_times=1, retry_delay_s=20)
+    house.go(campaign_id)
+    house.go(other)
+    house.advance(10)
+    assert len(house.far.legs) == 4
+    # Numbers of lists are the same however they are written.
+    for name, number in (("global", "4930100000"), ("robinson", "4930100001")):
+        house.store.store.run_now(add_dnc_numbers, name, [number], house.now(), "test")
+    house.advance(60)
+    house.check()
+    # `robinson` is nobody else's list.
+    assert house.far.dialled() == {"030100000": 1, "030100001": 3, "030100002": 2}
+    assert [number.attempts for number in house.numbers(campaign_id)] == [1, 1, 2]
+    assert all("dnc" in number.disposition for number in house.numbers(campaign_id)[:2])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from api.v1.monitoring import tell_dialer
 from tandem.dialer.lines import Limits
 from tandem.domain.campaigns import NumberStatus
 from tandem.domain.routing import QueueFacts
@@ -64,6 +66,9 @@ def test_a_dead_trunk_spends_no_attempt_and_is_probed(tmp_path: Path) -> None:
     (told,) = [reason for reason in reasons if reason.rule == "trunk"]
     assert told.until == (breaker.retry_at if breaker.state == "open" else None)
     assert "trunk carrier" in told.message
+    (shown,) = tell_dialer(house.dialer).trunks
+    assert (shown.trunk, shown.breaker, shown.failures) == ("carrier", breaker.state, breaker.failures)
+    assert shown.retry_at == datetime.fromtimestamp(breaker.retry_at, UTC)
     assert {number.attempts for number in house.numbers(campaign_id) if not number.call_id} == {0}
     house.far.script = lambda _: Outcome()
     house.advance(300, 0.25)
