@@ -82,7 +82,7 @@ def _forget_noted(noted: SurveyVisit | SurveyAnswer) -> None:
 
 
 def _admit_all(
-    _endpoint: str, tries: Sequence[TrunkTry], _dialled: str, _channel: str
+    _endpoint: str, tries: Sequence[TrunkTry], _dialled: str, _called: str, _channel: str
 ) -> tuple[Verdict, tuple[TrunkTry, ...]]:
     """For tests and tools without a toll guard."""
     return Verdict(""), tuple(tries)
@@ -143,7 +143,7 @@ class Brain:
     nowhere; send_answers: address, visit and answers -> a Deferred with what the address says ('' for nothing, it never fails); send_wait_s: how
     long somebody waits for that; speak_wait_s: how long somebody waits for a text of their own.
 
-    admit: endpoint ('' for none), trunks, dialled number and channel (uniqueid) of a call outside -> the toll guard's verdict, and the trunks that it leaves.
+    admit: endpoint ('' for none), trunks, dialled number, `OutboundCall.number` and channel (uniqueid) of a call outside -> the toll guard's verdict, and the trunks that it leaves.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -168,7 +168,7 @@ class Brain:
     send_answers: Callable[[str, SurveyVisit, tuple[SurveyAnswer, ...]], Any] = _send_nothing
     send_wait_s: float = 8.0
     look_up: Callable[[str, str], Any] | None = None
-    admit: Callable[[str, Sequence[TrunkTry], str, str], tuple[Verdict, tuple[TrunkTry, ...]]] = _admit_all
+    admit: Callable[[str, Sequence[TrunkTry], str, str, str], tuple[Verdict, tuple[TrunkTry, ...]]] = _admit_all
 
     def locate(self, prompt: str) -> str:
         """What Asterisk is given to play a prompt."""

@@ -42,7 +42,9 @@ async def outbound(brain: Brain, session: Session) -> None:
     )
     try:
         if trunk and caller is CONFIGURED:
-            found = OutboundCall(None, (try_trunk(snapshot, trunk, number),), "", (f"trunk {trunk} is configured",))
+            found = OutboundCall(
+                None, (try_trunk(snapshot, trunk, number),), "", (f"trunk {trunk} is configured",), number
+            )
         else:
             found = route_outbound(snapshot, caller, number, case.decided_at)
         case.reasons.extend(found.reasons)
@@ -51,7 +53,8 @@ async def outbound(brain: Brain, session: Session) -> None:
             refusal = "" if await _ask_pin(brain, case, found.route.pin) else "pin"
         tries, limit_s = found.tries, 0
         if not refusal and not (found.route is not None and found.route.emergency):
-            verdict, tries = brain.admit(extension, found.tries, number, session.environment.uniqueid or "")
+            channel = session.environment.uniqueid or ""
+            verdict, tries = brain.admit(extension, found.tries, number, found.number, channel)
             limit_s = verdict.limit_s
             if verdict.refusal:
                 refusal = "busy" if verdict.is_busy else "guarded"

@@ -97,9 +97,9 @@ class Tolls(Service):
 
     # ------------------------------------------------------------------------------------------------------ calls
 
-    def check(self, extension: str, trunk: str, dialled: str, sent: str = "") -> Verdict:
+    def check(self, extension: str, trunk: str, dialled: str, called: str = "") -> Verdict:
         """Whether a call may be right now, and how long; counts nothing, but locks who has called too much."""
-        refusal = judge_number(self._snapshot(), extension, trunk, dialled, sent)
+        refusal = judge_number(self._snapshot(), extension, trunk, dialled, called)
         return Verdict(refusal) if refusal else self.check_usage(extension, trunk)
 
     def check_usage(self, extension: str, trunk: str) -> Verdict:
@@ -115,13 +115,13 @@ class Tolls(Service):
         return Verdict("", find_limit(scopes, day))
 
     def admit(
-        self, extension: str, tries: Sequence[TrunkTry], dialled: str, channel: str = ""
+        self, extension: str, tries: Sequence[TrunkTry], dialled: str, called: str = "", channel: str = ""
     ) -> tuple[Verdict, tuple[TrunkTry, ...]]:
         """The verdict on a call, and the trunks that it may take; counts it, over the first of them, where there is one.
 
-        channel: the uniqueid of the one that dials. It may be another's than the endpoint's, who forwards or hands on: its minutes they are.
+        called: `OutboundCall.number`, where that is not what was dialled. channel: the uniqueid of the one that dials. It may be another's than the endpoint's, who forwards or hands on: its minutes they are.
         """
-        verdicts = {one: self.check(extension, one.trunk, dialled, one.number) for one in tries}
+        verdicts = {one: self.check(extension, one.trunk, dialled, called) for one in tries}
         allowed = tuple(one for one, verdict in verdicts.items() if not verdict.refusal)
         if not allowed:
             return next(iter(verdicts.values())), ()

@@ -23,9 +23,12 @@ class Unlock(Frozen):
 
 
 def check_tolls(services: Services, order: OriginateOrder) -> None:
-    """Refused 422 for a call over a trunk that the guard has locked, or locks for this one. It is counted when it is placed."""
-    number, at, trunk = order.channel.removeprefix("PJSIP/").rpartition("@")
-    if order.is_trunk and at and (verdict := services.tolls.check("", trunk, number)).refusal:
+    """Refused 422 for a call over a trunk that the guard has locked, or locks for this one. It is counted when it is placed.
+
+    Whoever planned the call has asked about its number: in the channel it is as the trunk wants it.
+    """
+    _, at, trunk = order.channel.rpartition("@")
+    if order.is_trunk and at and (verdict := services.tolls.check_usage("", trunk)).refusal:
         raise refuse_fields([("origin.external", f"the toll guard refuses it: {verdict.refusal}")])
 
 

@@ -132,7 +132,7 @@ def check_forward(snapshot: Snapshot, endpoint: Endpoint, field: str, number: st
     # A route that is closed now is a way all the same: the call finds out.
     caller = Caller(endpoint, is_phone=True, is_forward=True)
     found = route_outbound(snapshot, caller, number, None, at_any_time=True)
-    guarded = [judge_number(snapshot, endpoint.extension, trunk, number, sent) for trunk, sent in found.tries]
+    guarded = [judge_number(snapshot, endpoint.extension, trunk, number, found.number) for trunk, _ in found.tries]
     if found.refusal or all(guarded):
         reason = "; ".join(found.reasons) if found.refusal else f"the toll guard refuses it: {guarded[0]}"
         raise FeatureRefused(field, f"must be a number that the phone may dial: {reason}")

@@ -216,6 +216,7 @@ def _check_outside(
         raise CallRefused(f"{field}.external", "must not be an emergency number: those are dialled at a phone")
     if destination.trunk is not None:
         trunk, dialled = try_trunk(snapshot, destination.trunk, number)
+        called = number
     else:
         # Nobody knows when it will be dialled: a route with opening hours is no way.
         found = route_outbound(snapshot, CONFIGURED, number, None)
@@ -224,10 +225,11 @@ def _check_outside(
         if found.refusal:
             raise CallRefused(f"{field}.external", "; ".join(found.reasons))
         trunk, dialled = found.tries[0]
+        called = found.number
     if trunk not in snapshot.trunks:
         raise CallRefused(f"{field}.trunk", f"there is no trunk {trunk}")
     check_reach(general, f"{field}.external", number, permissions)
-    if guarded := judge_number(snapshot, "", trunk, number, dialled):
+    if guarded := judge_number(snapshot, "", trunk, number, called):
         raise CallRefused(f"{field}.external", f"the toll guard refuses it: {guarded}")
     return trunk, dialled
 

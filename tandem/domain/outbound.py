@@ -25,12 +25,17 @@ class TrunkTry(NamedTuple):
 
 
 class OutboundCall(NamedTuple):
-    """The decision. tries: in order, none where it is refused; route: None where `general.outbound_trunk` has it."""
+    """The decision. tries: in order, none where it is refused; route: None where `general.outbound_trunk` has it.
+
+    number: what is called, behind the route's `strip` and `prepend` and before any trunk writes it in its own way: the toll guard
+    cannot tell a country from what only that carrier reads. '' where it is refused.
+    """
 
     route: OutboundRoute | None
     tries: tuple[TrunkTry, ...]
     refusal: Refusal
     reasons: tuple[str, ...]
+    number: str = ""
 
 
 class Caller(NamedTuple):
@@ -71,7 +76,7 @@ def route_outbound(
         if not refusal:
             number = shape_number(route, dialled)
             return OutboundCall(
-                route, tuple(try_trunk(snapshot, name, number) for name in route.trunks), "", tuple(reasons)
+                route, tuple(try_trunk(snapshot, name, number) for name in route.trunks), "", tuple(reasons), number
             )
         first = first or refusal
         if refusal == "pin":
@@ -114,7 +119,7 @@ def _default(snapshot: Snapshot, caller: Caller, dialled: str) -> OutboundCall:
         needed = classify_number(dialled, general)
         if not reaches(caller.permissions, needed):
             return OutboundCall(None, (), "forbidden", (f"the outbound trunk needs the permission {needed}",))
-    return OutboundCall(None, (try_trunk(snapshot, trunk, dialled),), "", ("the outbound trunk",))
+    return OutboundCall(None, (try_trunk(snapshot, trunk, dialled),), "", ("the outbound trunk",), dialled)
 
 
 def try_trunk(snapshot: Snapshot, name: str, number: str) -> TrunkTry:

@@ -74,14 +74,17 @@ def list_limits(snapshot: Snapshot) -> Iterator[tuple[str, int]]:
             yield f"trunk/{name}", min(limits)
 
 
-def judge_number(snapshot: Snapshot, extension: str, trunk: str, dialled: str, sent: str = "") -> str:
-    """Why a number must not be dialled, in words; '' where it may. sent: what the trunk is sent, where that is something else."""
-    return judge_scopes(snapshot.general, tuple(list_scopes(snapshot, extension, trunk)), dialled, sent)
+def judge_number(snapshot: Snapshot, extension: str, trunk: str, dialled: str, called: str = "") -> str:
+    """Why a number must not be dialled, in words; '' where it may. called: `OutboundCall.number`, where that is something else.
+
+    The dialplan (tandem-toll) has this rule for calls that nobody decides on.
+    """
+    return judge_scopes(snapshot.general, tuple(list_scopes(snapshot, extension, trunk)), dialled, called)
 
 
-def judge_scopes(general: General, scopes: Sequence[Scope], dialled: str, sent: str = "") -> str:
+def judge_scopes(general: General, scopes: Sequence[Scope], dialled: str, called: str = "") -> str:
     """The same for the scopes of a call."""
-    numbers = tuple(dict.fromkeys((sent or dialled, dialled)))
+    numbers = tuple(dict.fromkeys((called or dialled, dialled)))
     keys = [(write_e164(number, plan_of(general.country)) or number).removeprefix("+") for number in numbers]
     for name, guard in scopes:
         if _has(guard.denied_prefixes, keys):

@@ -13,7 +13,7 @@ from tandem.domain.destinations import EndpointDestination, ExternalDestination
 from tandem.domain.disposition import Disposition
 from tandem.domain.last_known import last_known_entries
 from tandem.domain.originate import CallRefused, CallRequest, plan_call
-from tandem.domain.outbound import TrunkTry
+from tandem.domain.outbound import Caller, TrunkTry, route_outbound
 from tandem.domain.snapshot import build_snapshot
 from tandem.domain.tolls import judge_number
 from tandem.store.tolls import load_tolls
@@ -61,6 +61,22 @@ def test_which_numbers(extension, trunk, number, refusal):
 def test_what_is_put_before_a_number_hides_nothing():
     assert "premium" in judge_number(SNAPSHOT, "", "a", "909001234567", "09001234567")
     assert "must not dial" in judge_number(SNAPSHOT, "", "a", "90301234", "+49301234")
+
+
+def test_a_country_is_the_same_however_the_trunk_wants_its_numbers():
+    document = """
+general: {country: DE, toll_guard: {countries: [DE]}}
+trunks: [{name: a, hosts: [192.0.2.1], numbers_out: e164}, {name: b, hosts: [192.0.2.2], prefix_out: "9"}]
+outbound_routes: [{name: all, patterns: ["_7."], strip: 1, trunks: [a, b]}]
+endpoints: [{extension: 1001, secret: not-a-secret-1, permissions: [international]}]
+"""
+    snapshot = build_snapshot(1, read_document(document, "test"))
+    for dialled, refusal in (("7004420555001", "must not dial to GB"), ("7030555001", "")):
+        found = route_outbound(snapshot, Caller(snapshot.endpoints["1001"], is_phone=True), dialled, None)
+        assert [one.trunk for one in found.tries] == ["a", "b"]
+        for trunk, _ in found.tries:
+            said = judge_number(snapshot, "1001", trunk, dialled, found.number)
+            assert (refusal in said, bool(said)) == (True, bool(refusal))
 
 
 def test_documents_come_back():
@@ -212,7 +228,7 @@ def test_minutes_are_those_of_the_phone_that_forwards(guarded):
         route="", account="", started_at=at, answered_at=at, ended_at=at, ring_s=0, hold_s=0, talk_s=90, duration_s=90,
         disposition=Disposition.ANSWERED, cause=16, legs=(carrier, outside),
     )  # fmt: skip
-    guarded.tolls.admit("1002", [TrunkTry("a", "0331234567")], "0331234567", "2.1")
+    guarded.tolls.admit("1002", [TrunkTry("a", "0331234567")], "0331234567", channel="2.1")
     guarded.tolls.take_cdr(cdr)
     guarded.tolls.take_cdr(cdr)  # nobody's any more
     minutes = {state.scope: state.minutes for state in guarded.tolls.list_states()}
