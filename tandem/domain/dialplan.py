@@ -80,7 +80,8 @@ FAMILY_DID: Final = "tandem-did"  # number = jump
 FAMILY_PREFIX: Final = "tandem-prefix"  # prefix = jump; longest wins
 FAMILY_PATTERN: Final = "tandem-pattern"  # 1..n = regular expression, 1/jump..n/jump = jump; first match wins
 FAMILY_BLOCK: Final = (
-    "tandem-block"  # caller, or its beginning and a star = 1; lengths = 5&3; for one DID with `did:` before it
+    "tandem-block"  # caller, or its beginning and a star = 1; lengths = 5&3; for one DID with `did:` before it;
+    # with deny/SCOPE: and allow/SCOPE: before it the numbers that the toll guard of a scope (pbx, endpoint/1001, trunk/carrier) has
 )
 FAMILY_TRUNK: Final = "tandem-trunk"  # trunk = country code,national prefix,international prefix; absent: as sent
 FAMILY_INTERNAL: Final = "tandem-internal"  # number inside = jump
@@ -118,6 +119,9 @@ FAMILY_BRANCH: Final = "tandem-branch"  # id = schedule; id/open, id/closed = ju
 # trunk/caller = the number that it shows, trunk/caller/NUMBER = 1 for each that it may show instead.
 FAMILY_OUTWARD: Final = "tandem-outward"
 FAMILY_LIMIT: Final = "tandem-limit"  # pbx, endpoint/1001, trunk/carrier = how many calls outside at once
+FAMILY_TOLL: Final = (
+    "tandem-toll"  # pbx, endpoint/1001, trunk/carrier = premium numbers (yes, no or nothing),country&country
+)
 # Not one of FAMILIES: no revision has it. pbx, endpoint/1001, trunk/carrier = 1 where the toll guard has locked it.
 FAMILY_LOCK: Final = "tandem-lock"
 FAMILIES: Final = (
@@ -140,6 +144,7 @@ FAMILIES: Final = (
     FAMILY_SPEED,
     FAMILY_ROUTE,
     FAMILY_LIMIT,
+    FAMILY_TOLL,
     FAMILY_OUTWARD,
     FAMILY_MENU,
     FAMILY_QUEUE,

@@ -42,19 +42,21 @@ from tandem.domain.dialplan import (
     FAMILY_ROUTE,
     FAMILY_SCHEDULE,
     FAMILY_SPEED,
+    FAMILY_TOLL,
     FAMILY_TRUNK,
     Jump,
     encode_jump,
 )
 from tandem.domain.entities import Did, Queue, Trunk
 from tandem.domain.features import Features, features_in_force
-from tandem.domain.numbers import BlockIndex
+from tandem.domain.numbers import BlockIndex, index_blocked
+from tandem.domain.outbound_entities import TollGuard
 from tandem.domain.phone_checks import FEATURE_CODES, list_parking
 from tandem.domain.phones import Endpoint, RingGroup
 from tandem.domain.routing import DEAD_END, INACTIVE, after_queue, jump_to, name_agent_branch
 from tandem.domain.schedules import iftime_spans
 from tandem.domain.snapshot import Snapshot
-from tandem.domain.tolls import list_limits
+from tandem.domain.tolls import list_guards, list_limits
 
 # What was set at the phone of an extension.
 FindFeatures = Callable[[str], Features | None]
@@ -121,6 +123,8 @@ def _static_entries(snapshot: Snapshot, today: date) -> Iterator[Entry]:
         yield from _outward_entries(snapshot, name, trunk)
     for scope, limit in list_limits(snapshot):
         yield (FAMILY_LIMIT, scope), str(limit)
+    for scope, guard in list_guards(snapshot):
+        yield from _toll_entries(scope, guard)
     for index, rule in enumerate(snapshot.outbound.static, 1):
         route = rule.route
         yield (FAMILY_ROUTE, str(index)), rule.pattern
@@ -138,6 +142,15 @@ def _static_entries(snapshot: Snapshot, today: date) -> Iterator[Entry]:
         for index, span in enumerate(spans.closed, 1):
             yield (FAMILY_SCHEDULE, f"{name}/closed/{index}"), span
     yield from _block_entries("", snapshot.blocked)
+
+
+def _toll_entries(scope: str, guard: TollGuard) -> Iterator[Entry]:
+    """Which numbers a scope never dials, for calls that Tandem does not decide on."""
+    if guard.premium is not None or guard.countries:
+        premium = "" if guard.premium is None else "yes" if guard.premium else "no"
+        yield (FAMILY_TOLL, scope), f"{premium},{'&'.join(guard.countries)}"
+    yield from _block_entries(f"deny/{scope}:", index_blocked(guard.denied_prefixes))
+    yield from _block_entries(f"allow/{scope}:", index_blocked(guard.allowed_prefixes))
 
 
 def _endpoint_entries(endpoint: Endpoint, features: Features | None) -> Iterator[Entry]:

@@ -61,13 +61,22 @@ def scopes_of(general: General, endpoint: Endpoint | None, trunk: Trunk | None) 
 _NONE: Final = TollGuard()
 
 
+def list_guards(snapshot: Snapshot) -> Iterator[Scope]:
+    """Every scope that has limits of its own."""
+    yield Scope(PBX_SCOPE, snapshot.general.toll_guard)
+    for extension, endpoint in snapshot.endpoints.items():
+        if endpoint.toll_guard is not None:
+            yield Scope(f"endpoint/{extension}", endpoint.toll_guard)
+    for name, trunk in snapshot.trunks.items():
+        if trunk.toll_guard is not None:
+            yield Scope(f"trunk/{name}", trunk.toll_guard)
+
+
 def list_limits(snapshot: Snapshot) -> Iterator[tuple[str, int]]:
     """Scope -> how many calls outside it may have at once, for those that have a limit; the dialplan counts them."""
-    if limit := snapshot.general.toll_guard.max_calls:
-        yield PBX_SCOPE, limit
-    for extension, endpoint in snapshot.endpoints.items():
-        if endpoint.toll_guard is not None and endpoint.toll_guard.max_calls:
-            yield f"endpoint/{extension}", endpoint.toll_guard.max_calls
+    for scope, guard in list_guards(snapshot):
+        if guard.max_calls and not scope.startswith("trunk/"):
+            yield scope, guard.max_calls
     for name, trunk in snapshot.trunks.items():
         limits = [limit for limit in (trunk.max_calls, (trunk.toll_guard or _NONE).max_calls) if limit]
         if limits:

@@ -28,7 +28,7 @@ trunks:
      qualify_s: 30, max_calls: 5}}
   - {{name: secure, hosts: ["192.0.2.9:5061"], transport: tls, media_encryption: sdes, outbound_proxy: "192.0.2.8:5061", qualify_s: 0}}
 outbound_routes:
-  - {{name: special, patterns: ["+4932*", "+4420*"], trunks: [shaped], static: yes, permission: national}}
+  - {{name: special, patterns: ["+4932*", "+4420*", "0900*"], trunks: [shaped], static: yes, permission: national}}
   - {{name: mobile, patterns: ["+491[5-7]*"], trunks: [first], permission: international, position: 10}}
   - {{name: national, patterns: ["+4930*", "_9X."], strip: 1, prepend: "+49", trunks: [first, second], static: yes}}
   - {{name: neighbours, countries: [FR, CH], trunks: [second]}}
@@ -46,6 +46,8 @@ endpoints:
   - {{extension: "1007", secret: {SECRET}, permissions: [internal, national], voicemail: "1007", toll_guard: {{max_calls_per_minute: 1}}}}
   - {{extension: "1008", secret: {SECRET}, permissions: [internal, national],
      follow_me: [{{number: "+33155501", confirm: no}}, {{number: "0895550100", confirm: no}}]}}
+  - {{extension: "1009", secret: {SECRET}, permissions: [internal, national], toll_guard: {{countries: [DE], denied_prefixes: ["+4932555002"]}}}}
+  - {{extension: "1010", secret: {SECRET}, permissions: [internal, national], toll_guard: {{premium: yes, allowed_prefixes: ["+4930666*"]}}}}
 voicemail_boxes: [{{mailbox: "1007", pin: "4711"}}]
 queues:
   - {{name: away, extension: "500", outside_members: [{{number: "+4932555009"}}], ring_time_s: 5, max_wait_s: 5, join_when_empty: yes,
@@ -351,6 +353,28 @@ class TestWithoutTandem:
             assert dial(pbx, "030555003", "1002")[1][0] == "+4930555003@first"
             leg, dials = dial(pbx, "930555002", "1003")
             assert (leg.refusal, dials) == (403, [])
+
+    @pytest.mark.parametrize(
+        ("number", "extension"),
+        [
+            ("09001234567", "1002"),
+            ("030666123", "1002"),
+            ("+4420555001", "1009"),
+            ("032555002", "1009"),
+            ("030666123", "1010"),
+        ],
+    )
+    def test_a_static_route_lets_out_nothing_that_the_toll_guard_would_not(self, pbx, number, extension):
+        pbx.kill()
+        with far_end(pbx, FIRST), far_end(pbx, SHAPED):
+            leg, dials = dial(pbx, number, extension)
+        assert (leg.refusal, dials) == (403, [])
+
+    def test_what_it_allows_goes_out(self, pbx):
+        pbx.kill()
+        with far_end(pbx, SHAPED):
+            assert dial(pbx, "09001234567", "1010")[1] == ["909001234567@shaped"]
+            assert dial(pbx, "032555003", "1009")[1] == ["9032555003@shaped"]
 
     @pytest.mark.parametrize("number", ["0700555100", "0895550100"])
     def test_all_else_stays_inside(self, pbx, number):

@@ -116,11 +116,13 @@ PBX: dict[str, Any] = {
     ],
 }
 
-# Where the admin's own dialplan would be: each number answers and stays on the line.
+# Where the admin's own dialplan would be: each number answers and stays on the line; R and a number ask which country it is of.
 OWN = """
 [own]
 exten => _5XX,1,Answer(1)
  same => n,Wait(30)
+exten => _R.,1,Gosub(tandem-region,${EXTEN:1},1)
+ same => n,NoOp(${EXTEN:1} is ${GOSUB_RETVAL}.)
 """
 
 GLOBALS = """[globals]

@@ -3,10 +3,14 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+import phonenumbers
 import pytest
+from phonenumbers import PhoneNumberType
 
 from lab.sipp import Caller, HangUp, Wait, place_calls, run_phone
-from tests.asterisk.dialplan.bare import EMERGENCY, OUTSIDE, PHONE_1001, PHONE_1003, Pbx22, frozen_agi
+from tandem.domain.dialling import find_region
+from tandem.domain.regions import REGIONS_BY_CODE
+from tests.asterisk.dialplan.bare import EMERGENCY, OUTSIDE, PHONE_1001, PHONE_1003, Pbx22, frozen_agi, wait_until
 
 
 @pytest.mark.asterisk
@@ -60,6 +64,35 @@ def test_what_a_phone_dials_inside(pbx: Pbx22, called: str, outcome: str) -> Non
     leg, story = pbx.call_one(called, host=PHONE_1001, steps=(Wait(1), HangUp()))
     assert leg.is_answered
     assert story.data(outcome) if outcome else story.reached == "502"
+
+
+@pytest.mark.asterisk
+def test_premium_numbers_stay_inside_without_tandem(pbx: Pbx22) -> None:
+    legs, stories = pbx.call("09001234567", "0137912345678", "+4909001234567", "00499001234567", host=PHONE_1001)
+    assert [leg.refusal for leg in legs] == [403] * 4
+    assert not [dial for story in stories for dial in story.data("Dial")]
+
+
+@pytest.mark.asterisk
+def test_asterisk_reads_the_tables_of_countries_as_we_do(pbx: Pbx22) -> None:
+    """The longest expressions of all, and every country that shares its calling code."""
+    shared = [region for known in REGIONS_BY_CODE.values() if len(known) > 1 for region in known]
+    examples = [phonenumbers.example_number_for_type(region, PhoneNumberType.FIXED_LINE) for region in shared]
+    examples += [
+        phonenumbers.example_number_for_type(region, PhoneNumberType.PREMIUM_RATE)
+        for region in ("DE", "GB", "US", "IT", "FR")
+    ]
+    numbers = [f"{found.country_code}{phonenumbers.national_significant_number(found)}" for found in examples if found]
+    mark = len(pbx.asterisk.read_log())
+    for number in numbers:
+        pbx.asterisk.cli(f"channel originate Local/R{number}@own/n application NoOp")
+
+    def read() -> dict[str, str]:
+        return dict(re.findall(r'NoOp\("[^"]*", "(\d+) is (.*)\."\)', pbx.asterisk.read_log()[mark:]))
+
+    wait_until(lambda: len(read()) == len(set(numbers)))
+    regions = {number: find_region(f"+{number}", None) for number in numbers}
+    assert read() == {number: f"{it.country}/{'premium' if it.is_premium else ''}" for number, it in regions.items()}
 
 
 # ---------------------------------------------------------------------------------------------- both sides
