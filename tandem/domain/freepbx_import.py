@@ -1,25 +1,50 @@
 """FreePBX's tables -> a PBX, and what of them is not in it, by table and row; pure, it never reads a file or a database.
 
 Destinations are FreePBX's own: `ext-queues,400,1`, `from-did-direct,1001,1`, `ivr-3,s,1`. One that Tandem has no object for ends the call, and is told.
+Phones and trunks are in `tandem.domain.freepbx_phones`, outbound routes in `freepbx_outside`, time groups in `freepbx_times`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
-from tandem.domain.carrying import Carried, Carrier, cut_text, list_codecs, name_freely
-from tandem.domain.conf_text import read_conf
+from tandem.domain.carrying import Carried, cut_text, name_freely
+from tandem.domain.freepbx_outside import take_routes
+from tandem.domain.freepbx_phones import take_boxes, take_codes, take_phones, take_trunks
+from tandem.domain.freepbx_source import Source, Tables, is_on, within
+from tandem.domain.freepbx_times import read_zone, take_times
 from tandem.domain.sql_dump import Row
 
-Tables = Mapping[str, list[Row]]
 _HANGUP: Final = {"hangup": 16}
-# Tables whose rows are read; others of FreePBX's modules that say where calls go are told.
-_TOLD: Final = {
-    "ringgroups": "ring group", "findmefollow": "follow-me", "timeconditions": "time condition", "outbound_routes": "outbound route", "meetme": "conference",
-    "callback": "callback", "disa": "DISA", "paging_config": "paging group", "parkplus": "parking lot", "miscdests": "misc destination",
-    "setcid": "caller-id change", "queueprio": "queue priority", "daynight": "call-flow toggle",
-}  # fmt: skip
+# (table, our kind, column of its number, columns of its text); in this order names are given.
+_NAMED: Final = (
+    ("queues_config", "queue", "extension", ("descr",)),
+    ("ivr_details", "menu", "id", ("name", "description")),
+    ("announcement", "announcement", "announcement_id", ("description",)),
+    ("ringgroups", "ring group", "grpnum", ("description",)),
+    ("meetme", "conference", "exten", ("description",)),
+    ("paging_config", "page group", "page_group", ("description",)),
+)
+# What only does something on the way: context -> (table, column of its number, column of where it goes, its word).
+_PASSED: Final = {
+    "app-setcid": ("setcid", "cid_id", "dest", "caller-id change"),
+    "app-queueprio": ("queueprio", "queueprio_id", "dest", "queue priority"),
+    "app-languages": ("languages", "language_id", "dest", "language"),
+}
+# Tables of modules that say where calls go, and that we have nothing for: told by row.
+_TOLD: Final = {"callback": "callback", "disa": "DISA", "miscapps": "misc application", "vmblast": "voicemail blast"}
 _STRATEGIES: Final = frozenset({"ringall", "leastrecent", "fewestcalls", "random", "rrmemory", "linear", "wrandom"})
+_GROUP_STRATEGIES: Final = {
+    "ringall": "ringall",
+    "hunt": "hunt",
+    "memoryhunt": "memory-hunt",
+    "random": "random",
+    "firstavailable": "first-available",
+    "firstnotonphone": "first-available",
+}
+_ANONYMOUS: Final = frozenset({"anonymous", "private", "unknown", "restricted", "unavailable", "withheld", "blocked"})
+# Conditions that lead to conditions.
+MAX_STEPS: Final = 8
 
 
 def import_freepbx(tables: Tables, voicemail: str = "") -> Carried:
@@ -29,119 +54,129 @@ def import_freepbx(tables: Tables, voicemail: str = "") -> Carried:
 
 class _FreePbx:
     def __init__(self, tables: Tables, voicemail: str) -> None:
-        self._tables = tables
-        self._carrier = Carrier()
-        self._boxes: set[str] = set()
+        self._source = Source(tables)
+        self._carrier = self._source.carrier
         self._voicemail = voicemail
-        self._names: dict[tuple[str, str], str] = {}
-        self._taken: dict[str, set[str]] = {}
+        self._names = self._source.names
+        self._rows = self._source.rows
+        self._inside: dict[str, dict[str, Any]] = {}
 
     def take(self) -> Carried:
         """All of it; names come first, since everything leads to everything."""
-        for table, kind, key in (
-            ("queues_config", "queue", "extension"),
-            ("ivr_details", "menu", "id"),
-            ("announcement", "announcement", "announcement_id"),
-        ):
+        for table, kind, key, columns in _NAMED:
             for row in self._rows(table):
+                text = next((row[column] for column in columns if row.get(column)), kind)
                 number = row.get(key, "")
-                text = row.get("descr") or row.get("name") or row.get("description") or kind
-                self._names[kind, number] = name_freely(text, self._taken.setdefault(kind, set()), kind)
-        self._take_boxes()
-        self._take_phones()
-        self._take_trunks()
+                self._names[kind, number] = name_freely(text, self._source.taken.setdefault(kind, set()), kind[:8])
+        take_codes(self._source)
+        take_times(self._source)
+        take_boxes(self._source, self._voicemail)
+        take_phones(self._source)
+        take_trunks(self._source)
+        take_routes(self._source)
+        self._take_meetings()
         self._take_announcements()
+        self._take_groups()
         self._take_queues()
         self._take_menus()
         self._take_dids()
         for table, word in _TOLD.items():
             for index, row in enumerate(self._rows(table), 1):
-                name = next(
-                    (row[key] for key in ("displayname", "description", "grpnum", "name", "exten") if row.get(key)), ""
-                )
+                name = next((row[key] for key in ("displayname", "description", "name", "ext") if row.get(key)), "")
                 self._carrier.lose(f"{table} {index}", f"{word} {name} is not carried over".replace("  ", " "))
         return self._carrier.finish()
 
-    def _rows(self, table: str) -> list[Row]:
-        return self._tables.get(table, [])
+    # ----------------------------------------------------------------------------------------------- meetings, parking
 
-    def _settings(self, table: str) -> dict[str, dict[str, list[str]]]:
-        """Id -> keyword -> data, of FreePBX's tables of keywords."""
-        found: dict[str, dict[str, list[str]]] = {}
-        for row in self._rows(table):
-            found.setdefault(row.get("id", ""), {}).setdefault(row.get("keyword", ""), []).append(row.get("data", ""))
-        return found
-
-    # --------------------------------------------------------------------------------------------- phones, trunks
-
-    def _take_boxes(self) -> None:
-        sections, lost = read_conf("voicemail.conf", self._voicemail)
-        self._carrier.lost += lost
-        for option in (
-            it for section in sections if section.name not in {"general", "zonemessages"} for it in section.options
-        ):
-            pin, name, email, *_ = [*(part.strip() for part in option.value.split(",")), "", "", ""]
-            place = f"{option.place} ({option.name})"
-            box = {
-                "mailbox": option.name,
-                "pin": self._carrier.take_pin(place, pin),
-                "name": cut_text(name.replace("|", " ")),
-                "email": email,
-            }
-            if self._carrier.add("voicemail_boxes", place, box):
-                self._boxes.add(option.name)
-
-    def _take_phones(self) -> None:
-        devices = {**self._settings("sip"), **self._settings("pjsip")}
-        for row in self._rows("users"):
-            number = row.get("extension", "")
-            place = f"users {number}"
-            device = devices.get(number)
-            if device is None:
-                self._carrier.lose(place, "it has no SIP or PJSIP device: no phone can be made of it")
-                continue
-            has_box = row.get("voicemail", "novm") not in {"", "novm"}
-            if has_box and number not in self._boxes:
-                self._carrier.lose(place, "its voicemail box is not in the backup")
-            self._carrier.add("endpoints", place, {
+    def _take_meetings(self) -> None:
+        for row in self._rows("meetme"):
+            number, options = row.get("exten", ""), row.get("options", "")
+            place = f"meetme {number}"
+            pins = {"pin": row.get("userpin", ""), "moderator_pin": row.get("adminpin", "")}
+            self._carrier.add("conferences", place, {
+                "name": self._names["conference", number],
+                "description": cut_text(row.get("description", "")),
                 "extension": number,
-                "name": cut_text(row.get("name", "")),
-                "secret": self._carrier.take_secret(place, device.get("secret", [""])[-1]),
-                "codecs": tuple(list_codecs(device.get("allow", [""])[-1])),
-                "voicemail": number if has_box and number in self._boxes else None,
-                "ring_time_s": _within(row.get("ringtimer", ""), 5, 300),
-                "permissions": ("internal", "national"),
+                **{field: self._carrier.take_pin(place, pin) for field, pin in pins.items() if pin},
+                "max_members": within(row.get("users", ""), 0, 500),
+                "wait_for_moderator": "w" in options or None,
+                "announce_joins": "i" in options or None,
+                "recording": "r" in options or None,
             })  # fmt: skip
-
-    def _take_trunks(self) -> None:
-        settings = {**self._settings("sip"), **self._settings("pjsip")}
-        taken = self._taken.setdefault("trunk", set())
-        for row in self._rows("trunks"):
-            number, name = row.get("trunkid", ""), row.get("name") or row.get("channelid", "")
-            place = f"trunks {number}"
-            if row.get("tech", "").lower() not in {"sip", "pjsip"}:
-                self._carrier.lose(place, f"trunk {name} of kind {row.get('tech', '')} is not carried over")
+        members: dict[str, list[str]] = {}
+        for row in self._rows("paging_groups"):
+            members.setdefault(row.get("page_number", ""), []).append(row.get("ext", ""))
+        for row in self._rows("paging_config"):
+            number = row.get("page_group", "")
+            place = f"paging_config {number}"
+            known = [it for it in members.get(number, []) if it in self._source.phones]
+            for it in members.get(number, []):
+                if it not in known:
+                    self._carrier.lose(place, f"member {it[:30]} is no phone of ours")
+            self._carrier.add("page_groups", place, {
+                "name": self._names["page group", number],
+                "description": cut_text(row.get("description", "")),
+                "extension": number,
+                "members": tuple(known)[:100],
+                "duplex": is_on(row.get("duplex", "")) or None,
+            })  # fmt: skip
+        for row in self._rows("parkplus"):
+            lot, first = row.get("parkext", ""), row.get("parkpos", "")
+            if (
+                not is_on(row.get("defaultlot", ""))
+                or not re.fullmatch("[0-9]{2,8}", lot)
+                or first != str(int(lot) + 1)
+            ):
+                self._carrier.lose(
+                    f"parkplus {row.get('id', '')}",
+                    f"parking lot {row.get('name', '')} is left out: the one we have is a number and those after it",
+                )
                 continue
-            # chan_sip's are tr-peer-N, PJSIP's have the trunk's number.
-            values = settings.get(number) or settings.get(f"tr-peer-{number}") or {}
-            first = {key: found[-1] for key, found in values.items()}
-            host = first.get("sip_server") or first.get("host", "")
-            port = first.get("sip_server_port") or first.get("port", "")
-            registers = first.get("registration", "none") == "send" or "register" in first
-            secret = first.get("secret")
-            self._carrier.add("trunks", place, {
-                "name": name_freely(name, taken, "trunk"),
-                "authentication": "registration" if registers else "ip",
-                "hosts": (f"{host}:{port}" if port and port != "5060" else host,) if host else (),
-                "match": tuple(part.strip() for part in first.get("match", "").split(",") if part.strip()),
-                "username": first.get("username") or first.get("defaultuser"),
-                "secret": self._carrier.take_secret(place, secret) if secret else None,
-                "from_user": first.get("from_user") or first.get("fromuser"),
-                "from_domain": first.get("from_domain") or first.get("fromdomain"),
-                "codecs": tuple(list_codecs(first.get("codecs") or first.get("allow", ""))),
-            })  # fmt: skip
+            self._carrier.general |= {
+                "parking_extension": lot,
+                "parking_places": within(row.get("numslots", ""), 1, 99) or 20,
+                "parking_time_s": within(row.get("parkingtime", ""), 5, 3600) or 60,
+            }
 
     # ----------------------------------------------------------------------------------------------- where calls go
+
+    def _take_groups(self) -> None:
+        for row in self._rows("ringgroups"):
+            number = row.get("grpnum", "")
+            place = f"ringgroups {number}"
+            strategy = (row.get("strategy") or "ringall").removesuffix("-prim")
+            if strategy not in _GROUP_STRATEGIES or row.get("strategy", "").endswith("-prim"):
+                self._carrier.lose(
+                    place,
+                    f"strategy {row.get('strategy', '')[:30]} is {_GROUP_STRATEGIES.get(strategy, 'ringall')} now",
+                )
+            if row.get("annmsg_id", "") not in {"", "0"}:
+                self._carrier.lose(place, "what callers hear before it rings is not carried over")
+            music = row.get("ringing", "")
+            if music.lower() not in {"", "ring", "default"}:
+                self._carrier.lose(place, f"music {music[:40]} is not carried over")
+            self._carrier.add("ring_groups", place, {
+                "name": self._names["ring group", number],
+                "description": cut_text(row.get("description", "")),
+                "extension": number,
+                "strategy": _GROUP_STRATEGIES.get(strategy, "ringall"),
+                "members": tuple(self._list_group(place, row)),
+                "ring_time_s": within(row.get("grptime", ""), 5, 300),
+                "follow_forwards": False if is_on(row.get("cfignore", "")) else None,
+                "caller_prefix": cut_text(row.get("grppre", "")),
+                "music": "default" if music.lower() == "default" else None,
+                "fallback": self._follow(place, row.get("postdest", "")),
+            })  # fmt: skip
+
+    def _list_group(self, place: str, row: Row) -> Iterable[dict[str, Any]]:
+        for number in filter(None, row.get("grplist", "").split("-")):
+            plain = number.rstrip("#")
+            if number in self._source.phones:
+                yield {"endpoint": number}
+            elif number.endswith("#") and re.fullmatch(r"\+?[0-9]{2,24}", plain):
+                yield {"external": plain, "confirm": is_on(row.get("needsconf", ""))}
+            else:
+                self._carrier.lose(place, f"member {number[:30]} is no phone of ours")
 
     def _take_announcements(self) -> None:
         for row in self._rows("announcement"):
@@ -158,7 +193,7 @@ class _FreePbx:
             })  # fmt: skip
 
     def _take_queues(self) -> None:
-        details = self._settings("queues_details")
+        details = self._source.settings("queues_details")
         for row in self._rows("queues_config"):
             number = row.get("extension", "")
             place = f"queues_config {number}"
@@ -173,12 +208,12 @@ class _FreePbx:
                 "extension": number,
                 "strategy": strategy if strategy in _STRATEGIES else "ringall",
                 "members": tuple(self._list_members(place, values.get("member", ()))),
-                "ring_time_s": _within(first.get("timeout", ""), 5, 300),
-                "retry_s": _within(first.get("retry", ""), 1, 60),
-                "wrap_up_s": _within(first.get("wrapuptime", ""), 0, 3600),
-                "max_wait_s": _within(row.get("maxwait", ""), 5, 86400),
-                "max_callers": _within(first.get("maxlen", ""), 0, 10000),
-                "weight": _within(first.get("weight", ""), 0, 999),
+                "ring_time_s": within(first.get("timeout", ""), 5, 300),
+                "retry_s": within(first.get("retry", ""), 1, 60),
+                "wrap_up_s": within(first.get("wrapuptime", ""), 0, 3600),
+                "max_wait_s": within(row.get("maxwait", ""), 5, 86400),
+                "max_callers": within(first.get("maxlen", ""), 0, 10000),
+                "weight": within(first.get("weight", ""), 0, 999),
                 "join_when_empty": first.get("joinempty", "yes") in {"yes", "true"},
                 "fallback": self._follow(place, row.get("dest", "")),
             })  # fmt: skip
@@ -215,50 +250,121 @@ class _FreePbx:
                 "prompts": ("vm-enter-num-to-call",),
                 "options": {key: self._follow(f"{place}, key {key}", dest) for key, dest in keys.items()},
                 "direct_dial": row.get("directdial", "") not in {"", "0", "CHECKED=0", "Disabled"},
-                "timeout_s": _within(row.get("timeout_time", ""), 1, 60),
+                "timeout_s": within(row.get("timeout_time", ""), 1, 60),
                 "invalid": self._follow(f"{place}, invalid", invalid),
                 "timeout": self._follow(f"{place}, timeout", timeout),
                 "fallback": self._follow(f"{place}, timeout", timeout),
             })  # fmt: skip
 
     def _take_dids(self) -> None:
+        by_number: dict[str, list[tuple[str, Row]]] = {}
         for index, row in enumerate(self._rows("incoming"), 1):
             number, caller = row.get("extension", ""), row.get("cidnum", "")
             place = f"incoming {index} ({number or 'any'}{f' from {caller}' if caller else ''})"
-            if caller:
-                self._carrier.lose(place, "routes by the caller's number are not carried over")
+            by_number.setdefault("default" if number in {"", "_X.", "_."} else number, []).append((place, row))
+        for number, rows in by_number.items():
+            plain = [(place, row) for place, row in rows if not row.get("cidnum")]
+            if not plain:
+                for place, _ in rows:
+                    self._carrier.lose(place, "is left out: the number has no route for its other callers")
                 continue
-            named = "default" if number in {"", "_X.", "_."} else number
+            (place, row), anonymous, routes = plain[0], None, []
+            for where, other in rows:
+                caller = other.get("cidnum", "")
+                pattern = caller.removeprefix("_").replace(".", "*").replace("!", "*")
+                if caller.lower() in _ANONYMOUS:
+                    anonymous = self._follow(where, other.get("destination", ""))
+                elif caller and re.fullmatch(r"\+?[0-9]{1,20}\*?", pattern):
+                    routes.append(
+                        {"callers": (pattern,), "destination": self._follow(where, other.get("destination", ""))}
+                    )
+                elif caller:
+                    self._carrier.lose(where, "is left out: callers are told by a number, or by how it begins")
             self._carrier.add("dids", place, {
-                "number": named,
+                "number": number,
                 "description": cut_text(row.get("description", "")),
                 "destination": self._follow(place, row.get("destination", "")),
-                "priority": _within(row.get("pricid", ""), 0, 99) if row.get("pricid", "").isdigit() else None,
+                "caller_routes": tuple(routes)[:100],
+                "anonymous": anonymous,
+                "priority": within(row.get("pricid", ""), 0, 99) if row.get("pricid", "").isdigit() else None,
             })  # fmt: skip
 
-    def _follow(self, place: str, destination: str) -> dict[str, Any]:
+    def _follow(self, place: str, destination: str, steps: int = 0) -> dict[str, Any]:
         """One of ours; the call ends where there is none."""
         context, exten, *_ = [*destination.split(","), "", ""]
-        if (found := re.fullmatch(r"ivr-([0-9]+)", context)) and ("menu", found[1]) in self._names:
-            return {"menu": self._names["menu", found[1]]}
-        if (found := re.fullmatch(r"app-announcement-([0-9]+)", context)) and ("announcement", found[1]) in self._names:
-            return {"announcement": self._names["announcement", found[1]]}
+        found: dict[str, Any] | None = None
+        if steps < MAX_STEPS:
+            found = self._find(context, exten) or self._find_on_the_way(place, context, exten, steps)
+        if found is None:
+            what = f"has no destination of ours ({destination})" if destination else "has no destination"
+            self._carrier.lose(place, f"{what}: the call ends there")
+        return found or dict(_HANGUP)
+
+    def _find(self, context: str, exten: str) -> dict[str, Any] | None:
+        """An object of ours that it names."""
+        for pattern, kind in (("ivr-([0-9]+)", "menu"), ("app-announcement-([0-9]+)", "announcement")):
+            if (found := re.fullmatch(pattern, context)) and (kind, found[1]) in self._names:
+                return {kind: self._names[kind, found[1]]}
+        for name, kind, field in (
+            ("ext-queues", "queue", "queue"),
+            ("ext-group", "ring group", "ring_group"),
+            ("ext-meetme", "conference", "conference"),
+        ):
+            if context == name and (kind, exten) in self._names:
+                return {field: self._names[kind, exten]}
         match context:
-            case "ext-queues" if ("queue", exten) in self._names:
-                return {"queue": self._names["queue", exten]}
-            case "from-did-direct" if re.fullmatch("[0-9]{2,8}", exten):
-                return {"endpoint": exten}
-            case "ext-local" if found := re.fullmatch("vm[busi]([0-9]{2,10})", exten):
-                return {"voicemail": found[1]}
+            case "from-did-direct" | "ext-findmefollow" | "ext-local" if re.fullmatch("(FM)?[0-9]{2,8}", exten):
+                return {"endpoint": exten.removeprefix("FM")}
+            case "ext-local" if found := re.fullmatch("vm([busi])([0-9]{2,10})", exten):
+                return {"voicemail": found[2], **({"instructions": False} if found[1] == "s" else {})}
             case "app-blackhole":
                 return {"hangup": {"busy": 17, "congestion": 34, "no-service": 34}.get(exten, 16)}
-        what = f"has no destination of ours ({destination})" if destination else "has no destination"
-        self._carrier.lose(place, f"{what}: the call ends there")
-        return dict(_HANGUP)
-
-
-def _within(text: str, low: int, high: int) -> int | None:
-    """The number, as near as the field allows; None where there is none, or 0 means a default."""
-    if not re.fullmatch("[0-9]{1,9}", text) or (int(text) == 0 and low > 0):
+            case "directory":
+                return {"directory": "both"}
         return None
-    return min(max(int(text), low), high)
+
+    def _find_on_the_way(self, place: str, context: str, exten: str, steps: int) -> dict[str, Any] | None:
+        """Where it leads that only decides, or does something first."""
+        match context:
+            case "timeconditions":
+                row = self._find_row("timeconditions", "timeconditions_id", exten)
+                return self._ask_times(place, row, steps) if row else None
+            case "app-daynight":
+                sides = {
+                    it.get("dmode", ""): it.get("dest", "") for it in self._rows("daynight") if it.get("ext") == exten
+                }
+                if not sides.get("day"):
+                    return None
+                self._carrier.lose(place, f"call-flow toggle {exten} is its day side now")
+                return self._follow(place, sides["day"], steps + 1)
+            case "ext-miscdests":
+                return self._dial(self._find_row("miscdests", "id", exten).get("destdial", ""))
+            case _ if context in _PASSED:
+                table, key, column, word = _PASSED[context]
+                if row := self._find_row(table, key, exten):
+                    self._carrier.lose(place, f"{word} {exten} on the way is not carried over")
+                    return self._follow(place, row.get(column, ""), steps + 1)
+        return None
+
+    def _find_row(self, table: str, key: str, value: str) -> Row:
+        return next((row for row in self._rows(table) if row.get(key) == value), {})
+
+    def _ask_times(self, place: str, row: Row, steps: int) -> dict[str, Any] | None:
+        """Where times are dates, the schedule is closed on these: the sides are swapped."""
+        group = row.get("time", "")
+        name = self._names.get(("schedule", f"{group}/{read_zone(row)}"))
+        if name is None or row.get("mode", "time-group") not in {"", "time-group"}:
+            return None
+        then = self._follow(f"{place}, {row.get('displayname', '')[:40]}, in time", row.get("truegoto", ""), steps + 1)
+        other = self._follow(f"{place}, {row.get('displayname', '')[:40]}, else", row.get("falsegoto", ""), steps + 1)
+        is_open, closed = (other, then) if group in self._source.only_dates else (then, other)
+        return {"schedule": name, "open": is_open, "closed": closed}
+
+    def _dial(self, number: str) -> dict[str, Any] | None:
+        """What a number that FreePBX dials by itself is here."""
+        if number in self._source.phones:
+            return {"endpoint": number}
+        for kind, field in (("queue", "queue"), ("ring group", "ring_group"), ("conference", "conference")):
+            if (kind, number) in self._names:
+                return {field: self._names[kind, number]}
+        return {"external": number} if re.fullmatch(r"\+?[0-9]{3,24}", number) else None
