@@ -1,11 +1,12 @@
-"""Finds the database dump and voicemail.conf in a FreePBX backup; unpacks into memory alone, within bounds, and never onto a disk."""
+"""Finds the database dump or the modules' files, and voicemail.conf, in a FreePBX backup; unpacks into memory alone, within bounds, and never onto a disk."""
 
 import gzip
+import json
 import tarfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 MAX_BYTES: Final = 512 * 1024 * 1024
 MAX_MEMBERS: Final = 1_000_000
@@ -18,10 +19,11 @@ class FreepbxFileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FreepbxFiles:
-    """The text of the dumps, one after another, and of voicemail.conf; empty where there is none."""
+    """The text of the dumps, one after another, and of voicemail.conf; empty where there is none. modules: module -> its file, parsed."""
 
     dump: str
     voicemail: str
+    modules: dict[str, Any] = field(default_factory=dict)
 
 
 def read_freepbx(path: Path) -> FreepbxFiles:
@@ -40,6 +42,7 @@ def read_freepbx(path: Path) -> FreepbxFiles:
 
 def _read_backup(path: Path) -> FreepbxFiles:
     dumps: list[str] = []
+    modules: dict[str, Any] = {}
     voicemail = ""
     left = MAX_BYTES
     try:
@@ -49,7 +52,8 @@ def _read_backup(path: Path) -> FreepbxFiles:
                     raise FreepbxFileError("holds too many files")
                 name = member.name.rpartition("/")[2]
                 is_dump = name.endswith((".sql", ".sql.gz"))
-                if not member.isfile() or not (is_dump or name == "voicemail.conf"):
+                is_module = "modulejson/" in member.name and name.endswith(".json")
+                if not member.isfile() or not (is_dump or is_module or name == "voicemail.conf"):
                     continue
                 file = archive.extractfile(member)
                 assert file is not None
@@ -57,13 +61,22 @@ def _read_backup(path: Path) -> FreepbxFiles:
                 left -= len(text)
                 if is_dump:
                     dumps.append(text)
+                elif is_module:
+                    modules[name.removesuffix(".json")] = _read_json(member.name, text)
                 else:
                     voicemail = text
     except (tarfile.TarError, EOFError) as error:
         raise FreepbxFileError(f"is damaged ({error})") from error
-    if not dumps:
-        raise FreepbxFileError("has no database dump (.sql, .sql.gz) in it")
-    return FreepbxFiles("\n".join(dumps), voicemail)
+    if not dumps and not modules:
+        raise FreepbxFileError("has no database dump (.sql, .sql.gz) in it, and no modulejson")
+    return FreepbxFiles("\n".join(dumps), voicemail, modules)
+
+
+def _read_json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FreepbxFileError(f"is damaged ({name} is no JSON)") from error
 
 
 def _read_text(file: IO[bytes], *, is_packed: bool, limit: int = MAX_BYTES) -> str:

@@ -77,18 +77,19 @@ def _write(screen: Screen, carried: "Carried", output: Path | None) -> None:
 @_OUT
 @click.pass_obj
 def import_freepbx(screen: Screen, file: Path, output: Path | None) -> None:
-    """Make a PBX document of a FreePBX backup (.tar.gz) or of a dump of its database (.sql, .sql.gz). Needs no database server.
+    """Make a PBX document of a FreePBX backup (.tar.gz; of any version from 12 on) or of a dump of its database (.sql, .sql.gz). Needs no database server.
 
     What is not in the document is told on standard error, with table and row. Look it over, then `tandem plan` it.
     """
     from tandem.domain.freepbx_import import import_freepbx as carry
+    from tandem.domain.freepbx_modules import read_modules
     from tandem.domain.sql_dump import read_dump
     from tandem.freepbx_files import FreepbxFileError, read_freepbx
 
     try:
         with screen.err.status("reading"):
             found = read_freepbx(file)
-            tables = read_dump(found.dump)
+            tables = read_modules(found.modules) | read_dump(found.dump)
     except FreepbxFileError as error:
         screen.fail(exits.USAGE, f"{file}: {error}")
     except OSError as error:

@@ -11,20 +11,20 @@ from tandem.domain.entities import General
 from tandem.domain.freepbx_source import Source, is_on, within
 from tandem.domain.sql_dump import Row
 
-# FreePBX's (module, feature) -> field of `general`.
+# FreePBX's (module, feature) -> field of `general`, and the code where the row has none: its own default.
 _CODES: Final = {
-    ("donotdisturb", "dnd_toggle"): "do_not_disturb_code",
-    ("callforward", "cfon"): "forward_always_code",
-    ("callforward", "cfbon"): "forward_busy_code",
-    ("callforward", "cfuon"): "forward_no_answer_code",
-    ("core", "pickupexten"): "pickup_code",
-    ("core", "pickup"): "pickup_call_code",
-    ("paging", "intercom-prefix"): "intercom_code",
-    ("infoservices", "echotest"): "echo_code",
-    ("speeddial", "callspeeddial"): "speed_dial_code",
-    ("queues", "que_toggle"): "agent_login_code",
-    ("queues", "que_pause_toggle"): "agent_pause_code",
-    ("voicemail", "myvoicemail"): "voicemail_number",
+    ("donotdisturb", "dnd_toggle"): ("do_not_disturb_code", "*76"),
+    ("callforward", "cfon"): ("forward_always_code", "*72"),
+    ("callforward", "cfbon"): ("forward_busy_code", "*90"),
+    ("callforward", "cfuon"): ("forward_no_answer_code", "*52"),
+    ("core", "pickupexten"): ("pickup_code", "*8"),
+    ("core", "pickup"): ("pickup_call_code", "**"),
+    ("paging", "intercom-prefix"): ("intercom_code", "*80"),
+    ("infoservices", "echotest"): ("echo_code", "*43"),
+    ("speeddial", "callspeeddial"): ("speed_dial_code", "*0"),
+    ("queues", "que_toggle"): ("agent_login_code", "*45"),
+    ("queues", "que_pause_toggle"): ("agent_pause_code", "*46"),
+    ("voicemail", "myvoicemail"): ("voicemail_number", "*97"),
 }
 _DTMF: Final = frozenset({"rfc4733", "inband", "info", "auto", "auto_info"})
 MAX_STEPS: Final = 10
@@ -168,10 +168,9 @@ def take_codes(source: Source) -> None:
     given: dict[str, str] = {}
     for row in source.rows("featurecodes"):
         key = row.get("modulename", ""), row.get("featurename", "")
-        if (field := _CODES.get(key)) is not None:
-            given[field] = (
-                (row.get("customcode") or row.get("defaultcode", "")) if row.get("enabled", "1") != "0" else ""
-            )
+        if (known := _CODES.get(key)) is not None:
+            code = row.get("customcode") or row.get("defaultcode") or known[1]
+            given[known[0]] = code if row.get("enabled", "1") != "0" else ""
     for field, code in given.items():
         place = f"featurecodes {field}"
         others = [str(other) for name, other in (codes | given).items() if name != field and other]
