@@ -38,16 +38,16 @@ class _Writer:
             raise ClientGone
         self._request.write(chunk)
 
-    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def pauseProducing(self) -> None:
         if self._paused is None:
             self._paused = Deferred()
 
-    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def resumeProducing(self) -> None:
         paused, self._paused = self._paused, None
         if paused is not None:
             paused.callback(None)
 
-    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def stopProducing(self) -> None:
         self._is_gone = True
         self.resumeProducing()
 

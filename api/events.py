@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 import orjson
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer  # type: ignore[import-untyped]
+from zope.interface import implementer  # type: ignore[import-untyped]  # zope has no types
 
 from tandem.ami.connection import Clock
 
@@ -49,15 +49,15 @@ class Client:
         if not self.is_paused:
             self.request.write(chunk)
 
-    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def pauseProducing(self) -> None:
         """The client reads slower than we write."""
         self.is_paused = True
 
-    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def resumeProducing(self) -> None:
         """It reads again."""
         self.is_paused = False
 
-    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def stopProducing(self) -> None:
         """Gone; the hub hears of it too."""
         self.is_paused = True
 
@@ -95,7 +95,7 @@ class EventClient(Client):
             self._waiting_bytes -= len(dropped)
             self.lost += lost
 
-    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def resumeProducing(self) -> None:
         """It reads again."""
         super().resumeProducing()
         if self.lost > self._told_lost:
@@ -107,7 +107,7 @@ class EventClient(Client):
             self._waiting_bytes -= len(chunk)
             self.request.write(chunk)
 
-    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def stopProducing(self) -> None:
         """Gone; the hub hears of it too."""
         super().stopProducing()
         self._waiting.clear()

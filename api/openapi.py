@@ -169,7 +169,7 @@ def _responses(route: Route, schemas: dict[str, Any], dialect: Dialect) -> dict[
 class _Schema(GenerateJsonSchema):
     """Pydantic's schemas without warnings for defaults that JSON does not have; an answer has every field, with a default or not."""
 
-    ignored_warning_kinds = frozenset({"non-serializable-default", "skipped-choice"})  # type: ignore[assignment]
+    ignored_warning_kinds = frozenset({"non-serializable-default", "skipped-choice"})  # type: ignore[assignment]  # a set of literals
 
     def field_is_required(self, field: Any, total: bool) -> bool:
         """What is sent may lack what has a default; what is answered never does."""

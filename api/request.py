@@ -69,7 +69,7 @@ class ApiRequest(Request):
             self._dialect = self.channel.site.find_dialect(self, self.method, self.uri)
         return self._dialect
 
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+    def handleContentChunk(self, data: bytes) -> None:
         """A body without a length is counted while it comes."""
         self.received += len(data)
         limit = self.admitted[0].body_limit if self.admitted is not None else 0
@@ -78,7 +78,7 @@ class ApiRequest(Request):
             return
         super().handleContentChunk(data)
 
-    def getRequestHostname(self) -> bytes:  # noqa: N802
+    def getRequestHostname(self) -> bytes:
         """What the client calls us decides nothing."""
         return b"localhost"
 
@@ -92,7 +92,7 @@ class ApiRequest(Request):
             return
         super().process()
 
-    def processingFailed(self, reason: Failure) -> Failure:  # noqa: N802
+    def processingFailed(self, reason: Failure) -> Failure:
         """Whatever twisted.web could not do is an answer in JSON too."""
         if not self.startedWriting:
             self.answer_error(reason.value or RuntimeError("failed"))
@@ -123,26 +123,26 @@ class ApiChannel(HTTPChannel):
 
     site: "ApiSite"
     transport: Any
-    requestFactory = ApiRequest  # noqa: N815 - Twisted's names
-    maxHeaders = 100  # noqa: N815
+    requestFactory = ApiRequest
+    maxHeaders = 100
     _refused = False
     _thrown_away = 0
     _deadline: Any = None
     _allowed_s = ARRIVAL_S
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         """Counts the connection; the oldest idle one may have to go for it."""
         super().connectionMade()
         self.site.add_idle(self)
         self._start_deadline()
 
-    def connectionLost(self, reason: Failure = Failure(ConnectionLost())) -> None:  # noqa: N802, B008
+    def connectionLost(self, reason: Failure = Failure(ConnectionLost())) -> None:  # noqa: B008 - Twisted's signature
         """No longer counted."""
         self._stop_deadline()
         self.site.remove(self)
         super().connectionLost(reason)
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         """A new request on a connection that was kept has its time from its first byte."""
         if self._refused:
             self._throw_away(data)
@@ -151,18 +151,18 @@ class ApiChannel(HTTPChannel):
             self._start_deadline()
         super().dataReceived(data)
 
-    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802, ARG002 - Twisted's signature
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - Twisted's signature
         """A line that is longer than all headers may be."""
         self._respondToBadRequestAndDisconnect()
 
-    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
+    def rawDataReceived(self, data: bytes) -> None:
         """The body; what comes after a refusal goes nowhere."""
         if self._refused:
             self._throw_away(data)
             return
         super().rawDataReceived(data)
 
-    def allHeadersReceived(self) -> None:  # noqa: N802
+    def allHeadersReceived(self) -> None:
         """With a body to come, the request is judged now, before `100 Continue` asks for it."""
         request = self.requests[-1]
         if self.length != 0:
@@ -175,7 +175,7 @@ class ApiChannel(HTTPChannel):
                 self._start_deadline(allowed_s)
         super().allHeadersReceived()
 
-    def allContentReceived(self) -> None:  # noqa: N802
+    def allContentReceived(self) -> None:
         """The request is whole: from here on the time is ours."""
         if self._refused:
             return
@@ -183,7 +183,7 @@ class ApiChannel(HTTPChannel):
         self.site.add_busy(self)
         super().allContentReceived()
 
-    def requestDone(self, request: Request) -> None:  # noqa: N802
+    def requestDone(self, request: Request) -> None:
         """Idle again."""
         self.site.add_idle(self)
         super().requestDone(request)
@@ -252,6 +252,6 @@ class ApiChannel(HTTPChannel):
         else:
             self.transport.abortConnection()
 
-    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+    def _respondToBadRequestAndDisconnect(self) -> None:
         """Request lines, headers and chunks that are none."""
         self.refuse(Refused(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1 as we take it"))

@@ -161,7 +161,7 @@ class Api:
 class ApiSite(Site):
     """Connections and what is admitted on them."""
 
-    protocol = ApiChannel  # type: ignore[assignment]
+    protocol = ApiChannel  # type: ignore[assignment]  # Twisted has a function there
 
     def __init__(
         self, api: Api, resources: Mapping[Dialect, Any], reactor: Any, *, trusted: bool, max_connections: int
@@ -181,7 +181,7 @@ class ApiSite(Site):
         """How many there are."""
         return len(self._idle) + len(self._busy)
 
-    def getResourceFor(self, request: ApiRequest) -> Any:  # noqa: N802
+    def getResourceFor(self, request: ApiRequest) -> Any:
         """The routes of whoever is spoken to."""
         request.site = self
         return getChildForRequest(self._resources[request.dialect], request)

@@ -38,7 +38,7 @@ class StateClient(Client):
             self.is_behind = True
         super().send(chunk, count)
 
-    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def resumeProducing(self) -> None:
         """It reads again."""
         super().resumeProducing()
         self._hub.catch_up(self)

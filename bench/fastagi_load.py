@@ -123,7 +123,7 @@ def serve_bare_twisted(port: int) -> None:
     class Bare(Protocol):
         received = b""
 
-        def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        def dataReceived(self, data: bytes) -> None:
             if self.received is None:
                 self.transport.loseConnection()
                 return

@@ -144,7 +144,7 @@ class AgiProtocol(Protocol):
 
     # ---- from the transport
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         """Admits the connection, or closes it at once so that the caller's fallback runs."""
         table = self._table
         self._wire = self.transport
@@ -159,7 +159,7 @@ class AgiProtocol(Protocol):
             table.warn("FastAGI connection refused: %s may not connect", self._peer())
             self._close()
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         """Takes any part of the conversation."""
         phase = self._phase
         if phase is ASTERISK or phase is ELSEWHERE:
@@ -178,7 +178,7 @@ class AgiProtocol(Protocol):
             if self._received.endswith(b"\n\n") or len(self._received) > MAX_ENVIRONMENT_BYTES:
                 self._start()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002, N802 - Twisted's signature
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 - Twisted's signature
         """Tells the script, which may still finish something else."""
         self.connected = 0
         if self._coroutine is None:

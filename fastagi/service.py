@@ -149,11 +149,11 @@ class LoopTransport:
         self.loseConnection = transport.close
         self.abortConnection = transport.abort
 
-    def getPeer(self) -> IPv4Address | IPv6Address:  # noqa: N802
+    def getPeer(self) -> IPv4Address | IPv6Address:
         """The address of the far end."""
         return _address(self._transport.get_extra_info("peername"))
 
-    def getHost(self) -> IPv4Address | IPv6Address:  # noqa: N802
+    def getHost(self) -> IPv4Address | IPv6Address:
         """The address of our end."""
         return _address(self._transport.get_extra_info("sockname"))
 

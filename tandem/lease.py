@@ -1,8 +1,8 @@
-"""This node's lease in a database that several may share: shows that it lives, takes over from those that do not; never acts on a lease that may be over.
+"""The lease of this node in a database that several may share: shows that it lives, takes over from those that do not; never acts on a lease that may be over.
 
 A node is dead when its count of beats stands still for LEASE_S, by the watcher's own steady clock: no clock that jumps, on any machine,
 kills one. Whoever is watched stops VALID_S after its last beat, which is sooner. An SQLite file has one node, whose lease is the file's lock: then this does nothing.
-"""  # noqa: D404
+"""
 
 import secrets
 from collections.abc import Callable

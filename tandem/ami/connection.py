@@ -52,7 +52,7 @@ class Clock(Shape):
 class _Transport(Shape):
     def write(self, data: bytes) -> None: ...
 
-    def abortConnection(self) -> None: ...  # noqa: N802 - Twisted's name
+    def abortConnection(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class AmiConnection(Protocol):
         self._next_ping: DelayedCall | None = None
         self._ping: _Exchange | None = None  # the one under way
 
-    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+    def connectionMade(self) -> None:
         """Take the transport."""
         self._link = cast("_Transport", self.transport)
 
@@ -263,7 +263,7 @@ class AmiConnection(Protocol):
 
     # -- what comes in
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def dataReceived(self, data: bytes) -> None:
         """Cut frames and hand each to whom it belongs."""
         if self._link is None:
             return
@@ -346,7 +346,7 @@ class AmiConnection(Protocol):
         except AmiForged:
             return None
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Fail everything that waits; what was written is in doubt, and is not sent again."""
         self._is_over = True
         self._link = None

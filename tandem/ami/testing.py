@@ -28,7 +28,7 @@ from twisted.internet.error import ConnectionRefusedError as TwistedConnectionRe
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.test import iosim
-from zope.interface import implementer  # type: ignore[import-untyped]
+from zope.interface import implementer  # type: ignore[import-untyped]  # zope has no types
 
 from tandem.ami.wire import AmiParser, Message
 
@@ -97,7 +97,7 @@ class FakeAsterisk(Factory):
         self,
         *,
         username: str = "tandem",
-        secret: str = "a secret for tests",  # noqa: S107
+        secret: str = "a secret for tests",  # noqa: S107 - a fake's
         may_filter: bool = True,
     ) -> None:
         self.username = username  # '' lets in everybody who has the secret
@@ -243,12 +243,12 @@ class FakeSession(Protocol):
         self.has_events = False
         self.filters: list[re.Pattern[str]] = []
 
-    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+    def connectionMade(self) -> None:
         """Greet."""
         self._asterisk.sessions.append(self)
         self.write(self._asterisk.greeting)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002, N802 - Twisted's name
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 - Twisted's name
         """Forget the session."""
         self._asterisk.sessions.remove(self)
 
@@ -280,9 +280,9 @@ class FakeSession(Protocol):
     def cut(self) -> None:
         """Close the connection after what was written."""
         if self.transport is not None:
-            self.transport.loseConnection()  # type: ignore[misc]
+            self.transport.loseConnection()  # type: ignore[misc]  # zope's interfaces are no types
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def dataReceived(self, data: bytes) -> None:
         """Answer actions, in order."""
         if self._asterisk.is_frozen:
             self._unread += data

@@ -111,7 +111,7 @@ def decide_features(
         number = values.get(kind)
         if isinstance(number, str) and number:
             check_forward(snapshot, endpoint, f"forward_{kind}", number)
-    after = replace(before, **values)  # type: ignore[arg-type]
+    after = replace(before, **values)  # type: ignore[arg-type]  # a wish has only fields of it
     return before if after == before else replace(after, since=at, by=by)
 
 

@@ -173,9 +173,11 @@ def _position_regex(digits: str) -> str:
 
 
 def pattern_rank(pattern: str) -> tuple[int, ...]:
-    """Sorts patterns as Asterisk does (ext_cmp_pattern in main/pbx.c): at the first difference the smaller set goes first, then
-    the lower digit; `.` after every set, `!` after that, and the end of a pattern last.
-    """  # noqa: D205
+    """Sorts patterns as Asterisk does (ext_cmp_pattern in main/pbx.c).
+
+    At the first difference the smaller set goes first, then the lower digit; `.` after every set, `!` after that, and the end of a
+    pattern last.
+    """
     rank: list[int] = []
     for digits in _pattern_positions(pattern.removeprefix("_").removeprefix("+")):
         if digits in {_ANY_MORE, _ANY}:

@@ -143,11 +143,11 @@ def load_deliveries(
     db: peewee.Database, webhook_id: int, state: str | None, before: int | None, limit: int
 ) -> list[Delivery]:
     """Some of a webhook's, newest first. before: the id that the last page ended with."""
-    where, given = "webhook_id = ?", [webhook_id]
+    where, given = "webhook_id = ?", list[int | str]([webhook_id])
     for clause, value in (("state = ?", state), ("id < ?", before)):
         if value is not None:
             where += f" AND {clause}"
-            given.append(value)  # type: ignore[arg-type]
+            given.append(value)
     rows = load_rows(db, _COLUMNS, f"webhook_deliveries WHERE {where} ORDER BY id DESC LIMIT ?", [*given, limit])
     return [Delivery(**row) for row in rows]
 

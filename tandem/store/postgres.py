@@ -144,7 +144,7 @@ class _Database(peewee.PostgresqlDatabase):
     def _connect(self) -> psycopg.Connection[Any]:
         return _connect(self.place, "tandem")
 
-    def begin(self, kind: Kind = "write") -> None:  # type: ignore[override]
+    def begin(self, kind: Kind = "write") -> None:  # type: ignore[override]  # peewee names no kinds
         """Begins a transaction; one that writes waits for those that write."""
         if kind != "read":
             self.owner_lock.ensure()

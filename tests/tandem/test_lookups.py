@@ -20,7 +20,7 @@ from tests.tandem.webhook_receiver import QuietSite
 class Crm(Resource):
     """Knows one person; `does` says what it does with a question."""
 
-    isLeaf = True  # noqa: N815 - Twisted's name
+    isLeaf = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -45,7 +45,7 @@ def test_whatever_it_says_is_printable_and_short(body: bytes) -> None:
 class CustomerServer(Resource):
     """Somebody's address; `status` is what it answers with."""
 
-    isLeaf = True  # noqa: N815 - Twisted's name
+    isLeaf = True
 
     def __init__(self) -> None:
         super().__init__()

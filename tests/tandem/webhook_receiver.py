@@ -33,7 +33,7 @@ LATE_S = 0.2
 class Receiver(Resource):
     """Answers with what `script` says of each request's number: a status, or `hang`, `late` (204, after a while), `endless` (an answer without an end), `huge`, `away`."""
 
-    isLeaf = True  # noqa: N815 - Twisted's name
+    isLeaf = True
 
     def __init__(self, script: Callable[[int], Any] = lambda _: 204) -> None:
         super().__init__()
