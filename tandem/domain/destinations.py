@@ -64,7 +64,7 @@ class DialplanDestination:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ExternalDestination:
-    """Dial a number outside, over `trunk` or, without one, over `general.outbound_trunk`."""
+    """Dial a number outside, over `trunk` or, without one, over the outbound routes, else `general.outbound_trunk`."""
 
     external: PhoneNumber
     trunk: Name | None = None
