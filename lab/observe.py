@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, TypeVar
 
 from lab.pbx import LabPbx
@@ -65,11 +64,10 @@ class Lived:
 
 
 class Observer:
-    """Places calls, each from a number of its own, and tells what became of them."""
+    """Places calls, each from a number that nobody called this PBX from before, and tells what became of them."""
 
     def __init__(self, pbx: LabPbx) -> None:
         self.pbx = pbx
-        self._numbers = count(1)
 
     def call(self, called: str, *steps: Step, **options: Any) -> Lived:
         """One call to its end; `steps` default to a moment on the line. options: of `place_calls`."""
@@ -79,7 +77,7 @@ class Observer:
         self, cases: Mapping[str, Sequence[Step]], *, has_cdr: bool = True, **options: Any
     ) -> dict[str, Lived]:
         """Calls to different numbers at the same time, each with its steps; `called/x` tells two calls of one number apart."""
-        callers = {called: f"03055{next(self._numbers):05}" for called in cases}
+        callers = {called: f"03055{next(self.pbx.callers):05}" for called in cases}
         mark = len(self.pbx.asterisk.read_log())
         with ExitStack() as stack:
             runs: dict[str, SippRun] = {}
@@ -101,7 +99,7 @@ class Observer:
         found: dict[str, Any] = {}
 
         def look() -> bool:
-            for story in self.pbx.ask("calls", "--limit", "100"):
+            for story in self.pbx.request("GET", "/api/v1/decisions?limit=100")["items"]:
                 if story["decisions"] and (story["records"] or not has_cdr):
                     found[story["decisions"][0]["caller"]] = story
             missing.difference_update(found)

@@ -19,6 +19,11 @@ settings.register_profile("shared machine", deadline=None, suppress_health_check
 settings.load_profile("shared machine")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a real Asterisk first: they are the longest, and one that is begun last is waited for by a worker that has nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("asterisk") is None)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """After the last line: a thread that keeps the process from ending is shown, and is a failure, instead of holding the run for ever."""
     if hasattr(config, "workerinput"):

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import click
 
 from tandem.cli.main import Screen
-from tandem.domain.decisions import escape_unprintable
+from tandem.domain.printable import escape_unprintable
 
 _PATH = "/api/v1/campaigns"
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document.")

@@ -1,9 +1,10 @@
-"""The commands of `tandem` and what they have in common; each does its imports itself, so that `--help` is instant."""
+"""The commands of `tandem` and what they have in common; none is imported before it is run, so that each is quick."""
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 import click
 import orjson
@@ -13,6 +14,35 @@ from tandem.cli import exits
 
 if TYPE_CHECKING:
     from tandem.settings import Settings
+
+COMMANDS: Final = {
+    "apply": "plan.apply",
+    "backup": "backup.backup",
+    "calls": "calls.calls",
+    "campaigns": "campaigns.campaigns",
+    "check": "check.check",
+    "config": "config.config",
+    "drift": "plan.drift",
+    "export": "document.export",
+    "guard": "guard.guard",
+    "import": "document.import_",
+    "import-conf": "import_conf.import_conf",
+    "import-freepbx": "import_conf.import_freepbx",
+    "init": "init.init",
+    "numbers": "numbers.numbers",
+    "plan": "plan.plan",
+    "restore": "backup.restore",
+    "route": "route.route",
+    "schema": "code.schema",
+    "serve": "serve.serve",
+    "simulate": "simulate.simulate_",
+    "sounds": "sounds.sounds",
+    "survey": "survey.survey",
+    "test": "code.test",
+    "uninstall": "host.uninstall",
+    "validate": "code.validate",
+}
+"""Name -> its module in this folder, and its name there."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -61,7 +91,25 @@ class Screen:
         raise SystemExit(code)
 
 
-@click.group(context_settings=CONTEXT, epilog=exits.HELP)
+class Commands(click.Group):
+    """A group of COMMANDS; each is imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's name
+        """All of their names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's names
+        """The command of that name, or None."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(".")
+        found = getattr(import_module(f"tandem.cli.{module}"), name)
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(cls=Commands, context_settings=CONTEXT, epilog=exits.HELP)
 @click.option(
     "--settings",
     "settings_path",
@@ -73,59 +121,3 @@ class Screen:
 def main(context: click.Context, settings_path: Path | None) -> None:
     """The brain beside an Asterisk PBX."""
     context.obj = Screen(settings_path)
-
-
-def register() -> None:
-    """Adds the commands; one module each group of them."""
-    from tandem.cli import (
-        backup,
-        calls,
-        campaigns,
-        check,
-        code,
-        config,
-        document,
-        guard,
-        host,
-        import_conf,
-        init,
-        numbers,
-        plan,
-        route,
-        serve,
-        simulate,
-        sounds,
-        survey,
-    )
-
-    for command in (
-        serve.serve,
-        init.init,
-        host.uninstall,
-        check.check,
-        document.import_,
-        document.export,
-        code.validate,
-        code.schema,
-        code.test,
-        plan.plan,
-        plan.apply,
-        plan.drift,
-        backup.backup,
-        backup.restore,
-        import_conf.import_conf,
-        import_conf.import_freepbx,
-        config.config,
-        route.route,
-        calls.calls,
-        guard.guard,
-        campaigns.campaigns,
-        numbers.numbers,
-        sounds.sounds,
-        survey.survey,
-        simulate.simulate_,
-    ):
-        main.add_command(command)
-
-
-register()

@@ -10,7 +10,7 @@ import click
 
 from tandem.cli import exits
 from tandem.cli.main import Screen
-from tandem.domain.decisions import escape_unprintable
+from tandem.domain.printable import escape_unprintable
 
 # The upload of a gigabyte, and the look at its layout.
 _UPLOAD_S = 900.0

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tandem.cli import exits
 from tandem.cli.main import Screen
-from tandem.domain.decisions import escape_unprintable
+from tandem.domain.printable import escape_unprintable
 from tandem.domain.surveys import End, Survey, begin, check_survey, fill, phrase, step
 
 _PATH = "/api/v1/surveys"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tandem.domain.decisions import escape_unprintable
+from tandem.domain.printable import escape_unprintable
 
 _RECORD_WORDS = {
     "ANSWERED": "answered",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tandem.domain.contacts import Contact
+from tandem.domain.printable import escape_unprintable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,3 @@ def format_decision(decision: Decision) -> str:
         f"({decision.computing_s * 1000:.1f} ms, revision {decision.revision})"
     )
     return escape_unprintable(line)
-
-
-def escape_unprintable(line: str) -> str:
-    """One line, whatever is in it: a stranger's number must not write a line of its own, nor move the cursor of whoever reads it."""
-    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

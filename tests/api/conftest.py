@@ -12,9 +12,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 from lab.ports import find_free_port
+from tandem.cli.main import main
 from tests.postgres import PASSWORD
 
 ROOT = Path(__file__).parents[2]
@@ -122,11 +124,17 @@ class Server:
             (folder / "password").write_text(password)
             (folder / "password").chmod(0o600)
             values |= {"database.url": url, "database.password_file": folder / "password"}
-        first = self.run("init", *(f"--set={key}={value}" for key, value in values.items()))
+        first = self.set_up("init", *(f"--set={key}={value}" for key, value in values.items()))
         self.token = re.search(r"tandem_1_[0-9a-f]{64}", first)[0]
-        self.run("import", str(document))
+        self.set_up("import", str(document))
         self.log = (folder / "log").open("wb")
         self.process = None
+
+    def set_up(self, *arguments):
+        """A command's output; in this process, as another would load everything again."""
+        done = CliRunner().invoke(main, ["--settings", str(self.settings), *arguments], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
 
     def command(self, *arguments):
         return [sys.executable, "-m", "tandem", "--settings", str(self.settings), *arguments]

@@ -21,7 +21,7 @@ def asterisk_factory(asterisk_install: AsteriskInstall) -> Iterator[AsteriskFact
     started: list[AsteriskInstance] = []
 
     def start(**arguments: object) -> AsteriskInstance:
-        instance = AsteriskInstance(asterisk_install, **arguments)
+        instance = AsteriskInstance(asterisk_install, **{"documented": False, **arguments})
         started.append(instance)
         instance.start()
         return instance

@@ -264,7 +264,7 @@ def test_a_code_sets_do_not_disturb_and_its_next_dialling_ends_it(desk):
     told = desk.features("1001")
     assert (told["do_not_disturb"], told["set_do_not_disturb"], told["by"]) == (True, True, "phone 1001")
     with desk.phones(p1001={}) as phones:
-        lived = desk.call("03011001")
+        lived = desk.call("03011001", has_cdr=False)
         assert rung(phones) == {"1001": 0}
         assert lived.leg.refusal == 486
         desk.dial("1001", "*78")
@@ -496,16 +496,17 @@ def test_a_parked_call_is_fetched_from_another_phone(desk, pbx):
     parking = {"is_attended": False, "host": HOST, "port": PORTS["1001"]}
     with ThreadPoolExecutor(1) as pool:
         with run_transfer(pbx.asterisk, ("1001", SECRET), "700", **parking) as parker:
-            calling = pool.submit(desk.call, "03011001", Wait(20), HangUp())
+            calling = pool.submit(desk.call, "03011001", AwaitBye(60))
             parker.wait_for("referred", timeout_s=20)
             seen = "TANDEM_PARKED_701=PJSIP/carrier-"
             wait_until(lambda: seen in pbx.asterisk.cli("dialplan show globals"), "a parked call")
         desk.dial("1002", "702")  # nobody there: told so
-        with dial_from_phone(pbx.asterisk, ("1002", SECRET), "701", host=HOST) as fetcher:
+        talk = [Wait(3), HangUp()]
+        with dial_from_phone(pbx.asterisk, ("1002", SECRET), "701", steps=talk, host=HOST) as fetcher:
             fetcher.wait_for("answered")
             wait_until(lambda: re.search(" 2 +basic", pbx.asterisk.cli("bridge show all")), "both in one bridge")
-            assert calling.result().leg.ended_by == "us"
-            assert fetcher.wait(timeout_s=30).legs[0].ended_by == "them"
+            assert fetcher.wait(timeout_s=30).legs[0].ended_by == "us"
+            assert calling.result().leg.ended_by == "them"
         assert seen not in pbx.asterisk.cli("dialplan show globals")
 
 
@@ -533,7 +534,7 @@ def test_the_echo_test_is_heard(desk, pbx):
 
 
 def test_somebody_is_found_by_name(desk, pbx):
-    with desk.phones(p1002={}) as phones:
+    with desk.phones(p1002={"steps": [Wait(0.5), HangUp()]}) as phones:
         assert desk.call(
             "03010072", Wait(2), Press("764"), Wait(6), Press("1"), AwaitBye(15), answer_timeout_s=60
         ).leg.is_answered

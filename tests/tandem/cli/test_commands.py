@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tandem.cli import exits
-from tandem.cli.main import main
+from tandem.cli.main import COMMANDS, main
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "pbx.yaml"
 
@@ -332,3 +332,16 @@ def test_another_systems_configuration_becomes_a_document(admin, tmp_path):
     assert "1 endpoints carried over" in told
     dump.write_text("no dump")
     assert "has none of FreePBX's tables" in admin.run("import-freepbx", dump, code=exits.USAGE)
+
+
+def test_each_command_is_there_by_its_name_and_imports_no_other():
+    assert {name: main.get_command(None, name).name for name in COMMANDS} == {name: name for name in COMMANDS}
+    program = (
+        "import sys; from tandem.cli.main import main; main(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "calls", "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "What was decided" in done.stdout
+    # What checks a PBX takes a second to load.
+    assert {"tandem.domain.entities", "twisted", "peewee"}.isdisjoint(done.stdout.split())
