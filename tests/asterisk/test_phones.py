@@ -133,14 +133,14 @@ class Desk(Site):
             assert sum(sink.count_packets().values()) > heard
         assert (leg.is_answered, leg.ended_by) == (True, "them")
 
+    def count_lines(self, *parts):
+        """How many lines of Asterisk's log have all of these, since the last call began."""
+        lines = self.pbx.asterisk.read_log()[self._mark :].splitlines()
+        return sum(all(part in line for part in parts) for line in lines)
+
     def wait_for_line(self, *parts):
-        """A line of Asterisk's log since the last call began that has all of these; the log lags behind."""
-
-        def look():
-            lines = self.pbx.asterisk.read_log()[self._mark :].splitlines()
-            return any(all(part in line for part in parts) for line in lines)
-
-        wait_until(look, f"a line with {parts}")
+        """The log lags behind."""
+        wait_until(lambda: self.count_lines(*parts), f"a line with {parts}")
 
     def count_recordings(self):
         return self.ask("GET", "/api/v1/recordings?limit=1")["total"]
@@ -237,6 +237,8 @@ def test_a_number_outside_takes_a_call_only_with_a_key(desk):
         outside.wait_for("answered")
     assert lived.leg.is_answered
     assert lived.leg.at_ms("answered") > 2500
+    # Once the phone inside has the call, the machine is not asked again.
+    assert desk.count_lines("[s@tandem-confirm:3] Read(") == 1
 
 
 def test_members_who_do_not_want_to_be_disturbed_are_left_out(desk):
