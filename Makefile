@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Where it is set, each of the hundreds of processes of the tests would compile all of our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed
 # Two files of tests at a time: each Asterisk is in namespaces of its own, and most of a real call is waiting.
 WORKERS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
