@@ -17,7 +17,7 @@ from typing import Final, Literal
 from confgen.host_records import RECORD_CONFS, list_record_lines
 from confgen.pjsip_objects import OBJECTS_FILE, SORCERY_FILE, is_mapped, list_mappings
 from confgen.render import GUEST_FILES, OWNER_FILES
-from tandem.domain.records import RecordFiles
+from tandem.domain.records import RecordFiles, list_declined
 
 BACKUP_SUFFIX: Final = ".before-tandem"
 BEGIN: Final = "; >>> added by `tandem init`, taken back by `tandem uninstall`"
@@ -79,7 +79,7 @@ def plan_install(
     if mode == "owner":
         names = (
             *(name for name in OWNER_FILES if name != "pjsip_transport.conf"),
-            *(OBJECTS_FILE, SORCERY_FILE, "manager.conf", "modules.conf"),
+            *(OBJECTS_FILE, SORCERY_FILE, "manager.conf", "modules.conf", "stasis.conf"),
         )
         return tuple(
             HostFile(etc / name, _read(etc / name), _compose_owned(name, folder, users, modules)) for name in names
@@ -267,6 +267,8 @@ def _compose_owned(name: str, folder: Path, users: AmiUsers, modules: tuple[str,
     match name:
         case "manager.conf":
             body = ["[general]", "enabled = yes", "bindaddr = 127.0.0.1", "authtimeout = 5", "", *_ami_lines(users)]
+        case "stasis.conf":
+            body = list(list_declined())
         case "modules.conf":
             body = ["[modules]", "autoload = no", *(f"load = {module}.so" for module in modules)]
         case "pjsip.conf":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tandem.domain.records import CDR_FIELDS, CEL_EVENTS, CEL_FIELDS
+from tandem.domain.records import CDR_FIELDS, CEL_EVENTS, CEL_FIELDS, list_declined
 
 AMI_PORT = 5038
 SIP_PORT = 5060
@@ -59,7 +59,6 @@ EMPTY_FILES = (
     "pjproject",
     "queuerules",
     "sorcery",
-    "stasis",
     "udptl",
 )
 
@@ -124,6 +123,7 @@ writetimeout = 1000
         "pjsip.conf": "; nothing yet\n",
         "extensions.conf": "; nothing yet\n",
         "queues.conf": "[general]\nautofill = yes\nshared_lastcall = yes\n",
+        "stasis.conf": "\n".join(list_declined()) + "\n",
         "voicemail.conf": "[general]\nformat = wav\n\n[default]\n",
         **dict.fromkeys((f"{name}.conf" for name in EMPTY_FILES), "; defaults\n"),
     }

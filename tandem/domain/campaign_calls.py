@@ -15,9 +15,12 @@ from tandem.domain.destinations import (
 )
 from tandem.domain.dialling import present_caller
 from tandem.domain.dialplan import (
+    ASTERISK_AGI_ENDS,
     CONTEXT_AGENT_FIRST,
     CONTEXT_CAMPAIGN,
+    EXTEN_LISTEN,
     VARIABLE_DIAL_OPTIONS,
+    VARIABLE_LAST_RESORT,
     VARIABLE_MACHINE,
     VARIABLE_MACHINE_PROMPTS,
     VARIABLE_RECORDING,
@@ -108,10 +111,12 @@ def plan_campaign_call(
         account=f"c{saved.campaign_id}",
     )
     order = _plan_local(snapshot, request, place) if technology == "Local" else plan_call(snapshot, request)
-    variables = (*order.variables, *_own(snapshot, campaign, is_by_hand=bool(agent)))
+    ours = _own(snapshot, campaign, is_by_hand=bool(agent))
+    exten = EXTEN_LISTEN if VARIABLE_MACHINE in dict(ours) else order.exten
     known = snapshot.trunks.get(order.channel.rpartition("@")[2]) if order.is_trunk else None
     shown = (present_caller(known, campaign.caller_number) if known is not None else "") or campaign.caller_number
-    return replace(order, context=CONTEXT_CAMPAIGN, caller_number=shown, variables=variables)
+    variables = (*order.variables, *ours)
+    return replace(order, context=CONTEXT_CAMPAIGN, exten=exten, caller_number=shown, variables=variables)
 
 
 def _plan_agent_first(
@@ -162,6 +167,8 @@ def _own(snapshot: Snapshot, campaign: Campaign, *, is_by_hand: bool) -> tuple[t
     """
     chosen = snapshot.announcements.get(campaign.unserved_announcement or "")
     variables = [
+        (ASTERISK_AGI_ENDS, "yes"),
+        (VARIABLE_LAST_RESORT, "1"),
         (VARIABLE_DIAL_OPTIONS, "r"),
         (VARIABLE_SORRY, "&".join(chosen.prompts) if chosen is not None else SORRY_PROMPTS),
     ]

@@ -17,6 +17,7 @@ CONTEXT_ORIGINATED: Final = "tandem-originated"
 CONTEXT_QUEUE_FIRST: Final = "tandem-queue-first"
 CONTEXT_PROBE: Final = "tandem-probe"
 CONTEXT_CAMPAIGN: Final = "tandem-campaign"
+EXTEN_LISTEN: Final = "listen"  # of tandem-campaign: AMD() listens first
 CONTEXT_AGENT_FIRST: Final = "tandem-agent-first"
 CONTEXT_AGENT: Final = "tandem-agent"
 CONTEXT_LISTEN: Final = "tandem-listen"
@@ -55,6 +56,8 @@ VARIABLE_EMERGENCY_CALLER_ID: Final = "TANDEM_EMERGENCY_CALLER_ID"  # set_var of
 VARIABLE_TRUNK: Final = "TANDEM_TRUNK"  # the trunk that a call came from
 VARIABLE_QUEUE_FIRST: Final = "TANDEM_QUEUE_FIRST"  # the queue whose members are called first
 VARIABLE_RECORDING_LEGS: Final = "TANDEM_RECORDING_LEGS"  # yes: each side of the call in a file of its own, too
+VARIABLE_LAST_RESORT: Final = "TANDEM_LAST_RESORT"  # 1: what is missing ends with a prompt, not at the default DID
+ASTERISK_AGI_ENDS: Final = "AGIEXITONHANGUP"  # Asterisk's own; yes: AGI() ends at the channel's time-out
 VARIABLE_DIAL_OPTIONS: Final = (
     "TANDEM_DIAL_OPTIONS"  # for Dial() of an endpoint: r, where silence would be heard otherwise
 )

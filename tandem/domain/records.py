@@ -36,3 +36,20 @@ class RecordFiles:
     def folders(self) -> tuple[Path, ...]:
         """Asterisk does not make them, and loses every record where they are missing."""
         return tuple(dict.fromkeys((self.cel.parent, self.cdr.parent)))
+
+
+# stasis.conf: messages that Asterisk makes by the dozen for each call (a variable, a step of AGI, an RTCP report), and that neither its records
+# nor Tandem read. Each waits in the manager's queue, at whose mark inbound INVITEs are dropped, and wakes every AMI login.
+DECLINED_MESSAGES: Final = (
+    "ast_channel_varset_type",
+    "agi_exec_start_type",
+    "agi_exec_end_type",
+    "ast_rtp_rtcp_sent_type",
+    "ast_rtp_rtcp_received_type",
+    "ast_test_suite_message_type",
+)
+
+
+def list_declined() -> tuple[str, ...]:
+    """The lines of stasis.conf."""
+    return ("[declined_message_types]", *(f"decline = {name}" for name in DECLINED_MESSAGES))

@@ -47,6 +47,8 @@ def test_a_call_goes_straight_to_the_trunk():
     assert dict(order.variables) == {
         "NOTE": "hello",
         "TANDEM_JUMP": "tandem-enter,endpoint,1(1001,0,,,,030123)",
+        "AGIEXITONHANGUP": "yes",
+        "TANDEM_LAST_RESORT": "1",
         "TANDEM_DIAL_OPTIONS": "r",
         "TANDEM_SORRY": SORRY_PROMPTS,
         "TANDEM_RECORDING": "yes",
@@ -68,6 +70,7 @@ def test_a_call_goes_straight_to_the_trunk():
 def test_what_asterisk_is_told_of_machines(fields, agent, expected):
     order = plan_campaign_call(SNAPSHOT, saved(**fields), number(), agent)
     assert {name: value for name, value in order.variables if name.startswith("TANDEM_MACHINE")} == expected
+    assert order.exten == ("listen" if expected else "s")
 
 
 def test_a_message_for_machines_must_be_there():

@@ -19,6 +19,7 @@ def test_the_dialplan_and_tandem_know_the_same_names() -> None:
     families = set(re.findall(r"DB(?:_EXISTS)?\((tandem-[a-z]+)/", text))
     variables = set(re.findall(r"TANDEM_[A-Z_]+", text))
     set_here = set(re.findall(r"Set\((?:GLOBAL\(|__)?(TANDEM_[A-Z_]+)(?:=|\$)", text))
+    set_here |= set(re.findall(r"[(,](TANDEM_[A-Z_]+)=", "".join(re.findall(r"MSet\(.+", text))))
     constants = {name: value for name, value in vars(names).items() if isinstance(value, str)}
     assert {value for name, value in constants.items() if name.startswith("CONTEXT_")} <= contexts
     assert families == {*names.FAMILIES, names.FAMILY_LOCK}
@@ -36,7 +37,7 @@ def test_the_dialplan_and_tandem_know_the_same_names() -> None:
 
 def test_every_kind_of_jump_has_its_extension() -> None:
     text = read_dialplan()
-    enter = text[text.index("[tandem-enter]") : text.index("[tandem-prepare]")]
+    enter = text[text.index("[tandem-enter]") : text.index("[tandem-record]")]
     do = text[text.index("[tandem-do]") : text.index("[tandem-unanswered]")]
     kinds = set(get_args(names.JumpKind))
     for part in (enter, do):
