@@ -21,7 +21,7 @@ from confgen.host_files import (
     write_host_file,
 )
 from confgen.host_records import HostConflict
-from tandem.domain.records import CEL_FIELDS, RecordFiles
+from tandem.domain.records import CEL_FIELDS, RecordFiles, list_declined
 
 USERS = AmiUsers("tandem", "a" * 32, "tandem-config", "b" * 32)
 ADMIN = {
@@ -253,3 +253,8 @@ def test_folders_of_records(tmp_path):
     assert not made.exists()
     assert list(opened.iterdir()) == []  # it was there before
     assert stat.S_IMODE(opened.stat().st_mode) == 0o755
+
+
+def test_what_the_manual_gives_a_guests_admin_is_what_owner_mode_writes():
+    text = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    assert "```\n" + "\n".join(list_declined()) + "\n```" in text
