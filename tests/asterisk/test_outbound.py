@@ -8,7 +8,18 @@ import pytest
 from lab.observe import wait_until
 from lab.pbx import LabPbx
 from lab.rtp import RtpSink
-from lab.sipp import AwaitBye, Caller, HangUp, Press, Wait, dial_from_phone, place_calls, run_phone
+from lab.sipp import (
+    AwaitBye,
+    Caller,
+    HangUp,
+    Press,
+    SippFailed,
+    Wait,
+    dial_from_phone,
+    place_calls,
+    register_phones,
+    run_phone,
+)
 from tests.asterisk.test_api import Site
 
 pytestmark = pytest.mark.asterisk
@@ -197,6 +208,17 @@ def test_a_trunk_over_tls_is_there_with_its_proxy_and_srtp(running):
     assert re.search(r"media_encryption +: sdes", shown)
     assert re.search(r"outbound_proxy +: sip:192\.0\.2\.8:5061;lr;transport=tls", shown)
     assert "sip:192.0.2.9:5061;transport=tls" in running.asterisk.cli("pjsip show aor secure")
+
+
+def test_a_wrong_password_registers_nobody(running):
+    def register(secret):
+        register_phones(running.asterisk, [("1003", secret)], host=PHONE_HOST, port=5074)
+
+    with pytest.raises(SippFailed, match="0 of 1 phones"):
+        register("not-swordfish")
+    assert "1003/sip:" not in running.asterisk.cli("pjsip show contacts")
+    register(SECRET)
+    assert "1003/sip:" in running.asterisk.cli("pjsip show contacts")
 
 
 class TestTollGuard:
