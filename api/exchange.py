@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from secrets import token_bytes
 from typing import Any, Generic, TypeVar
@@ -124,33 +125,42 @@ class Exchange:
     async def write(
         self,
         work: Callable[[Any], tuple[T, Reply]],
-        target: str | Callable[[T], str],
+        target: str | Callable[[T], str | Mapping[str, int | None]],
         revision: Callable[[T], int | None] = lambda _: None,
         who: str = "",
     ) -> tuple[T, Reply]:
-        """Does `work(db) -> (result, reply)` in one transaction with the audit entry and the kept answer."""
+        """Does `work(db) -> (result, reply)` in one transaction with the audit entry and the kept answer.
 
-        def perform(db: Any) -> tuple[T, Reply, AuditEntry]:
+        target: what it changed; several things with the revision of each have an audit entry of their own.
+        """
+
+        def perform(db: Any) -> tuple[T, Reply, list[AuditEntry]]:
             result, reply = work(db)
             place = target if isinstance(target, str) else target(result)
-            return result, reply, self._record(db, reply, place, revision(result), who)
+            places = {place: revision(result)} if isinstance(place, str) else place
+            return result, reply, self._record(db, reply, places, who)
 
-        result, reply, entry = await self.services.store.run(perform)
+        result, reply, entries = await self.services.store.run(perform)
         self.services.recent.forget()
-        self.services.events.publish("config", lambda: asdict(entry))
+        for entry in entries:
+            self.services.events.publish("config", partial(asdict, entry))
         return result, reply
 
-    def _record(self, db: Any, reply: Reply, target: str, revision: int | None, who: str) -> AuditEntry:
-        """Within a transaction: the audit entry and the kept answer."""
+    def _record(self, db: Any, reply: Reply, places: Mapping[str, int | None], who: str) -> list[AuditEntry]:
+        """Within a transaction: the audit entries and the kept answer."""
         at = self.services.now()
         action = self.action or self.route.permission or self.route.operation
         name = who or (self.principal.name if self.principal is not None else "nobody")
-        entry = AuditEntry(at=at, who=name, source=self.source, action=action, target=target[:200], revision=revision)
-        record_audit(db, entry)
+        entries = [
+            AuditEntry(at=at, who=name, source=self.source, action=action, target=target[:200], revision=revision)
+            for target, revision in places.items()
+        ]
+        for entry in entries:
+            record_audit(db, entry)
         if self.once is not None:
             kept = self.route.encode(reply.value if reply.kept is None else reply.kept)
             record_answer(db, self.once, Answer(int(reply.status), reply.headers, kept), at)
-        return entry
+        return entries
 
     def tag(self, representation: bytes) -> str:
         """The ETag of an object with all its fields, also those that are not shown."""
@@ -177,7 +187,12 @@ class Commit(Generic[T]):
     reply: the answer to what the work returned, made within the transaction.
     """
 
-    def __init__(self, exchange: Exchange, target: str | Callable[[T], str], reply: Callable[[Any, T], Reply]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        target: str | Callable[[T], str | Mapping[str, int | None]],
+        reply: Callable[[Any, T], Reply],
+    ) -> None:
         self._exchange, self._target, self._make_reply = exchange, target, reply
         self._reply: Reply | None = None
 

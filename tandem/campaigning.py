@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from tandem.domain.agent_statuses import StatusRefused, statuses_of
 from tandem.domain.campaign_checks import check_campaign_within
-from tandem.domain.campaigns import Campaign, NewNumber, SavedCampaign, SavedNumber
+from tandem.domain.campaigns import Campaign, CampaignState, NewNumber, SavedCampaign, SavedNumber
 from tandem.domain.customers import Customer
 from tandem.domain.destinations import SurveyDestination
 from tandem.domain.numbers import make_number_key
@@ -20,7 +20,14 @@ from tandem.domain.snapshot import Snapshot
 from tandem.store import customers, dnc, number_lists
 from tandem.store.attempt_claims import Claim
 from tandem.store.attempt_ends import record_agent_status
-from tandem.store.campaigns import change_state, create_campaign, delete_campaign, load_campaign, update_campaign
+from tandem.store.campaigns import (
+    change_state,
+    create_campaign,
+    delete_campaign,
+    load_campaign,
+    load_words,
+    update_campaign,
+)
 from tandem.store.closed_numbers import close_numbers
 from tandem.store.numbers import Added, add_numbers, delete_number, load_number, update_number
 from tandem.store.surveys import SurveyMissing, load_survey
@@ -103,13 +110,19 @@ class Campaigns:
         permissions: Sequence[str] = (),
         words: Mapping[str, Any] | None = None,
         numbers: Sequence[NewNumber] = (),
+        within: Snapshot | None = None,
+        complete: Callable[[Campaign], Campaign] = lambda campaign: campaign,
     ) -> SavedCampaign:
-        """A new one, stopped, with its first numbers; CampaignRefused. words: another system's own words for it."""
-        snapshot, at = self._snapshot(), self._now()
+        """A new one, stopped, with its first numbers; CampaignRefused. words: another system's own words for it.
+
+        within: the PBX that it must fit, where that is not the live one yet; complete: adds what is only known within the transaction.
+        """
+        snapshot, at = within or self._snapshot(), self._now()
 
         def work(db: Any) -> SavedCampaign:
-            _check(db, snapshot, campaign)
-            saved = create_campaign(db, campaign, author=author, permissions=permissions, at=at, words=words)
+            whole = complete(campaign)
+            _check(db, snapshot, whole)
+            saved = create_campaign(db, whole, author=author, permissions=permissions, at=at, words=words)
             _add_numbers(db, saved.campaign_id, numbers, at)
             return saved
 
@@ -140,6 +153,38 @@ class Campaigns:
         self._tell("changed", campaign_id)
         return saved
 
+    async def change_running(
+        self,
+        campaign_id: int,
+        decide: Callable[[SavedCampaign], Campaign],
+        *,
+        commit: Commit[SavedCampaign],
+        state: CampaignState | None = None,
+        permissions: tuple[str, ...] = (),
+        within: Snapshot | None = None,
+    ) -> SavedCampaign:
+        """As `change`, also of one that is running: it pauses for what must not change while it dials, and calls go on.
+
+        state: what it is from then on, None as it was; permissions: of whoever starts it. within: as for `create`.
+        """
+        snapshot, at = within or self._snapshot(), self._now()
+
+        def work(db: Any) -> SavedCampaign:
+            before = load_campaign(db, campaign_id)
+            campaign = decide(before)
+            _check(db, snapshot, campaign)
+            words = load_words(db, [campaign_id])[campaign_id]
+            whole = WholeCampaign(
+                campaign=campaign, author=before.author, words=words, permissions=permissions, campaign_id=campaign_id,
+                state=state,
+            )  # fmt: skip
+            return save_whole_campaign(db, whole, at)
+
+        saved = await commit(work)
+        self._dialer.note_change(saved)
+        self._tell("changed", campaign_id)
+        return saved
+
     async def save_whole(self, wanted: WholeCampaign, *, commit: Commit[SavedCampaign]) -> SavedCampaign:
         """A campaign with its list and its state, new or anew, all or nothing; CampaignRefused, CampaignMissing."""
         snapshot, at = self._snapshot(), self._now()
@@ -155,27 +200,28 @@ class Campaigns:
 
     async def delete(
         self,
-        campaign_id: int,
-        *,
+        *campaign_ids: int,
         commit: Commit[None],
         check: Callable[[SavedCampaign], object] = lambda _: None,
         is_paused_first: bool = False,
     ) -> None:
-        """Takes it and its numbers away, not while it is running or calls are up; its attempts stay. `check` may raise.
+        """Takes them and their numbers away, not while one is running or calls are up; their attempts stay. `check` may raise.
 
         is_paused_first: one that is running is paused, which is taken back where it cannot be deleted.
         """
 
         def work(db: Any) -> None:
-            before = load_campaign(db, campaign_id)
-            check(before)
-            if is_paused_first and before.state == "running":
-                change_state(db, campaign_id, "paused", ("running",), "", self._now())
-            delete_campaign(db, campaign_id, self._now())
+            for campaign_id in campaign_ids:
+                before = load_campaign(db, campaign_id)
+                check(before)
+                if is_paused_first and before.state == "running":
+                    change_state(db, campaign_id, "paused", ("running",), "", self._now())
+                delete_campaign(db, campaign_id, self._now())
 
         await commit(work)
-        self._dialer.forget(campaign_id)
-        self._tell("deleted", campaign_id)
+        for campaign_id in campaign_ids:
+            self._dialer.forget(campaign_id)
+            self._tell("deleted", campaign_id)
 
     async def start(
         self, campaign_id: int, permissions: tuple[str, ...], *, commit: Commit[SavedCampaign]
@@ -335,10 +381,13 @@ class Campaigns:
         self._tell("list-changed", changed.campaign_id)
         return changed
 
-    async def delete_number_list(self, list_id: int, *, commit: Commit[number_lists.NumberList]) -> None:
-        """Takes a list and its numbers away; NumberListMissing, NumberListBusy."""
-        gone = await commit(lambda db: number_lists.delete_number_list(db, list_id))
-        self._tell("list-deleted", gone.campaign_id)
+    async def delete_number_lists(
+        self, list_ids: Sequence[int], *, commit: Commit[list[number_lists.NumberList]]
+    ) -> None:
+        """Takes lists and their numbers away, all or none; NumberListMissing, NumberListBusy."""
+        gone = await commit(lambda db: [number_lists.delete_number_list(db, list_id) for list_id in list_ids])
+        for campaign_id in sorted({one.campaign_id for one in gone}):
+            self._tell("list-deleted", campaign_id)
 
     # ---------------------------------------------------------------------------------------------------- customers
 

@@ -23,6 +23,16 @@ from tandem.store.objects import HeadMoved, Saved, delete_object, save_object
 from tandem.store.revisions import load_head
 
 Object = Entity | General
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An object that is taken away."""
+
+    collection: str
+    name: str
+
+
 # What saves within a transaction of the caller's choice, and returns what saving did.
 Commit = Callable[[Callable[[Any], Saved]], Awaitable[Saved]]
 
@@ -102,31 +112,44 @@ class Head:
         return edited
 
     async def edit_all(
-        self, decide: Callable[[Snapshot], Sequence[Entity]], author: Author, commit: Commit
-    ) -> Sequence[Entity]:
-        """The same for several objects: all are saved or none, each as a revision of its own."""
+        self, decide: Callable[[Snapshot], Sequence[Entity | Gone]], author: Author, commit: Commit
+    ) -> Sequence[Entity | Gone]:
+        """The same for several objects, also for some that go: all happens or nothing, each as a revision of its own.
 
-        async def change(snapshot: Snapshot) -> tuple[Snapshot, Sequence[Entity]]:
+        StillUsed names what leads to one that goes, KeyError one that is not there.
+        """
+
+        async def change(snapshot: Snapshot) -> tuple[Snapshot, Sequence[Entity | Gone]]:
             entities, checked = decide(snapshot), snapshot
+            gone = [entity for entity in entities if isinstance(entity, Gone)]
             for entity in entities:
+                if isinstance(entity, Gone):
+                    checked = without_entity(checked, snapshot.revision, entity.collection, entity.name)
+                    continue
                 if problems := await deferToThread(_check_with, checked, entity):
                     raise EditRefused(problems)
                 checked = with_entity(checked, snapshot.revision, entity)
+            if gone and (referrers := await deferToThread(_check_left, checked)):
+                raise StillUsed(", ".join(f"{one.collection}/{one.name}" for one in gone), referrers)
             if problems := _fail_tests(checked):
                 raise EditRefused(problems)
 
             def work(db: Any) -> Saved:
                 saved = Saved(snapshot.revision, 0, 0, 0)
                 for entity in entities:
-                    how: dict[str, Any] = {"author": author.name, "note": f"{'/'.join(place_of(entity))} saved"}
-                    one = save_object(db, entity, expected=saved.revision, at=author.now(), **how)
+                    how: dict[str, Any] = {"author": author.name, "expected": saved.revision, "at": author.now()}
+                    if isinstance(entity, Gone):
+                        place = f"{entity.collection}/{entity.name}"
+                        one = delete_object(db, entity.collection, entity.name, note=f"{place} deleted", **how)
+                    else:
+                        one = save_object(db, entity, note=f"{'/'.join(place_of(entity))} saved", **how)
                     saved = one if one.is_new else saved
                 return saved
 
             saved = await commit(work)
             return replace(checked, revision=saved.revision), entities
 
-        edited: Sequence[Entity] = await self._change(change)
+        edited: Sequence[Entity | Gone] = await self._change(change)
         return edited
 
     async def rename(

@@ -39,7 +39,15 @@ from tandem.spoken import Spoken
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.store.rows import LISTED, listed
-from tandem.store.surveys import create_survey, delete_survey, load_surveys, record_visits, update_survey
+from tandem.store.surveys import (
+    SurveyMissing,
+    SurveyUsed,
+    create_survey,
+    delete_survey,
+    load_surveys,
+    record_visits,
+    update_survey,
+)
 
 log = logging.getLogger(__name__)
 
@@ -103,10 +111,16 @@ class Surveys(Service):
     # -------------------------------------------------------------------------------------------------- use-cases
 
     async def create(
-        self, survey: Survey, *, author: str, commit: Commit[SavedSurvey], words: Mapping[str, Any] | None = None
+        self,
+        survey: Survey,
+        *,
+        author: str,
+        commit: Commit[SavedSurvey],
+        words: Mapping[str, Any] | None = None,
+        within: Snapshot | None = None,
     ) -> SavedSurvey:
-        """A new one, whose texts are spoken already; SurveyRefused."""
-        await self._prepare(survey)
+        """A new one, whose texts are spoken already; SurveyRefused. within: the PBX that it must fit, where that is not the live one yet."""
+        await self._prepare(survey, within)
         at = self._now()
 
         def work(db: Any) -> SavedSurvey:
@@ -124,9 +138,10 @@ class Surveys(Service):
         check: Callable[[Any], object] = lambda _: None,
         version: int | None = None,
         words: Mapping[str, Any] | None = None,
+        within: Snapshot | None = None,
     ) -> SavedSurvey:
         """Other questions; calls that are in it go on as they began. `check` may raise, within the transaction; SurveyRefused."""
-        await self._prepare(survey)
+        await self._prepare(survey, within)
         at = self._now()
 
         def work(db: Any) -> SavedSurvey:
@@ -137,29 +152,42 @@ class Surveys(Service):
         return self._keep(await commit(work))
 
     async def delete(
-        self, survey_id: int, *, commit: Commit[None], check: Callable[[Any], object] = lambda _: None
+        self,
+        *survey_ids: int,
+        commit: Commit[list[int]],
+        check: Callable[[Any], object] = lambda _: None,
+        keeps_used: bool = False,
     ) -> None:
-        """Takes it away; its answers stay. SurveyMissing, SurveyUsed."""
+        """Takes them away; their answers stay. SurveyMissing, SurveyUsed; keeps_used: those that are used, or gone already, are left as they are."""
 
-        def work(db: Any) -> None:
+        def work(db: Any) -> list[int]:
             check(db)
-            delete_survey(db, survey_id)
+            gone = []
+            for survey_id in survey_ids:
+                try:
+                    delete_survey(db, survey_id)
+                except (SurveyMissing, SurveyUsed):
+                    if not keeps_used:
+                        raise
+                else:
+                    gone.append(survey_id)
+            return gone
 
-        await commit(work)
-        self._book.pop(survey_id, None)
+        for survey_id in await commit(work):
+            self._book.pop(survey_id, None)
 
     def _keep(self, saved: SavedSurvey) -> SavedSurvey:
         self._book[saved.survey_id] = saved
         return saved
 
-    async def _prepare(self, survey: Survey) -> None:
+    async def _prepare(self, survey: Survey, within: Snapshot | None) -> None:
         """Checks, and speaks every text that is the same for everybody."""
         problems = list(check_survey(survey))
         for where, destination in list_destinations(survey):
             if hasattr(destination, "hangup"):
                 continue
             try:
-                check_destination(self._snapshot(), destination, ())
+                check_destination(within or self._snapshot(), destination, ())
             except CallRefused as refused:
                 problems.append((f"{where}{refused.field.removeprefix('destination')}", refused.rule))
         if problems:

@@ -90,7 +90,7 @@ async def _delete(services: Services, exchange: Exchange) -> Reply:
     list_id = await _list_id_of(services, exchange)
     gone = Reply(None, HTTPStatus.NO_CONTENT)
     commit: Commit[NumberList] = Commit(exchange, f"lists/{list_id}", lambda _db, _: gone)
-    await services.campaigns.delete_number_list(list_id, commit=commit)
+    await services.campaigns.delete_number_lists([list_id], commit=commit)
     return gone
 
 

@@ -53,6 +53,18 @@ def tone():
     return made.getvalue()
 
 
+def add_with_file(go, given, file_name="made.wav"):
+    """The answer to a campaign whose sound comes with it."""
+    fields = go.fields("goAddCampaign", given | {"survey_first_audio_file": None})
+    body, headers = multipart([(name, value) for name, value in fields.items() if value])
+    boundary = headers["Content-Type"].partition("boundary=")[2]
+    head = f'Content-Disposition: form-data; name="uploaded_wav"; filename="{file_name}"'
+    part = f"--{boundary}\r\n{head}\r\n\r\n".encode() + tone() + b"\r\n"
+    end = f"--{boundary}--".encode()
+    go.send("POST", "/goAPIv2/goCampaigns/goAPI.php", body.replace(end, part + end), headers)
+    return go.read()
+
+
 class TestSurveys:
     def test_press1_is_a_native_survey_that_comes_and_goes_with_its_campaign(self, go, native):
         found = add(go, native, SURVEY | {"no_channels": "10", "survey_ni_digit": "9"})
@@ -95,24 +107,7 @@ class TestSurveys:
 
     def test_a_broadcast_of_a_file_that_comes_with_it(self, go, native):
         given = SURVEY | {"survey_type": "BROADCAST", "survey_first_audio_file": None}
-        body, headers = multipart([(name, value) for name, value in go.fields("goAddCampaign", given).items() if value])
-        mark, end = (
-            b'name="uploaded_wav"; filename="Winter offer.wav"',
-            b"\r\n--" + b"-" * 24 + b"0123456789abcdef--\r\n",
-        )
-        boundary = b"--" + b"-" * 24 + b"0123456789abcdef"
-        body = (
-            body[: -len(end)]
-            + b"\r\n"
-            + boundary
-            + b"\r\nContent-Disposition: form-data; "
-            + mark
-            + b"\r\n\r\n"
-            + tone()
-            + end
-        )
-        go.send("POST", "/goAPIv2/goCampaigns/goAPI.php", body, headers)
-        assert go.read() == {"result": "success"}
+        assert add_with_file(go, given, "Winter offer.wav") == {"result": "success"}
         (survey,) = surveys(native)
         (question,) = survey["questions"]
         assert (question["options"]["1"]["action"], question["options"]["1"]["sound"]) == (
@@ -371,6 +366,105 @@ class TestDids:
         assert go.do("goCampaigns", "goGetAllCampaigns")["campaign_id"] == []
         # And none of it makes another in-group.
         assert [one["name"] for one in native.ask("GET", "/api/v1/queues")["items"]] == ["support"]
+
+
+def read_everything(native):
+    """All that adding or changing a campaign could leave behind, and what the audit log says of it."""
+    paths = ("campaigns", "surveys", "sounds", "queues", "announcements", "dids", "audit")
+    return {path: native.ask("GET", f"/api/v1/{path}?limit=1000")["items"] for path in paths}
+
+
+# An in-group, a message for machines and a DID of its own.
+WITH_ALL = {
+    "closer_campaigns": "", "did_tfn_extension": "15550190", "answering_machine_detection": "8369",
+    "amd_send_to_vmx": "Y", "am_message_exten": "vm-goodbye",
+}  # fmt: skip
+NO_CARRIER = {"carrier_id": "nowhere"}
+
+
+class TestAllOrNothing:
+    """The campaign is written last: a carrier that is not there is only found once everything else of it is written."""
+
+    @pytest.mark.parametrize(
+        ("kind", "given", "said"),
+        [
+            ("BLENDED", NO_CARRIER, "there is no trunk"), ("SURVEY", NO_CARRIER, "there is no trunk"),
+            ("INBOUND", {}, "Asterisk cannot be asked now"), ("SURVEY", {}, "Asterisk cannot be asked now"),
+        ],
+    )  # fmt: skip
+    def test_of_a_campaign_that_fails_half_way_nothing_is_left(self, go, native, kind, given, said):
+        before = read_everything(native)
+        if kind == "SURVEY":
+            answer = add_with_file(go, SURVEY | WITH_ALL | given)
+        else:
+            answer = go.call("goCampaigns", "goAddCampaign", **OUTBOUND | WITH_ALL | {"campaign_type": kind} | given)
+        assert said in answer["result"], answer
+        after = read_everything(native)
+        if not given:
+            # This was written, and is taken back; the audit log has both.
+            assert len(after.pop("audit")) > len(before.pop("audit"))
+        assert after == before
+
+    def test_what_was_written_together_has_an_audit_entry_each(self, go, native):
+        campaign = OUTBOUND | {"campaign_type": "BLENDED", "did_tfn_extension": "15550191"}
+        go.do("goCampaigns", "goAddCampaign", **campaign)
+        entries = native.ask("GET", "/api/v1/audit?limit=2")["items"]
+        assert {entry["target"] for entry in entries} == {"campaigns/DIAL0001", "dids/15550191"}
+        assert len({(entry["at"], entry["action"]) for entry in entries}) == 1
+        revisions = {entry["target"]: entry["revision"] for entry in entries}
+        assert revisions["campaigns/DIAL0001"] is None
+        assert revisions["dids/15550191"] > 0
+        go.do("goInbound", "goDeleteDID", did_id=go.do("goInbound", "goGetDIDInfo", did_pattern="15550191")["data"]["did_id"])  # fmt: skip
+
+    def test_of_a_change_that_fails_half_way_nothing_is_left(self, go, native):
+        add(go, native, SURVEY | {"active": "Y"})
+        before, told = read_everything(native), go.do("goCampaigns", "goGetCampaignInfo", campaign_id="SURVEY01")
+        message = {"answering_machine_detection": "8369", "amd_send_to_vmx": "Y", "am_message_exten": "vm-goodbye"}
+        for given in (NO_CARRIER, message | {"active": "N"}):
+            answer = go.call(
+                "goCampaigns", "goEditCampaign", campaign_id="SURVEY01", survey_dtmf_digits="57", campaign_name="Other", **given
+            )  # fmt: skip
+            assert answer["result"].startswith("Error: "), answer
+            after = read_everything(native)
+            for found in (before, after):
+                found.pop("audit", None)
+                for row in (*found["campaigns"], *found["surveys"]):
+                    for name in ("updated_at", "version"):
+                        row.pop(name, None)
+            assert after == before
+            assert go.do("goCampaigns", "goGetCampaignInfo", campaign_id="SURVEY01") == told
+
+    def test_several_are_deleted_or_none(self, go, native):
+        before = native.ask("GET", "/api/v1/endpoints")["items"]
+        extension = "1790"
+        go.do("goPhones", "goAddPhones", extension=extension, **{"pass": "secret of a phone"})
+        # Nothing leads to the first of them; the second is what a queue rings.
+        answer = go.call("goPhones", "goDeletePhone", **{"extension[]": [extension, "1001"]})
+        assert "1001" in answer["result"], answer
+        native.ask("GET", f"/api/v1/endpoints/{extension}")
+        go.do("goPhones", "goDeletePhone", extension=extension)
+        assert native.ask("GET", "/api/v1/endpoints")["items"] == before
+
+    def test_a_list_not_to_be_called_comes_with_its_first_number(self, go, native):
+        add(go, native, OUTBOUND)
+        lists = native.ask("GET", "/api/v1/dnc")["items"]
+        answer = go.call("goLists", "goActionDNC", stage="DELETE", campaign_id="DIAL0001", phone_numbers="2125550103")
+        assert answer["code"] == "10117"
+        assert native.ask("GET", "/api/v1/dnc")["items"] == lists
+        assert newest(native)["dnc_lists"] == []
+
+    def test_a_lead_is_changed_whole(self, go, native):
+        add(go, native, OUTBOUND)
+        go.do("goLists", "goAddList", list_id="1900", list_name="x", campaign_id="DIAL0001")
+        lead = {"fields": [{"FieldName": "phone_number", "FieldValue": "2125550104"}]}
+        go.do("goUploadLeads", "goUploadMeJSON", list_id="1900", leads=json.dumps([lead]))
+        (lead_id,) = go.do("goGetLeads", "goGetLeads", list_filter="1900")["lead_id"]
+        before = native.ask("GET", f"/api/v1/numbers/{lead_id}")
+        answer = go.call(
+            "goGetLeads", "goEditLeads", lead_id=lead_id, phone_number="2125550105", city="Ulm", status="SALE"
+        )
+        assert "was not called yet" in answer["result"]
+        assert native.ask("GET", f"/api/v1/numbers/{lead_id}") == before
 
 
 HOSTILE = (

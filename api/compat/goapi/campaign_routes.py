@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import Any, Final
 
 from api.compat.goapi.actions import Action, Call
+from api.compat.goapi.campaign_whole import Whole
 from api.compat.goapi.destinations import lead_to_mailbox, lead_to_menu, lead_to_phone, split_prompts
 from api.compat.goapi.inbound_dids import named, open_dids
-from api.compat.goapi.objects import make, read_limit, save
+from api.compat.goapi.objects import make, read_limit
 from api.compat.goapi.parameters import check_special
 from api.compat.goapi.speech import Said, fail, fail_code
 from tandem.domain.destinations import AgentDestination, Destination, HangupDestination, QueueDestination
 from tandem.domain.entities import Announcement, Did, Queue
 from tandem.domain.snapshot import Snapshot
-from tandem.store.did_ids import number_dids, save_group
 
 ROUTES: Final = ("INGROUP", "IVR", "AGENT", "VOICEMAIL")
 _DID_WORDS: Final = {"number": "did_tfn_extension", "description": "campaign_name"}
@@ -37,43 +37,32 @@ def read_route(call: Call) -> str:
     return route
 
 
-async def choose_queue(call: Call, code: str, route: str = "") -> str:
+def choose_queue(call: Call, whole: Whole, route: str = "") -> str:
     """The in-group whose agents take the calls: named, or one of the campaign's own, which anybody may log in to."""
     named = call.given.text("closer_campaigns").split(" ")[0]
     if route == "INGROUP":
         named = named or call.given.text("call_route_text")
-    queues = call.services.live.current.queues
+    queues = whole.view(call).queues
     if named:
         if named not in queues:
             raise fail_code("41004", "closer_campaigns")
         return named
-    own = f"C{code}"
+    own = f"C{whole.code}"
     if own not in queues:
         description, fallback = call.given.text("campaign_name")[:40], HangupDestination(hangup=16)
-        await _keep(call, Queue(name=own, description=description, open_login=True, fallback=fallback))
-        if own not in call.services.live.current.queues:
-            raise _kept_for_later(f"in-group {own}")
+        whole.objects.append(Queue(name=own, description=description, open_login=True, fallback=fallback))
     return own
 
 
-async def leave_message(call: Call, sound: str) -> str:
+def leave_message(call: Call, whole: Whole, sound: str) -> str:
     """The announcement that machines are left: one for each sound (`a|b`), made where there is none."""
     name = f"message-{hashlib.sha256(sound.encode()).hexdigest()[:12]}"
     for known in (sound, name):
-        if known in call.services.live.current.announcements:
+        if known in whole.view(call).announcements:
             return known
-    await _keep(call, make(Announcement, {"prompts": "am_message_exten"}, name=name, prompts=split_prompts(sound)))
-    if name not in call.services.live.current.announcements:
-        raise _kept_for_later(f"announcement {name}")
+    words = {"prompts": "am_message_exten"}
+    whole.objects.append(make(Announcement, words, name=name, prompts=split_prompts(sound)))
     return name
-
-
-async def _keep(call: Call, entity: Queue | Announcement) -> None:
-    await save(call, lambda _: entity)
-
-
-def _kept_for_later(what: str) -> Said:
-    return fail(f"Error: {what} of the campaign is kept, and Asterisk cannot be asked now: try again")
 
 
 async def _find_did(call: Call, pattern: str) -> Did | None:
@@ -85,20 +74,22 @@ async def _find_did(call: Call, pattern: str) -> Did | None:
     return found
 
 
-async def plan_did(call: Call, route: str, queue: str) -> Did | None:
-    """The DID of did_tfn_extension and where it leads, with everything checked and nothing saved; None where none is given."""
+async def lead_did(call: Call, whole: Whole, route: str, queue: str) -> None:
+    """The DID of did_tfn_extension leads where `route` says, where one is given; Said for what does not fit."""
     pattern = check_special("did_tfn_extension", call.given.text("did_tfn_extension"))
     if not pattern:
-        return None
+        return
     call.exchange.require("dids/create")
     known = await _find_did(call, pattern)
     if known is not None:
         call.exchange.require("dids/update")
     destination = _lead(await call.services.head.read(), route, call.given.text("call_route_text"), queue)
     if known is not None:
-        return replace(known, destination=destination, active=True)
+        whole.objects.append(replace(known, destination=destination, active=True))
+        return
     description = call.given.text("campaign_name")[:40]
-    return make(Did, _DID_WORDS, number=pattern, description=description, destination=destination)
+    whole.objects.append(make(Did, _DID_WORDS, number=pattern, description=description, destination=destination))
+    whole.owned.append(("dids", pattern))
 
 
 def _lead(snapshot: Snapshot, route: str, target: str, queue: str) -> Destination:
@@ -111,21 +102,6 @@ def _lead(snapshot: Snapshot, route: str, target: str, queue: str) -> Destinatio
             agent = lead_to_phone(snapshot, target, "call_route_text").endpoint
             return AgentDestination(agent=agent, unavailable=QueueDestination(queue=queue))
     return QueueDestination(queue=queue)
-
-
-async def save_did(call: Call, did: Did | None) -> Mapping[str, Any]:
-    """Brings it live; what more there is to answer."""
-    if did is None:
-        return {}
-    group = call.exchange.who.group
-    known = await _find_did(call, did.number)
-
-    def beside(db: Any) -> None:
-        number_dids(db, [did.number])
-        if known is None and group is not None:
-            save_group(db, "dids", did.number, group.name)
-
-    return await save(call, lambda _: did, beside)
 
 
 async def _suggest(call: Call) -> Mapping[str, Any]:

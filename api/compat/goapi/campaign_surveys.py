@@ -10,16 +10,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.compat.goapi.actions import Call
 from api.compat.goapi.campaign_routes import choose_queue
+from api.compat.goapi.campaign_whole import Whole
 from api.compat.goapi.destinations import lead_to_extension, lead_to_mailbox, lead_to_menu
-from api.compat.goapi.dialling import Known, commit, read_choice, refuse_rule
+from api.compat.goapi.dialling import Known, read_choice, refuse_rule
 from api.compat.goapi.parameters import check_special
-from api.compat.goapi.speech import fail, fail_code
-from api.compat.goapi.voicefiles import save_sound
+from api.compat.goapi.speech import fail_code
+from api.compat.goapi.voicefiles import convert_sound
 from tandem.domain.destinations import Destination, QueueDestination
 from tandem.domain.problems import describe_errors
-from tandem.domain.surveys import SavedSurvey, Survey
-from tandem.store.surveys import SurveyMissing, SurveyUsed
-from tandem.surveying import SurveyRefused
+from tandem.domain.surveys import Survey
 
 _SURVEY: Final[TypeAdapter[Survey]] = TypeAdapter(Survey)
 TYPES: Final = frozenset({"BROADCAST", "PRESS1"})
@@ -64,23 +63,23 @@ def read_words(call: Call, before: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-async def take_sound(call: Call, words: dict[str, str]) -> None:
-    """Keeps a file that came with the request, and names it; Said where nothing is to be heard at all."""
+async def take_sound(call: Call, whole: Whole, words: dict[str, str]) -> None:
+    """Takes a file that came with the request, and names it; Said where nothing is to be heard at all."""
     content = call.given.files.get("uploaded_wav")
     if content:
-        name = call.given.file_names["uploaded_wav"]
-        words["survey_first_audio_file"] = await save_sound(call, "uploaded_wav", name, content)
+        whole.sound = await convert_sound(call, "uploaded_wav", call.given.file_names["uploaded_wav"], content)
+        words["survey_first_audio_file"] = whole.sound.prompt
     if not words.get("survey_first_audio_file"):
         raise fail_code("40001", "uploaded_wav")
 
 
-async def _lead(call: Call, words: dict[str, str], code: str) -> Destination:
+def _lead(call: Call, whole: Whole, words: dict[str, str]) -> Destination:
     """Where a key leads. The in-group of AGENT_XFER is kept among the words, so that it is the same after the next change."""
-    snapshot, method = call.services.live.current, words.get("survey_method", "AGENT_XFER").upper()
+    snapshot, method = whole.view(call), words.get("survey_method", "AGENT_XFER").upper()
     targets = {"EXTENSION": "survey_xfer_exten", "VOICEMAIL": "voicemail_ext", "CALLMENU": "survey_menu_id"}
     if method == "AGENT_XFER":
         if words.get("closer_campaigns") not in snapshot.queues:
-            words["closer_campaigns"] = await choose_queue(call, code)
+            words["closer_campaigns"] = choose_queue(call, whole)
         return QueueDestination(queue=words["closer_campaigns"])
     field = targets[method]
     if not (target := words.get(field, "")):
@@ -93,11 +92,11 @@ async def _lead(call: Call, words: dict[str, str], code: str) -> Destination:
     return lead_to_menu(snapshot, target, field)
 
 
-async def compose(call: Call, words: dict[str, str], name: str, code: str) -> Survey:
+def compose(call: Call, whole: Whole, words: dict[str, str], name: str) -> Survey:
     """The native survey that the words describe, `take_sound` among them."""
     sound = words["survey_first_audio_file"]
     if call.given.text("closer_campaigns"):
-        words["closer_campaigns"] = await choose_queue(call, code)
+        words["closer_campaigns"] = choose_queue(call, whole)
     end = {"id": "end", "default_key": "1", "options": {"1": {"action": "next"}}}
     if words.get("survey_type", "BROADCAST").upper() == "BROADCAST":
         heard = {"action": "play", "sound": sound, "value": "played"}
@@ -105,7 +104,7 @@ async def compose(call: Call, words: dict[str, str], name: str, code: str) -> Su
     if words.get("survey_method", "").upper() == "HANGUP":
         wanted: dict[str, Any] = {"action": "answer"}
     else:
-        destination = await _lead(call, words, code)
+        destination = _lead(call, whole, words)
         wanted = {"action": "transfer", "destination": destination}
     if opt_in := words.get("survey_opt_in_audio_file"):
         wanted["sound"] = opt_in
@@ -128,41 +127,6 @@ def _make(values: Mapping[str, Any]) -> Survey:
     except ValidationError as error:
         problem = describe_errors(error, root=Survey)[0]
         raise refuse_rule("survey", f"{problem.path} {problem.message}") from None
-
-
-def _refuse(refused: SurveyRefused) -> Exception:
-    where, rule = refused.problems[0]
-    return fail(f"Error: survey {where} {rule}")
-
-
-async def create(call: Call, survey: Survey, code: str) -> int:
-    """A new survey; its number."""
-    try:
-        saved: SavedSurvey = await call.services.surveys.create(
-            survey, author=call.exchange.who.name, commit=commit(call, f"campaigns/{code}/survey")
-        )
-    except SurveyRefused as refused:
-        raise _refuse(refused) from None
-    return saved.survey_id
-
-
-async def replace(call: Call, known: Known, survey: Survey) -> None:
-    """Other questions for the same campaign; calls that are in it go on as they began."""
-    survey_id = survey_of(known)
-    if survey_id is None:
-        raise fail_code("41004", "survey_type. The campaign leads elsewhere")
-    try:
-        await call.services.surveys.replace(survey_id, survey, commit=commit(call, f"campaigns/{known.code}/survey"))
-    except SurveyRefused as refused:
-        raise _refuse(refused) from None
-
-
-async def delete(call: Call, survey_id: int, code: str) -> None:
-    """Takes it away, unless something else leads to it; its answers stay."""
-    try:
-        await call.services.surveys.delete(survey_id, commit=commit(call, f"campaigns/{code}/survey"))
-    except (SurveyMissing, SurveyUsed):
-        return
 
 
 def survey_of(known: Known) -> int | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from api.compat.goapi import campaign_surveys
+from api.compat.goapi import campaign_surveys, campaign_whole
 from api.compat.goapi.actions import Action, Call
 from api.compat.goapi.campaign_fields import (
     MACHINE_WORDS,
@@ -16,10 +16,10 @@ from api.compat.goapi.campaign_fields import (
     read_listening,
     tell_campaign,
 )
-from api.compat.goapi.campaign_routes import choose_queue, choose_trunk, leave_message, plan_did, read_route, save_did
+from api.compat.goapi.campaign_routes import choose_queue, choose_trunk, lead_did, leave_message, read_route
+from api.compat.goapi.campaign_whole import Whole
 from api.compat.goapi.dialling import (
     RETRIED,
-    Known,
     change,
     commit,
     find_known,
@@ -28,11 +28,11 @@ from api.compat.goapi.dialling import (
     read_choice,
 )
 from api.compat.goapi.speech import Said, fail_code
+from api.joint import Joint
 from tandem.domain.agent_statuses import statuses_of
-from tandem.domain.campaigns import Campaign, RetryRule, SavedCampaign
-from tandem.store.campaign_codes import CodeTaken, load_codes, save_code
+from tandem.domain.campaigns import Campaign, CampaignState, RetryRule, SavedCampaign
+from tandem.store.campaign_codes import load_codes
 from tandem.store.campaigns import load_counts
-from tandem.store.user_groups import admit_campaign
 
 TYPES: Final = frozenset({"OUTBOUND", "INBOUND", "BLENDED", "SURVEY", "COPY"})
 _PARAMETERS: Final = (
@@ -65,25 +65,20 @@ async def _add(call: Call) -> Mapping[str, Any]:
         kind = source.words.get("campaign_type", "OUTBOUND")
         words = {**source.words, **words, "campaign_type": kind}
         fields = dump_campaign(source.saved.campaign)
-    made = await (_add_survey if kind == "SURVEY" else _add_dialling)(call, kind, code, words, fields)
+    whole = Whole(code, words)
+    campaign = await (_plan_survey if kind == "SURVEY" else _plan_dialling)(call, kind, whole, fields)
     # A survey waits until somebody says that it may begin.
-    if active == "Y" or (not active and kind != "SURVEY" and call.exchange.who.may("campaigns/start")):
-        saved = made[0]
-        await call.services.campaigns.start(
-            saved.campaign_id, call.exchange.who.reach, commit=commit(call, f"campaigns/{saved.campaign_id}/start")
-        )
-    return made[1]
+    is_started = active == "Y" or (not active and kind != "SURVEY" and call.exchange.who.may("campaigns/start"))
+    return await campaign_whole.create(call, whole, campaign, is_started=is_started)
 
 
-async def _add_dialling(
-    call: Call, kind: str, code: str, words: dict[str, Any], source: dict[str, Any]
-) -> tuple[SavedCampaign, Mapping[str, Any]]:
+async def _plan_dialling(call: Call, kind: str, whole: Whole, source: dict[str, Any]) -> Campaign:
     """Whoever answers, or calls, goes to the agents of an in-group. source: the fields of the campaign that it is a copy of."""
-    listening = read_listening(call, words)
+    listening = read_listening(call, whole.words)
     if source:
         fields = source | read_fields(call, source)
         fields |= {"name": call.given.text("campaign_name")}
-        return await _create(call, await _with_machines(call, fields, listening), code, words), {}
+        return _with_machines(call, whole, fields, listening)
     start = "manual" if kind == "OUTBOUND" else "inbound" if kind == "INBOUND" else "ratio"
     route = read_route(call) if kind in ("INBOUND", "BLENDED") else ""
     fields = {"dial_mode": start, "recording": kind in ("INBOUND", "BLENDED"), "concurrent_calls": 20}
@@ -92,43 +87,34 @@ async def _add_dialling(
         fields |= {"dial_mode": "inbound", "trunk": None}
     elif "trunk" not in fields:
         fields["trunk"] = choose_trunk(call.services.live.current)
-    # What is wrong with it is told before anything is made for it.
-    make_campaign({**fields, "destination": {"queue": "any"}})
-    if kind != "OUTBOUND":
-        await plan_did(call, route, "any")
-    queue = await choose_queue(call, code, route)
+    queue = choose_queue(call, whole, route)
     fields["destination"] = {"queue": queue}
-    did = await plan_did(call, route, queue) if kind != "OUTBOUND" else None
-    saved = await _create(call, await _with_machines(call, fields, listening), code, words)
-    return saved, await save_did(call, did)
+    campaign = _with_machines(call, whole, fields, listening)
+    if kind != "OUTBOUND":
+        await lead_did(call, whole, route, queue)
+    return campaign
 
 
-async def _add_survey(
-    call: Call, _kind: str, code: str, words: dict[str, Any], source: dict[str, Any]
-) -> tuple[SavedCampaign, Mapping[str, Any]]:
+async def _plan_survey(call: Call, _kind: str, whole: Whole, source: dict[str, Any]) -> Campaign:
     """Whoever answers is asked; those who press a key go on to agents, or elsewhere."""
-    said = campaign_surveys.read_words(call, words)
-    listening = read_listening(call, words)
+    said = campaign_surveys.read_words(call, whole.words)
+    listening = read_listening(call, whole.words)
     fields = source or {"recording": False, "concurrent_calls": 1, "trunk": None}
     fields = fields | read_fields(call, {"dial_mode": "fixed"})
     fields |= {"name": call.given.text("campaign_name"), "dial_mode": "fixed"}
     fields["trunk"] = fields["trunk"] or choose_trunk(call.services.live.current)
-    make_campaign({**fields, "destination": {"survey": 1}})
+    # Its number is known when it is written.
+    fields["destination"] = {"survey": 1}
+    campaign = _with_machines(call, whole, fields, listening)
     if not said.get("survey_type"):
         raise fail_code("40001", "survey_type")
-    await campaign_surveys.take_sound(call, said)
-    survey = await campaign_surveys.compose(call, said, call.given.text("campaign_name"), code)
-    campaign = await _with_machines(call, {**fields, "destination": {"survey": 1}}, listening)
-    survey_id = await campaign_surveys.create(call, survey, code)
-    try:
-        ready = make_campaign({**dump_campaign(campaign), "destination": {"survey": survey_id}})
-        return await _create(call, ready, code, {**words, **said}), {}
-    except Exception:
-        await campaign_surveys.delete(call, survey_id, code)
-        raise
+    await campaign_surveys.take_sound(call, whole, said)
+    whole.survey = campaign_surveys.compose(call, whole, said, call.given.text("campaign_name"))
+    whole.words |= said
+    return campaign
 
 
-async def _with_machines(call: Call, fields: Mapping[str, Any], listening: tuple[bool, str] | None) -> Campaign:
+def _with_machines(call: Call, whole: Whole, fields: Mapping[str, Any], listening: tuple[bool, str] | None) -> Campaign:
     """The campaign of these fields, with what is said of answering machines."""
     if listening is None:
         return make_campaign(fields)
@@ -136,28 +122,8 @@ async def _with_machines(call: Call, fields: Mapping[str, Any], listening: tuple
     if not (listens and sound):
         on_machine = "hang-up" if listens else "connect"
         return make_campaign({**fields, "on_machine": on_machine, "machine_announcement": None})
-    make_campaign(fields)
-    name = await leave_message(call, sound)
+    name = leave_message(call, whole, sound)
     return make_campaign({**fields, "on_machine": "message", "machine_announcement": name})
-
-
-async def _create(call: Call, campaign: Campaign, code: str, words: Mapping[str, Any]) -> SavedCampaign:
-    group, at = call.exchange.who.group, call.services.now().timestamp()
-
-    def beside(db: Any, saved: SavedCampaign) -> None:
-        try:
-            save_code(db, saved.campaign_id, code, words)
-        except CodeTaken:
-            raise fail_code("10109") from None
-        if group is not None:
-            admit_campaign(db, group.name, saved.campaign_id, at)
-
-    saved: SavedCampaign = await call.services.campaigns.create(
-        campaign, author=call.exchange.who.name, commit=commit(call, f"campaigns/{code}", beside)
-    )
-    if group is not None and group.campaigns is not None:
-        await call.services.authority.load()
-    return saved
 
 
 # ---------------------------------------------------------------------------------------------------------- editing
@@ -171,45 +137,42 @@ async def _edit(call: Call) -> Mapping[str, Any]:
     if code not in {one.code for one in await list_known(call)}:
         raise fail_code("41004", "Campaign doesn't exist")
     known = await find_known(call)
-    words = {**known.words, **kept(call)}
+    whole = Whole(code, {**known.words, **kept(call)})
     queue = call.given.text("closer_campaigns").split(" ")[0]
-    listening = read_listening(call, words)
-    is_survey = campaign_surveys.survey_of(known) is not None
+    listening = read_listening(call, whole.words)
+    survey_id = campaign_surveys.survey_of(known)
     before = dump_campaign(known.saved.campaign)
     make_campaign(before | read_fields(call, before))
-    machines = await _with_machines(call, before, listening)
+    machines = _with_machines(call, whole, before, listening)
 
     def decide(saved: SavedCampaign) -> Campaign:
         now = dump_campaign(saved.campaign)
         fields = now | read_fields(call, now)
         if listening is not None:
             fields |= {"on_machine": machines.on_machine, "machine_announcement": machines.machine_announcement}
-        if is_survey:
+        if survey_id is not None:
             return make_campaign({**fields, "dial_mode": now["dial_mode"]})
         return make_campaign(fields | ({"destination": {"queue": queue}} if queue else {}))
 
-    if is_survey and (queue or campaign_surveys.is_given(call)):
-        said = campaign_surveys.read_words(call, words)
-        await campaign_surveys.take_sound(call, said)
-        words |= said
+    if survey_id is not None and (queue or campaign_surveys.is_given(call)):
+        said = campaign_surveys.read_words(call, whole.words)
+        await campaign_surveys.take_sound(call, whole, said)
         name = call.given.text("campaign_name") or known.saved.campaign.name
-        await campaign_surveys.replace(call, known, await campaign_surveys.compose(call, said, name, code))
-    await change(call, known, decide, words)
-    await _turn(call, known, active)
-    return {}
+        whole.survey = campaign_surveys.compose(call, whole, said, name)
+        whole.words |= said
+    state = _turn(call, active, is_running=known.saved.state == "running")
+    return await campaign_whole.change(call, whole, known, survey_id, decide, state)
 
 
-async def _turn(call: Call, known: Known, active: str) -> None:
-    """Active Y dials, N does not; calls go on."""
-    target, is_running = f"campaigns/{known.code}", known.saved.state == "running"
+def _turn(call: Call, active: str, *, is_running: bool) -> CampaignState | None:
+    """Active Y dials, N does not; calls go on. None: it stays as it is."""
     if active == "Y" and not is_running:
         call.exchange.require("campaigns/start")
-        await call.services.campaigns.start(
-            known.campaign_id, call.exchange.who.reach, commit=commit(call, f"{target}/start")
-        )
-    elif active == "N" and is_running:
+        return "running"
+    if active == "N" and is_running:
         call.exchange.require("campaigns/pause")
-        await call.services.campaigns.pause(known.campaign_id, commit=commit(call, f"{target}/pause"))
+        return "paused"
+    return None
 
 
 async def _edit_dial_statuses(call: Call) -> Mapping[str, Any]:
@@ -246,14 +209,17 @@ async def _delete(call: Call) -> Mapping[str, Any]:
     known = {one.code: one for one in await list_known(call)}
     if not any(code in known for code in codes):
         raise Said({"code": "10109", "result": "Error: Campaign doesn't exist."})
-    for code in codes:
-        if (one := known.get(code)) is None:
-            continue
-        if one.saved.state != "stopped":
-            await call.services.campaigns.stop(one.campaign_id, commit=commit(call, f"campaigns/{code}/stop"))
-        await call.services.campaigns.delete(one.campaign_id, commit=commit(call, f"campaigns/{code}"))
-        if (survey_id := campaign_surveys.survey_of(one)) is not None and one.words.get("campaign_type") == "SURVEY":
-            await campaign_surveys.delete(call, survey_id, code)
+    gone = [known[code] for code in dict.fromkeys(codes) if code in known]
+    surveys = [campaign_surveys.survey_of(one) for one in gone if one.words.get("campaign_type") == "SURVEY"]
+    use, survey_ids = call.services, [survey_id for survey_id in surveys if survey_id is not None]
+    campaign_ids = [one.campaign_id for one in gone]
+    await Joint().run(
+        commit(call, {f"campaigns/{one.code}": None for one in gone}),
+        [
+            lambda keep: use.campaigns.delete(*campaign_ids, commit=keep, is_paused_first=True),
+            lambda keep: use.surveys.delete(*survey_ids, commit=keep, keeps_used=True),
+        ],
+    )
     return {}
 
 

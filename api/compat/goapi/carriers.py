@@ -141,10 +141,7 @@ async def _delete(call: Call) -> Mapping[str, Any]:
     if not wanted:
         raise fail_code("40001", "carrier_id")
     found = [(await find(call, "trunks", name, _LOST))[0] for name in dict.fromkeys(wanted)]
-    more: dict[str, Any] = {}
-    for trunk in found:
-        more |= await delete(call, trunk)
-    return more
+    return await delete(call, *found)
 
 
 def _row(trunk: Trunk, owner: str | None) -> dict[str, Any]:

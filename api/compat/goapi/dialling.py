@@ -10,7 +10,7 @@ from api.declare import Reply
 from api.exchange import Commit
 from tandem.domain.campaigns import NumberStatus, RetryDisposition, SavedCampaign, SavedNumber
 from tandem.store.campaign_codes import load_codes, save_code
-from tandem.store.campaigns import StateConflict, load_campaigns
+from tandem.store.campaigns import load_campaigns
 
 T = TypeVar("T")
 
@@ -72,17 +72,20 @@ async def find_known(call: Call, name: str = "campaign_id") -> Known:
     raise fail_code("41004", name)
 
 
-def commit(call: Call, target: str, beside: Callable[[Any, Any], object] = lambda _db, _result: None) -> Commit[Any]:
+Target = str | Mapping[str, int | None]
+
+
+def commit(call: Call, target: Target, beside: Callable[[Any, Any], object] = lambda _db, _result: None) -> Commit[Any]:
     """A transaction of a use-case with its audit entry, and with what `beside(db, result)` does."""
 
     def reply(db: Any, result: Any) -> Reply:
         beside(db, result)
         return Reply()
 
-    return Commit(call.exchange, target, reply)
+    return Commit(call.exchange, target if isinstance(target, str) else lambda _: target, reply)
 
 
-async def write(call: Call, target: str, work: Callable[[Any], T]) -> T:
+async def write(call: Call, target: Target, work: Callable[[Any], T]) -> T:
     """Work of one's own in such a transaction."""
     result: T = await commit(call, target)(work)
     return result
@@ -90,21 +93,13 @@ async def write(call: Call, target: str, work: Callable[[Any], T]) -> T:
 
 async def change(call: Call, known: Known, decide: Any, words: Mapping[str, Any] | None = None) -> None:
     """Another campaign in its place; one that is running pauses for it, and calls go on."""
-    campaigns, campaign_id = call.services.campaigns, known.campaign_id
 
     def beside(db: Any, _saved: SavedCampaign) -> None:
         if words is not None:
-            save_code(db, campaign_id, known.code, words)
+            save_code(db, known.campaign_id, known.code, words)
 
-    target = f"campaigns/{known.code}"
-    try:
-        await campaigns.change(campaign_id, decide, commit=commit(call, target, beside))
-    except StateConflict:
-        await campaigns.pause(campaign_id, commit=commit(call, f"{target}/pause"))
-        try:
-            await campaigns.change(campaign_id, decide, commit=commit(call, target, beside))
-        finally:
-            await campaigns.resume(campaign_id, commit=commit(call, f"{target}/resume"))
+    target = commit(call, f"campaigns/{known.code}", beside)
+    await call.services.campaigns.change_running(known.campaign_id, decide, commit=target)
 
 
 def lead_status(number: SavedNumber) -> str:

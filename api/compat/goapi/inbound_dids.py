@@ -341,14 +341,12 @@ async def delete_dids(call: Call, wanted: tuple[str, ...], lost: str) -> dict[st
         raise fail(f"Error: at most {_MAX_AT_ONCE} DIDs at once")
     book = await open_dids(call)
     found = dict.fromkeys(book.find(text) for text in wanted)
-    more: dict[str, Any] = {}
     gone = []
     for did_id in found:
         if did_id is None:
             raise missing(lost)
         gone.append(did_id)
-    for did_id in gone:
-        more |= await delete(call, book.dids[did_id])
+    more = await delete(call, *(book.dids[did_id] for did_id in gone))
     return {"did_id": gone[0] if len(gone) == 1 else gone, **more}
 
 

@@ -13,6 +13,7 @@ from api.compat.goapi.dialling import LEAD_FIELDS, Known, commit, lead_data, lea
 from api.compat.goapi.lists import find_list
 from api.compat.goapi.objects import columns, read_limit
 from api.compat.goapi.speech import Said, fail, fail_code
+from api.joint import Joint, Step
 from api.times import time_of
 from tandem.domain.campaigns import NewNumber, SavedNumber
 from tandem.domain.number_rows import read_new_number
@@ -150,14 +151,16 @@ async def _edit(call: Call) -> Mapping[str, Any]:
             raise fail(f"Error: {made[0][0]} {made[0][1]}")
         return made
 
-    target = f"numbers/{lead.number_id}"
+    use, number_id = call.services.campaigns, lead.number_id
+    steps: list[Step] = []
     if changes or given.text("phone_number"):
-        await call.services.campaigns.change_number(lead.number_id, decide, commit=commit(call, target))
+        steps.append(lambda keep: use.change_number(number_id, decide, commit=keep))
     if status := given.text("status").upper():
         call.exchange.require("numbers/status")
-        await call.services.campaigns.set_status(
-            lead.number_id, status, author=call.exchange.who.name, commit=commit(call, f"{target}/status")
-        )
+        author = call.exchange.who.name
+        steps.append(lambda keep: use.set_status(number_id, status, author=author, commit=keep))
+    if steps:
+        await Joint().run(commit(call, f"numbers/{number_id}"), steps)
     return {}
 
 

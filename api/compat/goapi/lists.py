@@ -7,7 +7,6 @@ from typing import Any, Final
 from api.compat.goapi.actions import Action, Call
 from api.compat.goapi.dialling import (
     Known,
-    change,
     commit,
     find_known,
     list_known,
@@ -18,7 +17,9 @@ from api.compat.goapi.dialling import (
 )
 from api.compat.goapi.objects import columns, flag, read_limit
 from api.compat.goapi.speech import fail, fail_code
+from api.joint import Commit, Joint, Step
 from api.times import time_of
+from tandem.domain.campaigns import Campaign, SavedCampaign
 from tandem.store.dnc import ListMissing, load_dnc_lists, load_dnc_numbers
 from tandem.store.number_lists import (
     NumberList,
@@ -116,8 +117,9 @@ async def _delete(call: Call) -> Mapping[str, Any]:
     unknown = [text for text in wanted if text not in theirs]
     if unknown:
         raise fail_code("41004", "list_id")
-    for text in wanted:
-        await call.services.campaigns.delete_number_list(theirs[text], commit=commit(call, f"lists/{text}"))
+    gone = dict.fromkeys(wanted)
+    places = {f"lists/{text}": None for text in gone}
+    await call.services.campaigns.delete_number_lists([theirs[text] for text in gone], commit=commit(call, places))
     return {}
 
 
@@ -202,26 +204,36 @@ async def _change_dnc(call: Call) -> Mapping[str, Any]:
     numbers = [one for one in call.given.lines("phone_numbers").replace(",", "\n").split() if one]
     if not numbers or len(numbers) > _MAX_DNC or not all(set(one) <= _PHONE and 1 < len(one) <= 25 for one in numbers):
         raise fail_code("10117")
-    use = call.services.campaigns
-    if name != "global":
-        await _prepare(call, name)
-    target = commit(call, f"dnc/{name}")
-    if stage == "ADD":
-        changed = await use.block_numbers(name, numbers, author=call.exchange.who.name, commit=target)
-    else:
-        changed = await use.unblock_numbers(name, numbers, commit=target)
-    if not changed:
-        raise fail_code("10116" if stage == "ADD" else "10117")
-    return {"changed": changed}
+    use, author, joint = call.services.campaigns, call.exchange.who.name, Joint()
+
+    async def change_numbers(keep: Commit) -> None:
+        if stage == "ADD":
+            await use.block_numbers(name, numbers, author=author, commit=keep)
+        else:
+            await use.unblock_numbers(name, numbers, commit=keep)
+
+    def refuse_none(_: Any, __: Any) -> None:
+        if not joint.results[-1]:
+            raise fail_code("10116" if stage == "ADD" else "10117")
+
+    prepared = await _prepare(call, name) if name != "global" else []
+    await joint.run(commit(call, f"dnc/{name}", refuse_none), [*prepared, change_numbers])
+    return {"changed": joint.results[-1]}
 
 
-async def _prepare(call: Call, name: str) -> None:
+async def _prepare(call: Call, name: str) -> list[Step]:
     """The campaign's own list, and that it is looked at."""
     known = await find_known(call)
+    steps: list[Step] = []
     if name not in {one.name for one in await call.services.store.read(load_dnc_lists)}:
-        await call.services.campaigns.create_list(name, commit=commit(call, f"dnc/{name}"))
+        steps.append(lambda keep: call.services.campaigns.create_list(name, commit=keep))
     if name not in known.saved.campaign.dnc_lists:
-        await change(call, known, lambda saved: replace(saved.campaign, dnc_lists=(*saved.campaign.dnc_lists, name)))
+
+        def look_at(saved: SavedCampaign) -> Campaign:
+            return replace(saved.campaign, dnc_lists=(*saved.campaign.dnc_lists, name))
+
+        steps.append(lambda keep: call.services.campaigns.change_running(known.campaign_id, look_at, commit=keep))
+    return steps
 
 
 async def _list_dnc(call: Call) -> Mapping[str, Any]:

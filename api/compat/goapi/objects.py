@@ -5,7 +5,7 @@ is kept for the next apply, as GOautodial keeps it for its next run, and the ans
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from tandem.ami.errors import AmiError
 from tandem.domain.entities import Entity
 from tandem.domain.problems import describe_errors
 from tandem.domain.snapshot import Snapshot
-from tandem.editing import find_object, place_of
+from tandem.editing import Gone, find_object, place_of
 from tandem.store.did_ids import load_groups, save_group
 from tandem.store.objects import Saved
 
@@ -40,30 +40,79 @@ def make(kind: Callable[..., T], words: Mapping[str, str], **values: Any) -> T:
         raise fail(f"Error: {words.get(field, field)} {problem.message}".replace("  ", " ")) from None
 
 
-async def save(call: Call, decide: Callable[[Snapshot], Entity], beside: Beside = lambda _: None) -> dict[str, Any]:
-    """Saves what `decide` makes of the head, with `beside` in the same transaction; more of the answer."""
-    before: list[Entity | None] = []
-    made: list[Entity] = []
+class Objects:
+    """Objects of the PBX that are saved or taken away: one step of what an action does (`api.joint`), and the way back."""
 
-    def choose(snapshot: Snapshot) -> Entity:
-        entity = decide(snapshot)
-        made.append(entity)
-        before.append(find_object(snapshot, *place_of(entity)))
-        return entity
+    def __init__(
+        self, call: Call, decide: Callable[[Snapshot], Sequence[Entity | Gone]], beside: Beside = lambda _: None
+    ) -> None:
+        self._call, self._decide, self._beside = call, decide, beside
+        self._wanted: Sequence[Entity | Gone] = ()
+        self._before: list[Entity | None] = []
+        self._owners: dict[tuple[str, str], str | None] = {}
+
+    async def write(self, commit: Callable[[Any], Awaitable[Saved]]) -> None:
+        """Saves what is decided of the head, with `beside` in the same transaction; what `Head.edit_all` raises."""
+
+        def choose(snapshot: Snapshot) -> Sequence[Entity | Gone]:
+            self._wanted = self._decide(snapshot)
+            self._before = [find_object(snapshot, *_place(one)) for one in self._wanted]
+            return self._wanted
+
+        async def keep(work: Callable[[Any], Saved]) -> Saved:
+            def perform(db: Any) -> Saved:
+                saved = work(db)
+                places = [_place(one) for one in self._wanted]
+                groups = {collection: load_groups(db, collection) for collection, _ in places}
+                self._owners = {(collection, name): groups[collection].get(name) for collection, name in places}
+                self._beside(db)
+                return saved
+
+            return await commit(perform)
+
+        await self._call.services.head.edit_all(choose, self._call.exchange.author, keep)
+
+    async def undo(self, commit: Callable[[Any], Awaitable[Saved]]) -> None:
+        """All as it was before, and everybody's again."""
+        pairs = list(zip(self._wanted, self._before, strict=True))
+        back = [old if old is not None else Gone(*_place(new)) for new, old in reversed(pairs)]
+
+        async def keep(work: Callable[[Any], Saved]) -> Saved:
+            def perform(db: Any) -> Saved:
+                for place, owner in self._owners.items():
+                    save_group(db, *place, owner)
+                return work(db)
+
+            return await commit(perform)
+
+        await self._call.services.head.edit_all(lambda _: back, self._call.exchange.author, keep)
+
+    def tell(self, saved: Saved) -> dict[str, int | None]:
+        """What the audit log is told of them."""
+        return {"/".join(_place(one)): saved.revision if saved.is_new else None for one in self._wanted}
+
+
+def _place(one: Entity | Gone) -> tuple[str, str]:
+    return (one.collection, one.name) if isinstance(one, Gone) else place_of(one)
+
+
+async def change_all(
+    call: Call, decide: Callable[[Snapshot], Sequence[Entity | Gone]], beside: Beside = lambda _: None
+) -> dict[str, Any]:
+    """Saves and takes away what `decide` makes of the head, all or nothing, and brings it live; more of the answer."""
+    objects = Objects(call, decide, beside)
 
     async def commit(work: Callable[[Any], Saved]) -> Saved:
-        return await _write(call, work, "/".join(place_of(made[-1])), beside)
+        saved, _ = await call.exchange.write(lambda db: (work(db), Reply()), objects.tell)
+        return saved
 
-    await call.services.head.edit(choose, call.exchange.author, commit)
+    await objects.write(commit)
+    return await bring_live(call, lambda: objects.undo(call.services.store.run))
 
-    async def undo() -> None:
-        old, new = before[-1], made[-1]
-        if old is not None:
-            await call.services.head.edit(lambda _: old, call.exchange.author, call.services.store.run)
-        else:
-            await _take_away(call, *place_of(new))
 
-    return await bring_live(call, undo)
+async def save(call: Call, decide: Callable[[Snapshot], Entity], beside: Beside = lambda _: None) -> dict[str, Any]:
+    """Saves what `decide` makes of the head, with `beside` in the same transaction; more of the answer."""
+    return await change_all(call, lambda snapshot: [decide(snapshot)], beside)
 
 
 async def rename(
@@ -77,7 +126,14 @@ async def rename(
         return chosen[-1]
 
     async def commit(work: Callable[[Any], Saved]) -> Saved:
-        return await _write(call, work, "/".join(place_of(chosen[-1][1])), beside)
+        def perform(db: Any) -> tuple[Saved, Reply]:
+            saved = work(db)
+            beside(db)
+            return saved, Reply()
+
+        place = "/".join(place_of(chosen[-1][1]))
+        saved, _ = await call.exchange.write(perform, place, lambda one: one.revision if one.is_new else None)
+        return saved
 
     await call.services.head.rename(choose, call.exchange.author, commit)
 
@@ -88,31 +144,15 @@ async def rename(
     return await bring_live(call, undo)
 
 
-async def delete(call: Call, entity: Entity) -> dict[str, Any]:
-    """Takes an object away that nothing leads to."""
-    collection, name = place_of(entity)
+async def delete(call: Call, *entities: Entity) -> dict[str, Any]:
+    """Takes objects away that nothing leads to, all or none."""
+    places = [place_of(entity) for entity in entities]
 
-    async def commit(work: Callable[[Any], Saved]) -> Saved:
-        return await _write(call, work, f"{collection}/{name}", lambda db: save_group(db, collection, name, None))
+    def beside(db: Any) -> None:
+        for collection, name in places:
+            save_group(db, collection, name, None)
 
-    await call.services.head.delete(collection, name, lambda _: None, call.exchange.author, commit)
-    return await bring_live(
-        call, lambda: call.services.head.edit(lambda _: entity, call.exchange.author, call.services.store.run)
-    )
-
-
-async def _write(call: Call, work: Callable[[Any], Saved], target: str, beside: Beside) -> Saved:
-    def perform(db: Any) -> tuple[Saved, Reply]:
-        saved = work(db)
-        beside(db)
-        return saved, Reply()
-
-    saved, _ = await call.exchange.write(perform, target, lambda one: one.revision if one.is_new else None)
-    return saved
-
-
-async def _take_away(call: Call, collection: str, name: str) -> None:
-    await call.services.head.delete(collection, name, lambda _: None, call.exchange.author, call.services.store.run)
+    return await change_all(call, lambda _: [Gone(*place) for place in places], beside)
 
 
 async def bring_live(call: Call, undo: Callable[[], Awaitable[object]]) -> dict[str, Any]:

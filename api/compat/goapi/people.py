@@ -144,10 +144,15 @@ async def _delete(call: Call) -> Mapping[str, Any]:
     unknown = [text for text in wanted if text not in seen]
     if unknown:
         raise Said({"code": "10010", "result": "Error: there is no such user", "data": unknown})
-    for text in wanted:
-        user = seen[text]
-        _check_role(call, user.role)
-        await write(call, f"users/{user.name}", lambda db, name=user.name: delete_user(db, name))  # type: ignore[misc]  # a default binds it now
+    users = {seen[text].name: seen[text] for text in wanted}
+    _check_role(call, *(user.role for user in users.values()))
+    places = {f"users/{name}": None for name in users}
+
+    def work(db: Any) -> None:
+        for name in users:
+            delete_user(db, name)
+
+    await write(call, places, work)
     await call.services.authority.load()
     return {}
 

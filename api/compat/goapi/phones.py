@@ -82,10 +82,7 @@ async def _delete(call: Call) -> Mapping[str, Any]:
     if not wanted:
         raise fail_code("40001", "extension")
     found = [(await find(call, "endpoints", extension, _LOST))[0] for extension in dict.fromkeys(wanted)]
-    more: dict[str, Any] = {}
-    for endpoint in found:
-        more |= await delete(call, endpoint)
-    return more
+    return await delete(call, *found)
 
 
 def _row(endpoint: Endpoint, owner: str | None) -> dict[str, Any]:

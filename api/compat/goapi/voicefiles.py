@@ -1,15 +1,17 @@
 """goVoiceFiles and goMusicOnHold: sounds that are uploaded, and the classes of music that queues name; a client's file name is never a path."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from api.compat.goapi.actions import Action, Call
+from api.compat.goapi.dialling import commit
 from api.compat.goapi.objects import EVERYBODY, columns, read_limit
 from api.compat.goapi.parameters import check_special
 from api.compat.goapi.speech import fail, fail_code
-from api.declare import Reply
 from tandem.domain.sounds import PROMPT_PREFIX, Sound, SoundRefused, check_sound_name
+from tandem.sounds import Waiting
 from tandem.store.sounds import SoundQuery, load_sounds
 
 MAX_UPLOAD: Final = 64 * 1024 * 1024
@@ -22,11 +24,40 @@ async def _upload(call: Call) -> Mapping[str, Any]:
     if field is None:
         raise fail_code("10006", "files")
     given = call.given.text("files_name") or call.given.file_names[field]
-    return {"file_name": await save_sound(call, "files_name", given, call.given.files[field])}
+    upload = await convert_sound(call, "files_name", given, call.given.files[field])
+    await upload.keep(call, commit(call, upload.target))
+    return {"file_name": upload.prompt}
 
 
-async def save_sound(call: Call, field: str, named: str, content: bytes) -> str:
-    """Keeps a sound under the name of its file, in the place of one that is there; the prompt that plays it. field: is named where it is wrong."""
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A sound that is converted and waits to be kept."""
+
+    waiting: Waiting
+    is_new: bool
+
+    @property
+    def prompt(self) -> str:
+        """What plays it."""
+        return self.waiting.sound.prompt
+
+    @property
+    def target(self) -> str:
+        """For the audit log."""
+        return f"sounds/{self.waiting.sound.name}"
+
+    async def keep(self, call: Call, commit: Callable[[Any], Awaitable[Any]]) -> None:
+        """In the place of one of its name."""
+        await call.services.sounds.save(self.waiting, commit, is_new=self.is_new)
+
+    async def undo(self, call: Call) -> None:
+        """Takes a new one away again; one that it replaced is gone."""
+        if self.is_new:
+            await call.services.sounds.delete(self.waiting.sound, call.services.store.run)
+
+
+async def convert_sound(call: Call, field: str, named: str, content: bytes) -> Upload:
+    """A sound under the name of its file. field: is named where it is wrong."""
     name = (
         re.sub(r"\.[A-Za-z0-9]{1,4}$", "", check_special(field, named.strip(), is_id=True))
         .replace(" ", "_")
@@ -40,15 +71,7 @@ async def save_sound(call: Call, field: str, named: str, content: bytes) -> str:
             raise fail_code("10008") from None
         raise fail(f"Error: {field} {refused.rule}") from None
     known = await call.services.store.read(load_sounds, SoundQuery(q=name, limit=_MAX_LISTED))
-    is_new = not any(sound.name == name and not sound.language for sound in known)
-
-    async def commit(work: Any) -> Reply:
-        _, reply = await call.exchange.write(lambda db: (work(db), Reply()), f"sounds/{name}")
-        return reply
-
-    await call.services.sounds.save(waiting, commit, is_new=is_new)
-    prompt: str = waiting.sound.prompt
-    return prompt
+    return Upload(waiting, is_new=not any(sound.name == name and not sound.language for sound in known))
 
 
 async def _list(call: Call) -> Mapping[str, Any]:
@@ -74,13 +97,9 @@ async def _delete(call: Call) -> Mapping[str, Any]:
     if not found:
         raise fail("Error: Voice file doesn't exist.")
 
-    async def commit(work: Any) -> Reply:
-        _, reply = await call.exchange.write(lambda db: (work(db), Reply()), f"sounds/{name}")
-        return reply
-
     # Those of a language first: the one for all languages may be what is played instead.
     for sound in sorted(found, key=lambda one: not one.language):
-        await call.services.sounds.delete(sound, commit)
+        await call.services.sounds.delete(sound, commit(call, f"sounds/{name}"))
     return {}
 
 
