@@ -66,7 +66,12 @@ class Dialling(Protocol):
         """Everything is pending again."""
 
     async def dial_by_hand(
-        self, campaign_id: int, agent: str, number_id: int | None = None, *, commit: Commit[Any] | None = None
+        self,
+        campaign_id: int,
+        agent: str,
+        number_id: int | Callable[[], int] | None = None,
+        *,
+        commit: Commit[Any] | None = None,
     ) -> Claim:
         """One number for one agent."""
 
@@ -322,7 +327,7 @@ class Campaigns:
         return numbers
 
     async def dial_by_hand(
-        self, campaign_id: int, agent: str, number_id: int | None, *, commit: Commit[Claim]
+        self, campaign_id: int, agent: str, number_id: int | Callable[[], int] | None, *, commit: Commit[Claim]
     ) -> Claim:
         """Dials a number, or the next that is due, for the agent of an endpoint; what the dialer raises."""
         return await self._dialer.dial_by_hand(campaign_id, agent, number_id, commit=commit)

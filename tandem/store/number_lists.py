@@ -63,6 +63,29 @@ def load_inactive_lists(db: peewee.Database, campaign_id: int) -> frozenset[int]
     return frozenset(row["list_id"] for row in rows)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadCount:
+    """Numbers of a list that have this in common. is_called: since the last reset."""
+
+    status: str
+    agent_status: str
+    disposition: str
+    utc_offset_min: int | None
+    is_called: bool
+    amount: int
+
+
+def count_numbers_of_list(db: peewee.Database, list_id: int) -> list[LeadCount]:
+    """Every number of a list, counted."""
+    columns = ("status", "agent_status", "disposition", "utc_offset_min")
+    source = (
+        f"(SELECT {', '.join(columns)}, CASE WHEN attempts > 0 THEN 1 ELSE 0 END AS is_called, count(*) AS amount"  # noqa: S608 - our own text
+        f" FROM numbers WHERE list_id = ? GROUP BY {', '.join(columns)}, CASE WHEN attempts > 0 THEN 1 ELSE 0 END) AS counted"
+    )
+    rows = load_rows(db, (*columns, "is_called", "amount"), source, [list_id])
+    return [LeadCount(**{**row, "is_called": bool(row["is_called"]), "disposition": row["disposition"] or ""}) for row in rows]  # fmt: skip
+
+
 def create_number_list(
     db: peewee.Database,
     campaign_id: int,

@@ -181,16 +181,21 @@ class TestCampaigns:
         go.do("goCampaigns", "goDeleteCampaign", campaign_id=made)
 
 
+def upload(go, given, text):
+    """The answer to a file of leads."""
+    body, headers = multipart([*go.fields("goUploadMe", given).items(), ("goFileMe", text)])
+    body = body.replace(b'name="goFileMe"', b'name="goFileMe"; filename="leads.csv"')
+    go.send("POST", "/goAPIv2/goUploadLeads/goAPI.php", body, headers)
+    return go.read()
+
+
 @pytest.fixture
 def leads(go, campaign):
     """A list of three leads, read from a file."""
     go.do("goLists", "goAddList", list_id="1001", list_name="Fair", campaign_id=campaign, active="Y")
     text = "phone,first_name,last_name,city,custom one\r\n030 123-1,Ann,Lee,Bonn,x\r\n0301232,Ben,O'Hara,Ulm,\r\nnone,Bad,Row,,\r\n0301231,Ann,Again,,\r\n"
-    fields = [*go.fields("goUploadMe", {"goListId": "1001", "goDupcheck": "DUPLIST"}).items(), ("goFileMe", text)]
-    body, headers = multipart(fields)
-    body = body.replace(b'name="goFileMe"', b'name="goFileMe"; filename="leads.csv"')
-    go.send("POST", "/goAPIv2/goUploadLeads/goAPI.php", body, headers)
-    assert go.read() == {"result": "success", "message": "Total Uploaded Leads: 2, 1 invalid, 1 duplicates"}
+    answer = upload(go, {"goListId": "1001", "goDupcheck": "DUPLIST"}, text)
+    assert answer == {"result": "success", "message": "Total Uploaded Leads: 2, 1 invalid, 1 duplicates"}
     return go.do("goGetLeads", "goGetLeads", list_filter="1001")
 
 
@@ -235,6 +240,9 @@ class TestListsAndLeads:
         assert find(city_filter="ulm") == ["0301232"]
         assert find(disposition_filter="NEW", goVarLimit="1") == ["0301231"]
         assert find(disposition_filter="SALE") == []
+        # Nobody was called yet, and nobody is a customer.
+        assert find(start_date="2026-01-01") == find(search_customers="1") == []
+        assert go.call("goGetLeads", "goGetLeads", start_date="soon")["code"] == "41004"
         lead = str(leads["lead_id"][0])
         info = go.do("goGetLeads", "goGetLeadsInfo", lead_id=lead)
         assert (info["data"]["first_name"], info["custom_fields"]["custom_one"], info["calls"]) == ("Ann", "x", [])
@@ -253,6 +261,51 @@ class TestListsAndLeads:
         go.do("goGetLeads", "goDeleteLead", lead_id=lead)
         client.ask("GET", f"/api/v1/numbers/{lead}", status=404)
         go.do("goLists", "goDeleteList", list_id="1001")
+
+    def test_what_a_list_says_of_its_leads(self, go, client, campaign, leads):
+        listed = go.do("goUploadLeads", "goGetLeadsOfList", list_id="1001")
+        assert (listed["phone_number"], listed["lead_id"]) == (leads["phone_number"], leads["lead_id"])
+        exported = go.do("goLists", "goListExport", list_id="1001")
+        assert exported["csv"].splitlines()[0] == ",".join(exported["header"])
+        assert [row[1:3] for row in exported["rows"]] == [["0301231", "NEW"], ["0301232", "NEW"]]
+        assert "O'Hara" in exported["csv"]
+        assert exported["is_cut"] is False
+        assert go.do("goLists", "goListExportCountRows", list_id="1001")["data"] == 2
+        counted = go.do("goLists", "goGetStatusesWithCountCalledNCalled", list_id="1001")
+        assert (counted["status"], counted["called"], counted["not_called"]) == (["NEW"], [0], [2])
+        client.ask(
+            "POST", f"/api/v1/campaigns/{native(client, campaign)['campaign_id']}/numbers",
+            {"numbers": [{"phone_number": "0301233", "list_id": 1001, "utc_offset_min": 345}]}, 201,
+        )  # fmt: skip
+        zones = go.do("goLists", "goGetTZonesWithCountCalledNCalled", list_id="1001")
+        assert (zones["gmt_offset"][-1], zones["not_called"], len(zones["called"])) == (5.75, [2, 1], 2)
+        for action in ("goListExport", "goListExportCountRows", "goGetStatusesWithCountCalledNCalled"):
+            assert go.call("goLists", action, list_id="4711")["code"] == "41004"
+        go.do("goLists", "goDeleteList", list_id="1001")
+
+    @pytest.mark.parametrize(
+        ("fields", "places", "said"),
+        [
+            ("phone_number,first_name", "2,0", ""),
+            ("phone_number,first_name", "telephone,Who", ""),
+            ("phone_number", "2,0", "must be as many names"),
+            ("first_name", "0", "must have phone_number"),
+            ("phone_number", "3", "the file has no column 3"),
+            ("phone_number,city", "2,2", "is there twice"),
+            ("phone_number,phone_number", "2,0", "must be as many names"),
+        ],
+    )
+    def test_columns_are_what_the_client_says_they_are(self, go, campaign, fields, places, said):
+        go.do("goLists", "goAddList", list_id="1002", list_name="Mapped", campaign_id=campaign)
+        given = {"goListId": "1002", "lead_mapping": "1", "lead_mapping_fields": fields, "lead_mapping_data": places}
+        answer = upload(go, given, "Who,City,Telephone\nAnn,Ulm,0301240\n")
+        if said:
+            assert said in answer["message"], answer
+        else:
+            assert answer["result"] == "success", answer
+            (row,) = go.do("goUploadLeads", "goGetLeadsOfList", list_id="1002")["data"]
+            assert (row["phone_number"], row["first_name"], row["city"]) == ("0301240", "Ann", "")
+        go.do("goLists", "goDeleteList", list_id="1002")
 
     def test_leads_as_json(self, go, client, campaign, leads):
         def lead(phone, name):

@@ -189,6 +189,14 @@ def test_calls_are_found_by_every_filter(voice, server, native):
         assert voice.ask("cdr", {"filters": {name: value}})["has_error"]
 
 
+def put_into_queue(server, name):
+    """All of these calls waited there."""
+    database = sqlite3.connect(server.folder / "db" / "tandem.db", timeout=20)
+    with database:
+        database.execute("UPDATE cdrs SET queue = ?", (name,))
+    database.close()
+
+
 def test_calls_are_counted_in_reports(voice, server, native):
     add_calls(server)
 
@@ -209,6 +217,17 @@ def test_calls_are_counted_in_reports(voice, server, native):
             "hold": 0,
         }
     ]
+    # The same of each queue, beside its members.
+    put_into_queue(server, "sales")
+    read = {"data": {"get_db_reports": 1}, "filters": {"date_between": ["2024-03-01 00:00:00", "2024-03-03 23:59:59"]}}
+    shown = voice.get("queues", read)["results"]
+    assert {name: one["db_reports"]["calls"] for name, one in shown.items()} == dict.fromkeys(shown, 0) | {"sales": 150}
+    today = voice.get("queues", {"data": {"get_db_reports": 1}})["results"]
+    assert today["sales"]["db_reports"]["calls"] == 0
+    put_into_queue(server, "")
+    wrong = read | {"filters": {"date_between": ["a", "b"]}}
+    voice.deny("date_between: must be two times, YYYY-MM-DD HH:MM:SS", "queues", wrong)
+    voice.deny("Invalid filter: date_between", "queues", {"filters": read["filters"]})
     assert count("users", project_id="0")["results"][0]["calls"] == 75
     assert count("users", date_between=["2024-03-01 00:00:00", "2024-03-01 23:59:59"])["results"][0]["calls"] == 50
     assert count("inbound_routes")["results"][0]["calls"] == 75

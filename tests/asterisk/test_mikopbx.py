@@ -4,7 +4,9 @@ import contextlib
 import json
 import re
 import sys
+import threading
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from lab.pbx import LabPbx
 from lab.ports import find_free_port
 from lab.sipp import AwaitBye, HangUp, Press, Wait, register_phones, run_phone
 from tandem.cli.control import _UnixConnection
+from tandem.domain.sounds import choose_voice
+from tandem.speech import digest_speech
 from tests.asterisk.test_api import Site
 from tests.asterisk.test_campaigns import FAR, FAR_PORT
 
@@ -41,10 +45,51 @@ EMPLOYEES = {
 }
 
 
+class Crm(ThreadingHTTPServer):
+    """The client's own server: keeps what it is told, and says what becomes of an order. Listens where Asterisk is."""
+
+    daemon_threads = True
+
+    def __init__(self, listening):
+        self.told = []
+        super().__init__(("127.0.0.1", 0), self.Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.server.told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            body = b'{"result": "is on its way"}'
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+
 @pytest.fixture(scope="module")
-def pbx(asterisk_install):
+def crm_port():
+    return find_free_port()
+
+
+@pytest.fixture
+def crm(pbx, crm_port):
+    crm = Crm(pbx.asterisk.listen("127.0.0.1", crm_port))
+    thread = threading.Thread(target=crm.serve_forever, daemon=True)
+    thread.start()
+    yield crm
+    crm.shutdown()
+    crm.server_close()
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def pbx(asterisk_install, crm_port):
     port = str(find_free_port())
-    with LabPbx(asterisk_install, DOCUMENT, {"http.port": port}) as pbx:
+    settings = {"http.port": port, "apis.mikopbx.crm_url": f"http://127.0.0.1:{crm_port}/answers"}
+    with LabPbx(asterisk_install, DOCUMENT, settings) as pbx:
         pbx.port = port
         pbx.serve()
         Site(pbx).wait_for("/api/v1/config/plan", lambda plan: plan["live"] == plan["head"] and not plan["files"], 60)
@@ -108,6 +153,33 @@ def test_polling_and_task_then_keys_then_polling_results(pbx):
     )
     assert [answer["id"] for answer in done["resultsPoling"]] == [answer["id"] for answer in found]
     assert row["id"] in [one["id"] for one in ask(pbx, "GET", "results/0")["results"]]
+
+
+def test_answers_are_sent_to_the_crm_and_what_it_says_is_heard(pbx, crm):
+    press = [{"key": "1", "action": "answer", "value": "pizza"}]
+    send = {"key": "2", "action": "send_crm", "crmResponseTemplate": "Your order <result>"}
+    poll = ask(pbx, "POST", "polling", {"name": "s", "questions": [
+        {"questionId": "what", "questionText": "What?", "nextQuestion": "sure", "press": press},
+        {"questionId": "sure", "questionText": "Sure?", "press": [send]},
+    ]})  # fmt: skip
+    mark = len(pbx.asterisk.read_log())
+    steps = [Wait(1.5), Press("1"), Wait(1.5), Press("2"), AwaitBye()]
+    with run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.2, steps=steps) as people:
+        task = run_task(pbx, "0301234501", innerNum=poll["id"], innerNumType="polling")
+        assert closed_row(pbx, task)["result"] == "SUCCESS_POLLING"
+        (leg,) = people.read_legs()
+    (told,) = crm.told
+    assert (told["phone_number"], told["survey_id"]) == ("0301234501", int(poll["id"]))
+    assert [(one["question"], one["key"], one["value"]) for one in told["answers"]] == [
+        ("what", "1", "pizza"), ("sure", "2", "2"),
+    ]  # fmt: skip
+    # It was said to the end, and the call ended by itself.
+    survey = Site(pbx).ask("GET", f"/api/v1/surveys/{poll['id']}")
+    language = survey["language"] or "en"
+    voice = choose_voice(survey["voice"], language)
+    spoken = digest_speech(("spoken",), "Your order is on its way", voice, language)[:40]
+    assert f"/{spoken}." in pbx.asterisk.read_log()[mark:]
+    assert leg.at_ms("bye") is not None
 
 
 def test_whoever_is_busy_is_told_apart_by_the_cause(pbx):

@@ -218,6 +218,8 @@ def test_phones_and_queues_as_they_are_now(pbx, voice):
     assert "pagination" not in voice.ask("users-status", {"type": "sip"})
     whole = voice.get("queues", {"action": "read", "data": {"get_info": 1, "get_db_reports": 1}})
     assert set(whole["test-queue"]["info"]) >= {"calls", "completed", "abandoned", "holdtime"}
+    # The calls for queues that these tests have made before, by their CDRs.
+    assert whole["test-queue"]["db_reports"]["calls"] > 0
     info = voice.get("queues", {"action": "info", "data": {"queue_status": 1}})
     assert set(info) == {"test-queue", "remote-queue"}
     pause = {"action": "pause", "data": [{"agent_name": "anna", "reason": "lunch", "paused": 1}]}

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
 
 from api.compat.goapi.actions import Call
 from api.compat.goapi.speech import fail, fail_code
@@ -104,16 +106,21 @@ async def change(call: Call, known: Known, decide: Any, words: Mapping[str, Any]
 
 def lead_status(number: SavedNumber) -> str:
     """What an agent said; else what became of the last call."""
-    if number.status in (NumberStatus.CALLING, NumberStatus.ANSWERED):
+    return tell_status(number.status, number.agent_status, number.disposition)
+
+
+def tell_status(status: str, agent_status: str, disposition: str) -> str:
+    """The same, of what is known of a number."""
+    if status in (NumberStatus.CALLING, NumberStatus.ANSWERED):
         return "INCALL"
-    if number.agent_status:
-        return number.agent_status
-    if number.disposition.startswith("dnc "):
+    if agent_status:
+        return agent_status
+    if disposition.startswith("dnc "):
         return "DNC"
-    if number.disposition == "machine":
+    if disposition == "machine":
         # Left a message, or hung up on.
-        return "AM" if number.status is NumberStatus.COMPLETED else "AA"
-    return _BY_DISPOSITION.get(number.disposition, "NA" if number.disposition else "NEW")
+        return "AM" if status == NumberStatus.COMPLETED else "AA"
+    return _BY_DISPOSITION.get(disposition, "NA" if disposition else "NEW")
 
 
 def lead_data(number: SavedNumber) -> Mapping[str, Any]:
@@ -149,3 +156,30 @@ def need(call: Call, *names: str) -> None:
 def refuse_rule(name: str, rule: str) -> Exception:
     """Form A with a parameter and its rule."""
     return fail(f"Error: {name} {rule}")
+
+
+def zone_of(call: Call) -> ZoneInfo:
+    """By whose clock days begin."""
+    return ZoneInfo(call.services.live.current.general.time_zone)
+
+
+def today_of(call: Call) -> datetime:
+    """When today began, by the clock of the PBX."""
+    now: datetime = call.services.now()
+    return now.astimezone(zone_of(call)).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def read_span(call: Call, first: str, last: str) -> tuple[datetime, datetime]:
+    """From a day or time to another, which is included; today without them."""
+    found = []
+    for name, default in ((first, today_of(call)), (last, today_of(call))):
+        text = call.given.text(name)
+        try:
+            at = datetime.fromisoformat(text) if text else default
+        except ValueError:
+            raise fail_code("41004", f"{name}. A day such as 2026-03-01") from None
+        at = at if at.tzinfo is not None else at.replace(tzinfo=zone_of(call))
+        found.append(at + timedelta(days=1) if name == last and (len(text) <= 10) else at)
+    if found[0] > found[1]:
+        raise fail_code("41006", first)
+    return found[0], found[1]

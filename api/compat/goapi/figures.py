@@ -1,16 +1,18 @@
 """goDashboard, goReports and goCallRecordings: today's counters, who does what right now, the call log as rows and CSV; only reads."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from api.compat.goapi.actions import Action, Call
-from api.compat.goapi.dialling import find_known, list_known
+from api.compat.goapi.barging import find_extension
+from api.compat.goapi.dialling import commit, find_known, list_known, need, read_span, today_of, zone_of
 from api.compat.goapi.objects import columns, read_limit
 from api.compat.goapi.speech import fail_code
 from api.times import time_of
 from tandem.domain.agent_statuses import statuses_of
+from tandem.domain.agents import AgentWish
 from tandem.domain.csv_cells import write_rows
 from tandem.domain.disposition import Disposition
 from tandem.store.attempt_pages import MAX_PAGE as ATTEMPT_PAGE
@@ -27,16 +29,6 @@ MAX_ROWS: Final = 10_000
 _DIRECTIONS: Final[Mapping[str, Any]] = {"": None, "ALL": None, "INBOUND": "inbound", "OUTBOUND": "outbound"}
 
 
-def _zone(call: Call) -> ZoneInfo:
-    return ZoneInfo(call.services.live.current.general.time_zone)
-
-
-def _today(call: Call) -> datetime:
-    """When today began, by the clock of the PBX."""
-    now: datetime = call.services.now()
-    return now.astimezone(_zone(call)).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
 # -------------------------------------------------------------------------------------------------------- dashboard
 
 
@@ -44,7 +36,7 @@ async def _count_calls(call: Call, **more: Any) -> int:
     wanted = call.given.text("type").upper()
     if wanted not in _DIRECTIONS:
         raise fail_code("41006", "type. all, inbound or outbound")
-    query = CdrQuery(since=_today(call).astimezone(UTC), direction=_DIRECTIONS[wanted], **more)
+    query = CdrQuery(since=today_of(call).astimezone(UTC), direction=_DIRECTIONS[wanted], **more)
     return int(await call.services.store.read(count_cdrs, query))
 
 
@@ -56,13 +48,33 @@ async def _answered(call: Call) -> Mapping[str, Any]:
     return {"data": await _count_calls(call, disposition=Disposition.ANSWERED)}
 
 
+async def _per_hour(call: Call) -> Mapping[str, Any]:
+    """Hour0 to Hour23 of today: calls that began then; with an o those to the outside, with a d those of campaigns that no agent came to."""
+    today, zone = today_of(call), zone_of(call)
+    hours = [today.replace(hour=hour) for hour in range(24)]
+
+    def count(db: Any) -> dict[str, int]:
+        found = {}
+        for hour, begin in enumerate(hours):
+            since = begin.astimezone(UTC)
+            query = CdrQuery(since=since, until=since + timedelta(hours=1))
+            found[f"Hour{hour}"] = count_cdrs(db, query)
+            found[f"Hour{hour}o"] = count_cdrs(db, replace(query, direction="outbound"))
+        return found
+
+    found = await call.services.store.read(count) | {f"Hour{hour}d": 0 for hour in range(24)}
+    for one in await _attempts_today(call):
+        found[f"Hour{datetime.fromtimestamp(one.started_at, zone).hour}d"] += _is_dropped(one)
+    return {"data": found}
+
+
 async def _attempts_today(call: Call) -> list[Attempt]:
     """Of campaigns that whoever asks sees."""
     seen = {one.campaign_id for one in await list_known(call)}
     found: list[Attempt] = []
     after = 0
     while True:
-        query = AttemptQuery(since=_today(call).timestamp(), limit=ATTEMPT_PAGE, after_id=after, newest_first=False)
+        query = AttemptQuery(since=today_of(call).timestamp(), limit=ATTEMPT_PAGE, after_id=after, newest_first=False)
         page = await call.services.store.read(load_attempts, query)
         found += [one for one in page if one.campaign_id in seen]
         if len(page) < ATTEMPT_PAGE:
@@ -85,7 +97,7 @@ async def _dropped_share(call: Call) -> Mapping[str, Any]:
 
 
 async def _sales(call: Call) -> Mapping[str, Any]:
-    said = await call.services.store.read(count_said, _today(call).timestamp(), None)
+    said = await call.services.store.read(count_said, today_of(call).timestamp(), None)
     known = {one.campaign_id: statuses_of(one.saved.campaign.statuses) for one in await list_known(call)}
     return {
         "data": sum(
@@ -151,6 +163,15 @@ def _count_agents(fits: Callable[[Any], bool]) -> Callable[[Call], Awaitable[Map
     return count
 
 
+async def _log_out(call: Call) -> Mapping[str, Any]:
+    """Of whom somebody else says that they are gone: calls that are up go on."""
+    need(call, "goUserAgent")
+    extension = await find_extension(call, "goUserAgent")
+    target = commit(call, f"agents/{extension}/logout")
+    change = await call.services.agents.change(extension, AgentWish("logout"), by=call.exchange.who.name, commit=target)
+    return {"data": {"phone_login": extension, "ingroups": list(change.queues)}}
+
+
 async def _agents_now(call: Call) -> Mapping[str, Any]:
     users = {one.extension: one for one in await call.services.store.read(_load_users)}
     rows = []
@@ -194,29 +215,13 @@ async def _calls_now(call: Call) -> Mapping[str, Any]:
 # ----------------------------------------------------------------------------------------------------------- reports
 
 
-def _read_span(call: Call, first: str, last: str) -> tuple[datetime, datetime]:
-    """From a day or time to another, which is included; today without them."""
-    found = []
-    for name, default in ((first, _today(call)), (last, _today(call))):
-        text = call.given.text(name)
-        try:
-            at = datetime.fromisoformat(text) if text else default
-        except ValueError:
-            raise fail_code("41004", f"{name}. A day such as 2026-03-01") from None
-        at = at if at.tzinfo is not None else at.replace(tzinfo=_zone(call))
-        found.append(at + timedelta(days=1) if name == last and (len(text) <= 10) else at)
-    if found[0] > found[1]:
-        raise fail_code("41006", first)
-    return found[0], found[1]
-
-
 _LOG: Final = (
     "call_date", "phone_number", "status", "user", "campaign_id", "list_id", "length_in_sec", "uniqueid", "lead_id", "hangup_cause",
 )  # fmt: skip
 
 
 async def _log_rows(call: Call) -> list[list[Any]]:
-    since, until = _read_span(call, "fromDate", "toDate")
+    since, until = read_span(call, "fromDate", "toDate")
     known = [await find_known(call)] if call.given.text("campaign_id") else await list_known(call)
     codes = {one.campaign_id: one.code for one in known}
     only = next(iter(codes)) if call.given.text("campaign_id") else None
@@ -258,7 +263,7 @@ def _log_row(call: Call, one: Attempt, codes: Mapping[int, str], lists: Mapping[
     assert started is not None
     talked = (one.ended_at or 0) - one.answered_at if one.answered_at is not None else 0
     return [
-        f"{started.astimezone(_zone(call)):%Y-%m-%d %H:%M:%S}", one.phone_number, one.agent_status or (one.disposition or ""), one.agent,
+        f"{started.astimezone(zone_of(call)):%Y-%m-%d %H:%M:%S}", one.phone_number, one.agent_status or (one.disposition or ""), one.agent,
         codes[one.campaign_id], lists.get(one.number_id or 0, 0), int(max(0, talked)), one.call_id, one.number_id or 0, one.cause,
     ]  # fmt: skip
 
@@ -273,7 +278,7 @@ async def _count_export(call: Call) -> Mapping[str, Any]:
 
 
 async def _status_report(call: Call) -> Mapping[str, Any]:
-    since, until = _read_span(call, "fromDate", "toDate")
+    since, until = read_span(call, "fromDate", "toDate")
     codes = {one.campaign_id: one.code for one in await list_known(call)}
     said = await call.services.store.read(count_said, since.timestamp(), until.timestamp())
     rows = [
@@ -287,7 +292,7 @@ async def _status_report(call: Call) -> Mapping[str, Any]:
 
 
 async def _recordings(call: Call) -> Mapping[str, Any]:
-    since, until = _read_span(call, "start_filterdate", "end_filterdate")
+    since, until = read_span(call, "start_filterdate", "end_filterdate")
     phone, agent = call.given.text("requestDataPhone"), call.given.text("agent_filter")
     limit = read_limit(call, 200)
     query = RecordingQuery(since=since, until=until, kind="mixed", limit=1000)
@@ -302,7 +307,7 @@ async def _recordings(call: Call) -> Mapping[str, Any]:
         rows.append(
             {
                 "recording_id": one.id, "uniqueid": one.call_id, "lead_id": (attempt.number_id if attempt is not None else None) or 0,
-                "phone_number": number, "users": user, "start_last_timestamp": f"{one.started_at.astimezone(_zone(call)):%Y-%m-%d %H:%M:%S}",
+                "phone_number": number, "users": user, "start_last_timestamp": f"{one.started_at.astimezone(zone_of(call)):%Y-%m-%d %H:%M:%S}",
                 "call_length": int(one.duration_s), "location": f"/api/v1/recordings/{one.id}/audio",
             }
         )  # fmt: skip
@@ -332,6 +337,8 @@ def _counter(
 DASHBOARD: Final = (
     Action(name="goGetTotalCalls", permission="cdrs/read", handler=_total, summary="Calls of today.", parameters=("type",)),
     Action(name="goGetTotalAnsweredCalls", permission="cdrs/read", handler=_answered, summary="Answered calls of today.", parameters=("type",)),
+    Action(name="goGetCallsPerHour", permission="cdrs/read", handler=_per_hour, summary="Calls of today by the hour."),
+    Action(name="goEmergencyLogout", permission="agents/login", handler=_log_out, summary="Logs an agent out of every queue.", parameters=("goUserAgent",)),
     _counter("goGetTotalDroppedCalls", _dropped, "Answered today, and no agent came."),
     _counter("goGetDroppedPercentage", _dropped_share, "The same, of those who answered."),
     _counter("goGetTotalSales", _sales, "What agents called a sale today."),

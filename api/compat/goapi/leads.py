@@ -1,32 +1,34 @@
-"""goGetLeads and goUploadLeads: leads are numbers of campaigns with what is known of a person as their data; found, told, changed, deleted, read from files."""
+"""goGetLeads, and what goLists says of leads: they are numbers of campaigns with what is known of a person as their data; found, told, counted, changed, deleted."""
 
-import csv
-import io
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
-from twisted.internet.threads import deferToThread
-
 from api.compat.goapi.actions import Action, Call
-from api.compat.goapi.dialling import LEAD_FIELDS, Known, commit, lead_data, lead_status, list_known, read_id
+from api.compat.goapi.dialling import (
+    LEAD_FIELDS,
+    Known,
+    commit,
+    lead_data,
+    lead_status,
+    list_known,
+    read_id,
+    read_span,
+    tell_status,
+    zone_of,
+)
 from api.compat.goapi.lists import find_list
 from api.compat.goapi.objects import columns, read_limit
-from api.compat.goapi.speech import Said, fail, fail_code
+from api.compat.goapi.speech import fail, fail_code
 from api.joint import Joint, Step
 from api.times import time_of
 from tandem.domain.campaigns import NewNumber, SavedNumber
+from tandem.domain.csv_cells import write_rows
 from tandem.domain.number_rows import read_new_number
 from tandem.store.attempt_pages import AttemptQuery, load_attempts
-from tandem.store.campaigns import load_campaigns
-from tandem.store.numbers import MAX_PAGE, NumberMissing, NumberQuery, find_phone_numbers, load_number, load_numbers
+from tandem.store.number_lists import LeadCount, count_numbers_of_list
+from tandem.store.numbers import MAX_PAGE, NumberMissing, NumberQuery, load_number, load_numbers
 
-_CHECKS: Final = frozenset({"", "NONE", "DUPLIST", "DUPCAMP", "DUPSYS"})
-_DELIMITERS: Final = {"": ",", "COMMA": ",", "SEMICOLON": ";", "TAB": "\t", "PIPE": "|", ",": ",", ";": ";", "|": "|"}
-# Columns of a file in their order, where its header does not say which is which.
-_COLUMNS: Final = ("phone_number", "vendor_lead_code", "phone_code", *LEAD_FIELDS[1:])
-_PHONE_NAMES: Final = frozenset({"phone", "phone_number", "phonenumber"})
-MAX_LEADS: Final = 200_000
 _ROW: Final = (
     "lead_id",
     "list_id",
@@ -37,6 +39,9 @@ _ROW: Final = (
     "status",
     "last_call_time",
 )
+
+MAX_ROWS: Final = 10_000
+_EXPORTED: Final = ("lead_id", "phone_number", "status", *LEAD_FIELDS, "called_count", "entry_date", "last_call_time")
 
 
 def _tell(number: SavedNumber, codes: Mapping[int, str]) -> dict[str, Any]:
@@ -54,31 +59,55 @@ def _tell(number: SavedNumber, codes: Mapping[int, str]) -> dict[str, Any]:
     }
 
 
+def _read_filter(call: Call) -> Callable[[SavedNumber], bool]:
+    """What is asked of leads beside their campaign, list and search. start_date, end_date: when they were last called, both days included."""
+    given = call.given
+    status = given.text("disposition_filter").upper()
+    places = {name: given.text(f"{name}_filter").casefold() for name in ("address1", "city", "state")}
+    places["address1"] = places["address1"] or given.text("address_filter").casefold()
+    is_dated = any(given.text(name) for name in ("start_date", "end_date"))
+    since, until = (at.timestamp() for at in read_span(call, "start_date", "end_date")) if is_dated else (0.0, 0.0)
+    # Customers are people whom the PBX knows with their telephones.
+    only_people = given.text("search_customers").upper() in ("1", "Y", "YES", "TRUE")
+
+    def fits(number: SavedNumber) -> bool:
+        data = lead_data(number)
+        return (
+            (not status or lead_status(number) == status)
+            and (not is_dated or since <= (number.last_attempt_at or 0) < until)
+            and (not only_people or number.person is not None)
+            and all(part in str(data.get(name, "")).casefold() for name, part in places.items() if part)
+        )
+
+    return fits
+
+
 async def _find(call: Call) -> Mapping[str, Any]:
     given, limit = call.given, min(read_limit_of(call), 10_000)
-    known = {one.campaign_id: one for one in await list_known(call)}
-    wanted = given.text("campaign_id")
     list_id = (
         int(text) if (text := given.text("list_filter")).isdecimal() and text.isascii() and len(text) < 18 else None
     )
     if text and list_id is None:
         raise fail_code("41002", "list_filter")
-    search, status = given.text("search"), given.text("disposition_filter").upper()
-    places = {name: given.text(f"{name}_filter").casefold() for name in ("address1", "city", "state")}
-    places["address1"] = places["address1"] or given.text("address_filter").casefold()
+    wanted, fits = given.text("campaign_id"), _read_filter(call)
+    known = [one for one in await list_known(call) if not wanted or one.code == wanted]
+    rows = await _page(call, known, list_id, given.text("search"), fits, limit)
+    return {**columns(rows, _ROW), "data": rows}
+
+
+async def _page(
+    call: Call,
+    known: Sequence[Known],
+    list_id: int | None,
+    search: str,
+    fits: Callable[[SavedNumber], bool],
+    limit: int,
+) -> list[dict[str, Any]]:
+    """So many leads of these campaigns, in their order."""
     is_phone = search.lstrip("+").isdecimal()
+    codes = {one.campaign_id: one.code for one in known}
     rows: list[dict[str, Any]] = []
-    codes = {one.campaign_id: one.code for one in known.values()}
-
-    def fits(number: SavedNumber) -> bool:
-        data = lead_data(number)
-        return (not status or lead_status(number) == status) and all(
-            part in str(data.get(name, "")).casefold() for name, part in places.items() if part
-        )
-
-    for one in known.values():
-        if wanted and one.code != wanted:
-            continue
+    for one in known:
         after = 0
         while len(rows) < limit:
             query = NumberQuery(
@@ -90,8 +119,57 @@ async def _find(call: Call) -> Mapping[str, Any]:
                 break
             after = found[-1].number_id
             rows += [_tell(number, codes) for number in found if fits(number)]
-    rows = rows[:limit]
+    return rows[:limit]
+
+
+# --------------------------------------------------------------------------------------------------- a list's leads
+
+
+async def _of_list(call: Call) -> Mapping[str, Any]:
+    """The leads of a list."""
+    one, known = await find_list(call)
+    rows = await _page(call, [known], one.list_id, "", lambda _: True, min(read_limit_of(call), 10_000))
     return {**columns(rows, _ROW), "data": rows}
+
+
+async def _export(call: Call) -> Mapping[str, Any]:
+    """The leads of a list as rows and as CSV, MAX_ROWS at most."""
+    one, known = await find_list(call)
+    found = await _page(call, [known], one.list_id, "", lambda _: True, MAX_ROWS + 1)
+    rows = [[row[name] for name in _EXPORTED] for row in found[:MAX_ROWS]]
+    return {"header": list(_EXPORTED), "rows": rows, "csv": write_rows([_EXPORTED, *rows]), "is_cut": len(found) > MAX_ROWS}  # fmt: skip
+
+
+async def _count_of_list(call: Call) -> Mapping[str, Any]:
+    one, _ = await find_list(call)
+    return {"data": one.numbers}
+
+
+async def _count_by(call: Call, name: str, tell: Callable[[LeadCount], Any]) -> Mapping[str, Any]:
+    """Called and not called since the last reset, by what `tell` makes of them."""
+    one, _ = await find_list(call)
+    counts: dict[Any, list[int]] = {}
+    for found in await call.services.store.read(count_numbers_of_list, one.list_id):
+        counts.setdefault(tell(found), [0, 0])[not found.is_called] += found.amount
+    rows = [{name: key, "called": called, "not_called": waiting} for key, (called, waiting) in sorted(counts.items())]
+    return columns(rows, (name, "called", "not_called"))
+
+
+async def _count_by_status(call: Call) -> Mapping[str, Any]:
+    return await _count_by(call, "status", lambda one: tell_status(one.status, one.agent_status, one.disposition))
+
+
+async def _count_by_zone(call: Call) -> Mapping[str, Any]:
+    """By hours from UTC; who has none is called by the clock of the PBX."""
+    own = (call.services.now().astimezone(zone_of(call)).utcoffset() or timedelta()).total_seconds() / 60
+
+    def tell(one: LeadCount) -> float:
+        return round((own if one.utc_offset_min is None else one.utc_offset_min) / 60, 2)
+
+    return await _count_by(call, "gmt_offset", tell)
+
+
+# ---------------------------------------------------------------------------------------------------------- one lead
 
 
 def read_limit_of(call: Call) -> int:
@@ -170,137 +248,10 @@ async def _delete(call: Call) -> Mapping[str, Any]:
     return {}
 
 
-# --------------------------------------------------------------------------------------------------------- uploading
-
-
-def _fail_upload(message: str) -> Said:
-    return Said({"result": "error", "message": message})
-
-
-async def _upload(call: Call) -> Mapping[str, Any]:
-    content = call.given.files.get("goFileMe")
-    if content is None:
-        raise _fail_upload("Error: goFileMe is missing: a CSV file with a header")
-    chosen = call.given.raw("custom_delimiter").upper()
-    if chosen not in _DELIMITERS:
-        raise _fail_upload("Error: custom_delimiter must be comma, semicolon, tab or pipe")
-    rows = await deferToThread(_read_file, content, _DELIMITERS[chosen])
-    return await _add(call, rows, "goListId")
-
-
-def _read_file(content: bytes, delimiter: str) -> list[dict[str, str]]:
-    """Rows by the names of lead fields; in a thread. A header names the columns, in any order; one that it does not name is kept by its own name."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", "replace")
-    if "\0" in text:
-        raise _fail_upload("Error: the file holds the character NUL")
-    try:
-        lines = [
-            row
-            for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-            if any(cell.strip() for cell in row)
-        ]
-    except csv.Error as error:
-        raise _fail_upload(f"Error: the file is no CSV: {error}") from None
-    if len(lines) - 1 > MAX_LEADS:
-        raise _fail_upload(f"Error: the file has more than {MAX_LEADS} leads")
-    if len(lines) < 2:
-        raise _fail_upload("Error: the file has no leads below its header")
-    named = [cell.strip().lower().replace(" ", "_") for cell in lines[0]]
-    names = ["phone_number" if name in _PHONE_NAMES else name for name in named]
-    if "phone_number" not in names:
-        names = [_COLUMNS[at] if at < len(_COLUMNS) else name for at, name in enumerate(names)]
-    return [dict(zip(names, map(str.strip, row), strict=False)) for row in lines[1:]]
-
-
-async def _upload_json(call: Call) -> Mapping[str, Any]:
-    leads = call.given.values.get("leads")
-    if isinstance(leads, str):
-        try:
-            leads = json.loads(leads)
-        except (ValueError, RecursionError):
-            raise fail_code("10011") from None
-    found = list(leads.values()) if isinstance(leads, dict) else leads
-    if not isinstance(found, list) or not found or len(found) > MAX_LEADS:
-        raise fail_code("10011")
-    rows = []
-    for lead in found:
-        fields = lead.get("fields") if isinstance(lead, dict) else None
-        fields = list(fields.values()) if isinstance(fields, dict) else fields
-        if not isinstance(fields, list) or not all(
-            isinstance(one, dict) and isinstance(one.get("FieldName"), str) for one in fields
-        ):
-            raise fail_code("10011")
-        row = {one["FieldName"].lower(): str(one.get("FieldValue") or "") for one in fields}
-        rows.append({("phone_number" if name in _PHONE_NAMES else name): value for name, value in row.items()})
-    return await _add(call, rows, "list_id")
-
-
-async def _add(call: Call, rows: list[dict[str, str]], name: str) -> Mapping[str, Any]:
-    values = {**call.given.values, "list_id": call.given.values.get(name, "")}
-    list_call = Call(call.services, call.exchange, type(call.given)(values))
-    one, known = await find_list(list_call)
-    check = call.given.text("goDupcheck").upper()
-    if check not in _CHECKS:
-        raise _fail_upload("Error: goDupcheck must be DUPSYS, DUPCAMP, DUPLIST or none")
-    code = call.given.text("phone_code_override")
-    numbers, invalid = await deferToThread(_read_leads, rows, one.list_id, code)
-    numbers, duplicates = await _without_known(call, numbers, check, known.campaign_id, one.list_id)
-    if not numbers:
-        raise _fail_upload(f"Error: no lead was uploaded: {invalid} invalid, {duplicates} duplicates")
-    await call.services.campaigns.add_numbers(
-        known.campaign_id, numbers, commit=commit(call, f"lists/{one.list_id}/numbers")
-    )
-    more = f", {invalid} invalid" if invalid else ""
-    more += f", {duplicates} duplicates" if duplicates else ""
-    return {"message": f"Total Uploaded Leads: {len(numbers)}{more}"}
-
-
-def _read_leads(rows: list[dict[str, str]], list_id: int, phone_code: str) -> tuple[list[NewNumber], int]:
-    """In a thread: each lead is a moment of its own."""
-    numbers, invalid = [], 0
-    for row in rows:
-        phone = "".join(sign for sign in row.pop("phone_number", "") if sign not in " -().")
-        row.pop("phone_code", None)
-        data = {name[:40]: value for name, value in row.items() if name and value}
-        made = read_new_number({"phone_number": f"{phone_code}{phone}", "data": data or None, "list_id": list_id})
-        if isinstance(made, NewNumber):
-            numbers.append(made)
-        else:
-            invalid += 1
-    return numbers, invalid
-
-
-async def _without_known(
-    call: Call, numbers: list[NewNumber], check: str, campaign_id: int, list_id: int
-) -> tuple[list[NewNumber], int]:
-    """Those that are not there yet: in the list, its campaign, or anywhere; and each only once."""
-    if check in ("", "NONE"):
-        return numbers, 0
-    wanted = {number.phone_number for number in numbers}
-
-    def read(db: Any) -> set[str]:
-        campaigns = [campaign_id] if check != "DUPSYS" else [one.campaign_id for one in load_campaigns(db)]
-        found: set[str] = set()
-        for one in campaigns:
-            found |= find_phone_numbers(db, one, wanted, list_id if check == "DUPLIST" else None)
-        return found
-
-    seen = await call.services.store.read(read)
-    fresh = []
-    for number in numbers:
-        if number.phone_number not in seen:
-            seen.add(number.phone_number)
-            fresh.append(number)
-    return fresh, len(numbers) - len(fresh)
-
-
 LEAD_ACTIONS: Final = (
     Action(
         is_scoped=True, name="goGetLeads", permission="numbers/read", handler=_find, summary="Finds leads.",
-        parameters=("search", "campaign_id", "list_filter", "disposition_filter", "address_filter", "city_filter", "state_filter", "goVarLimit"),
+        parameters=("search", "campaign_id", "list_filter", "disposition_filter", "address_filter", "city_filter", "state_filter", "start_date", "end_date", "search_customers", "goVarLimit"),
     ),
     Action(is_scoped=True, name="goGetLeadsInfo", permission="numbers/read", handler=_info, summary="Tells a lead and its calls.", parameters=("lead_id",)),
     Action(
@@ -309,13 +260,22 @@ LEAD_ACTIONS: Final = (
     ),
     Action(is_scoped=True, name="goDeleteLead", permission="numbers/delete", handler=_delete, summary="Deletes a lead.", parameters=("lead_id",)),
 )  # fmt: skip
-UPLOAD_ACTIONS: Final = (
+# Of goUploadLeads, beside those that read files.
+LIST_LEADS: Final = (
     Action(
-        is_scoped=True, name="goUploadMe", permission="numbers/import", handler=_upload, summary="Reads a CSV file of leads into a list.",
-        parameters=("goFileMe", "goListId", "goDupcheck", "phone_code_override", "custom_delimiter"),
+        is_scoped=True, name="goGetLeadsOfList", permission="numbers/read", handler=_of_list, summary="The leads of a list.",
+        parameters=("list_id", "goVarLimit"),
+    ),
+)  # fmt: skip
+LIST_ACTIONS: Final = (
+    Action(is_scoped=True, name="goListExport", permission="numbers/read", handler=_export, summary="The leads of a list, as rows and as CSV.", parameters=("list_id",)),
+    Action(is_scoped=True, name="goListExportCountRows", permission="numbers/read", handler=_count_of_list, summary="How many leads a list has.", parameters=("list_id",)),
+    Action(
+        is_scoped=True, name="goGetStatusesWithCountCalledNCalled", permission="numbers/read", handler=_count_by_status,
+        summary="A list's leads by status: called, and not called yet.", parameters=("list_id",),
     ),
     Action(
-        is_scoped=True, name="goUploadMeJSON", permission="numbers/import", handler=_upload_json, summary="Reads leads as JSON into a list.",
-        parameters=("list_id", "leads", "goDupcheck"),
+        is_scoped=True, name="goGetTZonesWithCountCalledNCalled", permission="numbers/read", handler=_count_by_zone,
+        summary="The same by time zone, in hours from UTC.", parameters=("list_id",),
     ),
 )  # fmt: skip

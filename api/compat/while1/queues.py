@@ -1,11 +1,14 @@
 """`queues` and `users-status`: queues with their members, how they are now, pauses, and phones; what is saved is applied."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from api.compat.php_names import as_list
 from api.compat.while1.members import Members, read_members, show_members
 from api.compat.while1.people import find_user
+from api.compat.while1.records import read_between, zone_of
+from api.compat.while1.reports import count_queues, show_counts
 from api.compat.while1.speech import Answered, Denied, choose, read_filters, read_flag, read_map, read_rows, read_text
 from api.declare import Reply
 from api.exchange import Commit, Exchange, Services
@@ -15,14 +18,14 @@ from tandem.domain.snapshot import Snapshot
 from tandem.monitoring import QueueNow
 
 _MAX_ROWS: Final = 100
-# What there is of a queue is of now: `date_between` would be answered with the numbers of other days.
+# What there is of a queue is of now, but for what is counted (`get_db_reports`).
 _FILTERS: Final = ("project_id", "queues")
 _IN_USE: Final = frozenset({"in-use", "busy", "ringing-in-use", "on-hold"})
 _KNOWN_STATES: Final = {"unknown": "UNKNOWN", "invalid": "UNKNOWN", "unavailable": "UNREACHABLE"}
 
 
-def _choose_queues(services: Services, exchange: Exchange) -> list[Queue]:
-    filters = read_filters(exchange.body, _FILTERS)
+def _choose_queues(services: Services, exchange: Exchange, more: Sequence[str] = ()) -> list[Queue]:
+    filters = read_filters(exchange.body, (*_FILTERS, *more))
     snapshot: Snapshot = services.live.current
     wanted = [str(name) for name in as_list(filters["queues"])] if "queues" in filters else list(snapshot.queues)
     found = [snapshot.queues[name] for name in wanted if name in snapshot.queues]
@@ -32,12 +35,29 @@ def _choose_queues(services: Services, exchange: Exchange) -> list[Queue]:
 
 
 async def _read(services: Services, exchange: Exchange) -> Answered:
+    """get_info: with how they are now; get_db_reports: with their calls of `date_between`, of today without it."""
     exchange.require("queues/read")
-    queues = _choose_queues(services, exchange)
-    wants_info = read_flag(read_map(exchange.body, "data"), "get_info", default=False)
+    data = read_map(exchange.body, "data")
+    wants_counts = read_flag(data, "get_db_reports", default=False)
+    queues = _choose_queues(services, exchange, ("date_between",) if wants_counts else ())
+    wants_info = read_flag(data, "get_info", default=False)
     now = {one.queue: one for one in await services.monitor.list_queues()} if wants_info else {}
     endpoints = services.live.current.endpoints
-    return Answered({queue.name: _show(queue, endpoints, now.get(queue.name)) for queue in queues})
+    shown = {queue.name: _show(queue, endpoints, now.get(queue.name)) for queue in queues}
+    if wants_counts:
+        exchange.require("cdrs/read")
+        counts = await count_queues(services, *_read_span(services, exchange))
+        shown = {name: {**one, "db_reports": counts.get(name, show_counts())} for name, one in shown.items()}
+    return Answered(shown)
+
+
+def _read_span(services: Services, exchange: Exchange) -> tuple[datetime, datetime]:
+    zone = zone_of(services)
+    filters = read_map(exchange.body, "filters")
+    if "date_between" in filters:
+        return read_between(filters["date_between"], zone)
+    today = services.now().astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return today, today + timedelta(days=1)
 
 
 def _show(queue: Queue, endpoints: Mapping[str, Endpoint], now: QueueNow | None) -> dict[str, Any]:

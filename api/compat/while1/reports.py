@@ -1,12 +1,13 @@
 """`reports`: the calls of some time, one by one or counted; only read here."""
 
+from datetime import datetime
 from typing import Any, Final
 
 from api.compat.while1.records import read_between, read_cdrs, zone_of
 from api.compat.while1.speech import PAGE_SIZE, Answered, Denied, read_filters, read_map, read_page, read_text
 from api.exchange import Exchange, Services
 from tandem.domain.cdr import Direction
-from tandem.store.cdr_reports import CdrCount, CountedBy, count_cdrs_by
+from tandem.store.cdr_reports import MAX_ROWS, CdrCount, CountedBy, count_cdrs_by
 from tandem.store.cdrs import CdrQuery
 
 # The names that standard reports have beside `cdr_api`, and what is counted in each.
@@ -35,7 +36,7 @@ async def reports(services: Services, exchange: Exchange) -> Answered:
     filters, page = read_filters(exchange.body, _FILTERS), read_page(exchange.body)
     query = CdrQuery(direction=direction, **_read_filters(filters, services))
     total, found = await services.store.read(count_cdrs_by, query, by, PAGE_SIZE, (page - 1) * PAGE_SIZE)
-    return Answered([_show(one, label) for one in found], total, page)
+    return Answered([{label: one.key, **show_counts(one)} for one in found], total, page)
 
 
 def _read_filters(filters: Any, services: Services) -> dict[str, Any]:
@@ -47,9 +48,17 @@ def _read_filters(filters: Any, services: Services) -> dict[str, Any]:
     return given
 
 
-def _show(one: CdrCount, label: str) -> dict[str, Any]:
+async def count_queues(services: Services, since: datetime, until: datetime) -> dict[str, dict[str, Any]]:
+    """Queue -> its calls of some time, counted."""
+    query = CdrQuery(since=since, until=until)
+    _, found = await services.store.read(count_cdrs_by, query, "queue", MAX_ROWS)
+    return {one.key: show_counts(one) for one in found}
+
+
+def show_counts(one: CdrCount | None = None) -> dict[str, Any]:
+    """Counts and seconds, zeros without any."""
+    one = one or CdrCount(key="", calls=0, answered=0, talked=0, ring_s=0, hold_s=0, talk_s=0, duration_s=0)
     return {
-        label: one.key,
         "calls": one.calls,
         "answered": one.answered,
         "talked": one.talked,
