@@ -275,7 +275,7 @@ class TestListsAndLeads:
         assert (counted["status"], counted["called"], counted["not_called"]) == (["NEW"], [0], [2])
         client.ask(
             "POST", f"/api/v1/campaigns/{native(client, campaign)['campaign_id']}/numbers",
-            {"numbers": [{"phone_number": "0301233", "list_id": 1001, "utc_offset_min": 345}]}, 201,
+            {"phone_number": "0301233", "list_id": 1001, "utc_offset_min": 345}, 201,
         )  # fmt: skip
         zones = go.do("goLists", "goGetTZonesWithCountCalledNCalled", list_id="1001")
         assert (zones["gmt_offset"][-1], zones["not_called"], len(zones["called"])) == (5.75, [2, 1], 2)

@@ -6,6 +6,7 @@ import wave
 
 import pytest
 
+from tests.api.conftest import SOURCES
 from tests.api.goapi_site import share_site
 
 SECRET = "a secret that nobody reads"
@@ -257,3 +258,53 @@ def test_music_is_what_queues_name(go):
     assert go.do("goMusicOnHold", "goGetAllMusicOnHold")["moh_id"] == ["default", "jazz"]
     assert go.do("goMusicOnHold", "goGetMOHInfo", moh_id="jazz")["data"]["active"] == "Y"
     go.deny("Error: Music On Hold doesn't exist.", "goMusicOnHold", "goGetMOHInfo", moh_id="rock")
+
+
+# module, what to add, which parameter names it, and the actions that list, tell, change and delete it.
+OWNED = [
+    ("goPhones", "goAddPhones", {"pass": SECRET}, "extension", ("goGetAllPhones", "goGetPhoneInfo", "goEditPhone", "goDeletePhone"), "fullname"),
+    ("goCarriers", "goAddCarrier", {"carrier_name": "C", "authentication": "auth_ip", "sip_server_ip": "192.0.2.9"}, "carrier_id",
+     ("goGetAllCarriers", "goGetCarrierInfo", "goEditCarrier", "goDeleteCarrier"), "carrier_name"),
+    ("goVoicemails", "goAddVoicemail", {"pass": "471147", "fullname": "V"}, "voicemail_id",
+     ("goGetAllVoicemails", "goGetVoicemailInfo", "goEditVoicemail", "goDeleteVoicemail"), "fullname"),
+    ("goCalltimes", "goAddCalltime", {"call_time_name": "T", "ct_default_start": "900", "ct_default_stop": "1700"}, "call_time_id",
+     ("goGetAllCalltimes", "goGetCalltimesInfo", "goEditCalltime", "goDeleteCalltime"), "call_time_name"),
+    ("goInbound", "goAddIngroup", {"group_name": "Group", "group_color": "#ff0000"}, "group_id",
+     ("goGetAllIngroup", "goGetIngroupInfo", "goEditIngroup", "goDeleteIngroup"), "group_name"),
+    ("goInbound", "goAddIVR", {"menu_name": "Menu", "menu_prompt": "vm-press", "menu_timeout": "5", "menu_repeat": "1", "tracking_group": "x"}, "menu_id",
+     ("goGetAllIVR", "goGetIVRInfo", "goEditIVR", "goDeleteIVR"), "menu_name"),
+]  # fmt: skip
+
+
+class TestGroups:
+    @pytest.fixture(scope="class")
+    def people(self, go, native):
+        found = []
+        for _ in range(2):
+            group, user = name(), name()
+            native.ask("POST", "/api/v1/user-groups", {"name": group, "title": group}, 201)
+            body = {"name": user, "password": "password of a user", "role": "admin", "user_group": group}
+            native.ask("POST", "/api/v1/users", body, 201)
+            found.append(go.with_credentials(user, "password of a user", next(SOURCES)))
+        return found
+
+    @pytest.mark.parametrize(
+        ("module", "add", "given", "key", "actions", "field"), OWNED, ids=[one[1] for one in OWNED]
+    )
+    def test_what_is_a_groups_own_is_nobody_elses(self, go, people, module, add, given, key, actions, field):
+        ours, theirs = people
+        one = digits(7)
+        ours.do(module, add, **given | {key: one})
+        listing, info, edit, delete = actions
+        listed = lambda who: one in map(str, who.do(module, listing, session_user="admin")[key])  # noqa: E731
+        assert (listed(ours), listed(theirs), listed(go)) == (True, False, True)
+        told = ours.do(module, info, **{key: one})
+        for action, more in ((info, {}), (edit, {field: "Mine"}), (delete, {})):
+            answer = theirs.call(module, action, **more | {key: one})
+            assert answer["result"] != "success", (action, answer)
+            # As if it were not there.
+            assert answer == theirs.call(module, action, **more | {key: "7777777"}), action
+        assert ours.do(module, info, **{key: one}) == told
+        ours.do(module, edit, **{key: one, field: "Ours"})
+        ours.do(module, delete, **{key: one})
+        assert not listed(go)

@@ -163,7 +163,7 @@ def test_an_uploaded_file_is_usable_in_a_poll(miko, native, tmp_path):
 
 # ---------------------------------------------------------------------------------------------------------- hostile
 
-HOSTILE = ["'; DROP TABLE numbers; --", "a\r\nb", "a;b[c]", "\0", "\ud800", "x" * 100_000, 10**30, -1, 1.5, True, [], {}, [[[[]]]], {"a": {"b": []}}]  # fmt: skip
+HOSTILE = ["'; DROP TABLE numbers; --", "a\r\nb", "a;b[c]", "\0", "\ud800", "x" * 1_000_000, 10**30, -1, 1.5, True, [], {}, [[[[]]]], {"a": {"b": []}}]  # fmt: skip
 TASK_FIELDS = ("crmId", "name", "state", "innerNum", "innerNumType", "maxCountChannels", "dialPrefix", "maxAttempt", "tryInterval", "attemptUntilSignal",
                "timeStart", "timeEnd", "isCallback", "numbers")  # fmt: skip
 NUMBER_FIELDS = ("number", "params", "timeCallAllow", "clientId", "TimeOffset")

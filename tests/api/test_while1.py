@@ -266,7 +266,7 @@ HOSTILE = (
 PARAMETERS = {
     "originate-call": ["data", *(f"data.{name}" for name in (*CALL, "async", "outbound_number", "outbound_trunk", "vars", "external_info"))],
     "channel": ["action", "page", "data", "data.channel", "data.context", "data.exten", "data.priority", "data.tech", "data.appname"],
-    "queues": ["action", "data", "filters", "filters.queues", "data.sales", "data.sales.members", "data.get_info", "data.queue_status", "page",
+    "queues": ["action", "data", "filters", "filters.queues", "data.sales", "data.sales.members", "data.get_info", "data.get_db_reports", "data.queue_status", "page",
         *(f"data.sales.members.1002{name}" for name in ("", ".type", ".penalty", ".order", ".is_active")), "filters.project_id", "filters.date_between"],
     "users-status": ["type"], "reports": ["page", "data", "data.type", "data.id", "filters", "filters.date_between", "filters.project_id"],
     "inbound-routes": ["filters", "filters.search", "page"],

@@ -51,6 +51,7 @@ def choose_queue(call: Call, whole: Whole, route: str = "") -> str:
     if own not in queues:
         description, fallback = call.given.text("campaign_name")[:40], HangupDestination(hangup=16)
         whole.objects.append(Queue(name=own, description=description, open_login=True, fallback=fallback))
+        whole.owned.append(("queues", own))
     return own
 
 

@@ -75,7 +75,7 @@ def _read_filter(call: Call) -> Callable[[SavedNumber], bool]:
         return (
             (not status or lead_status(number) == status)
             and (not is_dated or since <= (number.last_attempt_at or 0) < until)
-            and (not only_people or number.person is not None)
+            and (not only_people or bool(number.person))
             and all(part in str(data.get(name, "")).casefold() for name, part in places.items() if part)
         )
 
