@@ -116,9 +116,9 @@ def test_a_list_moves_with_its_numbers_and_is_deleted_with_them_but_never_while_
     with pytest.raises(NumberListBusy):
         change(house, list_id, campaign_id=first)
     with pytest.raises(NumberListBusy):
-        house.do(use_cases(house).delete_number_list(list_id, commit=commit(house)))
+        house.do(use_cases(house).delete_number_lists([list_id], commit=commit(house)))
     house.advance(30)
-    house.do(use_cases(house).delete_number_list(list_id, commit=commit(house)))
+    house.do(use_cases(house).delete_number_lists([list_id], commit=commit(house)))
     assert house.numbers(second) == []
     assert house.counts(second).total == 0
     assert house.counts(second).total_calls == 2  # attempts stay
