@@ -69,7 +69,7 @@ class Dialling(Protocol):
         self,
         campaign_id: int,
         agent: str,
-        number_id: int | Callable[[], int] | None = None,
+        number_id: int | None = None,
         *,
         commit: Commit[Any] | None = None,
     ) -> Claim:
@@ -327,7 +327,7 @@ class Campaigns:
         return numbers
 
     async def dial_by_hand(
-        self, campaign_id: int, agent: str, number_id: int | Callable[[], int] | None, *, commit: Commit[Claim]
+        self, campaign_id: int, agent: str, number_id: int | None, *, commit: Commit[Claim]
     ) -> Claim:
         """Dials a number, or the next that is due, for the agent of an endpoint; what the dialer raises."""
         return await self._dialer.dial_by_hand(campaign_id, agent, number_id, commit=commit)

@@ -72,16 +72,11 @@ class Commands:
         return moved
 
     async def dial_by_hand(
-        self,
-        campaign_id: int,
-        agent: str,
-        number_id: int | Callable[[], int] | None = None,
-        *,
-        commit: Commit | None = None,
+        self, campaign_id: int, agent: str, number_id: int | None = None, *, commit: Commit | None = None
     ) -> Claim:
         """Dials one number of a campaign for one agent, or the next that is due: whoever answers is connected with the agent's phone.
 
-        agent: an endpoint. number_id: also one that is only known within the transaction. Limits of the PBX and of the trunk hold as for every call. ClaimRefused, CallRefused and what `claim_by_hand` raises.
+        agent: an endpoint. Limits of the PBX and of the trunk hold as for every call. ClaimRefused, CallRefused and what `claim_by_hand` raises.
         """
         snapshot = self._desk.around.snapshot()
         if agent not in snapshot.endpoints:
@@ -97,9 +92,8 @@ class Commands:
             return plan_number(snapshot, saved, number, now, agent)
 
         def work(db: Any) -> Claim:
-            chosen = number_id() if callable(number_id) else number_id
             return claim_by_hand(
-                db, campaign_id, chosen, plan, make_number_key(snapshot.general.country), now, self._desk.lease.node
+                db, campaign_id, number_id, plan, make_number_key(snapshot.general.country), now, self._desk.lease.node
             )
 
         claim: Claim = await (commit or self._desk.store.run)(self._desk.lease.guard(work))

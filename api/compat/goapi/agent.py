@@ -12,7 +12,6 @@ from api.compat.goapi.actions import Action, Call, Handler
 from api.compat.goapi.dialling import Known, commit, find_known, lead_data, lead_status, list_known, read_id
 from api.compat.goapi.leads import find_lead
 from api.compat.goapi.speech import Said
-from api.joint import Joint, Step
 from api.v1.calls import transfer_call
 from tandem.domain.agent_statuses import statuses_of
 from tandem.domain.agents import AgentWish, Wish
@@ -21,7 +20,6 @@ from tandem.domain.destinations import QueueDestination
 from tandem.domain.number_rows import read_new_number
 from tandem.domain.originate import find_destination
 from tandem.domain.routing import describe_destination
-from tandem.store.attempt_claims import Claim
 from tandem.store.attempts import Attempt, load_open_attempts
 from tandem.store.numbers import NumberQuery, load_numbers
 from tandem.store.users import User, load_user
@@ -145,32 +143,15 @@ async def _statuses(call: Call) -> Mapping[str, Any]:
     }
 
 
-async def _waiting(call: Call) -> Mapping[str, Any]:
-    """Callers that wait in the campaign's in-group."""
-    await _read_agent(call)
-    queue = _queue_of(await _find_campaign(call))
-    found = await call.services.monitor.list_queues()
-    return {"data": {"ingroup": queue, "calls": next((one.callers for one in found if one.queue == queue), 0)}}
-
-
 # ------------------------------------------------------------------------------------------------------------- calls
 
 
-async def _dial(call: Call, known: Known, number_id: int | None, fresh: NewNumber | None = None) -> Mapping[str, Any]:
-    """fresh: a number that the campaign does not have yet, and has only if it is dialled."""
+async def _dial(call: Call, number_id: int | None) -> Mapping[str, Any]:
     _, extension = await _read_agent(call)
+    known = await _find_campaign(call)
     call.exchange.require("campaigns/dial")
-    use, joint = call.services.campaigns, Joint()
-    steps: list[Step] = [lambda keep: use.dial_by_hand(known.campaign_id, extension, number_id, commit=keep)]
-    if fresh is not None:
-        steps = [
-            lambda keep: use.add_numbers(known.campaign_id, [fresh], commit=keep),
-            lambda keep: use.dial_by_hand(
-                known.campaign_id, extension, lambda: joint.results[0].number_ids[0], commit=keep
-            ),
-        ]
-    await joint.run(commit(call, f"campaigns/{known.code}/dial"), steps)
-    claim: Claim = joint.results[-1]
+    target = commit(call, f"campaigns/{known.code}/dial")
+    claim = await call.services.campaigns.dial_by_hand(known.campaign_id, extension, number_id, commit=target)
     data = lead_data(claim.number)
     return {
         "uniqueid": claim.call.call_id, "lead_id": claim.number.number_id, "phone_number": claim.number.phone_number,
@@ -180,10 +161,7 @@ async def _dial(call: Call, known: Known, number_id: int | None, fresh: NewNumbe
 
 
 async def _dial_next(call: Call) -> Mapping[str, Any]:
-    await _read_agent(call)
-    known = await _find_campaign(call)
-    number_id = (await find_lead(_lead(call)))[0].number_id if call.given.text("goLeadID") else None
-    return await _dial(call, known, number_id)
+    return await _dial(call, (await find_lead(_lead(call)))[0].number_id if call.given.text("goLeadID") else None)
 
 
 async def _dial_only(call: Call) -> Mapping[str, Any]:
@@ -191,7 +169,6 @@ async def _dial_only(call: Call) -> Mapping[str, Any]:
     if call.given.text("goLeadID"):
         return await _dial_next(call)
     phone = call.given.text("goPhoneNumber")
-    await _read_agent(call)
     known = await _find_campaign(call)
     made = read_new_number({"phone_number": phone})
     if not isinstance(made, NewNumber):
@@ -199,7 +176,12 @@ async def _dial_only(call: Call) -> Mapping[str, Any]:
     query = NumberQuery(campaign_id=known.campaign_id, phone_number=made.phone_number)
     found, _ = await call.services.store.read(load_numbers, query)
     number_id = next((one.number_id for one in found if one.phone_number == made.phone_number), None)
-    return await _dial(call, known, number_id, made if number_id is None else None)
+    if number_id is None:
+        call.exchange.require("campaigns/dial")
+        target = commit(call, f"campaigns/{known.code}/numbers")
+        added = await call.services.campaigns.add_numbers(known.campaign_id, [made], commit=target)
+        number_id = added.number_ids[0]
+    return await _dial(call, number_id)
 
 
 def _lead(call: Call) -> Call:
@@ -312,7 +294,6 @@ ACTIONS: Final = (
     _declare(
         "goUpdateDispo", _dispose, "Says what became of a call.", "goLeadID", "goDispoChoice", "goCallbackDatetime"
     ),
-    _declare("goGetCallsInQueue", _waiting, "Callers that wait in a campaign's in-group.", "goCampaign"),
     _declare("goGetLoginInfo", _login_info, "Who one is."),
     _declare("goGetAllowedCampaigns", _allowed_campaigns, "One's campaigns that run."),
     _declare("goGetStatuses", _statuses, "What may be said and why one may pause.", "goCampaign"),

@@ -16,7 +16,7 @@ _EARS: Final[Mapping[str, Ear]] = {
 }  # fmt: skip
 
 
-async def find_extension(call: Call, name: str) -> str:
+async def _extension_of(call: Call, name: str) -> str:
     """The phone of a user, or of an agent by its extension."""
     wanted = call.given.text(name)
     for user in await call.services.store.read(load_users):
@@ -38,7 +38,7 @@ async def _listen(call: Call, default: Ear) -> Mapping[str, Any]:
         listener = own.extension or "" if own is not None else ""
     if not listener:
         raise fail_code("40001", "phone_login")
-    agent = await find_extension(call, "goUserAgent")
+    agent = await _extension_of(call, "goUserAgent")
     placed = await place_listening(call.services, call.exchange, listener, agent, _EARS[stage] if stage else default)
     return {"data": {"uniqueid": placed.call_id, "agent": agent, "phone_login": listener}}
 

@@ -1,18 +1,15 @@
 """goDashboard, goReports and goCallRecordings: today's counters, who does what right now, the call log as rows and CSV; only reads."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Any, Final
 
 from api.compat.goapi.actions import Action, Call
-from api.compat.goapi.barging import find_extension
-from api.compat.goapi.dialling import commit, find_known, list_known, need, read_span, today_of, zone_of
+from api.compat.goapi.dialling import find_known, list_known, read_span, today_of, zone_of
 from api.compat.goapi.objects import columns, read_limit
 from api.compat.goapi.speech import fail_code
 from api.times import time_of
 from tandem.domain.agent_statuses import statuses_of
-from tandem.domain.agents import AgentWish
 from tandem.domain.csv_cells import write_rows
 from tandem.domain.disposition import Disposition
 from tandem.store.attempt_pages import MAX_PAGE as ATTEMPT_PAGE
@@ -46,26 +43,6 @@ async def _total(call: Call) -> Mapping[str, Any]:
 
 async def _answered(call: Call) -> Mapping[str, Any]:
     return {"data": await _count_calls(call, disposition=Disposition.ANSWERED)}
-
-
-async def _per_hour(call: Call) -> Mapping[str, Any]:
-    """Hour0 to Hour23 of today: calls that began then; with an o those to the outside, with a d those of campaigns that no agent came to."""
-    today, zone = today_of(call), zone_of(call)
-    hours = [today.replace(hour=hour) for hour in range(24)]
-
-    def count(db: Any) -> dict[str, int]:
-        found = {}
-        for hour, begin in enumerate(hours):
-            since = begin.astimezone(UTC)
-            query = CdrQuery(since=since, until=since + timedelta(hours=1))
-            found[f"Hour{hour}"] = count_cdrs(db, query)
-            found[f"Hour{hour}o"] = count_cdrs(db, replace(query, direction="outbound"))
-        return found
-
-    found = await call.services.store.read(count) | {f"Hour{hour}d": 0 for hour in range(24)}
-    for one in await _attempts_today(call):
-        found[f"Hour{datetime.fromtimestamp(one.started_at, zone).hour}d"] += _is_dropped(one)
-    return {"data": found}
 
 
 async def _attempts_today(call: Call) -> list[Attempt]:
@@ -161,15 +138,6 @@ def _count_agents(fits: Callable[[Any], bool]) -> Callable[[Call], Awaitable[Map
         return {"data": sum(fits(one) for one in await call.services.agents.list_agents() if one.is_logged_in)}
 
     return count
-
-
-async def _log_out(call: Call) -> Mapping[str, Any]:
-    """Of whom somebody else says that they are gone: calls that are up go on."""
-    need(call, "goUserAgent")
-    extension = await find_extension(call, "goUserAgent")
-    target = commit(call, f"agents/{extension}/logout")
-    change = await call.services.agents.change(extension, AgentWish("logout"), by=call.exchange.who.name, commit=target)
-    return {"data": {"phone_login": extension, "ingroups": list(change.queues)}}
 
 
 async def _agents_now(call: Call) -> Mapping[str, Any]:
@@ -337,8 +305,6 @@ def _counter(
 DASHBOARD: Final = (
     Action(name="goGetTotalCalls", permission="cdrs/read", handler=_total, summary="Calls of today.", parameters=("type",)),
     Action(name="goGetTotalAnsweredCalls", permission="cdrs/read", handler=_answered, summary="Answered calls of today.", parameters=("type",)),
-    Action(name="goGetCallsPerHour", permission="cdrs/read", handler=_per_hour, summary="Calls of today by the hour."),
-    Action(name="goEmergencyLogout", permission="agents/login", handler=_log_out, summary="Logs an agent out of every queue.", parameters=("goUserAgent",)),
     _counter("goGetTotalDroppedCalls", _dropped, "Answered today, and no agent came."),
     _counter("goGetDroppedPercentage", _dropped_share, "The same, of those who answered."),
     _counter("goGetTotalSales", _sales, "What agents called a sale today."),
