@@ -52,6 +52,7 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
         "customers/read",
         "agents/read",
         "features/read",
+        "night_modes/read",
         "monitoring/read",
         "events/read",
         "routes/explain",

@@ -23,10 +23,12 @@ KINDS: Final = (
     "campaign",
     "agent",
     "features",
+    "night",
     "queue",
     "channel",
     "device",
     "toll",
+    "trunk",
 )
 # What waits for a client that reads slowly; older events go first, and the client is told how many.
 MAX_WAITING_BYTES: Final = 256 * 1024

@@ -62,8 +62,10 @@ class Services:
     dialer: Any = None
     agents: Any = None
     features: Any = None
+    nights: Any = None
     states: Any = None
     tolls: Any = None
+    trunks: Any = None
     allow_private_webhooks: bool = False
     look_up: Callable[[str, str], Any] | None = None
     note: Callable[[AuditEntry], object] = lambda _: None

@@ -1,6 +1,6 @@
 """What Prometheus is told; a registry of its own, never a label that a stranger chooses."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -11,7 +11,8 @@ from tandem.domain.disposition import Disposition
 
 _FAST = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
-Gauges = Callable[[], Iterable[tuple[str, str, float]]]
+# (name, what it is, its value), or for a value of each trunk of ours (name, what it is, {trunk: value}).
+Gauges = Callable[[], Iterable[tuple[str, str, float | Mapping[str, float]]]]
 
 
 class Metrics:
@@ -75,6 +76,11 @@ class _Gauges(Collector):
 
     def collect(self) -> Iterator[Any]:
         for name, what, value in self._gauges():
-            family = GaugeMetricFamily(name, what)
-            family.add_metric((), value)
+            if isinstance(value, Mapping):
+                family = GaugeMetricFamily(name, what, labels=["trunk"])
+                for trunk, one in value.items():
+                    family.add_metric((trunk,), one)
+            else:
+                family = GaugeMetricFamily(name, what)
+                family.add_metric((), value)
             yield family

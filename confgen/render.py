@@ -65,13 +65,15 @@ OWNER_FILES: Final = tuple(MODULE_OF_FILE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """Where PJSIP listens. `bind` is address:port; the other two are for an Asterisk behind NAT."""
+    """Where PJSIP listens. `bind` is address:port; the next two are for an Asterisk behind NAT; the last two (PEM files, as Asterisk sees them) for tls."""
 
     name: str
-    protocol: Literal["udp", "tcp"] = "udp"
+    protocol: Literal["udp", "tcp", "tls"] = "udp"
     bind: str = "0.0.0.0:5060"
     external_address: str = ""
     local_networks: tuple[str, ...] = ()
+    certificate: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,7 @@ def render(snapshot: Snapshot, target: RenderTarget) -> dict[str, str]:
     """
     _refuse_same_queues(snapshot)
     _refuse_unknown_templates(target)
+    _refuse_missing_transports(snapshot, target)
     return {
         name: _render_file(name, snapshot, target) for name in (GUEST_FILES if target.mode == "guest" else OWNER_FILES)
     }
@@ -201,6 +204,16 @@ def _refuse_same_queues(snapshot: Snapshot) -> None:
         other = seen.setdefault(name.lower(), name)
         if other != name:
             raise ValueUnrepresentable(name, f"must differ from queue {other} in more than case", f"queues.{name}.name")
+
+
+def _refuse_missing_transports(snapshot: Snapshot, target: RenderTarget) -> None:
+    """Where the transports are ours, a trunk's must be one of them: its calls would fail, each by itself."""
+    protocols = {transport.protocol for transport in target.transports}
+    for name, trunk in sorted(snapshot.trunks.items()):
+        if protocols and trunk.transport not in protocols:
+            needs = "asterisk.sip_tls_certificate and sip_tls_key" if trunk.transport == "tls" else "asterisk.sip_tcp"
+            rule = f"must be {' or '.join(sorted(protocols))}: there is no {trunk.transport} without {needs}"
+            raise ValueUnrepresentable(trunk.transport, rule, f"trunks.{name}.transport")
 
 
 def _dialplan_globals(snapshot: Snapshot, target: RenderTarget) -> tuple[tuple[str, str], ...]:

@@ -15,6 +15,7 @@ from tandem.domain.contacts import Contact
 from tandem.domain.decisions import Decision
 from tandem.domain.destinations import Destination
 from tandem.domain.features import Features, FeatureWish
+from tandem.domain.nights import NightMode
 from tandem.domain.outbound import TrunkTry
 from tandem.domain.routing import QueueFacts, Target, resolve
 from tandem.domain.snapshot import Snapshot
@@ -49,6 +50,11 @@ async def _no_agents(endpoint: str, _wish: AgentWish, _is_wanted: Callable[[], b
 async def _no_features(_endpoint: str, _wish: FeatureWish) -> Features:
     """Nobody sets anything."""
     raise AgentsUnavailable("phones set nothing here")
+
+
+async def _no_nights(_endpoint: str, _schedule: str, _digits: str) -> NightMode:
+    """Nobody switches anything."""
+    raise AgentsUnavailable("schedules are not switched here")
 
 
 def _forget(decision: Decision) -> None:
@@ -133,6 +139,7 @@ class Brain:
     look_up: caller and called number -> who that is, or a Deferred of it that fires with None when nobody knows in time; None where
     nobody is asked.
     set_features: endpoint and wish -> what is set at its phone now, or what `tandem.features` raises.
+    set_night: endpoint, schedule and the digits after its code -> what the schedule is now, or what `tandem.nights` raises.
     menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short. sounds_dir: of the
     uploaded sounds, as Asterisk sees it.
 
@@ -153,6 +160,7 @@ class Brain:
     note_machine: Callable[[str], bool] = _no_machine
     change_agent: Callable[[str, AgentWish, Callable[[], bool]], Awaitable[AgentChange]] = _no_agents
     set_features: Callable[[str, FeatureWish], Awaitable[Features]] = _no_features
+    set_night: Callable[[str, str, str], Awaitable[NightMode]] = _no_nights
     now: Callable[[], datetime] = _utc_now
     record: Callable[[Decision], None] = _forget
     prompt_lengths: PromptLengths = field(default_factory=PromptLengths)

@@ -47,8 +47,10 @@ from tandem.domain.agents import AgentChange, AgentsUnavailable, AgentWish
 from tandem.domain.changes import AppliedView, ApplyRefused, ApplyStopped, HandEdited
 from tandem.domain.entities import Pbx
 from tandem.domain.features import Features, FeatureWish
+from tandem.domain.nights import NightMode, read_night_digits
 from tandem.domain.open_calls import AttemptStep
 from tandem.domain.route_tests import refuse_failing
+from tandem.domain.schedules import Mode
 from tandem.domain.snapshot import Snapshot, build_snapshot
 from tandem.domain.sounds import find_prompt_users
 from tandem.editing import Head
@@ -62,6 +64,7 @@ from tandem.lease import Lease
 from tandem.ledger import Ledger
 from tandem.live import Live, LiveError
 from tandem.lookups import CallerLookup
+from tandem.nights import Nights
 from tandem.planning import Planning
 from tandem.posting import Poster, read_trust
 from tandem.probing import Probe
@@ -85,6 +88,7 @@ from tandem.stories import Stories, Story
 from tandem.surveying import Surveys
 from tandem.target import describe_target, read_dialplan
 from tandem.tolls import Tolls
+from tandem.trunks import Trunks
 from tandem.watchdog import Watchdog
 from tandem.webhooks import Webhooks
 
@@ -112,7 +116,7 @@ class Tandem(MultiService):
         self.settings = settings
         # With a database in trouble it still starts: calls are routed by the snapshot file, and /health says why.
         self.store, _ = attach_store(place_of(settings), "tandem serve")
-        self.live = Live(reactor, self.store, settings.snapshot_path)
+        self.live = Live(reactor, self.store, settings.snapshot_path, self._dress)
         self.stories = Stories(settings.calls_kept)
         self.decisions = DecisionLog(
             self.stories, clock, keep=lambda decisions: self.store.run(record_routes, decisions)
@@ -129,6 +133,13 @@ class Tandem(MultiService):
             self._find_features,
         )
         self.features = PhoneFeatures(self.store, lambda: self.live.current, self.fallback.put)
+        self.nights = Nights(
+            self.store,
+            lambda: self.live.current,
+            self.config_ami.send,
+            cast(Any, self.config_ami.send_list),
+            self.live.dress,
+        )
         self.lease = Lease(self.store, settings.dialer.node, clock)
         book = CallBook(self.store, self.lease.node, is_shared=self.lease.is_shared)
         self.calls = Calls(cast(Any, self.ami), book, clock, node=self.lease.node)
@@ -190,6 +201,11 @@ class Tandem(MultiService):
             clock,
         )
         self.dialer.lines.is_locked = self.tolls.is_locked
+        self.trunks = Trunks(
+            cast(Any, self.config_ami.send_list),
+            lambda: self.live.current.trunks if self.live.is_loaded else {},
+            clock,
+        )
         self.campaigns = Campaigns(lambda: self.live.current, self.dialer.commands)
         self.imports = Imports(self.store, self.campaigns)
         self.head = Head(self.store, self.live)
@@ -263,10 +279,12 @@ class Tandem(MultiService):
                 ledger=self.ledger,
                 agents=self.agents,
                 features=self.features,
+                nights=self.nights,
                 sounds=self.sounds,
                 surveys=self.surveys,
                 recordings=self.recordings,
                 tolls=self.tolls,
+                trunks=self.trunks,
                 send=cast(Any, self.ami.send),
                 ask_list=cast(Any, self.ami.send_list),
                 ask_system=cast(Any, self.config_ami.send_list),
@@ -287,8 +305,11 @@ class Tandem(MultiService):
         await self.live.load()
         try:
             await self.features.load()
+            await self.nights.load()
         except StoreError as error:
-            log.warning("forwards and do not disturb are as AstDB has them until the database is back: %s", error)
+            log.warning(
+                "forwards, do not disturb and night modes are as AstDB has them until the database is back: %s", error
+            )
         # Or whoever asks first is told that there is no database.
         await self.http.authority.flush()
         log.info("%s", self.applying.describe_start())
@@ -304,6 +325,7 @@ class Tandem(MultiService):
             note_machine=self.dialer.answers.note_machine,
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             set_features=lambda *wanted: Deferred.fromCoroutine(self._set_features(*wanted)),
+            set_night=lambda *wanted: Deferred.fromCoroutine(self._set_night(*wanted)),
             record=self.decisions.record,
             admit=self.tolls.admit,
             sounds_dir=str(self.settings.sounds.dir),
@@ -341,6 +363,7 @@ class Tandem(MultiService):
             self.calls,
             self.ledger,
             self.tolls,
+            self.trunks,
             self.sounds,
             self.surveys,
             self.recordings,
@@ -353,9 +376,12 @@ class Tandem(MultiService):
         ):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.live.subscribe(lambda _: self.fallback.follow())
+        self.live.subscribe(lambda _: Deferred.fromCoroutine(self.nights.light()))
+        self.config_ami.on_ready(lambda: Deferred.fromCoroutine(self.nights.follow()))
         self.calls.watch(self.tolls.take_call)
         self.ledger.watch(self.tolls.take_cdr)
         self.config_ami.on_ready(lambda: Deferred.fromCoroutine(self.tolls.follow()))
+        self.config_ami.on_ready(self.trunks.follow)
         self.ami.on("Cdr", self._take_cdr)
         self.dialer.follow(self.ami)
         self.dialer.watch_attempts(self._prepare_survey)
@@ -438,6 +464,9 @@ class Tandem(MultiService):
     def _find_features(self, extension: str) -> Features | None:
         return self.features.current.get(extension)
 
+    def _dress(self, snapshot: Snapshot) -> Snapshot:
+        return self.nights.dress(snapshot)
+
     def _read_current(self) -> Any:
         return self.live.current if self.live.is_loaded else None
 
@@ -518,6 +547,21 @@ class Tandem(MultiService):
         except StoreError as error:
             raise AgentsUnavailable(str(error)) from error
 
+    async def _set_night(self, endpoint: str, schedule: str, digits: str) -> NightMode:
+        """As a phone asks for it, by a feature code."""
+        by = f"phone {endpoint}"
+
+        def decide(snapshot: Snapshot, now: Mode) -> Mode:
+            return read_night_digits(snapshot, schedule, endpoint, digits, now)
+
+        async def commit(work: Callable[[Any], NightMode]) -> NightMode:
+            return await self.store.run(record_night_by_phone, work, by)
+
+        try:
+            return await self.nights.change(schedule, decide, by=by, commit=commit)
+        except StoreError as error:
+            raise AgentsUnavailable(str(error)) from error
+
     # ---------------------------------------------------------------------------------------------------- asterisk
 
     async def _recover(self) -> None:
@@ -531,6 +575,8 @@ class Tandem(MultiService):
         else:
             log.info("the database is back")
             await self.features.load()
+            await self.nights.load()
+            await self.nights.follow()
             await self.http.authority.flush()
             if self.config_ami.is_ready:
                 await self._bring_in_step()
@@ -603,6 +649,23 @@ def _read_tested(text: str) -> Pbx:
     if pbx.expect:
         refuse_failing(build_snapshot(0, pbx))
     return pbx
+
+
+def record_night_by_phone(db: Any, work: Callable[[Any], NightMode], by: str) -> NightMode:
+    """What a phone has switched and its audit entry, within one transaction."""
+    night = work(db)
+    record_audit(
+        db,
+        AuditEntry(
+            at=datetime.now(UTC),
+            who=by,
+            source="phone",
+            action="night_modes/update",
+            target=f"night_modes/{night.schedule}/{night.mode}",
+            revision=None,
+        ),
+    )
+    return night
 
 
 def record_features_by_phone(db: Any, work: Callable[[Any], Features], by: str) -> Features:

@@ -1,8 +1,8 @@
 """The HTTP API as a service: hands the use-cases to `api`, listens on the unix socket and, if the settings say so, on TCP; holds no use-case."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -40,12 +40,14 @@ from tandem.domain.cdr import Cdr
 from tandem.domain.changes import ApplyBusy, ApplyRefused, PlanOutdated, RevisionChanged
 from tandem.domain.decisions import Decision
 from tandem.domain.features import FORWARD_KINDS, Features
+from tandem.domain.nights import NightMode
 from tandem.editing import Head
 from tandem.features import PhoneFeatures
 from tandem.importing import Imports
 from tandem.ledger import Ledger
 from tandem.live import Live
 from tandem.monitoring import Monitor
+from tandem.nights import Nights
 from tandem.planning import Planning
 from tandem.recordings import Recordings
 from tandem.settings import Settings
@@ -57,6 +59,7 @@ from tandem.store.errors import StoreError
 from tandem.stories import Story
 from tandem.surveying import Surveys
 from tandem.tolls import Tolls
+from tandem.trunks import TrunkHealth, Trunks
 
 log = logging.getLogger(__name__)
 
@@ -114,10 +117,12 @@ class UseCases:
     ledger: Ledger
     agents: Agents
     features: PhoneFeatures
+    nights: Nights
     sounds: Sounds
     surveys: Surveys
     recordings: Recordings
     tolls: Tolls
+    trunks: Trunks
     send: Callable[[Any], Awaitable[Any]]
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     ask_system: Callable[[Any], Awaitable[list[Any]]]
@@ -142,7 +147,8 @@ class HttpService(Service):
         self.events = EventHub(reactor)
         monitor = Monitor(use.ask_list, use.ask_system, use.send)
         self.states = StateHub(
-            StatesNow(monitor, use.agents, use.dialer, use.store, lambda: use.live.current).read, reactor
+            StatesNow(monitor, use.agents, use.dialer, use.store, lambda: use.live.current, use.trunks.read_all).read,
+            reactor,
         )
         self.metrics = Metrics(self._read_gauges)
         self.authority = Authority(use.store)
@@ -177,8 +183,10 @@ class HttpService(Service):
             dialer=use.dialer,
             agents=use.agents,
             features=use.features,
+            nights=use.nights,
             states=self.states,
             tolls=use.tolls,
+            trunks=use.trunks,
             allow_private_webhooks=settings.webhooks.allow_private,
             look_up=use.look_up,
             note=self._notes.append,
@@ -203,6 +211,8 @@ class HttpService(Service):
         self._use.ledger.watch(self._tell_cdr)
         self._use.agents.watch(self._tell_agent)
         self._use.features.watch(self._tell_features)
+        self._use.nights.watch(self._tell_night)
+        self._use.trunks.watch(lambda health: self.events.publish("trunk", lambda: asdict(health)))
         self._use.tolls.watch(
             lambda lock: self.events.publish(
                 "toll", lambda: {"event": "locked", "scope": lock.scope, "reason": lock.reason}
@@ -285,6 +295,9 @@ class HttpService(Service):
         told = {name: getattr(features, name) for name in ("extension", "do_not_disturb", *FORWARD_KINDS, "by")}
         self.events.publish("features", lambda: told)
 
+    def _tell_night(self, night: NightMode) -> None:
+        self.events.publish("night", lambda: {name: getattr(night, name) for name in ("schedule", "mode", "by")})
+
     def _review(self) -> None:
         self.events.review()
         self.states.review()
@@ -292,7 +305,7 @@ class HttpService(Service):
     def _tell_event(self, kind: str, event: str, message: Message) -> None:
         self.events.publish(kind, lambda: {"event": event, **dict(message.items())})
 
-    def _read_gauges(self) -> Iterator[tuple[str, str, float]]:
+    def _read_gauges(self) -> Iterator[tuple[str, str, float | Mapping[str, float]]]:
         health = self._use.read_health()
         yield "tandem_ready", "1 when calls are decided as they should be", float(health["ready"])
         yield "tandem_live_revision", "The revision that Asterisk has", float(health["revision"])
@@ -310,6 +323,12 @@ class HttpService(Service):
         yield "tandem_dialer_speed", "What the PBX allows the dialer, 0 to 1", dialer.brake.speed
         yield "tandem_dialer_pressure", "How busy the PBX is, 0 to 1", dialer.brake.pressure
         shut = sum(breaker.state != "closed" for breaker in dialer.lines.breakers.values())
+        trunks = self._use.trunks.read_all()
+        known = {one.trunk: float(one.state == "up") for one in trunks if one.state != "unknown"}
+        yield "tandem_trunk_up", "1 when it is registered and its far end answers; absent where nobody knows", known
+        delays = {one.trunk: min(rtts) / 1000 for one in trunks if (rtts := _list_rtts(one))}
+        yield "tandem_trunk_rtt_seconds", "How long the quickest far end took for its last answer", delays
+        yield "tandem_trunk_channels", "Channels that are up", {one.trunk: float(one.channels) for one in trunks}
         yield "tandem_trunks_dead", "Trunks without a sign of life", float(shut)
         yield "tandem_http_connections", "Connections to the API", float(sum(site.connections for site in self.sites))
         listeners = self.events.clients + self.states.clients
@@ -336,6 +355,10 @@ class HttpService(Service):
 
     def _flush_tokens(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self.authority.flush())
+
+
+def _list_rtts(health: TrunkHealth) -> list[float]:
+    return [host.rtt_ms for host in health.hosts if host.rtt_ms is not None]
 
 
 def _record_all(db: Any, notes: list[AuditEntry]) -> None:

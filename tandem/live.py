@@ -53,12 +53,16 @@ class Live:
     be written; None when it is fine or being written.
     """
 
-    def __init__(self, reactor: IReactorTime, store: Store, path: Path) -> None:
+    def __init__(
+        self, reactor: IReactorTime, store: Store, path: Path, dress: Callable[[Snapshot], Snapshot] = lambda it: it
+    ) -> None:
         self.degraded: str | None = None
         self.unsaved: str | None = None
         self._reactor = reactor
         self._store = store
         self._path = path
+        # What no revision has, and calls must see all the same; the same snapshot where nothing differs.
+        self._dress = dress
         self._current: Snapshot | None = None
         self._from_file = False
         self._kept: Snapshot | None = None
@@ -116,6 +120,11 @@ class Live:
         self.degraded = None
         self._from_file = False
         self._swap(snapshot)
+
+    def dress(self) -> None:
+        """What no revision has is another now."""
+        if self._current is not None:
+            self._swap(self._current)
 
     async def stop(self) -> None:
         """Waits for the file."""
@@ -190,6 +199,7 @@ class Live:
     # ------------------------------------------------------------------------------------------ swapping, keeping
 
     def _swap(self, snapshot: Snapshot) -> None:
+        snapshot = self._dress(snapshot)
         if snapshot is self._current:
             return
         self._current = snapshot

@@ -16,6 +16,7 @@ from tandem.monitoring import Monitor, read_queues
 from tandem.store.campaigns import load_counts, load_states
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
+from tandem.trunks import TrunkHealth
 
 _Section = dict[str, tuple[Any, Any]]
 
@@ -24,17 +25,24 @@ class StatesNow:
     """Reads all of it."""
 
     def __init__(
-        self, monitor: Monitor, agents: Agents, dialer: Dialer, store: Store, snapshot: Callable[[], Snapshot]
+        self,
+        monitor: Monitor,
+        agents: Agents,
+        dialer: Dialer,
+        store: Store,
+        snapshot: Callable[[], Snapshot],
+        list_trunks: Callable[[], tuple[TrunkHealth, ...]] = tuple,
     ) -> None:
         self._monitor = monitor
         self._agents = agents
         self._dialer = dialer
         self._store = store
         self._snapshot = snapshot
+        self._list_trunks = list_trunks
         self._campaigns: _Section = {}
 
     async def read(self) -> dict[str, _Section]:
-        """Section -> key -> (what is compared, what is told). The sections: asterisk, campaigns, channels, queues, agents."""
+        """Section -> key -> (what is compared, what is told). The sections: asterisk, campaigns, channels, queues, agents, trunks."""
         sections: dict[str, _Section] = {"asterisk": {}, "campaigns": await self._read_campaigns()}
         problem = None
         channels: _Section = {}
@@ -53,7 +61,8 @@ class StatesNow:
             problem = str(error)
         told = {"is_connected": problem is None, "problem": problem}
         sections["asterisk"]["asterisk"] = (told, told)
-        return sections | {"channels": channels, "queues": queues, "agents": agents}
+        trunks = {health.trunk: _tell(health) for health in self._list_trunks()}
+        return sections | {"channels": channels, "queues": queues, "agents": agents, "trunks": trunks}
 
     async def _read_campaigns(self) -> _Section:
         """As they were while the database cannot be read."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from confgen.render import RenderTarget, Transport
 from tandem.resources import find_shipped
 from tandem.settings import Settings
+from tandem.settings.sections import AsteriskSettings
 
 
 def describe_target(settings: Settings) -> RenderTarget:
@@ -12,7 +13,7 @@ def describe_target(settings: Settings) -> RenderTarget:
     owner = settings.asterisk.mode == "owner"
     return RenderTarget(
         mode=settings.asterisk.mode,
-        transports=(Transport(name="udp", bind=settings.asterisk.sip_bind),) if owner else (),
+        transports=_list_transports(settings.asterisk) if owner else (),
         trunk_transport="udp" if owner else settings.asterisk.trunk_transport,
         agi_url=settings.agi_url,
         recordings_dir=str(settings.asterisk.recordings_dir),
@@ -20,6 +21,18 @@ def describe_target(settings: Settings) -> RenderTarget:
         dialplan_dir=str(settings.asterisk.config_dir / "current"),
         templates=read_templates(settings.asterisk.templates_dir),
     )
+
+
+def _list_transports(asterisk: AsteriskSettings) -> tuple[Transport, ...]:
+    found = [Transport(name="udp", bind=asterisk.sip_bind)]
+    if asterisk.sip_tcp:
+        found.append(Transport(name="tcp", protocol="tcp", bind=asterisk.sip_bind))
+    if asterisk.sip_tls_certificate is not None:
+        certificate, key = str(asterisk.sip_tls_certificate), str(asterisk.sip_tls_key)
+        found.append(
+            Transport(name="tls", protocol="tls", bind=asterisk.sip_tls_bind, certificate=certificate, key=key)
+        )
+    return tuple(found)
 
 
 def read_templates(folder: Path) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,6 @@
 """How the PBX is now: status, channels, queues, agents; `/health` and `/metrics`. Only read here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,6 +16,7 @@ from tandem.domain.campaigns import CampaignView
 from tandem.facts import Overview
 from tandem.monitoring import AgentNow, ChannelNow, MessagesNow, QueueNow
 from tandem.store.errors import StoreError
+from tandem.trunks import TrunkHealth
 
 _PATH: Final = f"{PREFIX}/monitoring"
 
@@ -109,6 +110,27 @@ class TrunkNow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkStateShown(TrunkHealth):
+    """The same, and what we think of it. breaker: of the dialer, open while it shows no sign of life; is_locked: by the toll guard."""
+
+    breaker: BreakerState
+    is_locked: bool
+
+
+async def _trunks(services: Services, exchange: Exchange) -> Reply:
+    breakers = services.dialer.lines.breakers
+    shown = [
+        TrunkStateShown(
+            **{field.name: getattr(health, field.name) for field in fields(health)},
+            breaker=breakers.get(health.trunk, CLOSED).state,
+            is_locked=services.tolls.is_locked(health.trunk),
+        )
+        for health in services.trunks.read_all()
+    ]
+    return Reply(make_page(shown, exchange.query, "trunk"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DialerNow:
     """The dialer. speed: 0 to 1, what the PBX allows; pressure: 0 to 1, how busy it is; problem: why it does not dial."""
 
@@ -184,7 +206,7 @@ ROUTES: Final = (
     ),
     Route(
         method="GET", path=f"{_PATH}/stream", permission="monitoring/read", handler=_stream, tag="monitoring", operation="stream_states",
-        summary="Server-sent events: `state` has all campaigns, channels, queues and agents, each `change` what changed since, twice a second at most.",
+        summary="Server-sent events: `state` has all campaigns, channels, queues, agents and trunks, each `change` what changed since, twice a second at most.",
         answer=Shown(str, media_type="text/event-stream"),
     ),
     Route(
@@ -194,6 +216,11 @@ ROUTES: Final = (
     Route(
         method="GET", path=f"{_PATH}/queues", permission="monitoring/read", summary="Queues and who waits.", handler=_queues,
         tag="monitoring", operation="list_queue_states", query=list_query(QueueNow, "queue"), answer=Shown(Page[QueueNow], name="QueueStates"), raises=_AWAY,
+    ),
+    Route(
+        method="GET", path=f"{_PATH}/trunks", permission="monitoring/read", handler=_trunks, tag="monitoring", operation="list_trunk_states",
+        summary="Trunks: registrations, far ends and how long they take to answer, channels; asked every ten seconds.",
+        query=list_query(TrunkStateShown, "trunk"), answer=Shown(Page[TrunkStateShown], name="TrunkStates"),
     ),
     Route(
         method="GET", path=f"{_PATH}/agents", permission="monitoring/read", summary="Members of queues.", handler=_agents,

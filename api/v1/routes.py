@@ -9,10 +9,11 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from api.declare import PREFIX, Frozen, Reply, Route, Shown
 from api.errors import refuse_fields
 from api.exchange import Exchange, Services
+from tandem.domain.arrivals import FindFeatures
 from tandem.domain.contacts import Contact, greet
 from tandem.domain.destinations import QueueDestination
 from tandem.domain.dialplan import encode_jump
-from tandem.domain.explain import explain_dialled
+from tandem.domain.explain import explain_dialled, explain_end
 from tandem.domain.fields import matches
 from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did
 from tandem.domain.snapshot import Snapshot
@@ -65,12 +66,12 @@ class Explained:
 
 async def _explain(services: Services, exchange: Exchange) -> Reply:
     query: ExplainQuery = exchange.query
-    snapshot = await services.head.read() if query.head else services.live.current
+    snapshot = services.nights.dress(await services.head.read()) if query.head else services.live.current
     if query.trunk is not None and query.trunk not in snapshot.trunks:
         raise refuse_fields([("trunk", f"there is no trunk {query.trunk!r}")])
     at = (query.at or services.now()).astimezone(UTC)
     if query.endpoint is not None:
-        return _explain_endpoint(snapshot, query.endpoint, query.did, at)
+        return _explain_endpoint(snapshot, query.endpoint, query.did, at, services.features.current.get)
     found = route_did(snapshot, query.did, query.caller, query.trunk, at)
     contact = await _look_up(services, query) if query.look_up and found.destination is not None else None
     reasons = list(found.reasons)
@@ -83,6 +84,7 @@ async def _explain(services: Services, exchange: Exchange) -> Reply:
         other = enter_queue(snapshot, destination.queue, None, at)
         if other is not None:
             reasons.append(f"queue {destination.queue} is closed, so {describe_destination(other)}")
+    reasons += explain_end(snapshot, destination, services.features.current.get, at)
     jump = "" if destination is None else encode_jump(jump_to(snapshot, destination, priority=found.priority))
     return Reply(
         Explained(
@@ -110,10 +112,10 @@ async def _look_up(services: Services, query: ExplainQuery) -> Contact | None:
     return contact
 
 
-def _explain_endpoint(snapshot: Snapshot, endpoint: str, number: str, at: datetime) -> Reply:
+def _explain_endpoint(snapshot: Snapshot, endpoint: str, number: str, at: datetime, find: FindFeatures) -> Reply:
     if endpoint not in snapshot.endpoints:
         raise refuse_fields([("endpoint", f"there is no endpoint {endpoint!r}")])
-    found = explain_dialled(snapshot, endpoint, number, at)
+    found = explain_dialled(snapshot, endpoint, number, at, find)
     return Reply(
         Explained(
             called=number,

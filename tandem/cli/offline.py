@@ -45,12 +45,16 @@ def read_database(settings: "Settings") -> tuple[str, str]:
 
 
 def read_live_snapshot(screen: Screen) -> "Snapshot":
-    """What calls are routed by: the live revision, else (before the first apply) the head."""
+    """What calls are routed by: the live revision, else (before the first apply) the head; in its night modes."""
+    from tandem.domain.nights import with_modes
     from tandem.domain.snapshot import build_snapshot
+    from tandem.store.nights import load_nights
     from tandem.store.objects import load_pbx
     from tandem.store.revisions import load_head, load_live
 
     with open_database(screen) as store:
         live = store.run_now(load_live)
         revision = live.revision if live is not None else store.run_now(load_head)
-        return build_snapshot(revision, store.run_now(load_pbx, revision))
+        nights = store.run_now(load_nights)
+        snapshot = build_snapshot(revision, store.run_now(load_pbx, revision))
+        return with_modes(snapshot, {name: night.mode for name, night in nights.items()})

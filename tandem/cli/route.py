@@ -10,6 +10,10 @@ from tandem.cli import exits
 from tandem.cli.main import Screen
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tandem.domain.arrivals import FindFeatures
+    from tandem.domain.features import Features
     from tandem.domain.snapshot import Snapshot
 
 
@@ -65,16 +69,19 @@ def explain(
     """
     from tandem.domain.destinations import QueueDestination
     from tandem.domain.dialplan import encode_jump
+    from tandem.domain.explain import explain_end
     from tandem.domain.routing import describe_destination, enter_queue, jump_to, route_did
 
     with screen.err.status("reading"):
         snapshot = _read_document(screen, document) if document is not None else _read_live(screen)
+        # A document knows of no phone what somebody set there.
+        find = _read_features(screen).get if document is None else lambda _: None
     if trunk is not None and trunk not in snapshot.trunks:
         screen.fail(
             exits.USAGE, f"--trunk: there is no trunk {trunk!r}; there are {', '.join(snapshot.trunks) or 'none'}"
         )
     if endpoint is not None:
-        _explain_dialled(screen, snapshot, endpoint, did, at, as_json=as_json)
+        _explain_dialled(screen, snapshot, endpoint, did, at, find, as_json=as_json)
         return
     found = route_did(snapshot, did, caller, trunk, at)
     reasons = list(found.reasons)
@@ -83,6 +90,7 @@ def explain(
         other = enter_queue(snapshot, destination.queue, None, at)
         if other is not None:
             reasons.append(f"queue {destination.queue} is closed, so {describe_destination(other)}")
+    reasons += explain_end(snapshot, destination, find, at)
     jump = "" if destination is None else encode_jump(jump_to(snapshot, destination, priority=found.priority))
     if as_json:
         screen.write_json(
@@ -116,13 +124,20 @@ def explain(
 
 
 def _explain_dialled(
-    screen: Screen, snapshot: "Snapshot", endpoint: str, number: str, at: datetime, *, as_json: bool
+    screen: Screen,
+    snapshot: "Snapshot",
+    endpoint: str,
+    number: str,
+    at: datetime,
+    find: "FindFeatures",
+    *,
+    as_json: bool,
 ) -> None:
     from tandem.domain.explain import explain_dialled
 
     if endpoint not in snapshot.endpoints:
         screen.fail(exits.USAGE, f"--endpoint: there is no endpoint {endpoint!r}")
-    found = explain_dialled(snapshot, endpoint, number, at)
+    found = explain_dialled(snapshot, endpoint, number, at, find)
     if as_json:
         screen.write_json(
             {"called": number, "endpoint": endpoint, "at": at, "revision": snapshot.revision, **found._asdict()}
@@ -141,6 +156,14 @@ def _read_document(screen: Screen, path: Path) -> "Snapshot":
     from tandem.domain.snapshot import build_snapshot
 
     return build_snapshot(0, read_pbx(screen, path).pbx)
+
+
+def _read_features(screen: Screen) -> "Mapping[str, Features]":
+    from tandem.cli.offline import open_database
+    from tandem.store.features import load_features
+
+    with open_database(screen) as store:
+        return store.run_now(load_features)
 
 
 def _read_live(screen: Screen) -> "Snapshot":

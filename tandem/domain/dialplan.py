@@ -125,7 +125,9 @@ FAMILY_LIMIT: Final = "tandem-limit"  # pbx, endpoint/1001, trunk/carrier = how 
 FAMILY_TOLL: Final = (
     "tandem-toll"  # pbx, endpoint/1001, trunk/carrier = premium numbers (yes, no or nothing),country&country
 )
-# Not one of FAMILIES: no revision has it. pbx, endpoint/1001, trunk/carrier = 1 where the toll guard has locked it.
+# Neither is one of FAMILIES: no revision has them. schedule = day or night, where somebody switched it; absent: by the clock.
+FAMILY_NIGHT: Final = "tandem-night"
+# pbx, endpoint/1001, trunk/carrier = 1 where the toll guard has locked it.
 FAMILY_LOCK: Final = "tandem-lock"
 FAMILIES: Final = (
     FAMILY_META,

@@ -287,6 +287,10 @@ class Schedule:
     # Public holidays of a country (ISO 3166-1) and, if given, of one of its subdivisions (ISO 3166-2 without the country).
     holiday_country: Country | None = None
     holiday_subdivision: Subdivision | None = None
+    # Dialled by phones: closed from now on whatever the clock says (night mode), and by the clock again. Empty turns the code off.
+    night_code: FeatureCode = ""
+    # Who may dial it; without any every phone that may dial inside.
+    night_phones: Annotated[tuple[Extension, ...], Field(max_length=100)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -311,6 +315,8 @@ class Expectation:
     trunk: Name | None = None
     # Needed where opening hours decide.
     at: Moment | None = None
+    # Schedules in night mode; the others go by the clock.
+    night: Annotated[tuple[Name, ...], BeforeValidator(_one_or_several), Field(max_length=20)] = ()
     keys: Annotated[tuple[Pressed, ...], BeforeValidator(_one_or_several), Field(max_length=20)] = ()
     destination: Annotated[Destination, AfterValidator(_refuse_question)]
 
@@ -322,6 +328,7 @@ class Expectation:
             self.caller and f"from {self.caller}",
             self.trunk and f"over {self.trunk}",
             self.at and f"at {self.at}",
+            f"in the night of {' and '.join(self.night)}" if self.night else "",
         ]
         keys = f", keys {', '.join(key or 'none' for key in self.keys)}" if self.keys else ""
         return " ".join(filter(None, said)) + keys

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from tandem.domain.arrivals import FindFeatures, explain_arrival
+from tandem.domain.destinations import Destination, EndpointDestination
 from tandem.domain.dialplan import encode_jump, encode_tries
 from tandem.domain.outbound import Caller, OutboundCall, route_outbound
 from tandem.domain.routing import describe_destination, jump_to
@@ -17,8 +19,19 @@ class Dialled(NamedTuple):
     jump: str
 
 
-def explain_dialled(snapshot: Snapshot, extension: str, dialled: str, now: datetime) -> Dialled:
-    """What becomes of a number that an endpoint dials. Feature codes are not numbers."""
+def explain_end(
+    snapshot: Snapshot, destination: Destination | None, find: FindFeatures, now: datetime
+) -> tuple[str, ...]:
+    """What the dialplan does at a destination by itself: a phone's forwards, do not disturb and follow-me."""
+    if not isinstance(destination, EndpointDestination):
+        return ()
+    return tuple(explain_arrival(snapshot, destination.endpoint, find, now))
+
+
+def explain_dialled(
+    snapshot: Snapshot, extension: str, dialled: str, now: datetime, find: FindFeatures = lambda _: None
+) -> Dialled:
+    """What becomes of a number that an endpoint dials. Feature codes are not numbers. find: what was set at phones."""
     general = snapshot.general
     if dialled in general.emergency_numbers or snapshot.outbound.is_emergency(dialled):
         trunks = [trunk for rule in snapshot.outbound.emergency if rule.matches(dialled) for trunk in rule.route.trunks]
@@ -30,7 +43,8 @@ def explain_dialled(snapshot: Snapshot, extension: str, dialled: str, now: datet
     if inside is not None:
         if endpoint is None or "internal" not in endpoint.permissions:
             return Dialled(("a number inside needs the permission internal",), None, "")
-        return Dialled(("a number inside",), describe_destination(inside), encode_jump(jump_to(snapshot, inside)))
+        reasons = ("a number inside", *explain_end(snapshot, inside, find, now))
+        return Dialled(reasons, describe_destination(inside), encode_jump(jump_to(snapshot, inside)))
     found: OutboundCall = route_outbound(snapshot, Caller(endpoint, is_phone=True), dialled, now)
     if found.refusal:
         return Dialled((*found.reasons, f"refused: {found.refusal}"), None, "")

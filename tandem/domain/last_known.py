@@ -49,6 +49,7 @@ from tandem.domain.dialplan import (
 )
 from tandem.domain.entities import Did, Queue, Trunk
 from tandem.domain.features import Features, features_in_force
+from tandem.domain.nights import night_kind
 from tandem.domain.numbers import BlockIndex, index_blocked
 from tandem.domain.outbound_entities import TollGuard
 from tandem.domain.phone_checks import FEATURE_CODES, list_parking
@@ -181,6 +182,9 @@ def _flags_of(endpoint: Endpoint) -> Iterator[tuple[str, bool]]:
 
 def _code_entries(snapshot: Snapshot) -> Iterator[Entry]:
     codes = {code: kind for kind, field in FEATURE_CODES.items() if (code := getattr(snapshot.general, field))}
+    codes |= {
+        schedule.night_code: night_kind(name) for name, schedule in snapshot.schedules.items() if schedule.night_code
+    }
     for code, kind in codes.items():
         yield (FAMILY_CODE, code), kind
     if codes:

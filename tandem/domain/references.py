@@ -137,7 +137,7 @@ class _Check:
                 yield from self.unknown(at, "voicemail box", "voicemail_boxes", endpoint.voicemail)
 
     def zones(self) -> Iterator[Problem]:
-        """Time zones and holiday regions."""
+        """Time zones and holiday regions, and who switches a schedule."""
         for index, box in enumerate(self._pbx.voicemail_boxes):
             if box.time_zone is not None:
                 yield from _raised(("voicemail_boxes", index, "time_zone"), load_zone, box.time_zone)
@@ -145,6 +145,8 @@ class _Check:
             if schedule.time_zone is not None:
                 yield from _raised(("schedules", index, "time_zone"), load_zone, schedule.time_zone)
             yield from _holiday_region(("schedules", index), schedule)
+            for place, phone in enumerate(schedule.night_phones):
+                yield from self.unknown(("schedules", index, "night_phones", place), "endpoint", "endpoints", phone)
 
     def queues(self) -> Iterator[Problem]:
         """Members and schedules of queues."""
@@ -200,21 +202,26 @@ class _Check:
 
     def codes(self) -> Iterator[Problem]:
         """What is dialled after a feature code is an argument of it, so no other number may begin with one."""
-        general = self._pbx.general
-        for name in CODES:
-            code = getattr(general, name)
+        for where, code in self._codes():
             for at, number in self._numbers_inside():
-                if code and number != code and number.startswith(code):
-                    yield Problem(("general", name), f"{number} ({Problem(at, '').path}) begins with it")
+                if number != code and number.startswith(code):
+                    yield Problem(where, f"{number} ({Problem(at, '').path}) begins with it")
+
+    def _codes(self) -> Iterator[tuple[Location, str]]:
+        """Every feature code that is on."""
+        for name in CODES:
+            if code := getattr(self._pbx.general, name):
+                yield ("general", name), code
+        for index, schedule in enumerate(self._pbx.schedules):
+            if schedule.night_code:
+                yield ("schedules", index, "night_code"), schedule.night_code
 
     def _numbers_inside(self) -> Iterator[tuple[Location, str]]:
         general = self._pbx.general
         for index, number in enumerate(general.emergency_numbers):
             yield ("general", "emergency_numbers", index), number
         yield ("general", "voicemail_number"), general.voicemail_number
-        for name in CODES:
-            if code := getattr(general, name):
-                yield ("general", name), code
+        yield from self._codes()
         for place in list_parking(general):
             yield ("general", "parking_extension"), place
         if general.directory_extension is not None:
@@ -253,6 +260,8 @@ class _Check:
                 yield Problem(("expect", index), f"asks the same as expect[{before}]")
             if expectation.trunk is not None:
                 yield from self.unknown(("expect", index, "trunk"), "trunk", "trunks", expectation.trunk)
+            for place, name in enumerate(expectation.night):
+                yield from self.unknown(("expect", index, "night", place), "schedule", "schedules", name)
 
     def targets(self) -> Iterator[Problem]:
         """Every destination leads to something that exists."""

@@ -1,6 +1,6 @@
 """Runs the route tests of a PBX: where calls would come to, decided as for real calls; never does I/O, never looks at a clock.
 
-A call is followed as its caller would: opening hours as of `at`, keys at menus as they are pressed, queues as if nobody waited in
+A call is followed as its caller would: opening hours as of `at` and `night`, keys at menus as they are pressed, queues as if nobody waited in
 them (what is not known lets callers in). It ends where it waits for somebody, or for keys that the test does not press.
 """
 
@@ -19,6 +19,7 @@ from tandem.domain.destinations import (
 )
 from tandem.domain.entities import Expectation, Menu
 from tandem.domain.menu import Again, Tries, collect, step
+from tandem.domain.nights import with_modes
 from tandem.domain.routing import INACTIVE, describe_destination, enter_queue, resolve, route_did
 from tandem.domain.snapshot import Snapshot
 
@@ -55,11 +56,14 @@ def refuse_failing(snapshot: Snapshot) -> None:
 
 def run_route_test(snapshot: Snapshot, expectation: Expectation) -> RouteTest:
     """One test."""
+    # By the clock where the test does not say otherwise, whatever is switched now.
+    snapshot = with_modes(snapshot, dict.fromkeys(expectation.night, "night"))
     hours = _Watched(snapshot.hours)
     walk = _Walk(replace(snapshot, hours=hours), expectation)
     problem = walk.go()
-    if hours.asked and expectation.at is None:
-        problem = f"depends on schedule {', '.join(sorted(hours.asked))}: say when, as in `at: 2026-12-24T10:30`"
+    by_clock = hours.asked.difference(expectation.night)
+    if by_clock and expectation.at is None:
+        problem = f"depends on schedule {', '.join(sorted(by_clock))}: say when, as in `at: 2026-12-24T10:30`"
     expected = describe_destination(expectation.destination)
     return RouteTest(expectation.question, expected, problem, tuple(walk.steps))
 

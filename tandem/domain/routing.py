@@ -32,7 +32,7 @@ from tandem.domain.entities import Did
 from tandem.domain.hangup_causes import HANGUP_CAUSE_BY_NAME
 from tandem.domain.loops import MAX_CHAIN
 from tandem.domain.numbers import clean_caller_id, index_callers, normalise_number
-from tandem.domain.schedules import is_open
+from tandem.domain.schedules import describe_hours, is_open
 from tandem.domain.snapshot import Snapshot
 
 # A destination that the dialplan can enter: all but `did` and `schedule`.
@@ -156,9 +156,8 @@ def resolve(snapshot: Snapshot, destination: Destination, now: datetime) -> Reso
             hours = snapshot.hours.get(destination.schedule)
             if hours is None:
                 break
-            opened = is_open(hours, now)
-            reasons.append(f"schedule {destination.schedule}: {'open' if opened else 'closed'}")
-            destination = destination.open if opened else destination.closed
+            reasons.append(describe_hours(hours, now))
+            destination = destination.open if is_open(hours, now) else destination.closed
         elif isinstance(destination, DidDestination):
             did = snapshot.dids.named(destination.did)
             if did is None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
@@ -19,6 +19,8 @@ import holidays
 from tandem.domain.entities import Schedule
 from tandem.domain.fields import WEEKDAYS
 
+# What somebody set over the hours: open or closed whatever the clock says.
+Mode = Literal["auto", "day", "night"]
 _DAY: Final = 24 * 60
 _WEEK: Final = 7 * _DAY
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -30,7 +32,7 @@ LOOK_AHEAD_DAYS: Final = 365
 class CompiledSchedule:
     """A schedule, ready to be asked.
 
-    bounds: minutes since Monday 00:00 at which it opens, closes, opens, … ; once: `2026-12-24`; yearly: (12, 24).
+    bounds: minutes since Monday 00:00 at which it opens, closes, opens, … ; once: `2026-12-24`; yearly: (12, 24); mode: over all of it.
     """
 
     name: str
@@ -40,6 +42,7 @@ class CompiledSchedule:
     yearly: frozenset[tuple[int, int]]
     country: str | None
     subdivision: str | None
+    mode: Mode = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,17 @@ def compile_schedule(schedule: Schedule, default_zone: str) -> CompiledSchedule:
 
 def is_open(compiled: CompiledSchedule, at: datetime) -> bool:
     """Whether the schedule is open at an aware time."""
+    if compiled.mode != "auto":
+        return compiled.mode == "day"
     local = at.astimezone(compiled.zone)
     minute = local.weekday() * _DAY + local.hour * 60 + local.minute
     return bool(bisect_right(compiled.bounds, minute) & 1) and not is_holiday(compiled, local.date())
+
+
+def describe_hours(compiled: CompiledSchedule, at: datetime) -> str:
+    """`schedule office: closed (night mode)`, for log lines and explanations."""
+    opened = "open" if is_open(compiled, at) else "closed"
+    return f"schedule {compiled.name}: {opened}{'' if compiled.mode == 'auto' else f' ({compiled.mode} mode)'}"
 
 
 def is_holiday(compiled: CompiledSchedule, day: date) -> bool:

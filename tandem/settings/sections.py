@@ -106,6 +106,18 @@ class AsteriskSettings(Section):
     sip_bind: Annotated[str, StringConstraints(pattern=r"\A[0-9.]{7,15}:[0-9]{1,5}\z")] = Field(
         "0.0.0.0:5060", description="Where PJSIP listens (UDP); of a guest only where its admin has no transport."
     )
+    sip_tcp: bool = Field(
+        False, description="Of an owner: whether PJSIP listens there with TCP, too, for trunks that want it."
+    )
+    sip_tls_bind: Annotated[str, StringConstraints(pattern=r"\A[0-9.]{7,15}:[0-9]{1,5}\z")] = Field(
+        "0.0.0.0:5061",
+        description="Of an owner: where PJSIP listens with TLS, where there is a certificate. Read when Asterisk starts.",
+    )
+    sip_tls_certificate: PlainPath | None = Field(
+        None,
+        description="Of an owner: certificate chain (PEM), readable by Asterisk; phones and trunks can use TLS then.",
+    )
+    sip_tls_key: PlainPath | None = Field(None, description="Its private key (PEM), readable by Asterisk alone.")
     trunk_transport: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{0,40}\z")] = Field(
         "", description="Name of the transport for trunks in the admin's pjsip.conf; empty lets PJSIP choose."
     )
@@ -130,6 +142,16 @@ class AsteriskSettings(Section):
     agi_url: Annotated[str, StringConstraints(pattern=r"\Aagi://[A-Za-z0-9.:\[\]-]{1,100}\z")] | None = Field(
         None, description="Where Asterisk finds us, without a path; else from fastagi.host and fastagi.port."
     )
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.sip_tls_certificate is None) != (self.sip_tls_key is None):
+            raise ValueError("sip_tls_certificate and sip_tls_key go together")
+        if self.mode == "guest" and (self.sip_tls_key is not None or self.sip_tcp):
+            raise ValueError(
+                "sip_tcp and sip_tls_… are for mode owner: a guest's transports are its admin's, in pjsip.conf"
+            )
+        return self
 
 
 class HttpSettings(Section):

@@ -148,7 +148,7 @@ def test_over_http_a_campaign_that_is_made_is_told_and_asterisk_is_said_to_be_aw
     stream = listen(client)
     kind, state = read_event(stream)
     assert kind == "state"
-    assert set(state) == {"asterisk", "campaigns", "channels", "queues", "agents"}
+    assert set(state) == {"asterisk", "campaigns", "channels", "queues", "agents", "trunks"}
     (asterisk,) = state["asterisk"]
     assert not asterisk["is_connected"]
     assert "connect" in asterisk["problem"]
@@ -213,3 +213,12 @@ def test_agents_without_asterisk_are_refused_and_nothing_changes(client):
     client.ask("POST", "/api/v1/agents/1001/pause", {"reason": "a\nb"}, 422)
     who = [entry["action"] for entry in client.ask("GET", "/api/v1/audit?limit=1000")["items"]]
     assert not {"agents/login", "agents/pause"} & set(who)
+
+
+def test_trunks_without_asterisk_are_unknown(client):
+    trunks = client.ask("GET", "/api/v1/monitoring/trunks")["items"]
+    assert {trunk["state"] for trunk in trunks} == {"unknown"}
+    assert {(trunk["breaker"], trunk["is_locked"], trunk["channels"]) for trunk in trunks} == {("closed", False, 0)}
+    metrics = client.ask("GET", "/metrics").decode()
+    assert f'tandem_trunk_channels{{trunk="{trunks[0]["trunk"]}"}} 0.0' in metrics
+    assert "tandem_trunk_up{" not in metrics

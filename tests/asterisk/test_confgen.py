@@ -90,13 +90,13 @@ class Ami:
         self.socket.close()
 
 
-def target_for(instance, mode, qualify_s=0):
+def target_for(instance, mode, qualify_s=0, more_transports=()):
     return RenderTarget(
         mode=mode,
         agi_url="agi://127.0.0.1:4573",
         recordings_dir=str(instance.spool / "monitor"),
         dialplan_dir=str(DIALPLAN),
-        transports=(Transport(name="udp", bind="127.0.0.1:5060"),) if mode == "owner" else (),
+        transports=(Transport(name="udp", bind="127.0.0.1:5060"), *more_transports) if mode == "owner" else (),
         trunk_transport="udp",
         qualify_s=qualify_s,
     )
@@ -478,6 +478,52 @@ def hostile_pbx():
             continue
         assert any(name.endswith(f".{field}") for name in names), (collection, field, names)
     return Pbx(**{name: tuple(found) for name, found in objects.items()}), refused
+
+
+def test_a_call_over_tls_with_srtp(asterisk_factory):
+    """Asterisk calls itself over a trunk: both legs say that signalling and media are encrypted, and packets came through."""
+    trunk = Trunk(name="secure", hosts=("127.0.0.1:5061",), transport="tls", media_encryption="sdes")
+    instance = asterisk_factory(config=including("owner"), shared=[DIALPLAN])
+    instance.stop()
+    certificate, key = instance.etc / "tls.crt", instance.etc / "tls.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=lab.example", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    tls = Transport(name="tls", protocol="tls", bind="127.0.0.1:5061", certificate=str(certificate), key=str(key))
+    snapshot = build_snapshot(1, Pbx(general=General(), trunks=(trunk,)))
+    files = render(snapshot, target_for(instance, "owner", more_transports=(tls,)))
+    files["extensions.conf"] += """
+[seen]
+exten => in,1,Answer(,i)
+ same => n,Wait(2)
+ same => n,Set(DB(seen/in)=${CHANNEL(pjsip,secure)},${CHANNEL(rtp,secure,audio)},${CHANNEL(rtcp,rxcount)})
+ same => n,Hangup()
+exten => out,1,Set(DB(seen/out)=${CHANNEL(pjsip,secure)},${CHANNEL(rtp,secure,audio)})
+ same => n,Playback(demo-congrats)
+"""
+    folder = instance.etc / "tandem"
+    switch_link(folder, "current", write_generation(folder, 1, files))
+    instance.start()
+    instance.cli("database put tandem-meta default tandem-enter,dialplan,1(in,0,,,seen,)")
+    instance.cli("channel originate PJSIP/100@secure extension out@seen")
+    deadline = time.monotonic() + 30
+    while "/seen/in" not in (shown := instance.cli("database show seen")):
+        assert time.monotonic() < deadline, shown + instance.read_log()[-3000:]
+        time.sleep(0.1)
+    assert re.search(r"/seen/out *: 1,1\b", shown), shown
+    found = re.search(r"/seen/in *: 1,1,(\d+)", shown)
+    assert found, shown
+    assert int(found[1]) > 50
+
+
+def test_a_trunk_without_its_transport_is_refused():
+    target = RenderTarget(
+        mode="owner", agi_url="agi://h", recordings_dir="/r", dialplan_dir="/d", transports=(Transport(name="udp"),)
+    )
+    snapshot = build_snapshot(1, Pbx(trunks=(Trunk(name="secure", hosts=("192.0.2.1",), transport="tls"),)))
+    with pytest.raises(ValueUnrepresentable, match=r"trunks\.secure\.transport"):
+        render(snapshot, target)
 
 
 RENDERED_ONLY = RenderTarget(mode="owner", agi_url="agi://h", recordings_dir="/r", dialplan_dir="/d")

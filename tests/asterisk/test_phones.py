@@ -6,10 +6,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab.observe import Observer, wait_until
+from lab.observe import CARRIER_HOST, Observer, wait_until
 from lab.pbx import LabPbx
 from lab.rtp import RtpSink
-from lab.sipp import AwaitBye, HangUp, Press, Speak, Wait, dial_from_phone, register_phones, run_phone, run_transfer
+from lab.sipp import (
+    AwaitBye,
+    Caller,
+    HangUp,
+    Press,
+    Speak,
+    Wait,
+    dial_from_phone,
+    place_calls,
+    register_phones,
+    run_phone,
+    run_transfer,
+)
 from tests.asterisk.test_api import Site
 
 pytestmark = pytest.mark.asterisk
@@ -49,6 +61,7 @@ endpoints:
   - {{extension: "1011", secret: {SECRET}, webrtc: yes, codecs: [opus, alaw], music: quiet}}
   - {{extension: "1012", secret: {SECRET}, media_encryption: sdes, nat: no, dtmf_mode: info}}
   - {{extension: "1013", secret: {SECRET}, permissions: [national], recording: outbound, external_caller_id: "+493010099", emergency_caller_id: "+493010098"}}
+schedules: [{{name: shop, hours: [{{days: mon-sun, start: "00:00", end: "24:00"}}], night_code: "*28", night_phones: ["1001"]}}]
 ring_groups:
   - {{name: all, extension: "600", members: [{{endpoint: "1001"}}, {{endpoint: "1002"}}, {{endpoint: "1009"}}], ring_time_s: 5, caller_prefix: "Shop:",
      fallback: {{dialplan: "from-admin,201"}}}}
@@ -64,6 +77,7 @@ queues:
      autopause: all, ring_in_use: yes, recording: yes, exit_key: "9", exit: {{dialplan: "from-admin,208"}}, fallback: {{hangup: normal}}}}
 dids:
   - {{number: "+493010074", destination: {{queue: shop}}}}
+  - {{number: "+493010075", destination: {{schedule: shop, open: {{dialplan: "from-admin,209"}}, closed: {{dialplan: "from-admin,210"}}}}}}
   - {{number: "+493010060", destination: {{ring_group: all}}}}
   - {{number: "+493010061", destination: {{ring_group: hunt}}}}
   - {{number: "+493010062", destination: {{ring_group: memory}}}}
@@ -90,8 +104,11 @@ class Desk(Site):
         self.pbx, self.observer, self._mark = pbx, Observer(pbx), 0
 
     def call(self, number, *steps, **options):
-        self._mark = len(self.pbx.asterisk.read_log())
+        self.mark()
         return self.observer.call(number, *(steps or (Wait(0.5), HangUp())), **options)
+
+    def mark(self):
+        self._mark = len(self.pbx.asterisk.read_log())
 
     @contextlib.contextmanager
     def phones(self, **what):
@@ -281,6 +298,10 @@ def test_a_code_sets_do_not_disturb_and_its_next_dialling_ends_it(desk):
 def test_a_code_forwards_always_and_survives_restarts_and_a_dead_tandem(desk, pbx):
     desk.dial("1001", "*721002")
     assert desk.features("1001")["forward_always"] == "1002"
+    for arguments in (["+493011001"], ["1001", "--endpoint", "1003"]):
+        assert "endpoint 1001 forwards always to 1002" in pbx.tandem("route", "explain", *arguments).stdout
+    explained = desk.ask("GET", "/api/v1/routes/explain?did=1001&endpoint=1003")
+    assert "endpoint 1002 rings for 5 s" in explained["reasons"]
     pbx.kill()
     with desk.phones(p1001={}, p1002={"steps": [Wait(0.5), HangUp()]}) as phones:
         try:
@@ -295,6 +316,41 @@ def test_a_code_forwards_always_and_survives_restarts_and_a_dead_tandem(desk, pb
     desk.wait_for("/health", lambda health: health["ready"], 60)
     desk.dial("1001", "*72")
     assert desk.features("1001")["forward_always"] == ""
+
+
+def test_a_code_closes_a_schedule_which_survives_restarts_and_a_dead_tandem(desk, pbx):
+    def lamp():
+        return pbx.asterisk.cli("dialplan eval function EXTENSION_STATE(*28@tandem-from-endpoint)")
+
+    path = "/api/v1/night-modes/shop"
+    wait_until(lambda: "NOT_INUSE" in lamp(), "the lamp is off")
+    assert desk.call("03010075").reached == "209"
+    desk.dial("1003", "*28")
+    assert desk.ask("GET", path)["mode"] == "auto"
+    desk.dial("1001", "*28")
+    night = desk.ask("GET", path)
+    assert (night["mode"], night["is_open"], night["by"]) == ("night", False, "phone 1001")
+    wait_until(lambda: "Result: INUSE" in lamp(), "the lamp is lit")
+    lived = desk.call("03010075")
+    assert (lived.reached, lived.reasons[-2]) == ("210", "schedule shop: closed (night mode)")
+    pbx.kill()
+    try:
+        desk.mark()
+        with place_calls(
+            pbx.asterisk, [Caller("03010075", "0305501")], steps=[Wait(0.5), HangUp()], host=CARRIER_HOST
+        ) as run:
+            run.wait()
+        desk.wait_until_reached("210")
+    finally:
+        pbx.serve()
+    assert desk.call("03010075").reached == "210"
+    assert "(night mode)" in pbx.tandem("route", "explain", "+493010075").stdout
+    desk.dial("1001", "*281")
+    assert desk.ask("GET", path)["mode"] == "day"
+    desk.dial("1001", "*280")
+    assert desk.call("03010075").reached == "209"
+    wait_until(lambda: "NOT_INUSE" in lamp(), "the lamp is off again")
+    assert "tandem-night" not in pbx.asterisk.cli("database show tandem-night")
 
 
 def test_forwards_on_busy_and_no_answer(desk):

@@ -11,6 +11,7 @@ from tandem.settings import (
     write_settings_template,
 )
 from tandem.store.place import PostgresPlace, place_of
+from tandem.target import describe_target
 
 
 def write(folder: Path, text: str, mode: int = 0o640) -> Path:
@@ -58,6 +59,15 @@ def test_the_variable_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        (
+            "asterisk: {mode: owner, sip_tls_key: /etc/asterisk/sip.key}\n",
+            "{path}: asterisk: sip_tls_certificate and sip_tls_key go together",
+        ),
+        (
+            "asterisk: {sip_tls_key: /k, sip_tls_certificate: /c}\n",
+            "{path}: asterisk: sip_tcp and sip_tls_… are for mode owner",
+        ),
+        ("asterisk: {sip_tcp: yes}\n", "{path}: asterisk: sip_tcp and sip_tls_… are for mode owner"),
         ("fastagi: {prot: 1}", "{path}: fastagi.prot: unknown key; did you mean fastagi.port?"),
         ("xyz: 1", "{path}: xyz: unknown key"),
         ("fastagi: {port: 70000}", "{path}: fastagi.port: Input should be less than or equal to 65535"),
@@ -225,3 +235,13 @@ class TestTemplate:
             write_settings_template(path)
         with pytest.raises(ValueError, match=r"no such setting: a\.b"):
             format_settings({"a.b": 1})
+
+
+def test_the_transports_of_an_owner(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "asterisk: {mode: owner, sip_tcp: yes, sip_tls_key: /etc/k.pem, sip_tls_certificate: /etc/c.pem}\n"
+    )
+    udp, tcp, tls = describe_target(load_settings(path, {})).transports
+    assert [(one.protocol, one.bind) for one in (udp, tcp)] == [("udp", "0.0.0.0:5060"), ("tcp", "0.0.0.0:5060")]
+    assert (tls.protocol, tls.bind, tls.certificate, tls.key) == ("tls", "0.0.0.0:5061", "/etc/c.pem", "/etc/k.pem")
+    assert [one.protocol for one in describe_target(Settings()).transports] == []

@@ -22,7 +22,7 @@ def test_the_dialplan_and_tandem_know_the_same_names() -> None:
     set_here |= set(re.findall(r"[(,](TANDEM_[A-Z_]+)=", "".join(re.findall(r"MSet\(.+", text))))
     constants = {name: value for name, value in vars(names).items() if isinstance(value, str)}
     assert {value for name, value in constants.items() if name.startswith("CONTEXT_")} <= contexts
-    assert families == {*names.FAMILIES, names.FAMILY_LOCK}
+    assert families == {*names.FAMILIES, names.FAMILY_LOCK, names.FAMILY_NIGHT}
     assert {value for name, value in constants.items() if name.startswith("VARIABLE_")} <= variables
     shared = {value for name, value in constants.items() if name.startswith("GLOBAL_")}
     assert shared <= variables
