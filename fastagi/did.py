@@ -24,6 +24,8 @@ async def did(brain: Brain, session: Session) -> None:
         called, caller, trunk = environment.args[:3]
     else:
         called, caller = environment.extension, environment.callerid or ""
+        # `anonymous`, `unavailable`: whoever shows no digit shows no number, for the DID as for the fallback.
+        caller = caller if any(map(str.isdigit, caller)) else ""
         trunk = read_trunk(environment.channel, snapshot.trunks)
     route = route_did(snapshot, called, caller, trunk, now)
     case = Case(session, snapshot, now, "did", called, caller, list(route.reasons))

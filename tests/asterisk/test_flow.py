@@ -1,6 +1,7 @@
 """The whole of it: a real Asterisk, the real `tandem serve`, SIPp as carrier and phones; what callers live through and what Tandem tells."""
 
 import hashlib
+import re
 import wave
 from array import array
 from collections.abc import Iterator
@@ -99,6 +100,10 @@ dids:
   - {{number: "+493010017", destination: {{queue: shut}}}}
   - {{number: "+493010018", destination: {{queue: narrow}}}}
   - {{number: "+493010019", destination: {{dialplan: "from-admin,201"}}, active: no}}
+  - {{number: "+493010020", destination: {{dialplan: "from-admin,201"}}, anonymous: {{dialplan: "from-admin,242"}},
+     caller_routes: [{{callers: ["+4917055501"], destination: {{dialplan: "from-admin,241"}}}}, {{callers: ["+4917055*"], destination: {{hangup: busy}}}}]}}
+  - {{number: "+493010021", destination: {{dialplan: "from-admin,201"}}, allowed_callers: ["+4917055*"]}}
+  - {{number: "+493010022", destination: {{dialplan: "from-admin,201"}}, blocked_callers: ["+4917055*"]}}
   - {{number: default, destination: {{dialplan: "from-admin,299"}}}}
 """ + "".join(
     f'  - {{number: "+4930200{cause}", destination: {{hangup: {name}}}}}\n'
@@ -335,6 +340,40 @@ def test_a_queue_that_is_full_and_one_that_takes_too_long(observer: Observer) ->
     assert story["decisions"][1]["outcome"].startswith("tandem-enter,dialplan,1(235,")
     assert leg.talk_s is not None
     assert leg.talk_s > 7
+
+
+def test_who_calls_decides(observer: Observer) -> None:
+    """A route for one caller and one for the beginnings of numbers, an allow list, block lists, and callers who show no number."""
+    near, other, stranger, pest, nobody = "017055501", "017055502", "016055503", "0666555", "anonymous"
+    wanted = {
+        ("03010020", near): "241",
+        ("03010020", other): 486,
+        ("03010020", stranger): "201",
+        ("03010020", nobody): "242",
+        ("03010021", near): "201",
+        ("03010021", stranger): 403,
+        ("03010021", nobody): 403,
+        ("03010022", near): 403,
+        ("03010022", stranger): "201",
+        ("03010022", nobody): "201",
+        ("03010022", pest): 403,
+    }
+    callers = [Caller(called, caller) for called, caller in wanted]
+    mark = len(observer.pbx.asterisk.read_log())
+    with place_calls(observer.pbx.asterisk, callers, steps=[Wait(0.5), HangUp()]) as run:
+        legs = sorted(run.wait().legs, key=lambda leg: int(leg.call_id.partition("-")[0]))
+    observer.wait_until_idle()
+    log = observer.pbx.asterisk.read_log()[mark:]
+    decided = {
+        (story["decisions"][0]["called"], story["decisions"][0]["caller"]): story["decisions"][0]["channel"]
+        for story in observer.pbx.ask("calls", "--limit", "20")
+    }
+    found: dict[tuple[str, str], Any] = {}
+    for (called, caller), leg in zip(wanted, legs, strict=True):
+        channel = decided.get((called, caller if caller != nobody else ""), "nobody decided")
+        reached = re.search(rf'Executing \[(2\d\d)@from-admin:1\] Answer\("{channel}"', log)
+        found[called, caller] = reached[1] if reached and leg.is_answered else leg.refusal
+    assert found == wanted
 
 
 # -------------------------------------------------------------------------------------------------- menus
