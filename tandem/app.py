@@ -31,6 +31,7 @@ from fastagi.routes import list_scripts
 from fastagi.service import AgiService
 from tandem.agents import Agents
 from tandem.ami import actions
+from tandem.ami.boot import Boot
 from tandem.ami.client import AmiClient
 from tandem.ami.errors import AmiConnectionLost, AmiError
 from tandem.ami.wire import Message
@@ -124,6 +125,7 @@ class Tandem(MultiService):
         self.lag = LagGauge(clock)
         self.ami = self._make_ami(settings.ami.username, settings.ami.secret)
         self.config_ami = self._make_ami(settings.ami.config_username, settings.ami.config_secret)
+        self.boot = Boot(self.ami, clock)
         self.facts = Facts(cast(Any, self.ami.send_list), clock, cast(Any, self.ami.send))
         self.fallback = Fallback(
             self.config_ami,
@@ -181,7 +183,7 @@ class Tandem(MultiService):
                 queue_facts=self.facts.read_queue,
                 facts_at=self.facts.read_at,
                 phone_state=self.facts.read_phone,
-                is_ready=lambda: settings.dialer.enabled and self.ami.is_ready and self.live.is_loaded,
+                is_ready=lambda: settings.dialer.enabled and self.boot.is_over and self.live.is_loaded,
                 lag_s=self.lag.read_recent,
                 ask_pbx=self._ask_pbx,
             ),

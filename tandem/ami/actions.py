@@ -41,9 +41,9 @@ def challenge() -> Action:
 
 
 def login(username: str, secret: str, challenge_text: str) -> Action:
-    """Second half: the secret itself is never sent. Events stay off until the filters are set."""
+    """Second half: the secret itself is never sent. Until the filters are set there is but the class of `FullyBooted`, which a login is told only so."""
     key = hashlib.md5((challenge_text + secret).encode(), usedforsecurity=False).hexdigest()
-    return Action("Login", (("AuthType", "MD5"), ("Username", username), ("Key", key), ("Events", "off")))
+    return Action("Login", (("AuthType", "MD5"), ("Username", username), ("Key", key), ("Events", "system")))
 
 
 def logoff() -> Action:

@@ -125,7 +125,7 @@ class AmiConnection(Protocol):
     # -- login
 
     async def log_in(self, username: str, secret: str) -> None:
-        """Wait for the greeting, answer the challenge; start the keepalive. Events are off. Raises `AmiLoginRefused` or another `AmiError`."""
+        """Wait for the greeting, answer the challenge; start the keepalive. Events are off but for `system`. Raises `AmiLoginRefused` or another `AmiError`."""
         timeout_s = self._limits.login_timeout_s
         late = self._clock.callLater(
             timeout_s, self._fail_greeting, AmiTimeout("greeting", f"none within {timeout_s:g} s", written=False)

@@ -53,6 +53,7 @@ _LIST_ENDS = {
     "QueueStatus": ("QueueStatusComplete", "Queue status will follow"),
     "QueueSummary": ("QueueSummaryComplete", "Queue summary will follow"),
 }
+_BOOTED = (("Event", "FullyBooted"), ("Privilege", "system,all"), ("Status", "Fully Booted"))
 _NO_ITEMS = {"PJSIPShowContacts": "No Contacts found\n", "PJSIPShowEndpoints": "No endpoints found\n"}
 _MESSAGES = {
     "Hangup": "Channel Hungup",
@@ -111,6 +112,7 @@ class FakeAsterisk(Factory):
         self.logins = 0
         self.is_down = False  # refuse connections (in memory)
         self.is_frozen = False  # see `freeze`
+        self.is_booted = True  # a login is told so; `send_event("FullyBooted")` ends a boot that goes on
         self.greeting = b"Asterisk Call Manager/11.0.0\r\n"
         self.cut_after: int | None = None  # bytes that the next session may send before it is cut
         self.cut_after_received: int | None = None  # bytes that it may receive
@@ -320,8 +322,9 @@ class FakeSession(Protocol):
                     return error("Authentication failed")
                 self.is_logged_in = True
                 self._asterisk.logins += 1
-                self.has_events = message.get("Events", "on") != "off"
-                return success("Authentication accepted")
+                self.has_events = message.get("Events", "on") == "on"
+                is_told = self._asterisk.is_booted and message.get("Events", "on") != "off"
+                return [*success("Authentication accepted"), *([_BOOTED] if is_told else [])]
             case _ if not self.is_logged_in:
                 return error("Permission denied")
             case "Events":

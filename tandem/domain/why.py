@@ -190,7 +190,9 @@ def _explain_pbx(conditions: Conditions) -> tuple[Reason, ...]:
     if conditions.speed <= 0:
         found.append(Reason("pressure", "the PBX is too busy"))
     if not conditions.is_ready:
-        found.append(Reason("asterisk", "there is no connection to Asterisk, or the dialer is turned off"))
+        found.append(
+            Reason("asterisk", "there is no connection to Asterisk, or it is booting, or the dialer is turned off")
+        )
     if conditions.problem is not None:
         found.append(Reason("problem", conditions.problem))
     return tuple(found)

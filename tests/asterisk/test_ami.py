@@ -6,13 +6,14 @@ import signal
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from lab.playground import PLAYGROUND
 from lab.sipp import Caller, place_calls
 from tandem.ami import actions, events
+from tandem.ami.boot import Boot
 from tandem.ami.client import AmiClient, AmiLimits, new_action_id
 from tandem.ami.connection import AmiConnection
 from tandem.ami.errors import (
@@ -70,6 +71,17 @@ class AmiTests(TestCase):
         return client
 
     # -- state
+
+    async def test_a_login_is_told_that_the_boot_is_over(self) -> None:
+        """The dialer's, on a clock that stands: it is not its patience that ends."""
+        user = "tandem-dialer"
+        client = AmiClient(InstanceEndpoint(self.asterisk), user, self.asterisk.ami_secrets[user])
+        boot = Boot(client, Clock())
+        client.startService()
+        self.addCleanup(client.stopService)
+        await client.when_ready()
+        await client.send(actions.ping())  # what Asterisk says at the login is before the answer
+        assert boot.is_over
 
     async def test_lists_and_views(self) -> None:
         client = await self.log_in()
@@ -239,7 +251,7 @@ class AmiTests(TestCase):
             assert ours == theirs
 
     async def record(self, endpoint, heard: list[bytes]) -> AmiConnection:
-        """Log in without events; from then on, `heard` gets every byte."""
+        """Log in, and events off; from then on, `heard` gets every byte."""
         from twisted.internet.protocol import Factory
 
         connection = await endpoint.connect(Factory.forProtocol(lambda: AmiConnection(reactor, {}, AmiLimits())))
@@ -249,6 +261,10 @@ class AmiTests(TestCase):
         else:
             endpoint._asterisk.flush()
             self.successResultOf(login)
+        quiet = connection.send(actions.events("off"), 10.0)  # the class of FullyBooted is on since the login
+        if not isinstance(endpoint, InstanceEndpoint):
+            endpoint._asterisk.flush()
+        await quiet
         receive = connection.dataReceived
         connection.dataReceived = lambda data: (heard.append(data), receive(data))
         return connection
