@@ -29,6 +29,7 @@ KINDS: Final = (
     "device",
     "toll",
     "trunk",
+    "callback",
 )
 # What waits for a client that reads slowly; older events go first, and the client is told how many.
 MAX_WAITING_BYTES: Final = 256 * 1024

@@ -66,6 +66,7 @@ class Services:
     states: Any = None
     tolls: Any = None
     trunks: Any = None
+    callbacks: Any = None
     allow_private_webhooks: bool = False
     look_up: Callable[[str, str], Any] | None = None
     note: Callable[[AuditEntry], object] = lambda _: None

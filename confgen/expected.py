@@ -68,6 +68,8 @@ FIELD_OF_OPTION: Final[Mapping[str, str]] = {
     "context": "exit_key",
 }
 _QUEUE_HEADERS: Final = {"maxlen": "Max", "strategy": "Strategy", "weight": "Weight", "servicelevel": "ServiceLevel"}
+# Sections of extensions.conf.
+_NO_CONTEXTS: Final = frozenset({"general", "globals"})
 _SECRETS: Final = frozenset({"password", "pin"})
 # Not single values: `disallow` only clears, `type` is what the event's name says.
 _NOT_COMPARED: Final = frozenset({"type", "disallow"})
@@ -119,14 +121,15 @@ def expect_files(files: Mapping[str, str], touched: Touched) -> Expectation:
         parts.setdefault(name.partition(".")[0], []).extend(sections)
     queues = {it.name: it for it in read_sections(body_of(files["queues.conf"])) if it.name != "general"}
     boxes = {box.number: box for box in read_mailboxes(body_of(files["voicemail.conf"]))}
-    dialplan = [text for file, text in files.items() if file not in MODULE_OF_FILE] if touched.dialplan else []
+    of_dialplan = [text for file, text in files.items() if file not in MODULE_OF_FILE or file == "extensions.conf"]
+    dialplan = of_dialplan if touched.dialplan else []
     return Expectation(
         endpoints={name: tuple(parts[name]) for name in sorted(touched.endpoints & parts.keys())},
         trunks={name: tuple(parts[name]) for name in sorted(touched.trunks & parts.keys())},
         queues={name: queues[name] for name in sorted(touched.queues & queues.keys())},
         mailboxes={name: boxes[name] for name in sorted(touched.voicemail_boxes & boxes.keys())},
         global_variables=dict(_read_globals(files["extensions.conf"])) if touched.dialplan else {},
-        contexts=frozenset(section.name for text in dialplan for section in read_sections(text)),
+        contexts=frozenset(section.name for text in dialplan for section in read_sections(text)) - _NO_CONTEXTS,
         gone_endpoints=(touched.endpoints | touched.trunks) - parts.keys(),
         gone_queues=touched.queues - queues.keys(),
         gone_mailboxes=touched.voicemail_boxes - boxes.keys(),

@@ -13,6 +13,7 @@ from tandem.domain.changes import ApplyRefused, Complaint
 from tandem.domain.dialplan import (
     CONTEXT_FROM_ENDPOINT,
     CONTEXT_FROM_TRUNK,
+    CONTEXT_QUEUE_CALLBACK,
     CONTEXT_QUEUE_EXIT,
     GLOBAL_AGENT_LOGIN,
     GLOBAL_AGENT_PAUSE,
@@ -35,7 +36,7 @@ from tandem.domain.dialplan import (
     VARIABLE_RECORDING,
     VOICEMAIL_CONTEXT,
 )
-from tandem.domain.entities import Trunk
+from tandem.domain.entities import Queue, Trunk
 from tandem.domain.numbers import NumberPlan, number_plan
 from tandem.domain.problems import suggest
 from tandem.domain.records import CDR_FIELDS, CEL_EVENTS, CEL_FIELDS
@@ -138,6 +139,7 @@ def _render_file(name: str, snapshot: Snapshot, target: RenderTarget) -> str:
                 endpoints=walk.through("endpoints", snapshot.endpoints),
                 queues=walk.through("queues", snapshot.queues),
                 voicemail_boxes=walk.through("voicemail_boxes", snapshot.voicemail_boxes),
+                queue_keys=_list_key_contexts(snapshot),
                 dialplan_globals=_dialplan_globals(snapshot, target),
                 time_zones=sorted({box.time_zone or general.time_zone for box in snapshot.voicemail_boxes.values()}),
                 music_classes=_list_music(snapshot),
@@ -268,9 +270,26 @@ def _prompt(prompt: str, target: RenderTarget) -> str:
 _KEY_NAMES: Final = {"*": "star", "#": "hash"}
 
 
-def _exit_context(key: str) -> str:
-    """The context of the static dialplan that has this key, and no other."""
-    return f"{CONTEXT_QUEUE_EXIT}-{_KEY_NAMES.get(key, key)}"
+def _list_keys(queue: Queue) -> tuple[tuple[str, str], ...]:
+    """Each key that takes a caller out of a queue, and the context of the static dialplan that has them then."""
+    keys = (
+        (queue.exit_key, CONTEXT_QUEUE_EXIT),
+        (queue.callback.key if queue.callback is not None else None, CONTEXT_QUEUE_CALLBACK),
+    )
+    return tuple((key, context) for key, context in keys if key is not None)
+
+
+def _keys_context(queue: Queue) -> str:
+    """The context that has a queue's keys, and no others: `tandem-queue-exit-9-callback-star`."""
+    parts = (
+        f"{context.removeprefix('tandem-queue-')}-{_KEY_NAMES.get(key, key)}" for key, context in _list_keys(queue)
+    )
+    return "-".join(("tandem-queue", *parts))
+
+
+def _list_key_contexts(snapshot: Snapshot) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+    """Every such context that a queue has, once."""
+    return sorted({(_keys_context(queue), keys) for queue in snapshot.queues.values() if (keys := _list_keys(queue))})
 
 
 def _list_music(snapshot: Snapshot) -> list[str]:
@@ -293,7 +312,7 @@ def _list_music(snapshot: Snapshot) -> list[str]:
 def _make_environment(own: tuple[tuple[str, str], ...]) -> Environment:
     environment = make_environment(dict(own))
     environment.filters.update(
-        nth=_nth, matches=_matches, prompt=_prompt, exit_context=_exit_context, sip_transport=_sip_transport
+        nth=_nth, matches=_matches, prompt=_prompt, keys_context=_keys_context, sip_transport=_sip_transport
     )
     return environment
 

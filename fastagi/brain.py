@@ -10,6 +10,7 @@ from twisted.internet.defer import succeed
 
 from fastagi.session import Session
 from tandem.domain.agents import AgentChange, AgentMissing, AgentsUnavailable, AgentWish
+from tandem.domain.callbacks import Callback, CallbackWish
 from tandem.domain.campaign_calls import Served
 from tandem.domain.contacts import Contact
 from tandem.domain.decisions import Decision
@@ -55,6 +56,11 @@ async def _no_features(_endpoint: str, _wish: FeatureWish) -> Features:
 async def _no_nights(_endpoint: str, _schedule: str, _digits: str) -> NightMode:
     """Nobody switches anything."""
     raise AgentsUnavailable("schedules are not switched here")
+
+
+async def _no_callbacks(_wish: CallbackWish) -> Callback:
+    """Nobody is called back."""
+    raise AgentsUnavailable("nobody is called back here")
 
 
 def _forget(decision: Decision) -> None:
@@ -140,6 +146,7 @@ class Brain:
     nobody is asked.
     set_features: endpoint and wish -> what is set at its phone now, or what `tandem.features` raises.
     set_night: endpoint, schedule and the digits after its code -> what the schedule is now, or what `tandem.nights` raises.
+    keep_callback: what a caller wants -> what is kept of it, CallbackRefused, or AgentsUnavailable where it cannot be kept now.
     menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short. sounds_dir: of the
     uploaded sounds, as Asterisk sees it.
 
@@ -161,6 +168,7 @@ class Brain:
     change_agent: Callable[[str, AgentWish, Callable[[], bool]], Awaitable[AgentChange]] = _no_agents
     set_features: Callable[[str, FeatureWish], Awaitable[Features]] = _no_features
     set_night: Callable[[str, str, str], Awaitable[NightMode]] = _no_nights
+    keep_callback: Callable[[CallbackWish], Awaitable[Callback]] = _no_callbacks
     now: Callable[[], datetime] = _utc_now
     record: Callable[[Decision], None] = _forget
     prompt_lengths: PromptLengths = field(default_factory=PromptLengths)

@@ -4,6 +4,7 @@ from functools import partial
 
 from fastagi.agent import agent
 from fastagi.brain import Brain
+from fastagi.callback import callback
 from fastagi.campaign import campaign
 from fastagi.did import did
 from fastagi.feature import feature
@@ -22,6 +23,7 @@ def list_scripts(brain: Brain) -> dict[str, Script]:
         "did": partial(did, brain),
         "menu": partial(menu, brain),
         "queue": partial(queue, brain),
+        "callback": partial(callback, brain),
         "campaign": partial(campaign, brain),
         "survey": partial(survey, brain),
         "agent": partial(agent, brain),

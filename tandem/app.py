@@ -37,6 +37,7 @@ from tandem.ami.errors import AmiConnectionLost, AmiError
 from tandem.ami.wire import Message
 from tandem.applying import Applying, Beside
 from tandem.audio import Converter, Tools
+from tandem.callbacks import Callbacks
 from tandem.calls import Calls
 from tandem.campaigning import Campaigns
 from tandem.decision_log import DecisionLog
@@ -45,6 +46,7 @@ from tandem.dialer.lines import Limits as DialerLimits
 from tandem.dialer.service import Dialer
 from tandem.document import read_document
 from tandem.domain.agents import AgentChange, AgentsUnavailable, AgentWish
+from tandem.domain.callbacks import Callback, CallbackWish
 from tandem.domain.changes import AppliedView, ApplyRefused, ApplyStopped, HandEdited
 from tandem.domain.entities import Pbx
 from tandem.domain.features import Features, FeatureWish
@@ -203,10 +205,23 @@ class Tandem(MultiService):
             clock,
         )
         self.dialer.lines.is_locked = self.tolls.is_locked
+<<<<<<< HEAD
         self.trunks = Trunks(
             cast(Any, self.config_ami.send_list),
             lambda: self.live.current.trunks if self.live.is_loaded else {},
             clock,
+=======
+        self.callbacks = Callbacks(
+            self.store,
+            self.calls,
+            self.lease,
+            lambda: self.live.current,
+            self.facts.read_queue,
+            ask=cast(Any, self.config_ami.send_list),
+            send=self.config_ami.send,
+            is_ready=lambda: self.ami.is_ready and self.config_ami.is_ready and self.live.is_loaded,
+            clock=clock,
+>>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
         )
         self.campaigns = Campaigns(lambda: self.live.current, self.dialer.commands)
         self.imports = Imports(self.store, self.campaigns)
@@ -286,7 +301,11 @@ class Tandem(MultiService):
                 surveys=self.surveys,
                 recordings=self.recordings,
                 tolls=self.tolls,
+<<<<<<< HEAD
                 trunks=self.trunks,
+=======
+                callbacks=self.callbacks,
+>>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
                 send=cast(Any, self.ami.send),
                 ask_list=cast(Any, self.ami.send_list),
                 ask_system=cast(Any, self.config_ami.send_list),
@@ -327,7 +346,11 @@ class Tandem(MultiService):
             note_machine=self.dialer.answers.note_machine,
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             set_features=lambda *wanted: Deferred.fromCoroutine(self._set_features(*wanted)),
+<<<<<<< HEAD
             set_night=lambda *wanted: Deferred.fromCoroutine(self._set_night(*wanted)),
+=======
+            keep_callback=lambda wish: Deferred.fromCoroutine(self._keep_callback(wish)),
+>>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
             record=self.decisions.record,
             admit=self.tolls.admit,
             sounds_dir=str(self.settings.sounds.dir),
@@ -370,6 +393,7 @@ class Tandem(MultiService):
             self.surveys,
             self.recordings,
             self.dialer,
+            self.callbacks,
             self.retention,
             self.webhooks,
             self.http,
@@ -549,6 +573,7 @@ class Tandem(MultiService):
         except StoreError as error:
             raise AgentsUnavailable(str(error)) from error
 
+<<<<<<< HEAD
     async def _set_night(self, endpoint: str, schedule: str, digits: str) -> NightMode:
         """As a phone asks for it, by a feature code."""
         by = f"phone {endpoint}"
@@ -561,6 +586,12 @@ class Tandem(MultiService):
 
         try:
             return await self.nights.change(schedule, decide, by=by, commit=commit)
+=======
+    async def _keep_callback(self, wish: CallbackWish) -> Callback:
+        """As a caller in a queue asks for it."""
+        try:
+            return await self.callbacks.request(wish)
+>>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
         except StoreError as error:
             raise AgentsUnavailable(str(error)) from error
 

@@ -29,12 +29,14 @@ from confgen.values import ValueUnrepresentable
 from tandem.agents import Agents
 from tandem.ami.wire import Message
 from tandem.applying import Applying
+from tandem.callbacks import Callbacks
 from tandem.calls import Calls
 from tandem.campaign_events import CampaignEvents
 from tandem.campaigning import Campaigns
 from tandem.channels import Channels
 from tandem.dialer.service import Dialer
 from tandem.domain.agents import AgentChange
+from tandem.domain.callbacks import Callback
 from tandem.domain.calls import CallEvent
 from tandem.domain.cdr import Cdr
 from tandem.domain.changes import ApplyBusy, ApplyRefused, PlanOutdated, RevisionChanged
@@ -122,7 +124,11 @@ class UseCases:
     surveys: Surveys
     recordings: Recordings
     tolls: Tolls
+<<<<<<< HEAD
     trunks: Trunks
+=======
+    callbacks: Callbacks
+>>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
     send: Callable[[Any], Awaitable[Any]]
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     ask_system: Callable[[Any], Awaitable[list[Any]]]
@@ -186,7 +192,11 @@ class HttpService(Service):
             nights=use.nights,
             states=self.states,
             tolls=use.tolls,
+<<<<<<< HEAD
             trunks=use.trunks,
+=======
+            callbacks=use.callbacks,
+>>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
             allow_private_webhooks=settings.webhooks.allow_private,
             look_up=use.look_up,
             note=self._notes.append,
@@ -211,8 +221,12 @@ class HttpService(Service):
         self._use.ledger.watch(self._tell_cdr)
         self._use.agents.watch(self._tell_agent)
         self._use.features.watch(self._tell_features)
+<<<<<<< HEAD
         self._use.nights.watch(self._tell_night)
         self._use.trunks.watch(lambda health: self.events.publish("trunk", lambda: asdict(health)))
+=======
+        self._use.callbacks.watch(self._tell_callback)
+>>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
         self._use.tolls.watch(
             lambda lock: self.events.publish(
                 "toll", lambda: {"event": "locked", "scope": lock.scope, "reason": lock.reason}
@@ -295,8 +309,16 @@ class HttpService(Service):
         told = {name: getattr(features, name) for name in ("extension", "do_not_disturb", *FORWARD_KINDS, "by")}
         self.events.publish("features", lambda: told)
 
+<<<<<<< HEAD
     def _tell_night(self, night: NightMode) -> None:
         self.events.publish("night", lambda: {name: getattr(night, name) for name in ("schedule", "mode", "by")})
+=======
+    def _tell_callback(self, callback: Callback) -> None:
+        told = {
+            name: getattr(callback, name) for name in ("callback_id", "queue", "number", "state", "tries", "outcome")
+        }
+        self.events.publish("callback", lambda: told)
+>>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
 
     def _review(self) -> None:
         self.events.review()

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from tandem.ami.connection import Clock
 from tandem.store.answers import KEPT as ANSWERS_KEPT
+from tandem.store.callbacks import delete_callbacks
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.store.outbox import delete_deliveries
@@ -69,6 +70,7 @@ class Retention(Service):
             (delete_cdrs, kept.cdrs),
             (delete_lost_legs, timedelta(0)),
             (delete_placed_calls, kept.placed_calls),
+            (delete_callbacks, kept.placed_calls),
             (delete_audit, kept.audit),
             (delete_deliveries, kept.webhook_deliveries),
             (delete_answers, ANSWERS_KEPT),

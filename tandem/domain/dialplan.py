@@ -22,7 +22,8 @@ CONTEXT_AGENT_FIRST: Final = "tandem-agent-first"
 CONTEXT_AGENT: Final = "tandem-agent"
 CONTEXT_LISTEN: Final = "tandem-listen"
 CONTEXT_FEATURE: Final = "tandem-feature"
-CONTEXT_QUEUE_EXIT: Final = "tandem-queue-exit"  # with -0 … -9, -star, -hash behind it: of the key that leaves a queue
+CONTEXT_QUEUE_EXIT: Final = "tandem-queue-exit"  # whoever has pressed the key that leaves a queue
+CONTEXT_QUEUE_CALLBACK: Final = "tandem-queue-callback"  # … or the key of a callback
 CONTEXT_OUT: Final = "tandem-out"
 VOICEMAIL_CONTEXT: Final = "tandem"
 
@@ -55,6 +56,10 @@ VARIABLE_CALLER_ID: Final = "TANDEM_CALLER_ID"  # set_var of an endpoint: what i
 VARIABLE_EMERGENCY_CALLER_ID: Final = "TANDEM_EMERGENCY_CALLER_ID"  # set_var of an endpoint
 VARIABLE_TRUNK: Final = "TANDEM_TRUNK"  # the trunk that a call came from
 VARIABLE_QUEUE_FIRST: Final = "TANDEM_QUEUE_FIRST"  # the queue whose members are called first
+VARIABLE_QUEUE_PLACE: Final = "TANDEM_QUEUE_PLACE"  # of such a call: where in the queue it is to stand, 1 for the head
+VARIABLE_QUEUE_WAIT: Final = "TANDEM_QUEUE_WAIT"  # … and for how many seconds, instead of 300
+VARIABLE_QUEUE_PRIORITY: Final = "QUEUE_PRIO"  # app_queue's own
+VARIABLE_CALLBACK: Final = "TANDEM_CALLBACK"  # yes: what becomes of it is kept in FAMILY_CALLBACK
 VARIABLE_RECORDING_LEGS: Final = "TANDEM_RECORDING_LEGS"  # yes: each side of the call in a file of its own, too
 VARIABLE_LAST_RESORT: Final = "TANDEM_LAST_RESORT"  # 1: what is missing ends with a prompt, not at the default DID
 ASTERISK_AGI_ENDS: Final = "AGIEXITONHANGUP"  # Asterisk's own; yes: AGI() ends at the channel's time-out
@@ -129,6 +134,8 @@ FAMILY_TOLL: Final = (
 FAMILY_NIGHT: Final = "tandem-night"
 # pbx, endpoint/1001, trunk/carrier = 1 where the toll guard has locked it.
 FAMILY_LOCK: Final = "tandem-lock"
+# Not one either. channel of a callback = agent, once one has answered, then the DIALSTATUS of whom it called.
+FAMILY_CALLBACK: Final = "tandem-callback"
 FAMILIES: Final = (
     FAMILY_META,
     FAMILY_DID,

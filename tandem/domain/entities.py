@@ -197,6 +197,29 @@ class OutsideMember:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class QueueCallback:
+    """Callers who press a key may hang up: they keep their place, and are called back when an agent has answered for them."""
+
+    key: Key
+    # The caller's own number; that one or another, as the caller says; or one that the caller enters.
+    number: Literal["caller", "confirm", "enter"] = "confirm"
+    # Heard by those who wait, each in its turn with `periodic_prompts`; and by those who will be called back.
+    prompts: Annotated[tuple[Prompt, ...], Field(max_length=5)] = ()
+    accepted_prompts: Annotated[tuple[Prompt, ...], Field(max_length=5)] = ("auth-thankyou", "vm-goodbye")
+    # How far the numbers may be.
+    permission: Literal["national", "international"] = "national"
+    # How often a caller who does not answer is called, how long it rings and how long the pause is; and when it is too late.
+    tries: Annotated[int, Field(ge=1, le=10)] = 3
+    ring_time_s: Annotated[int, Field(ge=5, le=120)] = 30
+    retry_s: Annotated[int, Field(ge=10, le=86400)] = 300
+    max_age_s: Annotated[int, Field(ge=60, le=604_800)] = 14_400
+    # How many callbacks a queue may owe at once.
+    max_waiting: Annotated[int, Field(ge=1, le=1000)] = 100
+    # When people are called back, beside the queue's own opening hours.
+    schedule: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Queue:
     """Callers wait, members answer (app_queue)."""
 
@@ -237,6 +260,7 @@ class Queue:
     # A caller who presses it leaves the queue for `exit`.
     exit_key: Key | None = None
     exit: Destination | None = None
+    callback: QueueCallback | None = None
     service_level_s: Annotated[int, Field(ge=0, le=3600)] = 20
     priority: CallerPriority = 0
     join_when_empty: bool = False

@@ -11,7 +11,16 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from tandem.domain.destinations import DESTINATION_CLASSES, DESTINATION_TAG
-from tandem.domain.entities import COLLECTIONS, CallerRoute, General, OpenHours, OutsideMember, Pbx, QueueMember
+from tandem.domain.entities import (
+    COLLECTIONS,
+    CallerRoute,
+    General,
+    OpenHours,
+    OutsideMember,
+    Pbx,
+    QueueCallback,
+    QueueMember,
+)
 from tandem.domain.fields import RULE_BY_PATTERN
 from tandem.domain.outbound_entities import TollGuard
 
@@ -28,6 +37,7 @@ _NESTED: Final[Mapping[str, type]] = {
     "hours": OpenHours,
     "members": QueueMember,
     "outside_members": OutsideMember,
+    "callback": QueueCallback,
     "caller_routes": CallerRoute,
     "toll_guard": TollGuard,
     **{collection: kind for collection, (kind, _) in COLLECTIONS.items()},

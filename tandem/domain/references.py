@@ -19,7 +19,7 @@ from tandem.domain.destinations import (
     ScheduleDestination,
     VoicemailDestination,
 )
-from tandem.domain.entities import COLLECTIONS, Pbx, Queue, Schedule, Trunk
+from tandem.domain.entities import COLLECTIONS, Pbx, Queue, QueueCallback, Schedule, Trunk
 from tandem.domain.loops import find_loops, walk_destinations
 from tandem.domain.numbers import number_plan, parse_did_number, pattern_regex
 from tandem.domain.outbound_checks import check_route
@@ -156,6 +156,8 @@ class _Check:
             if (queue.exit_key is None) != (queue.exit is None):
                 missing = "exit_key" if queue.exit_key is None else "exit"
                 yield Problem(("queues", index, missing), "is missing: a key and a destination belong together")
+            if queue.callback is not None:
+                yield from self._callback(("queues", index, "callback"), queue, queue.callback)
             seen: set[str] = set()
             for place, member in enumerate(queue.members):
                 at = ("queues", index, "members", place, "endpoint")
@@ -164,6 +166,12 @@ class _Check:
                     yield Problem(at, f"endpoint {member.endpoint} is a member already")
                 seen.add(member.endpoint)
             yield from self._outside_members(("queues", index, "outside_members"), queue)
+
+    def _callback(self, at: Location, queue: Queue, callback: QueueCallback) -> Iterator[Problem]:
+        if callback.key == queue.exit_key:
+            yield Problem((*at, "key"), f"{callback.key} leaves the queue already (exit_key)")
+        if callback.schedule is not None:
+            yield from self.unknown((*at, "schedule"), "schedule", "schedules", callback.schedule)
 
     def _outside_members(self, at: Location, queue: Queue) -> Iterator[Problem]:
         general, seen = self._pbx.general, set()

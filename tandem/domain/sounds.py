@@ -112,6 +112,10 @@ def _find_users(snapshot: Snapshot, prompt: str) -> Iterator[tuple[str, str]]:
     for queue in snapshot.queues.values():
         if prompt in queue.periodic_prompts:
             yield f"queues/{queue.name}", "periodic_prompts"
+        if queue.callback is not None:
+            for field in ("prompts", "accepted_prompts"):
+                if prompt in getattr(queue.callback, field):
+                    yield f"queues/{queue.name}", f"callback.{field}"
     for announcement in snapshot.announcements.values():
         if prompt in announcement.prompts:
             yield f"announcements/{announcement.name}", "prompts"

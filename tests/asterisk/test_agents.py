@@ -1,5 +1,6 @@
 """Agents of a whole Tandem beside a real Asterisk: feature codes from a real phone, restarts of either side, the next call, what is heard without Tandem."""
 
+import contextlib
 import json
 import re
 import sqlite3
@@ -10,25 +11,31 @@ import pytest
 from lab.observe import wait_until
 from lab.pbx import LabPbx
 from lab.rtp import RtpSink
-from lab.sipp import Caller, HangUp, Wait, dial_from_phone, place_calls, register_phones, run_phone
+from lab.sipp import Caller, HangUp, Press, Speak, Wait, dial_from_phone, place_calls, register_phones, run_phone
 from tandem.cli.control import _UnixConnection
 from tests.asterisk.test_api import Site
 
 pytestmark = pytest.mark.asterisk
 
-PHONE_PORT, PHONE_HOST = 5070, "127.0.0.3"
+PHONE_PORT, BACK_PORT, PHONE_HOST, OUTSIDE = 5070, 5072, "127.0.0.3", "127.0.0.5"
 SECRET = "swordfish-of-the-lab"
 DOCUMENT = f"""
-general: {{country: DE, agent_pause_reasons: [lunch]}}
-trunks: [{{name: carrier, hosts: ["127.0.0.2:5060"], match: [127.0.0.2]}}]
+general: {{country: DE, agent_pause_reasons: [lunch], outbound_trunk: outside}}
+trunks:
+  - {{name: carrier, hosts: ["127.0.0.2:5060"], match: [127.0.0.2]}}
+  - {{name: outside, hosts: ["{OUTSIDE}:5060"], match: ["{OUTSIDE}"], qualify_s: 0}}
 endpoints:
   - {{extension: "1001", secret: {SECRET}, name: Anna}}
   - {{extension: "1002", secret: {SECRET}}}
+  - {{extension: "1003", secret: {SECRET}}}
 queues:
+  - {{name: back, members: [{{endpoint: "1003"}}], join_when_empty: yes, leave_when_empty: no, ring_time_s: 5, exit_key: "9", exit: {{hangup: busy}},
+     recording: yes, callback: {{key: "1", prompts: [beep], tries: 2, retry_s: 10}}, fallback: {{hangup: normal}}}}
   - {{name: sales, extension: "500", members: [{{endpoint: "1001"}}], join_when_empty: yes, leave_when_empty: no, fallback: {{hangup: normal}}}}
   - {{name: open, extension: "501", open_login: yes, join_when_empty: yes, leave_when_empty: no, fallback: {{hangup: normal}}}}
 dids:
   - {{number: "+4930100", destination: {{queue: sales}}}}
+  - {{number: "+4930101", destination: {{queue: back}}, priority: 5}}
 """
 
 
@@ -188,7 +195,7 @@ def test_listeners_of_events_and_of_states_are_told(desk):
         events.request("GET", "/api/v1/events?kinds=agent")
         states.request("GET", "/api/v1/monitoring/stream")
         told, shown = events.getresponse(), states.getresponse()
-        (sales, _) = sorted(read_event(shown)["queues"], key=lambda queue: queue["queue"], reverse=True)
+        (sales, *_) = sorted(read_event(shown)["queues"], key=lambda queue: queue["queue"], reverse=True)
         assert (sales["queue"], sales["callers"]) == ("sales", 0)
         desk.ask("POST", "/api/v1/agents/1001/pause", {"reason": "coffee"})
         assert read_event(told) == {
@@ -202,6 +209,92 @@ def test_listeners_of_events_and_of_states_are_told(desk):
         assert (anna["extension"], anna["is_paused"], anna["pause_reason"]) == ("1001", True, "coffee")
         assert found["queues"]["changed"][0]["callers"] == 1
         assert len(found["channels"]["changed"]) == 1
+
+
+# ------------------------------------------------------------------------------------------------------- callbacks
+
+# A key while waiting; the number is read out, and a key says that it is right.
+ASK_BACK = (Press("1"), Wait(2), Press("1"), Wait(20))
+
+
+def wait_in_queue(desk, number, *steps):
+    return place_calls(desk.pbx.asterisk, [Caller("+4930101", number)], steps=steps)
+
+
+def list_callbacks(desk, **wanted):
+    query = "&".join(f"{name}={value}" for name, value in wanted.items())
+    return desk.ask("GET", f"/api/v1/callbacks?{query}")["items"]
+
+
+@contextlib.contextmanager
+def agent_of_callbacks(desk, *steps):
+    """1003 is at its desk."""
+    register_phones(desk.pbx.asterisk, [("1003", SECRET)], port=BACK_PORT)
+    with run_phone(desk.pbx.asterisk, port=BACK_PORT, ring_s=0.2, steps=steps) as phone:
+        yield phone
+
+
+def test_a_caller_keeps_the_place_and_is_called_back_once_whatever_restarts(desk, pbx):
+    """The first caller hangs up and is still before the second, who waits all the time; nobody is called before an agent has answered."""
+    with wait_in_queue(desk, "+493055501", Wait(3), *ASK_BACK) as first:
+        first.wait_for("answered")
+        with wait_in_queue(desk, "+493055502", Wait(90)) as second:
+            second.wait_for("answered")
+            (leg,) = first.wait().legs
+            assert leg.ended_by == "them"
+            (kept,) = list_callbacks(desk, queue="back")
+            told = {name: kept[name] for name in ("number", "tries", "shown", "priority")}
+            assert told == {"number": "+493055501", "tries": 0, "shown": "+4930101", "priority": 5}
+            pbx.kill()
+            # Without Tandem a caller waits on at the same place, and the other key works.
+            with wait_in_queue(desk, "+493055503", Wait(1), Press("1"), Wait(4), Press("9"), Wait(20)) as third:
+                (leg,) = third.wait().legs
+            assert leg.ended_by == "them"
+            (place,) = re.findall(
+                r'Queue\("PJSIP/carrier-[^"]*", "back,,,,[0-9]+,,,,([0-9]+)"\)', pbx.asterisk.read_log()
+            )
+            assert place in ("2", "3")
+            pbx.serve()
+            desk.wait_until_in_step()
+            desk.wait_for(f"/api/v1/callbacks/{kept['callback_id']}", lambda one: one["state"] == "calling")
+            with (
+                run_phone(pbx.asterisk, host=OUTSIDE, port=5060, ring_s=0.5, steps=[Wait(1.5), HangUp()]) as outside,
+                agent_of_callbacks(desk, Speak(3), HangUp()) as agent,
+            ):
+                done = desk.wait_for(f"/api/v1/callbacks/{kept['callback_id']}", lambda one: one["state"] == "done", 60)
+                (called,) = outside.read_legs()
+                # The second caller is next, until the agent hangs up.
+                rings = agent.wait_for("hangup", timeout_s=60)
+    assert (called.called, called.caller, called.ended_by) == ("+493055501", "+4930101", "us")
+    assert [ring.caller for ring in rings] == ["+493055501", "+493055502"]
+    assert (done["outcome"], done["tries"]) == ("ANSWER", 1)
+    cdr = desk.wait_for(f"/api/v1/cdrs/{done['call_id']}", lambda cdr: cdr.get("ended_at"))
+    assert {leg["channel"].partition("-")[0] for leg in cdr["legs"]} >= {"PJSIP/1003", "PJSIP/outside"}
+    audit = desk.ask("GET", "/api/v1/audit?action=callbacks/create")["items"]
+    assert [(entry["who"], entry["target"]) for entry in audit] == [("queue back", f"callbacks/{kept['callback_id']}")]
+
+
+def test_a_number_that_is_entered_is_called_again_until_somebody_cancels(desk, pbx):
+    """One abroad is refused, so the caller enters another; it is busy."""
+    desk.ask("POST", "/api/v1/agents/1003/pause", {"reason": "lunch"})
+    entering = (Wait(1), Press("1"), Wait(2), Press("2"), Wait(2), Press("0015550100#"), Wait(2), Press("1"), Wait(3))
+    again = (Press("030555504#"), Wait(2), Press("1"), Wait(20))
+    with (
+        run_phone(pbx.asterisk, host=OUTSIDE, port=5060, refuse=486) as outside,
+        agent_of_callbacks(desk, Wait(20)) as agent,
+    ):
+        with wait_in_queue(desk, "+493055504", *entering, *again) as run:
+            (leg,) = run.wait().legs
+        assert leg.ended_by == "them"
+        (kept,) = list_callbacks(desk, number="030555504")
+        desk.ask("POST", "/api/v1/agents/1003/unpause")
+        path = f"/api/v1/callbacks/{kept['callback_id']}"
+        tried = desk.wait_for(path, lambda one: one["tries"], 60)
+        assert (tried["state"], tried["outcome"]) == ("waiting", "BUSY")
+        assert [ring.ended_by for ring in agent.wait_for("bye")] == ["them"]
+        assert desk.ask("POST", f"{path}/cancel")["state"] == "cancelled"
+        desk.ask("POST", f"{path}/cancel", status=409)
+        assert [called.called for called in outside.read_legs()] == ["030555504"]
 
 
 def read_event(stream):

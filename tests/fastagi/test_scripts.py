@@ -6,13 +6,14 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import succeed
+from twisted.internet.defer import fail, succeed
 
 from fastagi.brain import Brain
 from fastagi.routes import list_scripts
 from fastagi.testing import AgiCaller
 from tandem.document import read_document
 from tandem.domain.agents import AgentChange, AgentMissing, AgentNotThere, AgentsUnavailable
+from tandem.domain.callbacks import CallbackRefused, start_callback
 from tandem.domain.contacts import NOBODY, Contact
 from tandem.domain.decisions import Decision
 from tandem.domain.routing import QueueFacts
@@ -409,3 +410,47 @@ class TestOutbound:
         assert run.jump == outcome
         assert reason in run.decisions[0].reasons
         assert "4711" not in " ".join(run.decisions[0].reasons)
+
+
+class TestCallback:
+    """What can be promised is in tests/tandem/test_callbacks.py; here is what the caller is asked."""
+
+    def run(self, number="confirm", digits="", callerid="+493055501", refused=()):
+        pbx = read_document(DOCUMENT.replace("max_callers: 5,", f"callback: {{key: '1', number: {number}}},"), "test")
+        asked, decisions = [], []
+
+        def keep(wish):
+            asked.append(wish)
+            if wish.number in refused:
+                return fail(CallbackRefused("the toll guard refuses it"))
+            return succeed(start_callback(build_snapshot(7, pbx), wish, "c1", MONDAY_NOON.timestamp()))
+
+        brain = Brain(
+            snapshot=lambda: build_snapshot(7, pbx),
+            now=lambda: MONDAY_NOON,
+            record=decisions.append,
+            keep_callback=keep,
+        )
+        joined_at = str(int(MONDAY_NOON.timestamp()) - 60)
+        caller = AgiCaller(
+            script="callback", args=("sales", joined_at, "3", "+49301000"), callerid=callerid, digits=digits
+        )
+        result = caller.run(list_scripts(brain)["callback"])
+        assert (result.error, result.finished, len(decisions)) == (None, True, 1)
+        kept = result.executed is not None and result.executed == ("Gosub", "tandem-queue-callback,kept,1")
+        return kept, [wish.number for wish in asked], decisions[0].reasons
+
+    def test_the_callers_own_number_is_kept_without_a_word(self):
+        assert self.run("caller")[:2] == (True, ["+493055501"])
+        assert self.run("caller", callerid=None) == (False, [], ("the caller shows no number",))
+        assert self.run("caller", refused=["+493055501"])[:2] == (False, ["+493055501"])
+
+    def test_a_number_is_read_out_and_another_can_be_entered(self):
+        assert self.run(digits="1")[:2] == (True, ["+493055501"])
+        assert self.run(digits="20305550#1")[:2] == (True, ["0305550"])
+        assert self.run("enter", digits="0305550#1")[:2] == (True, ["0305550"])
+        assert self.run(digits="1" + "0305551#1", refused=["+493055501"])[:2] == (True, ["+493055501", "0305551"])
+
+    def test_silence_promises_nothing(self):
+        assert self.run() == (False, [], ("no number",))
+        assert self.run("enter")[:2] == (False, [])
