@@ -222,6 +222,16 @@ def pbxes(draw):
                 announce_position=draw(st.booleans()),
                 periodic_prompts=draw(st.just(()) | prompts),
                 autopause=draw(st.sampled_from(["no", "yes", "all"])),
+                callback=draw(
+                    st.none()
+                    | st.builds(
+                        e.QueueCallback,
+                        key=st.sampled_from("0123456789*#"),
+                        number=st.sampled_from(["caller", "confirm", "enter"]),
+                        prompts=st.just(()) | prompts,
+                        schedule=st.sampled_from([None, *schedule_names]),
+                    )
+                ),
                 recording=draw(st.booleans()),
                 priority=draw(st.integers(0, 99)),
                 join_when_empty=draw(st.booleans()),

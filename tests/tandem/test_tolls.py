@@ -217,6 +217,26 @@ def test_minutes_come_from_the_records_and_end_a_call_that_would_be_too_long(gua
     assert not guarded.tolls.is_locked("b")
 
 
+def test_a_queue_that_rings_a_member_outside_five_times_has_called_five_times_and_talked_once(guarded):
+    at = datetime.fromtimestamp(guarded.at, UTC)
+    for _ in range(5):
+        assert not guarded.call("", trunk="a").refusal
+        guarded.at += 22
+    carrier = Leg(uniqueid="3.1", call_id="3.1", channel="PJSIP/b-00000001", answered_at=guarded.at)
+    rings = [
+        Leg(uniqueid=f"3.{n}", call_id="3.1", channel=f"PJSIP/a-0000000{n}", ended_at=guarded.at) for n in range(2, 6)
+    ]
+    talk = replace(rings[0], uniqueid="3.6", answered_at=guarded.at, ended_at=guarded.at + 60)
+    cdr = Cdr(
+        call_id="3.1", direction="inbound", is_placed=False, caller="0331", called="500", trunk="b", endpoint="a", queue="away",
+        route="", account="", started_at=at, answered_at=at, ended_at=at, ring_s=0, hold_s=0, talk_s=60, duration_s=60,
+        disposition=Disposition.ANSWERED, cause=16, legs=(carrier, *rings, talk),
+    )  # fmt: skip
+    guarded.tolls.take_cdr(cdr)
+    states = {state.scope: (state.calls, state.minutes) for state in guarded.tolls.list_states()}
+    assert states == {"pbx": (5, 1.0), "trunk/a": (5, 1.0)}
+
+
 def test_minutes_are_those_of_the_phone_that_forwards(guarded):
     at = datetime.fromtimestamp(guarded.at, UTC)
     carrier = Leg(uniqueid="2.1", call_id="2.1", channel="PJSIP/b-00000001")
