@@ -12,9 +12,9 @@ from typing import Final, Literal, NamedTuple
 from tandem.domain.destinations import Destination, EndpointDestination, ExternalDestination, QueueDestination
 from tandem.domain.dialling import OUTSIDE
 from tandem.domain.dialplan import (
+    QUEUE_PRIORITY,
     VARIABLE_CALLBACK,
     VARIABLE_QUEUE_PLACE,
-    VARIABLE_QUEUE_PRIORITY,
     VARIABLE_QUEUE_WAIT,
     VARIABLE_RECORDING,
     VARIABLE_RING,
@@ -138,7 +138,7 @@ def plan_callback(snapshot: Snapshot, callback: Callback, place: int, now: float
         (VARIABLE_CALLBACK, "yes"),
         (VARIABLE_QUEUE_PLACE, str(place)),
         (VARIABLE_QUEUE_WAIT, str(wait_s)),
-        (VARIABLE_QUEUE_PRIORITY, str(callback.priority)),
+        (QUEUE_PRIORITY, str(callback.priority)),
         (VARIABLE_RING, str(queue.callback.ring_time_s)),
         *([(VARIABLE_RECORDING, "yes")] if queue.recording else []),
     ]

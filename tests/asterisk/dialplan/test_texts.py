@@ -22,13 +22,18 @@ def test_the_dialplan_and_tandem_know_the_same_names() -> None:
     set_here |= set(re.findall(r"[(,](TANDEM_[A-Z_]+)=", "".join(re.findall(r"MSet\(.+", text))))
     constants = {name: value for name, value in vars(names).items() if isinstance(value, str)}
     assert {value for name, value in constants.items() if name.startswith("CONTEXT_")} <= contexts
-    assert families == {*names.FAMILIES, names.FAMILY_LOCK, names.FAMILY_NIGHT}
+    assert families == {*names.FAMILIES, names.FAMILY_LOCK, names.FAMILY_NIGHT, names.FAMILY_CALLBACK}
     assert {value for name, value in constants.items() if name.startswith("VARIABLE_")} <= variables
     shared = {value for name, value in constants.items() if name.startswith("GLOBAL_")}
     assert shared <= variables
     # Set by confgen for an endpoint, and by Originate.
     from_outside = {names.VARIABLE_PERMISSIONS, names.VARIABLE_JUMP, names.VARIABLE_QUEUE_FIRST}
-    from_outside |= {names.VARIABLE_SORRY, names.VARIABLE_RECORDING_LEGS}
+    from_outside |= {
+        names.VARIABLE_SORRY,
+        names.VARIABLE_RECORDING_LEGS,
+        names.VARIABLE_QUEUE_WAIT,
+        names.VARIABLE_CALLBACK,
+    }
     from_outside |= {names.VARIABLE_RING, names.VARIABLE_LISTEN_TO, names.VARIABLE_LISTEN_OPTIONS}
     from_outside |= {names.VARIABLE_MACHINE, names.VARIABLE_MACHINE_PROMPTS}
     from_outside |= {names.VARIABLE_CALLER_ID, names.VARIABLE_EMERGENCY_CALLER_ID}
