@@ -277,7 +277,7 @@ def test_a_caller_keeps_the_place_and_is_called_back_once_whatever_restarts(desk
 def test_a_number_that_is_entered_is_called_again_until_somebody_cancels(desk, pbx):
     """One abroad is refused, so the caller enters another; it is busy."""
     desk.ask("POST", "/api/v1/agents/1003/pause", {"reason": "lunch"})
-    entering = (Wait(1), Press("1"), Wait(2), Press("2"), Wait(2), Press("0015550100#"), Wait(2), Press("1"), Wait(3))
+    entering = (Wait(1), Press("1"), Wait(2), Press("2"), Wait(2), Press("0015550100#"), Wait(2), Press("1"), Wait(5))
     again = (Press("030555504#"), Wait(2), Press("1"), Wait(20))
     with (
         run_phone(pbx.asterisk, host=OUTSIDE, port=5060, refuse=486) as outside,
