@@ -205,12 +205,11 @@ class Tandem(MultiService):
             clock,
         )
         self.dialer.lines.is_locked = self.tolls.is_locked
-<<<<<<< HEAD
         self.trunks = Trunks(
             cast(Any, self.config_ami.send_list),
             lambda: self.live.current.trunks if self.live.is_loaded else {},
             clock,
-=======
+        )
         self.callbacks = Callbacks(
             self.store,
             self.calls,
@@ -219,9 +218,8 @@ class Tandem(MultiService):
             self.facts.read_queue,
             ask=cast(Any, self.config_ami.send_list),
             send=self.config_ami.send,
-            is_ready=lambda: self.ami.is_ready and self.config_ami.is_ready and self.live.is_loaded,
+            is_ready=lambda: self.boot.is_over and self.config_ami.is_ready and self.live.is_loaded,
             clock=clock,
->>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
         )
         self.campaigns = Campaigns(lambda: self.live.current, self.dialer.commands)
         self.imports = Imports(self.store, self.campaigns)
@@ -301,11 +299,8 @@ class Tandem(MultiService):
                 surveys=self.surveys,
                 recordings=self.recordings,
                 tolls=self.tolls,
-<<<<<<< HEAD
                 trunks=self.trunks,
-=======
                 callbacks=self.callbacks,
->>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
                 send=cast(Any, self.ami.send),
                 ask_list=cast(Any, self.ami.send_list),
                 ask_system=cast(Any, self.config_ami.send_list),
@@ -346,11 +341,8 @@ class Tandem(MultiService):
             note_machine=self.dialer.answers.note_machine,
             change_agent=lambda *wanted: Deferred.fromCoroutine(self._change_agent(*wanted)),
             set_features=lambda *wanted: Deferred.fromCoroutine(self._set_features(*wanted)),
-<<<<<<< HEAD
             set_night=lambda *wanted: Deferred.fromCoroutine(self._set_night(*wanted)),
-=======
             keep_callback=lambda wish: Deferred.fromCoroutine(self._keep_callback(wish)),
->>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
             record=self.decisions.record,
             admit=self.tolls.admit,
             sounds_dir=str(self.settings.sounds.dir),
@@ -573,7 +565,6 @@ class Tandem(MultiService):
         except StoreError as error:
             raise AgentsUnavailable(str(error)) from error
 
-<<<<<<< HEAD
     async def _set_night(self, endpoint: str, schedule: str, digits: str) -> NightMode:
         """As a phone asks for it, by a feature code."""
         by = f"phone {endpoint}"
@@ -586,12 +577,13 @@ class Tandem(MultiService):
 
         try:
             return await self.nights.change(schedule, decide, by=by, commit=commit)
-=======
+        except StoreError as error:
+            raise AgentsUnavailable(str(error)) from error
+
     async def _keep_callback(self, wish: CallbackWish) -> Callback:
         """As a caller in a queue asks for it."""
         try:
             return await self.callbacks.request(wish)
->>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
         except StoreError as error:
             raise AgentsUnavailable(str(error)) from error
 

@@ -124,11 +124,8 @@ class UseCases:
     surveys: Surveys
     recordings: Recordings
     tolls: Tolls
-<<<<<<< HEAD
     trunks: Trunks
-=======
     callbacks: Callbacks
->>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
     send: Callable[[Any], Awaitable[Any]]
     ask_list: Callable[[Any], Awaitable[list[Any]]]
     ask_system: Callable[[Any], Awaitable[list[Any]]]
@@ -192,11 +189,8 @@ class HttpService(Service):
             nights=use.nights,
             states=self.states,
             tolls=use.tolls,
-<<<<<<< HEAD
             trunks=use.trunks,
-=======
             callbacks=use.callbacks,
->>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
             allow_private_webhooks=settings.webhooks.allow_private,
             look_up=use.look_up,
             note=self._notes.append,
@@ -221,12 +215,9 @@ class HttpService(Service):
         self._use.ledger.watch(self._tell_cdr)
         self._use.agents.watch(self._tell_agent)
         self._use.features.watch(self._tell_features)
-<<<<<<< HEAD
         self._use.nights.watch(self._tell_night)
         self._use.trunks.watch(lambda health: self.events.publish("trunk", lambda: asdict(health)))
-=======
         self._use.callbacks.watch(self._tell_callback)
->>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
         self._use.tolls.watch(
             lambda lock: self.events.publish(
                 "toll", lambda: {"event": "locked", "scope": lock.scope, "reason": lock.reason}
@@ -309,16 +300,14 @@ class HttpService(Service):
         told = {name: getattr(features, name) for name in ("extension", "do_not_disturb", *FORWARD_KINDS, "by")}
         self.events.publish("features", lambda: told)
 
-<<<<<<< HEAD
     def _tell_night(self, night: NightMode) -> None:
         self.events.publish("night", lambda: {name: getattr(night, name) for name in ("schedule", "mode", "by")})
-=======
+
     def _tell_callback(self, callback: Callback) -> None:
         told = {
             name: getattr(callback, name) for name in ("callback_id", "queue", "number", "state", "tries", "outcome")
         }
         self.events.publish("callback", lambda: told)
->>>>>>> 0380bb2 (Callers of a queue are called back: a key keeps the place, an agent is rung first, then the caller by the outbound routes; kept over restarts, once)
 
     def _review(self) -> None:
         self.events.review()
