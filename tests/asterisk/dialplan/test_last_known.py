@@ -117,7 +117,7 @@ def test_hang_ups_have_their_cause(pbx: Pbx22) -> None:
 @pytest.mark.asterisk
 def test_a_queue_with_its_priority_and_what_comes_after_it(pbx: Pbx22) -> None:
     leg, story = pbx.call_one("03010002", steps=(Wait(6), HangUp()))
-    assert story.data("Queue") == ["sales,,,,5"]
+    assert story.data("Queue") == ["sales,,,,5,,,,"]
     assert "QUEUE_PRIO=7" in story.data("Set")
     assert story.data("MixMonitor") == []  # until-queue
     assert story.reached == "503"
