@@ -210,6 +210,9 @@ def _judge(pbx: LabPbx, far: SippRun, numbers: int, kills: int, effective: int) 
     strangers = set(legs) - {row[0] for row in rows}
     if strangers:
         faults.append(f"dialled and on no list: {sorted(strangers)[:5]}")
+    # `not sent` is another kind: what was sent rings, is refused with a cause, or is unconfirmed.
+    if failed := dispositions.get("failed", 0):
+        faults.append(f"{failed} attempts were spent on calls that Asterisk did not take")
     made = sum(row[4] for row in rows)
     return ChaosResult(numbers, kills, effective, sum(legs.values()), made, dispositions, statuses, tuple(faults))
 

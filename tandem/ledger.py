@@ -32,7 +32,7 @@ COMPARE_EVERY_S: Final = 10.0
 # A leg must be in no list for so long, with the record read to its end, before it counts as lost.
 GRACE_S: Final = 10.0
 # Claims of the dialer wait while one is taken.
-CHUNK_BYTES: Final = 64 * 1024
+CHUNK_BYTES: Final = 32 * 1024
 HEAD_BYTES: Final = 256
 MAX_GENERATIONS: Final = 100
 _READERS: Final[Mapping[str, Callable[[bytes], Leg | None]]] = {"cel": read_cel, "cdr": read_cdr}
@@ -197,24 +197,34 @@ class Ledger(Service):
         async with self._reading:
             if self._positions is None:
                 self._positions = {name: await self._store.read(load_position, name) for name in self._files}
+            while not await self._read_some():
+                pass
             for name, path in self._files.items():
-                while not await self._read_some(name, path):
-                    pass
                 await self._set_aside(path, self._positions[name])
 
-    async def _read_some(self, name: str, path: Path) -> bool:
-        """Takes one chunk; whether that was the end."""
+    async def _read_some(self) -> bool:
+        """Takes a chunk of each file, in one transaction: of most calls both records come in the same second. Whether that was the end of all."""
         assert self._positions is not None
-        known = self._positions[name]
-        reading: Reading | None = await deferToThread(read_records, path, name, known)
-        if reading is None:
-            return True
-        if reading.position != known:
+        readings: dict[str, Reading] = {}
+        failed: OSError | None = None
+        for name, path in self._files.items():
+            try:
+                reading = await deferToThread(read_records, path, name, self._positions[name])
+            except OSError as error:  # the other file says something all the same
+                failed, reading = error, None
+            if reading is not None:
+                readings[name] = reading
+        fresh = {name: one for name, one in readings.items() if one.position != self._positions[name]}
+        if fresh:
             await self._save_routes()
-            trunks = tuple(self._list_trunks())
-            self._tell(await self._store.run(record_legs, reading.changes, trunks, reading.position))
-            self._positions[name] = reading.position
-        return reading.is_end
+            changes = [leg for one in fresh.values() for leg in one.changes]
+            trunks, positions = tuple(self._list_trunks()), [one.position for one in fresh.values()]
+            self._tell(await self._store.run(record_legs, changes, trunks, positions))
+            self._positions.update((one.position.name, one.position) for one in fresh.values())
+        is_end = all(one.is_end for one in readings.values())
+        if failed is not None and is_end:
+            raise failed
+        return is_end
 
     async def _set_aside(self, path: Path, position: FilePosition | None) -> None:
         if not self._max_bytes or position is None or position.offset < self._max_bytes or path in self._fixed:

@@ -87,14 +87,14 @@ def record_legs(
     db: peewee.Database,
     changes: Sequence[Leg],
     trunks: Collection[str],
-    position: FilePosition | None = None,
+    positions: Iterable[FilePosition] = (),
 ) -> list[Cdr]:
-    """Takes what records say and how far they were read; the CDRs that are complete now, new or corrected.
+    """Takes what records say and how far files were read; the CDRs that are complete now, new or corrected.
 
     trunks: names of trunks. The same again changes nothing.
     """
     written = _take(db, changes, trunks) if changes else []
-    if position is not None:
+    for position in positions:
         sql = f"INSERT INTO record_files (name, inode, offset, head) VALUES (?, ?, ?, ?) {_MOVE}"  # noqa: S608 - our own text
         db.execute_sql(
             sql,

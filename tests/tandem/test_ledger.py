@@ -173,7 +173,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def take(store: Store, lines: bytes, position: FilePosition | None = None) -> list[Any]:
     legs = [leg for line in lines.splitlines() if (leg := read_cel(line)) is not None]
-    return store._perform("write", record_legs, legs, {"carrier"}, position)
+    return store._perform("write", record_legs, legs, {"carrier"}, [position] if position else [])
 
 
 def everything(store: Store) -> tuple[Any, ...]:
@@ -405,3 +405,13 @@ class LedgerTestsOnPostgres(LedgerTests):
     @pytest.fixture(autouse=True)
     def _take(self, tmp_path: Path, postgres_place: PostgresPlace) -> None:
         self.store, self.path = open_store(postgres_place), tmp_path / "cel.json"
+
+    async def test_a_file_that_cannot_be_read_keeps_nothing_of_the_other_back(self) -> None:
+        many = range(1, 2 + 3 * CHUNK_BYTES // len(call(1)))
+        self.path.write_bytes(b"".join(map(call, many)))
+        ledger = self.make(())
+        loop = self.path.with_name("cdr.json")
+        loop.symlink_to(loop)  # ELOOP, whoever we are
+        with pytest.raises(OSError, match="symbolic links"):
+            await ledger.read()
+        assert sorted(cdr.call_id for cdr in self.told) == sorted(f"1.{number}" for number in many)
