@@ -110,7 +110,8 @@ class Phone:
 
 @pytest.fixture(scope="module")
 def phone(asterisk_factory: AsteriskFactory) -> Iterator[Phone]:
-    phone = Phone(asterisk_factory(config={"extensions.conf": DIALPLAN, "pjsip.conf": ""}))
+    # Documented: the usage is an answer of several lines.
+    phone = Phone(asterisk_factory(config={"extensions.conf": DIALPLAN, "pjsip.conf": ""}, documented=True))
     yield phone
     phone.hang_up()
     phone.loop.run_until_complete(phone.service.stopService().asFuture(phone.loop))
