@@ -9,6 +9,7 @@ import sys
 import time
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -16,7 +17,7 @@ from api.compat.php_names import build_query
 from lab.observe import wait_until
 from lab.pbx import LabPbx
 from lab.ports import find_free_port
-from lab.sipp import AwaitBye, Caller, HangUp, Wait, place_calls, register_phones, run_phone
+from lab.sipp import AwaitBye, Caller, HangUp, Press, Wait, place_calls, register_phones, run_phone
 from tests.asterisk.test_api import Site
 from tests.beside import lacks
 
@@ -227,6 +228,86 @@ def test_phones_and_queues_as_they_are_now(pbx, voice):
     pause["data"][0]["paused"] = 0
     voice.get("queues", pause)
     assert not voice.site.ask("GET", "/api/v1/agents/1001")["is_paused"]
+
+
+def go(voice, module, action, **given):
+    """An action of goAPI, as its programs send it."""
+    answer = voice.site.ask(
+        "POST", f"/goAPI/{module}/goAPI.php?{urlencode({'goAction': action, 'responsetype': 'json'} | given)}"
+    )
+    assert answer["result"] == "success", answer
+    return answer
+
+
+def dial(voice, method, path, body=None):
+    """A request of a MikoPBX client."""
+    answer = voice.site.ask(method, f"/pbxcore/api/module-dialer/v1/{path}", body)
+    assert answer["result"] is True, answer
+    return answer["data"]
+
+
+def test_what_comes_in_by_any_door_is_in_one_database_one_engine_and_one_log(pbx, voice):
+    """An IVR by the native API, a DID for it by goAPI, a task by MikoPBX, an originate by While1."""
+    menu = {
+        "name": "welcome", "prompts": ["hello-world"], "options": {"1": {"queue": "test-queue"}}, "invalid": {"hangup": "normal"},
+        "timeout": {"hangup": "normal"}, "fallback": {"hangup": "normal"},
+    }  # fmt: skip
+    voice.site.ask("POST", "/api/v1/menus", menu, 201)
+    did = {"did_pattern": "03010009", "did_description": "Shop", "did_route": "CALLMENU", "menu_id": "welcome"}
+    assert "rebuild_conf_status" not in go(voice, "goInbound", "goAddDID", **did)
+    before = len(pbx.phone.read_legs())
+    steps = [Wait(2), Press("1"), Wait(3), HangUp()]
+    with place_calls(pbx.asterisk, [Caller("03010009", "0305550144")], steps=steps, host=CARRIER) as run:
+        (caller,) = run.wait(timeout_s=60).legs
+    assert caller.is_answered
+    assert [leg.is_answered for leg in pbx.phone.read_legs()[before:]] == [True]
+
+    poll = dial(
+        voice,
+        "POST",
+        "polling",
+        {"name": "One", "questions": [{"questionText": "One?", "press": [{"key": "1", "action": "answer"}]}]},
+    )
+    body = {"name": "Task", "state": 0, "innerNum": poll["id"], "innerNumType": "polling", "numbers": ["0305550145"]}
+    task = dial(voice, "POST", "task", body)
+    wait_until(lambda: dial(voice, "GET", f"task/{task['id']}")["state"] == "1", "the task closes", timeout_s=40)
+    data = {**CALL, "external_id": "any-door", "caller_id": "0305550146", "async": 0}
+    (placed,) = voice.get("originate-call", {"data": data})
+    wait_cdr(voice, "any-door")
+
+    # One engine: the task is a campaign like any other, which goAPI lists, reports and deletes.
+    shown = go(voice, "goCampaigns", "goGetAllCampaigns")
+    code = shown["campaign_id"][shown["campaign_name"].index("Task")]
+    assert [row[1] for row in go(voice, "goReports", "goExportCallReport", campaign_id=code)["rows"]] == ["0305550145"]
+    # One set of CDRs, by any door.
+    # A campaign's first leg is the number's.
+    wanted = {
+        "0305550144": ("inbound", "caller"),
+        "0305550145": ("outbound", "caller"),
+        "0305550146": ("outbound", "called"),
+    }
+
+    def find():
+        found = {}
+        for number, (direction, side) in wanted.items():
+            native = voice.site.ask("GET", f"/api/v1/cdrs?{side}={number}")["items"]
+            theirs = voice.get("cdr", {"filters": {"telephone": number}})
+            if (
+                len(native) == 1
+                and [row["id"] for row in theirs] == [native[0]["call_id"]]
+                and native[0]["direction"] == direction
+            ):
+                found[number] = native[0]
+        return len(found) == len(wanted) and found
+
+    cdrs = wait_until(find, "a CDR of each call", timeout_s=40)
+    assert (cdrs["0305550144"]["queue"], cdrs["0305550146"]["call_id"]) == ("test-queue", placed["uniqueid"])
+    # One audit log: each change has its native name, whoever's words it was said in.
+    done = {(one["action"], one["target"]) for one in voice.site.ask("GET", "/api/v1/audit?limit=100")["items"]}
+    assert {("menus/create", "menus/welcome"), ("dids/create", "dids/03010009")} <= done, done
+    assert {action for action, _ in done} >= {"surveys/create", "campaigns/create", "calls/create"}, done
+    go(voice, "goCampaigns", "goDeleteCampaign", campaign_id=code)
+    assert voice.site.ask("GET", "/api/v1/campaigns")["items"] == []
 
 
 def test_members_that_are_saved_are_in_asterisk(pbx, voice):
