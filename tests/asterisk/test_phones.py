@@ -616,6 +616,9 @@ def test_who_waits_hears_announcements_and_leaves_by_the_key_and_by_no_other(des
     """The member does not answer, so it pauses in all of its queues; the call is recorded from the first."""
     before = desk.count_recordings()
     with desk.phones(p1004={"ring_s": 30}) as phones:
+        # app_queue hears of a phone's state later than `pjsip show contacts` shows it.
+        shown = re.compile(r"PJSIP/1004\b.*\(Not in use\)")
+        wait_until(lambda: shown.search(pbx.asterisk.cli("queue show shop")), "the queue's member is free")
         desk.call("03010074", Speak(7), Press("5"), Wait(1), Press("9"), Wait(1.5), HangUp())
         phones["1004"].wait_for("cancelled")
     desk.wait_until_reached("208")
