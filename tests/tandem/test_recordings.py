@@ -212,7 +212,7 @@ class RecordingsCase(TestCase):
         self.write(call_id="other")
         again.record_finished("other")
         try:
-            for _ in range(200):
+            for _ in range(1500):
                 self.clock.advance(LOOK_EVERY_S)
                 if len(found := await self.load()) == 2:
                     break
