@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 # As shares of a queue's own high-water mark.
-EASY: Final = 0.02
+EASY: Final = 0.06
 FULL: Final = 0.2
 LAG_EASY_S: Final = 0.05
 LAG_FULL_S: Final = 0.5
