@@ -103,9 +103,13 @@ async def _number(services: Services, menus: Iterable[Menu]) -> None:
 
 async def load_names(services: Services) -> dict[str, int]:
     """Name -> number of the live menus."""
-    await _number(services, services.live.current.menus.values())
-    found: dict[str, int] = await services.store.read(load_menu_ids)
-    return found
+    wanted = {menu.name: _keys(menu) for menu in services.live.current.menus.values()}
+    is_short, found = await services.store.read(lambda db: (lacks_numbers(db, wanted), load_menu_ids(db)))
+    if is_short:
+        await services.store.run(number_menus, wanted)
+        found = await services.store.read(load_menu_ids)
+    names: dict[str, int] = found
+    return names
 
 
 class _Book:

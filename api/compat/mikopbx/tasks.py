@@ -183,10 +183,12 @@ async def _save(
 ) -> Task:
     """All of it in one transaction, or nothing; the task as it is then."""
     group, at = exchange.who.group, services.now().timestamp()
+    written: list[Task] = []
 
     def admit(db: Any, saved: SavedCampaign) -> Reply:
         if before is None and group is not None:
             admit_campaign(db, group.name, saved.campaign_id, at)
+        written[:] = load_tasks(db, [saved.campaign_id])
         return Reply(b"")
 
     commit: Commit[SavedCampaign] = Commit(exchange, lambda saved: f"campaigns/{saved.campaign_id}", admit)
@@ -200,11 +202,10 @@ async def _save(
         numbers=numbers,
         known_by=ending_of,
     )
-    saved: SavedCampaign = await services.campaigns.save_whole(whole, commit=commit)
+    await services.campaigns.save_whole(whole, commit=commit)
     if before is None and group is not None and group.campaigns is not None:
         await services.authority.load()
-    (task,) = await services.store.read(load_tasks, [saved.campaign_id])
-    return task
+    return written[0]
 
 
 def _turn(now: CampaignState, wanted: int) -> CampaignState | None:

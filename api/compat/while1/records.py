@@ -72,7 +72,10 @@ async def read_cdrs(services: Services, exchange: Exchange) -> Answered:
 
     def read(db: Any) -> tuple[int, list[Cdr], dict[str, CallNotes]]:
         found = load_cdrs(db, query)
-        return count_cdrs(db, query), found, load_notes(db, [cdr.call_id for cdr in found])
+        # A first page that is not full is all there is.
+        is_all = page == 1 and len(found) < PAGE_SIZE and not query.after_id
+        total = len(found) if is_all else count_cdrs(db, query)
+        return total, found, load_notes(db, [cdr.call_id for cdr in found])
 
     total, found, notes = await services.store.read(read)
     return Answered([_show(cdr, zone, notes.get(cdr.call_id, CallNotes())) for cdr in found], total, page)
