@@ -140,9 +140,11 @@ class Recordings(Service):
 
     async def look(self) -> None:
         """Takes up what is finished: from now on it is listed and can be heard."""
+        # What ends while this look is under way is the next one's.
+        asked = frozenset(self._over)
         found = await deferToThread(list_finished, self._spool, time.time())
         if not found:
-            self._over.clear()
+            self._over -= asked
             return
         known = {one.name: one for one in await self._store.read(load_named, [one.said.stem for one in found])}
         new = [one for one in found if one.said.stem not in known]
@@ -158,7 +160,7 @@ class Recordings(Service):
         ]
         for file_name in left:
             await deferToThread((self._spool / file_name).unlink, missing_ok=True)
-        self._over &= {one.said.call_id for one in found}
+        self._over -= asked - {one.said.call_id for one in found}
 
     # ---------------------------------------------------------------------------------------------- converting
 
