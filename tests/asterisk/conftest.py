@@ -1,6 +1,6 @@
 """Fixtures for tests against the real Asterisk. Where there is none and none can be made, they fail; they never skip."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -8,6 +8,21 @@ from tandem.asterisk.install import AsteriskInstall, find_asterisk
 from tandem.asterisk.instance import AsteriskInstance
 
 AsteriskFactory = Callable[..., AsteriskInstance]
+TOLD_LINES = 150  # what a call of a test usually takes, and a person reads
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test tells the end of its Asterisk's log: what went wrong on a loaded machine is seldom seen twice."""
+    report = yield
+    if report.failed and report.when == "call":
+        for name, value in getattr(item, "funcargs", {}).items():
+            asterisk = getattr(value, "asterisk", value)
+            if isinstance(asterisk, AsteriskInstance):
+                lines = asterisk.read_log().splitlines()[-TOLD_LINES:]
+                report.sections.append((f"the end of Asterisk's log ({name})", "\n".join(lines)))
+                break
+    return report
 
 
 @pytest.fixture(scope="session")
