@@ -111,6 +111,8 @@ class LabPbx:
             "ami.config_username": "tandem-config",
             "ami.config_secret_file": self.folder / "tandem-config.secret",
             "asterisk.config_dir": self.asterisk.etc / "tandem",
+            # Phones come and go between tests, and a question that one of them was too late for ends seconds after the next one has come.
+            "asterisk.qualify_s": "3600",
             "asterisk.recordings_dir": self.asterisk.spool / "monitor",
             "recordings.dir": self.folder / "recordings",
             "sounds.dir": self.asterisk.folder / "sounds",

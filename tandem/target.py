@@ -19,6 +19,7 @@ def describe_target(settings: Settings) -> RenderTarget:
         recordings_dir=str(settings.asterisk.recordings_dir),
         sounds_dir=str(settings.sounds.dir),
         dialplan_dir=str(settings.asterisk.config_dir / "current"),
+        qualify_s=settings.asterisk.qualify_s,
         templates=read_templates(settings.asterisk.templates_dir),
     )
 

@@ -118,6 +118,10 @@ class AsteriskSettings(Section):
         description="Of an owner: certificate chain (PEM), readable by Asterisk; phones and trunks can use TLS then.",
     )
     sip_tls_key: PlainPath | None = Field(None, description="Its private key (PEM), readable by Asterisk alone.")
+    qualify_s: Annotated[int, Field(ge=0, le=3600)] = Field(
+        60,
+        description="How often Asterisk asks phones, and trunks without a qualify_s of their own, whether they are there; 0: never.",
+    )
     trunk_transport: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{0,40}\z")] = Field(
         "", description="Name of the transport for trunks in the admin's pjsip.conf; empty lets PJSIP choose."
     )

@@ -36,7 +36,7 @@ trunks:
   - {{name: second, hosts: ["{SECOND}:{PORT}"]}}
   - {{name: help, hosts: ["{HELP}:{PORT}"]}}
   - {{name: shaped, hosts: ["{SHAPED}:{PORT}"], numbers_out: national, prefix_out: "9", caller_id_rule: allowed, caller_ids: ["+4930999"],
-     qualify_s: 30, max_calls: 5}}
+     qualify_s: 3600, max_calls: 5}}
   - {{name: secure, hosts: ["192.0.2.9:5061"], transport: tls, media_encryption: sdes, outbound_proxy: "192.0.2.8:5061", qualify_s: 0}}
 outbound_routes:
   - {{name: special, patterns: ["+4932*", "+4420*", "0900*"], trunks: [shaped], static: yes, permission: national}}

@@ -245,3 +245,10 @@ def test_the_transports_of_an_owner(tmp_path: Path) -> None:
     assert [(one.protocol, one.bind) for one in (udp, tcp)] == [("udp", "0.0.0.0:5060"), ("tcp", "0.0.0.0:5060")]
     assert (tls.protocol, tls.bind, tls.certificate, tls.key) == ("tls", "0.0.0.0:5061", "/etc/c.pem", "/etc/k.pem")
     assert [one.protocol for one in describe_target(Settings()).transports] == []
+
+
+def test_how_often_phones_are_asked_whether_they_are_there(tmp_path: Path) -> None:
+    assert describe_target(load_settings(write(tmp_path, "asterisk: {qualify_s: 0}\n"), {})).qualify_s == 0
+    assert describe_target(Settings()).qualify_s == 60
+    with pytest.raises(SettingsError, match="qualify_s"):
+        load_settings(write(tmp_path, "asterisk: {qualify_s: 3601}\n"), {})
