@@ -63,6 +63,16 @@ async def _no_callbacks(_wish: CallbackWish) -> Callback:
     raise AgentsUnavailable("nobody is called back here")
 
 
+def _owe_nothing(_queue: str, _caller: str, _trunk: str) -> str:
+    """Nobody is called back."""
+    return ""
+
+
+async def _take_nothing(_callback_id: str) -> int:
+    """Nobody is called back."""
+    return 0
+
+
 def _forget(decision: Decision) -> None:
     """For tests and tools that keep no story."""
 
@@ -147,6 +157,8 @@ class Brain:
     set_features: endpoint and wish -> what is set at its phone now, or what `tandem.features` raises.
     set_night: endpoint, schedule and the digits after its code -> what the schedule is now, or what `tandem.nights` raises.
     keep_callback: what a caller wants -> what is kept of it, CallbackRefused, or AgentsUnavailable where it cannot be kept now.
+    find_owed: queue, caller and trunk -> the id of the callback that this caller is owed there, '' for none. take_back: such an id, as the
+    caller has called again -> their place in the queue, 0 where they have none any more; it never fails.
     menus: menu scripts may ask `prompt_lengths`. record takes each decision, also those that the caller cut short. sounds_dir: of the
     uploaded sounds, as Asterisk sees it.
 
@@ -169,6 +181,8 @@ class Brain:
     set_features: Callable[[str, FeatureWish], Awaitable[Features]] = _no_features
     set_night: Callable[[str, str, str], Awaitable[NightMode]] = _no_nights
     keep_callback: Callable[[CallbackWish], Awaitable[Callback]] = _no_callbacks
+    find_owed: Callable[[str, str, str], str] = _owe_nothing
+    take_back: Callable[[str], Awaitable[int]] = _take_nothing
     now: Callable[[], datetime] = _utc_now
     record: Callable[[Decision], None] = _forget
     prompt_lengths: PromptLengths = field(default_factory=PromptLengths)

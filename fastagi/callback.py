@@ -75,6 +75,7 @@ class _Asking:
     def __init__(self, brain: Brain, case: Case, setting: QueueCallback) -> None:
         self._brain, self._case, self._setting = brain, case, setting
         self._session = case.session
+        self._is_hopeless = False
 
     async def find(self, wish: CallbackWish, own: str) -> bool:
         """Asks until there is a number that is kept; whether there is one. own: the caller's own number, empty where they show none."""
@@ -88,6 +89,8 @@ class _Asking:
             if number and await self._is_right(number):
                 if await self._keep(wish, number):
                     return True
+                if self._is_hopeless:
+                    return False
                 await self.play((_WRONG,))
             number = ""
         self._case.reasons.append("no number")
@@ -111,6 +114,7 @@ class _Asking:
             kept = await self._brain.keep_callback(replace(wish, number=number))
         except (CallbackRefused, AgentsUnavailable) as error:
             self._case.reasons.append(f"{number}: {error}")
+            self._is_hopeless = not isinstance(error, CallbackRefused) or error.is_final
             return False
         self._case.reasons.append(f"callback {kept.callback_id} to {number}")
         return True

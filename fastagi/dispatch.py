@@ -1,6 +1,8 @@
 """Destination -> one EXEC Gosub; never sends a second command after it, and never decides which destination is right."""
 
-from fastagi.brain import Brain, Case
+from time import perf_counter
+
+from fastagi.brain import Brain, Case, read_trunk
 from fastagi.hearing import hear_menu
 from fastagi.session import ChannelGone
 from tandem.domain.destinations import AgentDestination, Destination, MenuDestination, QueueDestination
@@ -38,13 +40,29 @@ async def enter(
             onward = target.unavailable
             case.reasons.append(f"agent {target.agent} is not at work")
         if onward is None:
-            jump = encode_jump(jump_to(case.snapshot, target, priority, language, recording, caller))
+            way = jump_to(case.snapshot, target, priority, language, recording, caller)
+            if isinstance(target, QueueDestination) and (place := await _find_place(brain, case, target.queue)):
+                way = way._replace(option=str(place))
+            jump = encode_jump(way)
             case.outcome = f"{jump} (not confirmed)"
             taken = await case.session.exec("Gosub", jump)
             case.outcome = jump if taken >= 0 else f"{jump} is missing in the dialplan: fallback"
             return
         target = case.follow(onward, now)
     case.outcome = f"{MAX_HOPS} steps and no end: fallback"
+
+
+async def _find_place(brain: Brain, case: Case, queue: str) -> int:
+    """The place of a caller whom the queue would have called back, and who did not wait for it; 0 for everybody else."""
+    trunk = read_trunk(case.session.environment.channel, case.snapshot.trunks)
+    callback_id = brain.find_owed(queue, case.caller, trunk)
+    if not callback_id:
+        return 0
+    started = perf_counter()
+    place = await brain.take_back(callback_id)
+    case.listening_s += perf_counter() - started
+    case.reasons.append(f"callback {callback_id}: " + (f"called again, place {place}" if place else "over"))
+    return place
 
 
 async def conclude(

@@ -218,6 +218,7 @@ class Tandem(MultiService):
             self.facts.read_queue,
             ask=cast(Any, self.config_ami.send_list),
             send=self.config_ami.send,
+            judge=self.tolls.judge,
             is_ready=lambda: self.boot.is_over and self.config_ami.is_ready and self.live.is_loaded,
             clock=clock,
         )
@@ -343,6 +344,8 @@ class Tandem(MultiService):
             set_features=lambda *wanted: Deferred.fromCoroutine(self._set_features(*wanted)),
             set_night=lambda *wanted: Deferred.fromCoroutine(self._set_night(*wanted)),
             keep_callback=lambda wish: Deferred.fromCoroutine(self._keep_callback(wish)),
+            find_owed=self.callbacks.find_owed,
+            take_back=lambda callback_id: Deferred.fromCoroutine(self._take_back(callback_id)),
             record=self.decisions.record,
             admit=self.tolls.admit,
             sounds_dir=str(self.settings.sounds.dir),
@@ -586,6 +589,14 @@ class Tandem(MultiService):
             return await self.callbacks.request(wish)
         except StoreError as error:
             raise AgentsUnavailable(str(error)) from error
+
+    async def _take_back(self, callback_id: str) -> int:
+        """As a caller is back who is owed a callback."""
+        try:
+            return await self.callbacks.take_back(callback_id)
+        except StoreError as error:
+            log.warning("callback %s stays: %s", callback_id, error)
+            return 0
 
     # ---------------------------------------------------------------------------------------------------- asterisk
 

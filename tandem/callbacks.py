@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
@@ -28,9 +29,12 @@ from tandem.domain.callbacks import (
     CallbackWish,
     Waiting,
     cancel,
+    come_back,
     conclude,
     expire,
     find_place,
+    find_ways,
+    is_number_of,
     is_time,
     plan_callback,
     refuse,
@@ -38,8 +42,10 @@ from tandem.domain.callbacks import (
 )
 from tandem.domain.calls import PlacedCall
 from tandem.domain.dialplan import FAMILY_CALLBACK
+from tandem.domain.outbound import TrunkTry
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.tolls import Verdict
 from tandem.lease import Lease
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.callbacks import (
@@ -60,7 +66,10 @@ _HALF: Final = ";2"
 
 
 class Callbacks(Service):
-    """ask: a list action of AMI; send: one that may write AstDB. is_ready: whether both can be asked, and there is a snapshot."""
+    """ask: a list action of AMI; send: one that may write AstDB. is_ready: whether both can be asked, and there is a snapshot.
+
+    judge: the toll guard's verdict on a call, which counts nothing (`Tolls.judge`).
+    """
 
     name = "callbacks"
 
@@ -74,13 +83,16 @@ class Callbacks(Service):
         *,
         ask: Callable[[Any], Awaitable[list[Any]]],
         send: Callable[[Any], Awaitable[object]],
+        judge: Callable[[str, Sequence[TrunkTry], str, str], tuple[Verdict, tuple[TrunkTry, ...]]],
         is_ready: Callable[[], bool],
         clock: Clock,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._calls, self._lease = store, calls, lease
         self._snapshot, self._queue_facts = snapshot, queue_facts
-        self._ask, self._send, self._is_ready, self._now = ask, send, is_ready, now
+        self._ask, self._send, self._judge, self._is_ready, self._now = ask, send, judge, is_ready, now
+        # As of the last look: whoever is taken off it is looked up again.
+        self._owed: list[Callback] = []
         self._watchers: tuple[Callable[[Callback], None], ...] = ()
         self._is_looking = False
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.look()))
@@ -107,6 +119,8 @@ class Callbacks(Service):
         """Keeps what a caller wants; the one that the number is owed already, where there is one. CallbackRefused, StoreError."""
         snapshot, now = self._snapshot(), self._now()
         callback = start_callback(snapshot, wish, secrets.token_hex(8), now)
+        if (verdict := self._look_for_way(snapshot, callback, now)).refusal and not verdict.is_busy:
+            raise CallbackRefused(f"the toll guard refuses it: {verdict.refusal}", is_final=True)
         setting = snapshot.queues[wish.queue].callback
         assert setting is not None
         node = self._lease.node
@@ -127,17 +141,47 @@ class Callbacks(Service):
             return kept
 
         kept = await self._store.run(work)
+        self._owed.append(kept)
         self._tell(kept)
         return kept
+
+    def find_owed(self, queue: str, caller: str, trunk: str) -> str:
+        """The callback that this queue owes who calls now, as `trunk` sent them; '' for none."""
+        if not self._owed:  # nearly every call
+            return ""
+        snapshot = self._snapshot()
+        found = (one for one in self._owed if one.queue == queue and is_number_of(snapshot, one, caller, trunk))
+        return next((one.callback_id for one in found), "")
+
+    async def take_back(self, callback_id: str) -> int:
+        """The caller has called again: they are owed nothing more, and have their place in the queue, 1 for the head; 0 where it is over. StoreError."""
+        known, call = await self._read(callback_id)
+        if known is None or not known.is_open:
+            return 0
+        is_talking = call is not None and call.answered_at is not None
+        after = come_back(known, self._now(), is_talking=is_talking)
+        try:
+            await self._store.run(save_callback, known, after)
+        except CallbackBusy:
+            # A try has begun or ended at this moment.
+            return await self.take_back(callback_id)
+        self._tell(after)
+        if call is not None and not is_talking:
+            await self._hang_up(after)
+        try:
+            rows = await self._ask(actions.queue_status())
+        except AmiError as error:
+            log.warning("callback %s: its caller is put at the head: %s", callback_id, error)
+            return 1
+        return find_place(read_waiting(rows, self._owed, self._now()).get(known.queue, ()), known)
 
     async def cancel(
         self, callback_id: str, commit: Callable[[Callable[[Any], Callback]], Awaitable[Callback]]
     ) -> Callback:
         """A person does not want it any more; an agent who rings for it is let off. CallbackMissing, CallbackBusy, StoreError."""
-        known = await self._store.read(load_callback, callback_id)
+        known, call = await self._read(callback_id)
         if known is None:
             raise CallbackMissing(callback_id)
-        call = await self._calls.find(known.call_id) if known.state == "calling" else None
         if not known.is_open or (call is not None and call.answered_at is not None):
             raise CallbackBusy("it is over, or an agent has answered")
         after = cancel(known, self._now())
@@ -149,11 +193,30 @@ class Callbacks(Service):
         done = await commit(work)
         self._tell(done)
         if call is not None:
-            try:
-                await self._calls.hang_up(call.call_id)
-            except AmiError as error:
-                log.warning("callback %s: its call is ended as soon as it is seen: %s", callback_id, error)
+            await self._hang_up(done)
         return done
+
+    async def _read(self, callback_id: str) -> tuple[Callback | None, PlacedCall | None]:
+        """One, and the call of its try, where it has one now."""
+        known = await self._store.read(load_callback, callback_id)
+        is_calling = known is not None and known.state == "calling"
+        return known, await self._calls.find(known.call_id) if known is not None and is_calling else None
+
+    async def _hang_up(self, callback: Callback) -> None:
+        """An agent who rings for it is let off."""
+        try:
+            await self._calls.hang_up(callback.call_id)
+        except AmiError as error:
+            log.warning("callback %s: its call is ended as soon as it is seen: %s", callback.callback_id, error)
+
+    def _look_for_way(self, snapshot: Snapshot, callback: Callback, now: float) -> Verdict:
+        """The toll guard's word on dialling the caller now."""
+        ways = find_ways(snapshot, callback.number, now)
+        if ways is None:
+            return Verdict("")
+        if not ways.tries:
+            return Verdict("; ".join(ways.reasons))
+        return self._judge("", ways.tries, callback.number, ways.number)[0]
 
     # ------------------------------------------------------------------------------------------------------- tries
 
@@ -163,7 +226,7 @@ class Callbacks(Service):
             return
         self._is_looking = True
         try:
-            found = await self._store.read(load_open_callbacks, self._lease.followed)
+            found = self._owed = await self._store.read(load_open_callbacks, self._lease.followed)
             if found:
                 await self._conclude([one for one in found if one.state == "calling"])
                 await self._begin([one for one in found if one.state == "waiting"], found)
@@ -180,8 +243,8 @@ class Callbacks(Service):
             if call is not None and call.ended_at is None:
                 continue
             rows = await self._ask(actions.db_get(FAMILY_CALLBACK, one.call_id))
-            # An agent has answered, and AstDB does not know: it was lost, or is another node's.
-            in_doubt = DOUBT if call is not None and call.answered_at is not None else None
+            # An agent has answered, or may have, and AstDB does not know: it was lost, or is another node's.
+            in_doubt = DOUBT if call is None or call.answered_at is not None else None
             outcome = rows[0].get("Val") if rows else in_doubt
             queue = self._snapshot().queues.get(one.queue)
             await self._save(one, conclude(one, queue.callback if queue is not None else None, outcome, self._now()))
@@ -210,6 +273,12 @@ class Callbacks(Service):
             order = plan_callback(snapshot, one, place, now)
         except CallbackRefused as refused:
             await self._save(one, refuse(one, refused.rule, now))
+            return
+        verdict = self._look_for_way(snapshot, one, now)
+        if verdict.refusal:
+            # No agent is rung for nobody. A lock is opened by a person, a trunk is free again in a moment: so it waits.
+            if not verdict.is_busy and one.outcome != verdict.refusal:
+                await self._save(one, replace(one, outcome=verdict.refusal))
             return
 
         async def record(call: PlacedCall) -> None:

@@ -114,13 +114,10 @@ class Tolls(Service):
                 return Verdict(f"{scope.name} is locked: {self._locks[scope.name].reason}")
         return Verdict("", find_limit(scopes, day))
 
-    def admit(
-        self, extension: str, tries: Sequence[TrunkTry], dialled: str, called: str = "", channel: str = ""
+    def judge(
+        self, extension: str, tries: Sequence[TrunkTry], dialled: str, called: str = ""
     ) -> tuple[Verdict, tuple[TrunkTry, ...]]:
-        """The verdict on a call, and the trunks that it may take; counts it, over the first of them, where there is one.
-
-        called: `OutboundCall.number`, where that is not what was dialled. channel: the uniqueid of the one that dials. It may be another's than the endpoint's, who forwards or hands on: its minutes they are.
-        """
+        """The verdict on a call, and the trunks that it may take; counts nothing. called: `OutboundCall.number`, where that is not what was dialled."""
         verdicts = {one: self.check(extension, one.trunk, dialled, called) for one in tries}
         allowed = tuple(one for one, verdict in verdicts.items() if not verdict.refusal)
         if not allowed:
@@ -129,13 +126,24 @@ class Tolls(Service):
         allowed = tuple(one for one in allowed if self._has_room(one.trunk))
         if not allowed:
             return Verdict(f"too many calls within a second over {tries[-1].trunk}", is_busy=True), ()
-        self.count(extension, allowed[0].trunk)
-        if extension and channel:
-            self._payers[channel] = extension
-            if len(self._payers) > MAX_PAYERS:
-                del self._payers[next(iter(self._payers))]
         limits = [verdicts[one].limit_s for one in allowed if verdicts[one].limit_s]
         return Verdict("", min(limits, default=0)), allowed
+
+    def admit(
+        self, extension: str, tries: Sequence[TrunkTry], dialled: str, called: str = "", channel: str = ""
+    ) -> tuple[Verdict, tuple[TrunkTry, ...]]:
+        """The same, and the call is counted, over the first trunk that it may take.
+
+        channel: the uniqueid of the one that dials. It may be another's than the endpoint's, who forwards or hands on: its minutes they are.
+        """
+        verdict, allowed = self.judge(extension, tries, dialled, called)
+        if allowed:
+            self.count(extension, allowed[0].trunk)
+            if extension and channel:
+                self._payers[channel] = extension
+                if len(self._payers) > MAX_PAYERS:
+                    del self._payers[next(iter(self._payers))]
+        return verdict, allowed
 
     def is_locked(self, trunk: str) -> bool:
         """Whether nobody may call over a trunk."""

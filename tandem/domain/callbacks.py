@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
 from tandem.domain.destinations import Destination, EndpointDestination, ExternalDestination, QueueDestination
-from tandem.domain.dialling import OUTSIDE
+from tandem.domain.dialling import OUTSIDE, plan_of, write_e164
 from tandem.domain.dialplan import (
     QUEUE_PRIORITY,
     VARIABLE_CALLBACK,
@@ -20,7 +20,9 @@ from tandem.domain.dialplan import (
     VARIABLE_RING,
 )
 from tandem.domain.entities import Queue, QueueCallback
+from tandem.domain.numbers import normalise_number
 from tandem.domain.originate import CallRefused, CallRequest, OriginateOrder, plan_call
+from tandem.domain.outbound import CONFIGURED, OutboundCall, route_outbound
 from tandem.domain.routing import QueueFacts, enter_queue
 from tandem.domain.schedules import is_open
 from tandem.domain.snapshot import Snapshot
@@ -33,16 +35,18 @@ NOT_SERVED_S: Final = 30.0
 CALLER_NAME: Final = "Callback"
 # What AstDB says of a callback while nobody knows more: an agent has answered.
 DOUBT: Final = "agent"
+# The outcome of one whose caller did not wait for it.
+CAME_BACK: Final = "the caller has called again"
 
 CallbackState = Literal["waiting", "calling", "done", "failed", "expired", "cancelled"]
 
 
 class CallbackRefused(ValueError):
-    """Nobody can be called back there: `rule` says why."""
+    """Nobody can be called back there: `rule` says why. is_final: no other number could be, either."""
 
-    def __init__(self, rule: str) -> None:
+    def __init__(self, rule: str, *, is_final: bool = False) -> None:
         super().__init__(rule)
-        self.rule = rule
+        self.rule, self.is_final = rule, is_final
 
 
 class CallbackMissing(LookupError):
@@ -106,7 +110,7 @@ def start_callback(snapshot: Snapshot, wish: CallbackWish, callback_id: str, now
     """A callback that the queue promises; CallbackRefused where its number cannot be called."""
     queue = snapshot.queues.get(wish.queue)
     if queue is None or queue.callback is None:
-        raise CallbackRefused(f"queue {wish.queue} calls nobody back")
+        raise CallbackRefused(f"queue {wish.queue} calls nobody back", is_final=True)
     callback = Callback(
         callback_id=callback_id,
         queue=wish.queue,
@@ -144,6 +148,23 @@ def plan_callback(snapshot: Snapshot, callback: Callback, place: int, now: float
     ]
     # The queue gives it back first.
     return replace(order, variables=(*order.variables, *ours), ring_timeout_s=wait_s + 10.0)
+
+
+def find_ways(snapshot: Snapshot, number: str, now: float) -> OutboundCall | None:
+    """By which trunks the caller will be dialled at that time, as the script of calls outside has it; None for a phone inside."""
+    if number in snapshot.endpoints:
+        return None
+    return route_outbound(snapshot, CONFIGURED, number, datetime.fromtimestamp(now, UTC))
+
+
+def is_number_of(snapshot: Snapshot, callback: Callback, caller: str, trunk: str) -> bool:
+    """Whether a caller, as `trunk` ('' for none) sent them, has the number that is to be called back, however either is written."""
+    if not OUTSIDE.fullmatch(caller):
+        return False
+    plan = plan_of(snapshot.general.country)
+    wanted, shown = (write_e164(number, plan) or number for number in (callback.number, caller))
+    sent = normalise_number(caller, snapshot.plans.get(trunk))
+    return wanted.removeprefix("+") in (shown.removeprefix("+"), sent)
 
 
 def _request(snapshot: Snapshot, setting: QueueCallback, callback: Callback) -> CallRequest:
@@ -198,11 +219,20 @@ def cancel(callback: Callback, now: float) -> Callback:
     return replace(callback, state="cancelled", ended_at=now)
 
 
+def come_back(callback: Callback, now: float, *, is_talking: bool) -> Callback:
+    """The caller has called again, so nobody calls them any more. is_talking: an agent is about to reach them, which takes its course."""
+    if is_talking:
+        return replace(callback, outcome=CAME_BACK)
+    return replace(callback, state="done", outcome=CAME_BACK, ended_at=now)
+
+
 def conclude(callback: Callback, setting: QueueCallback | None, outcome: str | None, now: float) -> Callback:
     """What a call that is over makes of it. outcome: DIALSTATUS of the caller, DOUBT, or None where no agent has answered.
 
     A caller who may have been called, while nobody knows what came of it, is not called again.
     """
+    if callback.outcome == CAME_BACK:
+        return replace(callback, state="done", tries=callback.tries + (outcome is not None), ended_at=now)
     if outcome is None:
         return replace(callback, state="waiting", next_at=now + NOT_SERVED_S, outcome="no agent has answered")
     tried = replace(callback, tries=callback.tries + 1, outcome=outcome)

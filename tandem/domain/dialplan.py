@@ -191,7 +191,7 @@ class Jump(NamedTuple):
     """One call of `tandem-enter`.
 
     target: extension, queue, menu, mailbox, exten (dialplan), number (external), announcement, ring group, survey's number, Q.850 cause or branch id.
-    option: voicemail: `s` leaves the instructions out; dialplan: the context; external: the trunk (empty: the outbound trunk); agent: the
+    option: queue: the place that the caller has in it already, 1 for the head; voicemail: `s` leaves the instructions out; dialplan: the context; external: the trunk (empty: the outbound trunk); agent: the
     branch whose `closed` is where the call goes when nobody answers.
     priority: caller priority in a queue, 0 to 99; the highest that a call was given counts. language: empty keeps the channel's.
     recording: no, yes, until-queue; empty keeps what was decided before. caller: a caller number to set; empty keeps it.

@@ -25,7 +25,7 @@ def keep_callback(db: peewee.Database, callback: Callback, node: str, most: int)
         return known[0]
     sql = "SELECT count(*) FROM queue_callbacks WHERE queue = ? AND ended_at IS NULL"
     if db.execute_sql(sql, (callback.queue,)).fetchone()[0] >= most:
-        raise CallbackRefused(f"queue {callback.queue} owes {most} callbacks already")
+        raise CallbackRefused(f"queue {callback.queue} owes {most} callbacks already", is_final=True)
     insert_rows(db, "queue_callbacks", (*_COLUMNS, "node"), [{**_write(callback), "node": node}])
     return callback
 

@@ -274,6 +274,32 @@ def test_a_caller_keeps_the_place_and_is_called_back_once_whatever_restarts(desk
     assert [(entry["who"], entry["target"]) for entry in audit] == [("queue back", f"callbacks/{kept['callback_id']}")]
 
 
+def test_who_calls_again_is_before_those_who_came_later_and_is_not_called(desk, pbx):
+    """The first caller hangs up, the second waits, the first calls again: nobody is dialled, and the agent has the first one first."""
+    desk.ask("POST", "/api/v1/agents/1003/pause", {"reason": "lunch"})
+    with (
+        run_phone(pbx.asterisk, host=OUTSIDE, port=5060, refuse=486) as outside,
+        wait_in_queue(desk, "+493055505", Wait(1), *ASK_BACK) as first,
+    ):
+        (leg,) = first.wait().legs
+        assert leg.ended_by == "them"
+        (kept,) = list_callbacks(desk, number="%2B493055505")
+        path = f"/api/v1/callbacks/{kept['callback_id']}"
+        with wait_in_queue(desk, "+493055506", Wait(90)) as second:
+            second.wait_for("answered")
+            # A channel stands in for the one who hung up; it is taken out.
+            desk.wait_for(path, lambda one: one["state"] == "calling")
+            with wait_in_queue(desk, "+493055505", Wait(60)) as again:
+                again.wait_for("answered")
+                done = desk.wait_for(path, lambda one: one["state"] == "done")
+                with agent_of_callbacks(desk, Speak(1), HangUp()) as agent:
+                    desk.ask("POST", "/api/v1/agents/1003/unpause")
+                    rings = agent.wait_for("answered", count=2, timeout_s=60)
+        assert outside.read_legs() == ()
+    assert (done["outcome"], done["tries"]) == ("the caller has called again", 0)
+    assert [ring.caller for ring in rings] == ["+493055505", "+493055506"]
+
+
 def test_a_number_that_is_entered_is_called_again_until_somebody_cancels(desk, pbx):
     """One abroad is refused, so the caller enters another; it is busy."""
     desk.ask("POST", "/api/v1/agents/1003/pause", {"reason": "lunch"})

@@ -73,7 +73,7 @@ SUNDAY = datetime(2026, 11, 15, 11, 0, tzinfo=UTC)
 class Run:
     """One call through one script."""
 
-    def __init__(self, script="did", *, now=MONDAY_NOON, facts=None, works=True, look_up=None, **caller):
+    def __init__(self, script="did", *, now=MONDAY_NOON, facts=None, works=True, look_up=None, owed=None, **caller):
         self.decisions: list[Decision] = []
         brain = Brain(
             snapshot=lambda: SNAPSHOT,
@@ -82,6 +82,8 @@ class Run:
             now=lambda: now,
             record=self.decisions.append,
             look_up=look_up,
+            find_owed=lambda *who: (owed or {}).get(who, ""),
+            take_back=lambda callback_id: succeed({"c1": 2}.get(callback_id, 0)),
         )
         caller = {"extension": "s", "callerid": "+493055501", "channel": "PJSIP/carrier-00000001"} | caller
         self.result = AgiCaller(script=script, **caller).run(list_scripts(brain)[script])
@@ -415,14 +417,14 @@ class TestOutbound:
 class TestCallback:
     """What can be promised is in tests/tandem/test_callbacks.py; here is what the caller is asked."""
 
-    def run(self, number="confirm", digits="", callerid="+493055501", refused=()):
+    def run(self, number="confirm", digits="", callerid="+493055501", refused=(), *, is_final=False):
         pbx = read_document(DOCUMENT.replace("max_callers: 5,", f"callback: {{key: '1', number: {number}}},"), "test")
         asked, decisions = [], []
 
         def keep(wish):
             asked.append(wish)
             if wish.number in refused:
-                return fail(CallbackRefused("the toll guard refuses it"))
+                return fail(CallbackRefused("the toll guard refuses it", is_final=is_final))
             return succeed(start_callback(build_snapshot(7, pbx), wish, "c1", MONDAY_NOON.timestamp()))
 
         brain = Brain(
@@ -444,6 +446,27 @@ class TestCallback:
         assert self.run("caller")[:2] == (True, ["+493055501"])
         assert self.run("caller", callerid=None) == (False, [], ("the caller shows no number",))
         assert self.run("caller", refused=["+493055501"])[:2] == (False, ["+493055501"])
+
+    def test_who_calls_again_has_their_place_by_whatever_way_they_come(self):
+        owed = {("sales", "+493055501", "carrier"): "c1"}
+        back = Run(extension="+49301000", owed=owed)
+        assert back.jump == "tandem-enter,queue,1(sales,7,de,yes,2,5501)"
+        assert back.decisions[0].reasons[-1] == "callback c1: called again, place 2"
+        assert Run(extension="+49301001", digits="1", owed=owed).jump == "tandem-enter,queue,1(sales,3,,no,2,)"
+        assert Run("menu", args=("main",), digits="1", owed=owed).jump == "tandem-enter,queue,1(sales,3,,,2,)"
+        # It was over a moment ago.
+        late = Run(extension="+49301000", owed={("sales", "+493055501", "carrier"): "c2"})
+        assert (late.jump, late.decisions[0].reasons[-1]) == (
+            "tandem-enter,queue,1(sales,7,de,yes,,5501)",
+            "callback c2: over",
+        )
+        # Whom the queue does not take is still owed it.
+        full = Run(extension="+49301000", owed=owed, facts=QueueFacts(5, 1, 1))
+        assert full.jump.startswith("tandem-enter,hangup")
+        assert "c1" not in " ".join(full.decisions[0].reasons)
+
+    def test_where_no_number_would_do_none_is_asked_for(self):
+        assert self.run(digits="1", refused=["+493055501"], is_final=True)[:2] == (False, ["+493055501"])
 
     def test_a_number_is_read_out_and_another_can_be_entered(self):
         assert self.run(digits="1")[:2] == (True, ["+493055501"])

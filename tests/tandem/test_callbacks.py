@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from confgen.render import RenderTarget, render
 from confgen.sections import read_sections
@@ -14,6 +15,7 @@ from tandem.callbacks import Callbacks
 from tandem.calls import Calls
 from tandem.document import read_document
 from tandem.domain.callbacks import (
+    CAME_BACK,
     DOUBT,
     CallbackBusy,
     CallbackRefused,
@@ -21,6 +23,7 @@ from tandem.domain.callbacks import (
     Waiting,
     conclude,
     find_place,
+    is_number_of,
     is_time,
     plan_callback,
     start_callback,
@@ -40,12 +43,16 @@ from tandem.store.callbacks import (
     save_callback,
 )
 from tandem.store.database import open_store
+from tandem.store.retention import delete_placed_calls
+from tandem.tolls import Tolls
 from tests.tandem.test_calls import NOW, BookNow
 from tests.tandem.test_tolls import Direct
 
 DOCUMENT = """
 general: {country: DE, outbound_trunk: out, toll_guard: {denied_prefixes: ["+4930666*"]}}
-trunks: [{name: out, hosts: [192.0.2.1]}]
+trunks:
+  - {name: out, hosts: [192.0.2.1], toll_guard: {daily_calls: 3}}
+  - {name: national, hosts: [192.0.2.2], numbers: national}
 endpoints: [{extension: 1001, secret: not-a-secret-1}]
 schedules: [{name: office, hours: [{days: mon-fri, start: "09:00", end: "17:00"}]}]
 queues:
@@ -106,6 +113,24 @@ def test_the_place_is_behind_who_is_more_urgent_and_who_came_earlier():
     others = [Waiting(AT - 300, 5), Waiting(AT - 10, 5), Waiting(AT - 300, 0), Waiting(AT - 1, 9)]
     assert find_place(others, callback) == 3
     assert find_place([], callback) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "caller", "trunk", "is_theirs"),
+    [
+        ("0305550100", "+49305550100", "", True),
+        ("0305550100", "0049305550100", "out", True),
+        ("0305550100", "49305550100", "national", True),
+        ("+49305550100", "0305550100", "out", True),
+        ("1001", "1001", "", True),
+        ("0305550100", "0305550101", "out", False),
+        ("0305550100", "5550100", "out", False),
+        ("0305550100", "", "", False),
+        ("0305550100", "anonymous", "", False),
+    ],
+)
+def test_who_calls_again_is_known_however_the_number_is_written(number, caller, trunk, is_theirs):
+    assert is_number_of(SNAPSHOT, start(number), caller, trunk) is is_theirs
 
 
 def test_when_it_is_time():
@@ -215,10 +240,13 @@ class Side:
     def start(self):
         fake = self.asterisk
         self.ami = AmiClient(fake.endpoint, fake.username, fake.secret, clock=self.clock)
+        self.tolls = Tolls(
+            Direct(self.store), lambda: SNAPSHOT, self.ami.send, self.ami.send_list, self.clock, now=lambda: self.at
+        )
         self.calls = Calls(self.ami, BookNow(self.store), self.clock, now=lambda: NOW)
         self.callbacks = Callbacks(
             Direct(self.store), self.calls, Lease(self.store, "a", self.clock), lambda: SNAPSHOT, lambda _: HERE,
-            ask=self.ami.send_list, send=self.ami.send, is_ready=lambda: True, clock=self.clock, now=lambda: self.at,
+            ask=self.ami.send_list, send=self.ami.send, judge=self.tolls.judge, is_ready=lambda: True, clock=self.clock, now=lambda: self.at,
         )  # fmt: skip
         self.callbacks.watch(self.told.append)
         self.ami.startService()
@@ -227,10 +255,21 @@ class Side:
         self.asterisk.flush()
 
     def look(self):
-        looking = Deferred.fromCoroutine(self.callbacks.look())
+        self.finish(self.callbacks.look())
+
+    def finish(self, coroutine):
+        found = []
+        Deferred.fromCoroutine(coroutine).addBoth(found.append)
         for _ in range(4):
             self.asterisk.flush()
-        assert looking.called
+        if isinstance(found[0], Failure):
+            found[0].raiseException()
+        return found[0]
+
+    def lock_trunk(self):
+        for _ in range(3):
+            self.tolls.count("", "out")
+        assert self.tolls.check_usage("", "out").refusal
 
     def request(self):
         found = []
@@ -317,3 +356,87 @@ def test_one_that_nobody_had_time_for_expires_and_one_that_is_cancelled_is_not_b
     side.at += 60
     side.look()
     assert side.asterisk.sent("Originate") == []
+
+
+def test_no_agent_is_rung_for_a_number_that_a_lock_keeps_in_and_nothing_is_promised(side):
+    callback = side.request()
+    side.lock_trunk()
+    with pytest.raises(CallbackRefused, match="trunk/out is locked") as refused:
+        side.finish(side.callbacks.request(wish("0305550101")))
+    assert refused.value.is_final
+    # A phone inside needs no trunk.
+    assert side.finish(side.callbacks.request(wish("1001"))).number == "1001"
+    side.at += 5
+    for _ in range(3):
+        side.look()
+    (sent,) = side.asterisk.sent("Originate")
+    assert "endpoint" in str(sent.all("Variable"))
+    told = [one.outcome for one in side.told if one.callback_id == callback.callback_id]
+    assert (side.read(callback).state, told) == ("waiting", ["", "trunk/out is locked: more than 3 calls on one day"])
+
+    async def commit(work):
+        side.store.run_now(work)
+
+    side.finish(side.tolls.unlock("trunk/out", commit))
+    side.look()
+    assert (len(side.asterisk.sent("Originate")), side.read(callback).state) == (2, "calling")
+
+
+@pytest.mark.parametrize("state", ["waiting", "ringing", "talking"])
+def test_who_calls_again_has_their_place_and_is_never_called(side, state):
+    callback = side.request()
+    side.look()
+    assert side.callbacks.find_owed("sales", "+49305550101", "out") == ""
+    assert side.callbacks.find_owed("far", "+49305550100", "out") == ""
+    assert side.callbacks.find_owed("sales", "+49305550100", "out") == callback.callback_id
+    side.at += 5
+    waits = (("1.1", "300"), ("1.2", "20"))
+    side.entries = [
+        [("Event", "QueueEntry"), ("Queue", "sales"), ("Uniqueid", it), ("Wait", wait), ("Priority", "0")]
+        for it, wait in waits
+    ]
+    call_id = ""
+    if state != "waiting":
+        side.look()
+        call_id = side.read(callback).call_id
+        side.asterisk.answers["CoreShowChannels"] = lambda _: event_list(
+            "Channels will follow",
+            [[("Event", "CoreShowChannel"), ("Channel", "Local/s@x;1"), ("Uniqueid", call_id), ("Linkedid", call_id)]],
+            "CoreShowChannelsComplete",
+        )
+    if state == "talking":
+        sent = side.asterisk.sent("Originate")[-1]
+        side.asterisk.send_event("OriginateResponse", ActionID=sent.get("ActionID"), Reason="4", Uniqueid=call_id)
+        side.asterisk.flush()
+    assert side.finish(side.callbacks.take_back(callback.callback_id)) == 2
+    assert len(side.asterisk.sent("Hangup")) == (1 if state == "ringing" else 0)
+    assert side.read(callback).outcome == CAME_BACK
+    if state == "talking":
+        # It takes its course; who was busy because of their own call is not called once more.
+        side.asterisk.send_event("Hangup", Uniqueid=call_id, Channel="Local/s@x;1", Cause="16", TechCause="")
+        side.asterisk.astdb[f"tandem-callback/{call_id}"] = "BUSY"
+        side.asterisk.flush()
+        side.clock.advance(3)
+        side.asterisk.flush()
+        side.look()
+    assert (side.read(callback).state, side.read(callback).outcome) == ("done", CAME_BACK)
+    side.at += 600
+    side.look()
+    assert side.callbacks.find_owed("sales", "+49305550100", "out") == ""
+    assert side.finish(side.callbacks.take_back(callback.callback_id)) == 0
+    assert len(side.asterisk.sent("Originate")) == (0 if state == "waiting" else 1)
+
+
+def test_retention_leaves_what_is_owed_and_what_it_forgot_is_not_called_again(side):
+    owed, over = side.request(), start("0305550102", callback_id="c9")
+    side.store.run_now(keep_callback, over, "a", 9)
+    side.store.run_now(save_callback, over, conclude(replace(over, state="calling"), SALES.callback, "ANSWER", AT))
+    side.at += 5
+    side.look()
+    assert side.read(owed).state == "calling"
+    side.end_call(side.read(owed).call_id, answered=True)
+    for delete in (delete_callbacks, delete_placed_calls):
+        assert side.store.run_now(delete, NOW.replace(year=2030), 10) == 1
+    assert [one.callback_id for one in side.store.run_now(load_callbacks)] == [owed.callback_id]
+    side.look()
+    assert (side.read(owed).state, side.read(owed).outcome) == ("failed", "nobody knows whether the caller was reached")
