@@ -69,7 +69,7 @@ class Dialling(Protocol):
         self,
         campaign_id: int,
         agent: str,
-        number_id: int | None = None,
+        wanted: int | NewNumber | None = None,
         *,
         commit: Commit[Any] | None = None,
     ) -> Claim:
@@ -327,10 +327,13 @@ class Campaigns:
         return numbers
 
     async def dial_by_hand(
-        self, campaign_id: int, agent: str, number_id: int | None, *, commit: Commit[Claim]
+        self, campaign_id: int, agent: str, wanted: int | NewNumber | None, *, commit: Commit[Claim]
     ) -> Claim:
-        """Dials a number, or the next that is due, for the agent of an endpoint; what the dialer raises."""
-        return await self._dialer.dial_by_hand(campaign_id, agent, number_id, commit=commit)
+        """Dials a number by its id, one that was typed, or the next that is due, for the agent of an endpoint; what the dialer raises."""
+        claim = await self._dialer.dial_by_hand(campaign_id, agent, wanted, commit=commit)
+        if isinstance(wanted, NewNumber):
+            self._tell("numbers-added", campaign_id)
+        return claim
 
     async def set_status(
         self,

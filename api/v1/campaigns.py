@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 import orjson
-from pydantic import Field, StringConstraints, TypeAdapter
+from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from api.declare import PREFIX, Body, Frozen, Page, Reply, Route, Shown, all_optional, model_body, read_object, validate
@@ -15,7 +15,8 @@ from api.errors import Refused
 from api.exchange import Commit, Exchange, Services
 from api.listing import list_query, make_page
 from api.times import time_of
-from tandem.domain.campaigns import Campaign, CampaignCounts, CampaignState, SavedCampaign
+from tandem.domain.campaigns import Campaign, CampaignCounts, CampaignState, NewNumber, SavedCampaign
+from tandem.domain.fields import PhoneNumber
 from tandem.domain.why import Reason, explain_campaign
 from tandem.store.attempt_claims import Claim
 from tandem.store.campaigns import load_campaign, load_campaigns, load_counts
@@ -234,10 +235,22 @@ async def _reset(services: Services, exchange: Exchange) -> Reply:
 
 
 class NumberToDial(Frozen):
-    """For whom, and whom. agent: the extension of an endpoint; number_id: without one the next that is due."""
+    """For whom, and whom. agent: the extension of an endpoint; number_id, or a phone_number that the campaign gets if it has it not yet; without both the next that is due."""
 
     agent: Annotated[str, StringConstraints(min_length=1, max_length=40)]
     number_id: Annotated[int, Field(ge=1, le=_MAX_ID)] | None = None
+    phone_number: PhoneNumber | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if self.number_id is not None and self.phone_number is not None:
+            raise ValueError("number_id and phone_number do not go together")
+        return self
+
+    @property
+    def wanted(self) -> int | NewNumber | None:
+        """As `Campaigns.dial_by_hand` takes it."""
+        return self.number_id if self.phone_number is None else NewNumber(phone_number=self.phone_number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +276,7 @@ async def _dial(services: Services, exchange: Exchange) -> Reply:
         return Reply(dialled, HTTPStatus.ACCEPTED)
 
     commit: Commit[Claim] = Commit(exchange, lambda claim: f"numbers/{claim.number.number_id}", reply)
-    await services.campaigns.dial_by_hand(campaign_id, wanted.agent, wanted.number_id, commit=commit)
+    await services.campaigns.dial_by_hand(campaign_id, wanted.agent, wanted.wanted, commit=commit)
     return commit.reply
 
 

@@ -14,7 +14,7 @@ from tandem.dialer.desk import Desk
 from tandem.dialer.outbox import Outbox
 from tandem.dialer.ticks import Ticks
 from tandem.domain.campaign_calls import Held, plan_number
-from tandem.domain.campaigns import CampaignState, SavedCampaign, SavedNumber
+from tandem.domain.campaigns import CampaignState, NewNumber, SavedCampaign, SavedNumber
 from tandem.domain.numbers import make_number_key
 from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.store.attempt_claims import Claim, claim_by_hand
@@ -72,9 +72,11 @@ class Commands:
         return moved
 
     async def dial_by_hand(
-        self, campaign_id: int, agent: str, number_id: int | None = None, *, commit: Commit | None = None
+        self, campaign_id: int, agent: str, wanted: int | NewNumber | None = None, *, commit: Commit | None = None
     ) -> Claim:
         """Dials one number of a campaign for one agent, or the next that is due: whoever answers is connected with the agent's phone.
+
+        wanted: a number's id, or one that was typed, which becomes the campaign's with its attempt, or not at all.
 
         agent: an endpoint. Limits of the PBX and of the trunk hold as for every call. ClaimRefused, CallRefused and what `claim_by_hand` raises.
         """
@@ -93,7 +95,7 @@ class Commands:
 
         def work(db: Any) -> Claim:
             return claim_by_hand(
-                db, campaign_id, number_id, plan, make_number_key(snapshot.general.country), now, self._desk.lease.node
+                db, campaign_id, wanted, plan, make_number_key(snapshot.general.country), now, self._desk.lease.node
             )
 
         claim: Claim = await (commit or self._desk.store.run)(self._desk.lease.guard(work))

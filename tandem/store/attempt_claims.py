@@ -15,7 +15,7 @@ import peewee
 
 from tandem.domain.calls import PlacedCall, new_call_id, start_call
 from tandem.domain.campaign_calls import NEVER_S, Held
-from tandem.domain.campaigns import NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.campaigns import NewNumber, NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.customers import Customer
 from tandem.domain.destinations import EndpointDestination
 from tandem.domain.dialplan import CONTEXT_AGENT_FIRST
@@ -26,7 +26,15 @@ from tandem.store.campaigns import add_count, bump_counts, load_campaigns, move_
 from tandem.store.customers import load_customers
 from tandem.store.events import tell_attempts
 from tandem.store.number_lists import load_inactive_lists
-from tandem.store.numbers import NUMBER_COLUMNS, NumberInFlight, NumberMissing, load_number, read_number
+from tandem.store.numbers import (
+    NUMBER_COLUMNS,
+    NumberInFlight,
+    NumberMissing,
+    add_numbers,
+    find_number,
+    load_number,
+    read_number,
+)
 from tandem.store.outbox import load_listeners
 from tandem.store.people import PERSON_S, finish_numbers, load_people
 from tandem.store.rows import LISTED, insert_rows, listed, load_rows, update_rows
@@ -132,7 +140,7 @@ class ClaimRefused(Exception):
 def claim_by_hand(
     db: peewee.Database,
     campaign_id: int,
-    number_id: int | None,
+    wanted: int | NewNumber | None,
     plan: Plan,
     make_key: Callable[[str], str],
     now: float,
@@ -140,6 +148,7 @@ def claim_by_hand(
 ) -> Claim:
     """Claims one number because somebody asks for it, or the next that is due; all that holds for others holds for it, but its own time.
 
+    wanted: a number's id; or one that somebody typed: the campaign's own, else it is added here, so that none stays that was not dialled.
     ClaimRefused, NumberMissing (also for one of another campaign), NumberInFlight; CallRefused where it is never dialled.
     """
     running = {saved.campaign_id: saved for saved in load_campaigns(db, "running")}
@@ -150,13 +159,13 @@ def claim_by_hand(
         raise ClaimRefused(f"the campaign has its {saved.campaign.concurrent_calls} calls")
     inactive, looked = load_inactive_lists(db, campaign_id), 0
     while True:
-        number = _load_wanted(db, campaign_id, number_id, now)
-        if number_id is None:
+        number = _load_wanted(db, campaign_id, wanted, now)
+        if wanted is None:
             looked += 1
         sorted_out = _sort_out(db, saved, [number], plan, make_key, now, inactive)
         if sorted_out.orders:
             break
-        if number_id is not None or looked >= MAX_LOOK:
+        if wanted is not None or looked >= MAX_LOOK:
             raise ClaimRefused(_tell_kept(sorted_out, number))
         _refuse(db, campaign_id, sorted_out.refused, now)
         _hold(db, sorted_out.held)
@@ -171,15 +180,18 @@ def claim_by_hand(
     return claim
 
 
-def _load_wanted(db: peewee.Database, campaign_id: int, number_id: int | None, now: float) -> SavedNumber:
-    if number_id is None:
+def _load_wanted(db: peewee.Database, campaign_id: int, wanted: int | NewNumber | None, now: float) -> SavedNumber:
+    if wanted is None:
         due = _load_due(db, campaign_id, now, 1)
         if not due:
             raise ClaimRefused("no number of the campaign is due")
         return due[0]
-    number = load_number(db, number_id)
+    if isinstance(wanted, NewNumber):
+        known = find_number(db, campaign_id, wanted.phone_number)
+        wanted = known if known is not None else add_numbers(db, campaign_id, [wanted], now).number_ids[0]
+    number = load_number(db, wanted)
     if number.campaign_id != campaign_id:
-        raise NumberMissing(number_id)
+        raise NumberMissing(wanted)
     if number.call_id or number.status is NumberStatus.CALLING:
         raise NumberInFlight("calling")
     return number

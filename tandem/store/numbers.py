@@ -109,6 +109,12 @@ def _without_known(
     return fresh, tuple(duplicate_at)
 
 
+def find_number(db: peewee.Database, campaign_id: int, phone_number: str) -> int | None:
+    """The campaign's first number with this phone number, by its id."""
+    source = "numbers WHERE campaign_id = ? AND phone_number = ? ORDER BY number_id LIMIT 1"
+    return next((row["number_id"] for row in load_rows(db, ("number_id",), source, [campaign_id, phone_number])), None)
+
+
 def find_phone_numbers(
     db: peewee.Database, campaign_id: int, phone_numbers: Collection[str], list_id: int | None = None
 ) -> set[str]:

@@ -133,7 +133,8 @@ def test_a_day_of_an_agent(pbx):
         assert (
             ann.call("goAgent", "goXFERSendRedirect", goExtension="1009")["message"] == "there is no call to transfer"
         )
-        again = ann.do("goAgent", "goManualDialOnly", goCampaign="DAY00001", goLeadID=str(dialled["lead_id"]))["data"]
+        again = ann.do("goAgent", "goManualDialOnly", goCampaign="DAY00001", goPhoneNumber="03012345")["data"]
+        assert again["lead_id"] == dialled["lead_id"]  # the campaign has this number
         wait_until(lambda: look() == ["INCALL"], "the agent to talk with the customer again", timeout_s=30)
         assert ann.call("goAgent", "goXFERSendRedirect", goExtension="4711x")["result"] == "error"
         assert ann.call("goAgent", "goXFERSendRedirect", goGroupID="nobody")["result"] == "error"

@@ -21,7 +21,6 @@ from tandem.domain.number_rows import read_new_number
 from tandem.domain.originate import find_destination
 from tandem.domain.routing import describe_destination
 from tandem.store.attempts import Attempt, load_open_attempts
-from tandem.store.numbers import NumberQuery, load_numbers
 from tandem.store.users import User, load_user
 
 # One's own login is everybody's; what is dialled and said has permissions of its own.
@@ -146,12 +145,12 @@ async def _statuses(call: Call) -> Mapping[str, Any]:
 # ------------------------------------------------------------------------------------------------------------- calls
 
 
-async def _dial(call: Call, number_id: int | None) -> Mapping[str, Any]:
+async def _dial(call: Call, wanted: int | NewNumber | None) -> Mapping[str, Any]:
     _, extension = await _read_agent(call)
     known = await _find_campaign(call)
     call.exchange.require("campaigns/dial")
     target = commit(call, f"campaigns/{known.code}/dial")
-    claim = await call.services.campaigns.dial_by_hand(known.campaign_id, extension, number_id, commit=target)
+    claim = await call.services.campaigns.dial_by_hand(known.campaign_id, extension, wanted, commit=target)
     data = lead_data(claim.number)
     return {
         "uniqueid": claim.call.call_id, "lead_id": claim.number.number_id, "phone_number": claim.number.phone_number,
@@ -168,20 +167,10 @@ async def _dial_only(call: Call) -> Mapping[str, Any]:
     """A number that the agent types: the campaign's own, or a new one of it."""
     if call.given.text("goLeadID"):
         return await _dial_next(call)
-    phone = call.given.text("goPhoneNumber")
-    known = await _find_campaign(call)
-    made = read_new_number({"phone_number": phone})
+    made = read_new_number({"phone_number": call.given.text("goPhoneNumber")})
     if not isinstance(made, NewNumber):
         raise _deny(f"goPhoneNumber {made[0][1]}")
-    query = NumberQuery(campaign_id=known.campaign_id, phone_number=made.phone_number)
-    found, _ = await call.services.store.read(load_numbers, query)
-    number_id = next((one.number_id for one in found if one.phone_number == made.phone_number), None)
-    if number_id is None:
-        call.exchange.require("campaigns/dial")
-        target = commit(call, f"campaigns/{known.code}/numbers")
-        added = await call.services.campaigns.add_numbers(known.campaign_id, [made], commit=target)
-        number_id = added.number_ids[0]
-    return await _dial(call, number_id)
+    return await _dial(call, made)
 
 
 def _lead(call: Call) -> Call:

@@ -299,6 +299,31 @@ def test_by_hand_every_gate_holds_but_the_numbers_own_time(house):
     house.check()
 
 
+def test_a_typed_number_is_the_campaigns_with_its_call_or_not_at_all(house):
+    campaign_id = house.make(["030100"], dial_mode="manual", destination={"queue": "sales"}, concurrent_calls=9)
+
+    def dial(phone_number):
+        typed = NewNumber(phone_number=phone_number)
+        return house.do(use_cases(house).dial_by_hand(campaign_id, "1001", typed, commit=commit(house)))
+
+    (known,) = house.numbers(campaign_id)
+    with pytest.raises(ClaimRefused, match="not running"):
+        dial("030200")
+    house.go(campaign_id)
+    with pytest.raises(ClaimRefused, match="emergency number"):
+        dial("112")
+    run(house, add_dnc_numbers, "global", ["4930300"], house.now(), "test")
+    with pytest.raises(ClaimRefused, match="dnc global"):
+        dial("030300")
+    assert house.numbers(campaign_id) == [known]
+    assert dial("030100").number.number_id == known.number_id
+    new = dial("030200").number
+    house.advance(20)
+    assert [one.number_id for one in house.numbers(campaign_id)] == [known.number_id, new.number_id]
+    assert house.far.dialled() == {"030100": 1, "030200": 1}
+    house.check()
+
+
 def _without_window(campaign):
     from dataclasses import replace
 
