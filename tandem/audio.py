@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Final, Literal
 
 from tandem.domain.recordings import RecordingFormat
 from tandem.domain.sounds import AudioKind
+from tandem.loudness import BLOCK_S, choose_gain
 
 ToolName = Literal["ffmpeg", "sox"]
 # Of everything that is played: 16 kHz, 16 bits, one channel. Asterisk plays it to wideband phones, and a browser to whoever listens.
@@ -141,7 +142,7 @@ class Converter:
         )
 
     def decode(self, source: Path, kind: AudioKind, target: Path, max_s: float) -> float:
-        """Makes the master of a file from anywhere, at most a second longer than `max_s`; how long it is, in s."""
+        """Makes the master of a file from anywhere, as loud as any other, at most a second longer than `max_s`; how long it is, in s."""
         tool = self.find_tool()
         if tool == "sox" and kind == "opus":
             raise ToolMissing("sox reads no Opus: install ffmpeg, or give it another format")
@@ -155,7 +156,23 @@ class Converter:
                     "trim", "0", length, "channels", "1", "rate", str(MASTER_RATE)]  # fmt: skip
         # Sox keeps what it works on in 32 bits per sample, twice; the rate is whatever the file claims.
         self._tools.run(argv, Allowance(file_bytes=_MAX_FILE_BYTES), folder=target.parent)
+        self._level(tool, target)
         return read_wav_length(target)
+
+    def _level(self, tool: ToolName, master: Path) -> None:
+        """A master as loud as Asterisk's own prompts."""
+        gain = choose_gain(_read_blocks(master))
+        if not gain:
+            return
+        given = master.with_name(f"{master.name}.given")
+        master.replace(given)
+        if tool == "ffmpeg":
+            argv = [*_FFMPEG, "-f", "wav", "-i", str(given), "-af", f"volume={gain:.2f}dB", "-bitexact",
+                    "-c:a", "pcm_s16le", "-f", "wav", str(master)]  # fmt: skip
+        else:
+            argv = ["sox", "-V1", "-t", "wav", str(given), "-t", "wav", str(master), "gain", f"{gain:.2f}"]
+        self._tools.run(argv, Allowance(), folder=master.parent)
+        given.unlink()
 
     def encode_prompt(self, master: Path) -> tuple[str, ...]:
         """Beside a master, the files that Asterisk plays to each codec without transcoding; their suffixes."""
@@ -170,6 +187,28 @@ class Converter:
             argv = ["sox", "-V1", "-t", "wav", str(master), "-r", "8000", "-t", kind, f"{stem}.{suffix}"]
             self._tools.run(argv, Allowance())
         return ("alaw", "ulaw", MASTER)
+
+    def encode_greeting(self, master: Path, target: Path) -> None:
+        """A master as app_voicemail has greetings: 8 kHz, 16 bits, one channel."""
+        if self.find_tool() == "ffmpeg":
+            argv = [
+                *_FFMPEG,
+                "-f",
+                "wav",
+                "-i",
+                str(master),
+                "-bitexact",
+                "-ar",
+                "8000",
+                "-c:a",
+                "pcm_s16le",
+                "-f",
+                "wav",
+                str(target),
+            ]
+        else:
+            argv = ["sox", "-V1", "-t", "wav", str(master), "-r", "8000", "-t", "wav", str(target)]
+        self._tools.run(argv, Allowance(), folder=target.parent)
 
     def encode_recording(self, source: Path, target: Path, form: RecordingFormat) -> None:
         """A recording in another format, in the background. What the header says of its length is not believed: a killed Asterisk left it."""
@@ -191,6 +230,13 @@ def read_wav_length(path: Path) -> float:
             return audio.getnframes() / audio.getframerate()
     except (wave.Error, EOFError):
         return 0.0
+
+
+def _read_blocks(path: Path) -> Iterator[memoryview]:
+    """The samples of a PCM WAV file of ours, BLOCK_S at a time; none of one without audio."""
+    with suppress(wave.Error, EOFError), wave.open(str(path), "rb") as audio:
+        while frames := audio.readframes(round(audio.getframerate() * BLOCK_S)):
+            yield memoryview(frames[: len(frames) // 2 * 2]).cast("h")
 
 
 def sync_folder(folder: Path) -> None:

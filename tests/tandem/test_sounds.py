@@ -1,12 +1,14 @@
 """Sounds: what is taken and what is refused, by either program; in place whole or not at all, whenever the process dies."""
 
 import contextlib
+import math
 import os
 import shutil
 import struct
 import subprocess
 import tempfile
 import wave
+from array import array
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from tandem.domain.sounds import (
     locate_prompt,
 )
 from tandem.editing import StillUsed
+from tandem.loudness import choose_gain
 from tandem.sounds import WAITING, Sounds
 from tandem.speech import CommandEngine, HttpEngine, Speech, SpeechFailed, digest_speech
 from tandem.store.database import open_store
@@ -163,6 +166,31 @@ def test_audio_becomes_what_asterisk_plays(tmp_path, tool, suffix):
         ["sox", "-t", "al", "-r", "8000", "-c", "1", tmp_path / "hello.alaw", "-t", "s16", decoded], check=True
     )
     assert measure_pitch(decoded.read_bytes()[4000:20000], 8000) == pytest.approx(440, abs=15)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize(("peak", "pause_s"), [(900, 3.0), (30000, 0.0), (4990, 1.0)])
+def test_whatever_comes_is_as_loud_as_asterisks_prompts(tmp_path, tool, peak, pause_s):
+    """-19 dB where somebody speaks, however long they are silent before."""
+    source, master = tmp_path / "source.wav", tmp_path / "a.wav16"
+    tone = ["synth", "1", "sine", "440", "gain", f"{20 * math.log10(peak / 32768):.2f}", "pad", f"{pause_s:g}"]
+    subprocess.run(["sox", "-n", "-r", "16000", "-b", "16", source, *tone], check=True, timeout=60)
+    assert Converter(Tools(), tool).decode(source, "wav", master, 10) == pytest.approx(1 + pause_s, abs=0.01)
+    with wave.open(str(master)) as audio:
+        audio.setpos(round(16000 * (pause_s + 0.1)))
+        samples = memoryview(audio.readframes(12800)).cast("h")
+    heard_db = 10 * math.log10(sum(one * one for one in samples) / len(samples) / 32768**2)
+    assert heard_db == pytest.approx(-19, abs=0.6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav16", "source.wav"]
+
+
+@given(st.lists(st.lists(st.integers(-32768, 32767), max_size=40), max_size=40))
+def test_no_gain_clips_and_silence_has_none(blocks):
+    gain = choose_gain(memoryview(array("h", block)) for block in blocks)
+    peak = max((abs(one) for block in blocks for one in block), default=0)
+    assert gain <= 20
+    assert not gain or peak * 10 ** (gain / 20) <= 32767
+    assert choose_gain(memoryview(array("h", [0] * len(block))) for block in blocks) == 0
 
 
 @pytest.mark.parametrize("tool", TOOLS)
