@@ -105,6 +105,8 @@ setup(
             "types-PyYAML",
             "types-openpyxl",
             "types-peewee",
+            # A browser on the telephone, of the tests.
+            "websockets>=15.0",
         ],
         # Peers that `make bench` measures beside us; never imported by Tandem.
         "bench": ["panoramisk>=1.4", "psutil>=6.0", "pystrix>=1.3"],

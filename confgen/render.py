@@ -49,6 +49,7 @@ Item = TypeVar("Item")
 MODULE_OF_FILE: Final[Mapping[str, str]] = {
     "pjsip_transport.conf": "res_pjsip.so",
     "pjsip.conf": "res_pjsip.so",
+    "http.conf": "http",
     "voicemail.conf": "app_voicemail.so",
     "musiconhold.conf": "res_musiconhold.so",
     "extensions.conf": "pbx_config.so",
@@ -66,15 +67,19 @@ OWNER_FILES: Final = tuple(MODULE_OF_FILE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """Where PJSIP listens. `bind` is address:port; the next two are for an Asterisk behind NAT; the last two (PEM files, as Asterisk sees them) for tls."""
+    """Where PJSIP listens. `bind` is address:port; the next two are for an Asterisk behind NAT; certificate and key (PEM files, as Asterisk sees them) for tls and wss.
+
+    Of wss, Asterisk's HTTP server is what listens, for `max_sessions` at the same time.
+    """
 
     name: str
-    protocol: Literal["udp", "tcp", "tls"] = "udp"
+    protocol: Literal["udp", "tcp", "tls", "wss"] = "udp"
     bind: str = "0.0.0.0:5060"
     external_address: str = ""
     local_networks: tuple[str, ...] = ()
     certificate: str = ""
     key: str = ""
+    max_sessions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +139,7 @@ def _render_file(name: str, snapshot: Snapshot, target: RenderTarget) -> str:
                 revision=snapshot.revision,
                 target=target,
                 owner=target.mode == "owner",
+                browser_door=_find_browser_door(snapshot, target),
                 general=general,
                 trunks=walk.through("trunks", snapshot.trunks),
                 endpoints=walk.through("endpoints", snapshot.endpoints),
@@ -210,12 +216,18 @@ def _refuse_same_queues(snapshot: Snapshot) -> None:
 
 def _refuse_missing_transports(snapshot: Snapshot, target: RenderTarget) -> None:
     """Where the transports are ours, a trunk's must be one of them: its calls would fail, each by itself."""
-    protocols = {transport.protocol for transport in target.transports}
+    protocols = {transport.protocol for transport in target.transports} - {"wss"}
     for name, trunk in sorted(snapshot.trunks.items()):
         if protocols and trunk.transport not in protocols:
             needs = "asterisk.sip_tls_certificate and sip_tls_key" if trunk.transport == "tls" else "asterisk.sip_tcp"
             rule = f"must be {' or '.join(sorted(protocols))}: there is no {trunk.transport} without {needs}"
             raise ValueUnrepresentable(trunk.transport, rule, f"trunks.{name}.transport")
+
+
+def _find_browser_door(snapshot: Snapshot, target: RenderTarget) -> Transport | None:
+    """Where browsers come in; None while no endpoint is one of a browser: what nobody needs does not listen."""
+    doors = (transport for transport in target.transports if transport.protocol == "wss")
+    return next(doors, None) if any(endpoint.webrtc for endpoint in snapshot.endpoints.values()) else None
 
 
 def _dialplan_globals(snapshot: Snapshot, target: RenderTarget) -> tuple[tuple[str, str], ...]:

@@ -140,7 +140,7 @@ def compose_candidate(
     snapshot: Snapshot, target: RenderTarget, static_files: Mapping[str, str], folder: Path
 ) -> Candidate:
     """The files of a throw-away Asterisk with these objects. Carriers' host names are made known to it: it has no DNS."""
-    rendered = {**static_files, **render(snapshot, target)}
+    rendered = {**static_files, **render(snapshot, _without_certificates(target))}
     names = {
         host.partition(":")[0].partition("/")[0]
         for trunk in snapshot.trunks.values()
@@ -152,6 +152,12 @@ def compose_candidate(
         tuple(sorted(name for name in names if re.search("[A-Za-z]", name) and ":" not in name)),
         _COMMANDS if len(snapshot.endpoints) + len(snapshot.queues) <= _MAX_LISTED else (),
     )
+
+
+def _without_certificates(target: RenderTarget) -> RenderTarget:
+    """A key is for the real Asterisk alone to read, and its absence here is no mistake of an object's."""
+    kept = (replace(it, certificate="", key="") for it in target.transports if it.protocol != "wss")
+    return replace(target, transports=tuple(kept))
 
 
 def _top_files(target: RenderTarget) -> dict[str, str]:

@@ -33,6 +33,16 @@ def _list_transports(asterisk: AsteriskSettings) -> tuple[Transport, ...]:
         found.append(
             Transport(name="tls", protocol="tls", bind=asterisk.sip_tls_bind, certificate=certificate, key=key)
         )
+        found.append(
+            Transport(
+                name="wss",
+                protocol="wss",
+                bind=asterisk.wss_bind,
+                certificate=certificate,
+                key=key,
+                max_sessions=asterisk.wss_max_sessions,
+            )
+        )
     return tuple(found)
 
 

@@ -78,6 +78,7 @@ def list_findings(settings: "Settings") -> Iterator[Finding]:
     ):
         yield check_ami(settings, username, secret.get_secret_value() if secret is not None else None, privilege)
     yield from list_record_findings(settings)
+    yield from list_browser_findings(settings)
     yield check_fastagi(settings)
     yield check_process(settings)
 
@@ -142,6 +143,29 @@ def list_record_findings(settings: "Settings") -> Iterator[Finding]:
         if remedy == INIT:
             remedy = f"`tandem init --asterisk {asterisk.mode}` (as root) adds what is missing; then restart Asterisk"
         yield Finding(what, not remedy, found, remedy)
+
+
+def list_browser_findings(settings: "Settings") -> Iterator[Finding]:
+    """Whether browsers come in, where Asterisk was given endpoints for them; nothing where it cannot be asked."""
+    from tandem.ami import actions
+    from tandem.ami.probe import AmiProbeFailed, probe_login
+    from tandem.cli.browsers import count_browsers, find_door, find_remedy, try_door
+
+    ami, asterisk = settings.ami, settings.asterisk
+    count = count_browsers(asterisk.config_dir)
+    if ami.config_secret is None or not count:
+        return
+    try:
+        _, (config,) = probe_login(
+            *(ami.host, ami.port, ami.config_username, ami.config_secret.get_secret_value()),
+            timeout_s=TIMEOUT_S,
+            questions=[actions.get_config("http.conf")],
+        )
+    except (ConnectionError, AmiProbeFailed):
+        return  # the login's own finding says why
+    found, problem = try_door(find_door(config), ami.host, timeout_s=TIMEOUT_S)
+    remedy = f"{problem}: {find_remedy(asterisk.mode)}" if problem else ""
+    yield Finding("browsers", not problem, f"{count} endpoints, {found}", remedy)
 
 
 def check_fastagi(settings: "Settings") -> Finding:

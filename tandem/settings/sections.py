@@ -115,12 +115,19 @@ class AsteriskSettings(Section):
     )
     sip_tls_certificate: PlainPath | None = Field(
         None,
-        description="Of an owner: certificate chain (PEM), readable by Asterisk; phones and trunks can use TLS then.",
+        description="Of an owner: certificate chain (PEM), readable by Asterisk; phones and trunks can use TLS then, and browsers wss.",
     )
     sip_tls_key: PlainPath | None = Field(None, description="Its private key (PEM), readable by Asterisk alone.")
     qualify_s: Annotated[int, Field(ge=0, le=3600)] = Field(
         60,
         description="How often Asterisk asks phones, and trunks without a qualify_s of their own, whether they are there; 0: never.",
+    )
+    wss_bind: Annotated[str, StringConstraints(pattern=r"\A[0-9.]{7,15}:[0-9]{1,5}\z")] = Field(
+        "0.0.0.0:8089",
+        description="Of an owner: where browsers (endpoints with webrtc) find Asterisk, as wss://…/ws, with that certificate. While there are none, nothing listens.",
+    )
+    wss_max_sessions: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        1000, description="Of an owner: browsers at the same time; one more is refused."
     )
     trunk_transport: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{0,40}\z")] = Field(
         "", description="Name of the transport for trunks in the admin's pjsip.conf; empty lets PJSIP choose."

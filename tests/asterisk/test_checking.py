@@ -9,11 +9,12 @@ import pytest
 from twisted.trial.unittest import TestCase
 
 from confgen.plan import touch_all
+from confgen.render import Transport
 from confgen.verify import Check, compose_candidate
 from tandem.asterisk.instance import AsteriskInstance
 from tandem.asterisk.trial import count_packets, run_trial
 from tandem.domain.changes import ApplyRefused
-from tandem.domain.entities import Trunk
+from tandem.domain.entities import Endpoint, Trunk
 from tandem.domain.snapshot import build_snapshot
 from tandem.target import read_dialplan
 from tests.asterisk.applied_pbx import PBX, plant, target
@@ -58,6 +59,26 @@ class CheckTest(TestCase):
         check = Check("required")
         for mode in ("guest", "owner"):
             assert await check.check(snapshot, target(mode), read_dialplan(), touch_all(snapshot)) == "passed"
+
+    async def test_the_real_one_s_certificate_is_not_asked_for(self):
+        """Its key may be for Asterisk alone to read."""
+        paths = {"certificate": "/nowhere/pbx.crt", "key": "/nowhere/pbx.key"}
+        owner = target("owner")
+        transports = (
+            *owner.transports,
+            Transport(name="tls", protocol="tls", bind="203.0.113.99:5061", **paths),
+            Transport(name="wss", protocol="wss", bind="203.0.113.99:8089", max_sessions=10, **paths),
+        )
+        secured = replace(
+            PBX,
+            trunks=(*PBX.trunks, Trunk(name="secure", hosts=("198.51.100.1",), transport="tls")),
+            endpoints=(*PBX.endpoints, Endpoint(extension="1011", secret="correct-horse", webrtc=True)),
+        )
+        snapshot = build_snapshot(1, secured)
+        found = await Check("required").check(
+            snapshot, replace(owner, transports=transports), read_dialplan(), touch_all(snapshot)
+        )
+        assert found == "passed"
 
     async def test_host_names_need_no_dns(self):
         named = Trunk(name="named", hosts=("sip.example.net:5070",), match=("out.example.net", "198.51.100.0/24"))

@@ -6,9 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from lab.browser import Browser, open_media_address
+from lab.certificates import find_certificate, write_certificate
 from lab.observe import CARRIER_HOST, Observer, wait_until
 from lab.pbx import LabPbx
 from lab.rtp import RtpSink
+from lab.secure_media import PROFILE
 from lab.sipp import (
     AwaitBye,
     Caller,
@@ -27,6 +30,7 @@ from tests.asterisk.test_api import Site
 pytestmark = pytest.mark.asterisk
 
 SECRET = "swordfish-of-the-lab"
+CERTIFIED = "pbx.example.org"
 OUTSIDE = "127.0.0.5"
 # Each phone at a port of its own, so that a test says which one rang. 1005 has a box and is never there, 1009 is never there.
 PORTS = {"1001": 5071, "1002": 5072, "1003": 5073, "1004": 5074, "1010": 5075}
@@ -93,6 +97,7 @@ dids:
         f'  - {{number: "+49301100{n}", destination: {{endpoint: "100{n}"}}}}\n' for n in (1, 2, 3, 4, 5, 6, 7, 8)
     )
     + '  - {number: "+493011010", destination: {endpoint: "1010"}}\n'
+    + '  - {number: "+493011011", destination: {endpoint: "1011"}}\n'
 )
 
 
@@ -184,6 +189,8 @@ FIELDS = ("do_not_disturb", "forward_always", "forward_busy", "forward_no_answer
 @pytest.fixture(scope="module")
 def pbx(asterisk_install):
     with LabPbx(asterisk_install, DOCUMENT, {"recordings.format": "wav"}, admin_dialplan=ADMIN_DIALPLAN) as pbx:
+        open_media_address(pbx.asterisk)
+        open_door_of_browsers(pbx.asterisk)
         pbx.serve()
         for extension, port in PORTS.items():
             register_phones(pbx.asterisk, [(extension, SECRET)], host=HOST, port=port)
@@ -503,6 +510,36 @@ def test_a_browser_and_an_encrypted_phone_are_there_with_their_settings(pbx):
     assert {name: encrypted[name] for name in wanted} == wanted
     assert shown("1001")["named_pickup_group"] == "office"
     assert shown("1010")["device_state_busy_at"] == "1"
+
+
+def open_door_of_browsers(asterisk):
+    """What the manual tells an admin to do."""
+    files = write_certificate(asterisk.etc, CERTIFIED)
+    asterisk.write_config(
+        "http.conf",
+        f"[general]\ntlsenable = yes\ntlsbindaddr = 0.0.0.0:8089\ntlscertfile = {files.certificate}\ntlsprivatekey = {files.key}\n",
+    )
+    asterisk.write_config("rtp.conf", "[general]\nrtpstart = 10000\nrtpend = 19999\nstrictrtp = no\n")
+    for module in ("http", "res_rtp_asterisk.so"):
+        asterisk.reload(module)
+
+
+def test_a_browser_calls_and_is_called_over_an_encrypted_line(desk, pbx):
+    (told,) = (one for one in pbx.ask("check") if one["what"] == "browsers")
+    assert told["found"] == "1 endpoints, wss://127.0.0.1:8089/ws takes them in"
+    files = find_certificate(pbx.asterisk.etc, CERTIFIED)
+    with Browser(pbx.asterisk, "1011", SECRET, name=files.name, port=8089, trust=files.make_trust()) as browser:
+        assert browser.register() == 200
+        call = browser.call("*43")  # says back what it hears
+        call.await_loud(25)
+        call.hang_up()
+        with ThreadPoolExecutor(1) as pool:
+            said = pool.submit(desk.call, "03011011", Wait(0.5), Speak(2.0), HangUp())
+            call = browser.take_call()
+            call.await_loud(25)
+            call.await_bye()
+            assert said.result().leg.is_answered
+        assert call.media.profile == PROFILE
 
 
 # ---------------------------------------------------------------------------------------------------- meetings

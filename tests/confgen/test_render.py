@@ -26,6 +26,14 @@ OWNER = RenderTarget(
     transports=(
         Transport(name="udp", external_address="203.0.113.1", local_networks=("10.0.0.0/8",)),
         Transport(name="tcp", protocol="tcp"),
+        Transport(
+            name="wss",
+            protocol="wss",
+            bind="0.0.0.0:8089",
+            certificate="/etc/asterisk/pbx.crt",
+            key="/etc/asterisk/pbx.key",
+            max_sessions=100,
+        ),
     ),
     trunk_transport="udp",
 )
@@ -54,6 +62,23 @@ class TestGolden:
     def test_files_of_modes(self, small_pbx):
         assert set(render(build_snapshot(1, small_pbx), OWNER)) == set(MODULE_OF_FILE)
         assert set(render(build_snapshot(1, small_pbx), GUEST)) == set(GUEST_FILES)
+
+    def test_the_door_of_browsers_is_open_for_browsers_alone(self, small_pbx):
+        def read(pbx, target=OWNER):
+            return [line for line in render(build_snapshot(1, pbx), target)["http.conf"].splitlines() if "tls" in line]
+
+        browser = Endpoint(extension="1003", secret="correct-horse", webrtc=True)
+        with_browser = replace(small_pbx, endpoints=(*small_pbx.endpoints, browser))
+        assert read(small_pbx) == []
+        assert read(with_browser, replace(OWNER, transports=OWNER.transports[:1])) == []
+        assert read(with_browser) == [
+            "tlsenable = yes",
+            "tlsbindaddr = 0.0.0.0:8089",
+            "tlscertfile = /etc/asterisk/pbx.crt",
+            "tlsprivatekey = /etc/asterisk/pbx.key",
+            "tlsdisablev1 = yes",
+            "tlsdisablev11 = yes",
+        ]
 
     def test_guest_owns_no_general_section(self, small_pbx):
         for text in render(build_snapshot(1, small_pbx), GUEST).values():

@@ -241,9 +241,10 @@ def test_the_transports_of_an_owner(tmp_path: Path) -> None:
     path = write(
         tmp_path, "asterisk: {mode: owner, sip_tcp: yes, sip_tls_key: /etc/k.pem, sip_tls_certificate: /etc/c.pem}\n"
     )
-    udp, tcp, tls = describe_target(load_settings(path, {})).transports
+    udp, tcp, tls, wss = describe_target(load_settings(path, {})).transports
     assert [(one.protocol, one.bind) for one in (udp, tcp)] == [("udp", "0.0.0.0:5060"), ("tcp", "0.0.0.0:5060")]
     assert (tls.protocol, tls.bind, tls.certificate, tls.key) == ("tls", "0.0.0.0:5061", "/etc/c.pem", "/etc/k.pem")
+    assert (wss.bind, wss.certificate, wss.key, wss.max_sessions) == ("0.0.0.0:8089", "/etc/c.pem", "/etc/k.pem", 1000)
     assert [one.protocol for one in describe_target(Settings()).transports] == []
 
 
