@@ -12,6 +12,7 @@ import phonenumbers
 from tandem.domain.entities import General, Trunk
 from tandem.domain.fields import Permission
 from tandem.domain.numbers import NumberPlan, number_plan, pattern_rank, pattern_regex
+from tandem.domain.regions import find_premium_codes
 
 # What may leave the house: the dialplan has the same rule.
 OUTSIDE: Final = re.compile(r"\+?[0-9]{2,24}")
@@ -85,10 +86,11 @@ class Region(NamedTuple):
 @lru_cache(maxsize=8192)
 def find_region(dialled: str, country: str | None) -> Region:
     """Of a number as it was dialled in `country`, by phonenumbers' tables: 0.1 ms the first time."""
+    is_code = is_premium_code(dialled, country)
     try:
         number = phonenumbers.parse(dialled, country)
     except phonenumbers.NumberParseException:
-        return Region("", is_premium=False)
+        return Region("", is_premium=is_code)
     # A carrier ignores what is dialled after a whole number, so it must not hide what that number is.
     phonenumbers.truncate_too_long_number(number)
     code = number.country_code or 0
@@ -96,8 +98,24 @@ def find_region(dialled: str, country: str | None) -> Region:
     if region is None:
         # Not a whole number of anybody's: the main country of its code.
         region = phonenumbers.region_code_for_country_code(code)
-    is_premium = phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.PREMIUM_RATE
+    is_premium = is_code or phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.PREMIUM_RATE
     return Region("" if region == "ZZ" else region, is_premium=is_premium)
+
+
+def is_premium_code(dialled: str, country: str | None) -> bool:
+    """Whether that is a short code of the country that costs more than the call. The dialplan (tandem-toll, short) has this rule.
+
+    What follows a whole code hides it from nobody's bill, so it does not count; only within country code 1 could that be a subscriber's number.
+    """
+    plan = plan_of(country)
+    codes = find_premium_codes(country) if country else ""
+    if not codes or plan is None:
+        return False
+    e164, own = write_e164(dialled, plan), f"+{plan.country_code}"
+    national = e164.removeprefix(own) if e164.startswith(own) else ""
+    if any(re.fullmatch(codes, number) for number in (dialled, national)):
+        return True
+    return not e164 and plan.country_code != "1" and re.match(codes, dialled) is not None
 
 
 def write_for_trunk(dialled: str, trunk: Trunk, general: General) -> str:

@@ -39,7 +39,7 @@ trunks:
      qualify_s: 3600, max_calls: 5}}
   - {{name: secure, hosts: ["192.0.2.9:5061"], transport: tls, media_encryption: sdes, outbound_proxy: "192.0.2.8:5061", qualify_s: 0}}
 outbound_routes:
-  - {{name: special, patterns: ["+4932*", "+4420*", "0900*"], trunks: [shaped], static: yes, permission: national}}
+  - {{name: special, patterns: ["+4932*", "+4420*", "0900*", "118*"], trunks: [shaped], static: yes, permission: national}}
   - {{name: mobile, patterns: ["+491[5-7]*"], trunks: [first], permission: international, position: 10}}
   - {{name: national, patterns: ["+4930*", "_9X."], strip: 1, prepend: "+49", trunks: [first, second], static: yes}}
   - {{name: neighbours, countries: [FR, CH], trunks: [second]}}
@@ -222,7 +222,7 @@ def test_a_wrong_password_registers_nobody(running):
 
 
 class TestTollGuard:
-    @pytest.mark.parametrize("number", ["09001234567", "030666123"])
+    @pytest.mark.parametrize("number", ["09001234567", "030666123", "11833"])
     def test_premium_and_denied_numbers_stay_inside(self, running, number):
         with far_end(running, FIRST), far_end(running, SECOND):
             leg, dials = dial(running, number)
@@ -380,6 +380,7 @@ class TestWithoutTandem:
         ("number", "extension"),
         [
             ("09001234567", "1002"),
+            ("11833", "1002"),
             ("030666123", "1002"),
             ("+4420555001", "1009"),
             ("032555002", "1009"),
@@ -396,6 +397,7 @@ class TestWithoutTandem:
         pbx.kill()
         with far_end(pbx, SHAPED):
             assert dial(pbx, "09001234567", "1010")[1] == ["909001234567@shaped"]
+            assert dial(pbx, "11833", "1010")[1] == ["911833@shaped"]
             assert dial(pbx, "032555003", "1009")[1] == ["9032555003@shaped"]
 
     @pytest.mark.parametrize("number", ["0700555100", "0895550100"])

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from phonenumbers import is_emergency_number
 
 from tandem.domain import regions
-from tandem.domain.dialling import find_region
+from tandem.domain.dialling import find_region, is_premium_code
 
 FILE = Path(__file__).parents[2] / "dialplan" / "tandem-regions.conf"
 TEXT = FILE.read_text()
@@ -76,4 +77,27 @@ def test_what_it_says_of_some_numbers():
     )
     assert [read_region(number) for number in known] == [
         ("DE", True), ("DE", True), ("DE", False), ("JM", False), ("CA", False), ("US", False), ("001", True), ("AX", False), ("", False),
+    ]  # fmt: skip
+
+
+def test_no_number_for_help_is_a_premium_code():
+    """Not even one with more behind it."""
+    countries = [country for country in regions.SUPPORTED_SHORT_REGIONS if regions.find_premium_codes(country)]
+    assert {"AT", "CH", "DE", "FR", "GB", "US"} <= set(countries)
+    for country in countries:
+        for number in map("{:03}".format, range(1000)):
+            if is_emergency_number(number, country):
+                assert not is_premium_code(number, country), (country, number)
+
+
+def test_premium_codes_are_those_of_the_pbxs_own_country():
+    found = {
+        (number, country): is_premium_code(number, country)
+        for number, country in (
+            ("3201", "FR"), ("+333201", "FR"), ("3201", "DE"), ("118118", "GB"), ("01181181234", "GB"), ("118", "CH"), ("1811", "CH"),
+            ("24280", "US"), ("2428012", "US"), ("411", "US"), ("018", "NZ"), ("11833", None),
+        )
+    }  # fmt: skip
+    assert [key for key, is_premium in found.items() if is_premium] == [
+        ("3201", "FR"), ("+333201", "FR"), ("118118", "GB"), ("1811", "CH"), ("24280", "US"), ("018", "NZ"),
     ]  # fmt: skip
