@@ -37,6 +37,7 @@ from confgen.generations import (
 from confgen.plan import Plan, Touched, find_touched, modules_of, plan_files, touch_all
 from confgen.render import RenderTarget, render
 from confgen.verify import NOTHING
+from tandem.certificates import CertificatePair, look_at_pair
 from tandem.domain.changes import ApplyBusy, ApplyRefused, Complaint, HandEdited
 from tandem.domain.snapshot import Snapshot
 
@@ -167,7 +168,8 @@ def plan_snapshot(
     full: bool = False,
     look_past_edits: bool = False,
 ) -> Prepared:
-    """What an apply would do; reads only. HandEdited unless `look_past_edits`, ValueUnrepresentable."""
+    """What an apply would do; reads only. HandEdited unless `look_past_edits`, ValueUnrepresentable, ApplyRefused for files that cannot be used."""
+    _refuse_certificates(target)
     rendered = {**static_files, **render(snapshot, target)}
     previous = linked_generation(folder, "current")
     present = read_generation(folder, previous) if previous is not None else None
@@ -188,6 +190,18 @@ def plan_snapshot(
     if touched.everything and not full:
         touched = _with_gone(touch_all(snapshot), touched)
     return Prepared(plan, previous, files, touched)
+
+
+def _refuse_certificates(target: RenderTarget) -> None:
+    """Asterisk would go on with what it has read, and come up without TLS at its next start. One that has expired is `tandem check`'s to tell: calls go on."""
+    files = {(it.certificate, it.key) for it in target.transports if it.certificate}
+    problems = [
+        problem
+        for certificate, key in sorted(files)
+        for problem in look_at_pair(CertificatePair("asterisk", "sip_tls_", Path(certificate), Path(key))).problems
+    ]
+    if problems:
+        raise ApplyRefused("settings", tuple(problems))
 
 
 class _Watch:

@@ -33,6 +33,7 @@ from tandem.callbacks import Callbacks
 from tandem.calls import Calls
 from tandem.campaign_events import CampaignEvents
 from tandem.campaigning import Campaigns
+from tandem.certificates import list_expiries
 from tandem.channels import Channels
 from tandem.dialer.service import Dialer
 from tandem.domain.agents import AgentChange
@@ -342,6 +343,9 @@ class HttpService(Service):
         yield "tandem_trunk_channels", "Channels that are up", {one.trunk: float(one.channels) for one in trunks}
         yield "tandem_trunks_dead", "Trunks without a sign of life", float(shut)
         yield "tandem_http_connections", "Connections to the API", float(sum(site.connections for site in self.sites))
+        for setting, left_s in list_expiries(self._settings):
+            name = setting.replace(".", "_")
+            yield f"tandem_{name}_expires_in_seconds", f"Until {setting} has expired", left_s
         listeners = self.events.clients + self.states.clients
         yield "tandem_event_clients", "Listeners of server-sent events", float(listeners)
         yield "tandem_events_dropped", "Events that were too many for a batch", float(self.events.dropped)

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -78,6 +79,7 @@ def list_findings(settings: "Settings") -> Iterator[Finding]:
     ):
         yield check_ami(settings, username, secret.get_secret_value() if secret is not None else None, privilege)
     yield from list_record_findings(settings)
+    yield from list_certificate_findings(settings)
     yield from list_browser_findings(settings)
     yield check_fastagi(settings)
     yield check_process(settings)
@@ -143,6 +145,15 @@ def list_record_findings(settings: "Settings") -> Iterator[Finding]:
         if remedy == INIT:
             remedy = f"`tandem init --asterisk {asterisk.mode}` (as root) adds what is missing; then restart Asterisk"
         yield Finding(what, not remedy, found, remedy)
+
+
+def list_certificate_findings(settings: "Settings") -> Iterator[Finding]:
+    """Each certificate of the settings: whether its files can be used, and for how long."""
+    from tandem.certificates import list_pairs, look_at_pair
+
+    for pair in list_pairs(settings):
+        found, remedy = look_at_pair(pair).describe(datetime.now(UTC))
+        yield Finding(pair.setting, not remedy, found if remedy else f"{pair.certificate} {found}", remedy)
 
 
 def list_browser_findings(settings: "Settings") -> Iterator[Finding]:

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 Kind = Literal["added", "changed", "removed"]
-Stage = Literal["tests", "render", "check", "reload", "live", "probe"]
+Stage = Literal["settings", "tests", "render", "check", "reload", "live", "probe"]
 
 MASK: Final = "********"
 _STAGE_WORDS: Final[dict[Stage, str]] = {
+    "settings": "Asterisk could not use what the settings name",
     "tests": "calls would not go where the route tests expect them",
     "render": "a template of the site's cannot be used",
     "check": "the check in a throw-away Asterisk found",

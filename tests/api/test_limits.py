@@ -1,6 +1,7 @@
 """Who sends too much, too slowly, too many or nonsense: refused in JSON before it costs anything, and never in the way of others."""
 
 import json
+import re
 import socket
 import ssl
 import time
@@ -246,6 +247,13 @@ def test_tls_by_settings(tmp_path):
             assert connection.version() in ("TLSv1.2", "TLSv1.3")
             connection.sendall(request_line("GET", "/health"))
             assert read_answer(connection)[2]["live"] is True
+        with context.wrap_socket(connect(server), server_hostname="localhost") as connection:
+            connection.sendall(
+                request_line("GET", "/metrics", f"Authorization: Bearer {server.token}", "Connection: close")
+            )
+            metrics = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        (left,) = re.findall(r"^tandem_http_tls_certificate_expires_in_seconds (\S+)\r?$", metrics, re.MULTILINE)
+        assert 86_400 < float(left) < 2 * 86_400
         with connect(server) as plain:
             plain.sendall(request_line("GET", "/health"))
             assert not plain.recv(100).startswith(b"HTTP/1.1 200")
