@@ -20,7 +20,7 @@ from tandem.ami import actions
 from tandem.ami.actions import Action
 from tandem.ami.connection import Clock, new_action_id
 from tandem.ami.errors import AmiError, AmiRefused, AmiUnanswered
-from tandem.ami.events import Hangup, Newchannel, OriginateResponse
+from tandem.ami.events import Hangup, Newchannel, read_int
 from tandem.ami.wire import Message
 from tandem.domain.calls import (
     CallEnded,
@@ -54,6 +54,11 @@ RINGING_S: Final = 0.25
 _UP: Final = 6  # Asterisk's channel state
 _RESPONSES: Final[dict[int, Response]] = {0: "failed", 3: "timed-out", 4: "answered"}
 _SIGNS_OF_LIFE: Final = frozenset({"RINGING", "PROGRESS"})
+# What most events say, made once: there are several for each call.
+_IS_THERE: Final = Evidence(has_channel=True)
+_RINGS: Final = Evidence(has_channel=True, has_rung=True)
+_FAR_HANGUP: Final = Evidence(has_channel=True, is_far_hangup=True)
+_ANSWERS: Final = {reason: Evidence(response=response) for reason, response in _RESPONSES.items()}
 
 
 class Ami(Protocol):
@@ -306,26 +311,26 @@ class Calls(Service):
         followed = self._open.get(call_id)
         if followed is None:
             return
-        self._observe(call_id, Evidence(has_channel=True))
+        self._observe(call_id, _IS_THERE)
         if followed.evidence.is_cancelled:
             self._supervise(self._hang_up_channel(message.get("Channel")))
 
     def _take_dial_state(self, message: Message) -> None:
         call_id = message.get("DestUniqueid")
         if call_id in self._open and message.get("DialStatus") in _SIGNS_OF_LIFE:
-            self._observe(call_id, Evidence(has_channel=True, has_rung=True))
+            self._observe(call_id, _RINGS)
 
     def _take_response(self, message: Message) -> None:
         # By ActionID alone: its Uniqueid may be another, living call's (asterisk-notes).
-        response = OriginateResponse.read(message)
-        call_id = self._actions.get(response.action_id, "")
-        self._observe(call_id, Evidence(response=_RESPONSES.get(response.reason, "failed")))
+        if call_id := self._actions.get(message.get("ActionID")):
+            self._observe(call_id, _ANSWERS.get(read_int(message, "Reason"), _ANSWERS[0]))
 
     def _take_request(self, message: Message) -> None:
-        request = Hangup.read(message)
-        self._observe(request.uniqueid, Evidence(has_channel=True, is_far_hangup=True))
+        self._observe(message.get("Uniqueid"), _FAR_HANGUP)
 
     def _take_hangup(self, message: Message) -> None:
+        if message.get("Uniqueid") not in self._open:
+            return
         hangup = Hangup.read(message)
         tech_cause = int(hangup.tech_cause) if hangup.tech_cause.isdecimal() and len(hangup.tech_cause) == 3 else 0
         cause = hangup.cause if 0 < hangup.cause < 128 else 0

@@ -162,7 +162,8 @@ class Message:
 
     def all(self, header: str) -> tuple[str, ...]:
         """Values of a header that Asterisk repeats (`Output`, `ChanVariable`), in order."""
-        return tuple(value for name, value in self.items() if name == header)
+        values = self._lines.split(_encode_key(header))[1:]
+        return tuple(_decode(value.partition(LINE_END)[0]) for value in values)
 
     def items(self) -> list[tuple[str, str]]:
         """Every header in order, repetitions included; a line without a colon has an empty name."""

@@ -4,7 +4,7 @@ import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import computed_field
 
@@ -105,23 +105,28 @@ def start_call(order: OriginateOrder, call_id: str, at: datetime) -> PlacedCall:
 
 def advance_call(call: PlacedCall, evidence: Evidence, at: datetime) -> PlacedCall:
     """The call with what the evidence shows for the first time, and when; the same object where there is nothing new."""
-    rung = evidence.has_rung and call.ringing_at is None and call.answered_at is None
-    answered = (evidence.is_answered or evidence.response == "answered") and call.answered_at is None
-    machine = evidence.is_machine and not call.is_machine
-    if not rung and not answered and not machine:
-        return call
-    return replace(
-        call,
-        ringing_at=at if rung else call.ringing_at,
-        answered_at=at if answered else call.answered_at,
-        is_machine=call.is_machine or machine,
-    )
+    news = _read_news(call, evidence, at)
+    return replace(call, **news) if news else call
+
+
+def _read_news(call: PlacedCall, evidence: Evidence, at: datetime) -> dict[str, Any]:
+    """The fields of the call that the evidence changes."""
+    news: dict[str, Any] = {}
+    if call.answered_at is None:
+        if evidence.has_rung and call.ringing_at is None:
+            news["ringing_at"] = at
+        if evidence.is_answered or evidence.response == "answered":
+            news["answered_at"] = at
+    if evidence.is_machine and not call.is_machine:
+        news["is_machine"] = True
+    return news
 
 
 def end_call(call: PlacedCall, evidence: Evidence, at: datetime) -> PlacedCall:
     """The call at its end, with the disposition that the evidence gives."""
     return replace(
-        advance_call(call, evidence, at),
+        call,
+        **_read_news(call, evidence, at),
         ended_at=at,
         disposition=classify(evidence),
         cause=evidence.cause,

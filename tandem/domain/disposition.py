@@ -8,6 +8,7 @@ least once and out of order. What decides is the hang-up's cause and SIP code; O
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, Literal
 
 
@@ -63,6 +64,8 @@ class Evidence:
         return self.is_unsent or self.is_refused or (self.is_hung_up and self.response != "")
 
 
+# Calls are much alike: a campaign's have a few dozen steps in all, and to make such a value costs more than to find it.
+@lru_cache(maxsize=4096)
 def merge_evidence(one: Evidence, other: Evidence) -> Evidence:
     """Everything that either says; commutative, associative, idempotent."""
     return Evidence(

@@ -25,7 +25,8 @@ APPROACH: Final = 1.02
 CUT: Final = 0.3
 SLOWEST: Final = 0.005
 # `core show taskprocessors`: name, processed, in queue, max depth, low water, high water; newer ones add times.
-_ROW: Final = re.compile(r"^(\S+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)(?:\s+\d+)*\s*$")
+# There may be hundreds, and they are asked about every second: a row in whose queue nothing is says nothing.
+_ROW: Final = re.compile(r"^(\S+)\s+\d+\s+([1-9]\d*)\s+\d+\s+\d+\s+(\d+)(?:\s+\d+)*\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,9 @@ class TaskQueue:
 
 
 def read_task_queues(lines: Iterable[str]) -> tuple[TaskQueue, ...]:
-    """From the output of `core show taskprocessors`; lines of another form are passed over."""
+    """Those with something in their queue, from the output of `core show taskprocessors`; lines of another form are passed over."""
     found = (_ROW.match(line) for line in lines)
-    return tuple(TaskQueue(row[1], int(row[3]), int(row[6])) for row in found if row is not None)
+    return tuple(TaskQueue(row[1], int(row[2]), int(row[3])) for row in found if row is not None)
 
 
 def read_pressure(queues: Iterable[TaskQueue], lag_s: float) -> float:

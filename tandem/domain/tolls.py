@@ -4,7 +4,7 @@ A *scope* is `pbx`, `endpoint/1001` or `trunk/carrier`. Only a person unlocks on
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from tandem.domain.dialling import find_region, plan_of, write_e164
@@ -41,7 +41,7 @@ class Usage:
         """One call more; `kept` of those that began last are remembered."""
         now = self.on(day)
         minute = (*now.minute, at)[-kept:] if kept else ()
-        return replace(now, calls=now.calls + 1, minute=minute)
+        return Usage(day, now.calls + 1, now.seconds, minute)
 
 
 def list_scopes(snapshot: Snapshot, extension: str, trunk: str) -> Iterator[Scope]:

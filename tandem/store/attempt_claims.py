@@ -120,8 +120,8 @@ def claim_numbers(
             _hold(db, sorted_out.held)
             finish_numbers(db, sorted_out.reached, now)
     customers = load_customers(db, {claim.number.person for claim in taken} - {""})
-    known = tuple(replace(claim, customer=customers.get(claim.number.person)) for claim in taken)
-    return Claimed(known, frozenset(drained), refused, held)
+    known = [replace(claim, customer=customers.get(claim.number.person)) for claim in taken] if customers else taken
+    return Claimed(tuple(known), frozenset(drained), refused, held)
 
 
 def _count_agents(db: peewee.Database, saved: SavedCampaign) -> int:

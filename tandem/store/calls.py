@@ -4,7 +4,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -110,5 +110,5 @@ def _select(
 def _read(body: dict[str, Any]) -> PlacedCall:
     times = {name: datetime.fromisoformat(body[name]) for name in _TIMES if body[name] is not None}
     flags = {name: bool(body[name]) for name in _FLAGS}
-    call = PlacedCall(**{**body, **times, **flags})
-    return call if call.disposition is None else replace(call, disposition=Disposition(call.disposition))
+    known = Disposition(body["disposition"]) if body["disposition"] is not None else None
+    return PlacedCall(**{**body, **times, **flags, "disposition": known})

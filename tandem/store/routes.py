@@ -9,27 +9,26 @@ import peewee
 
 from tandem.domain.decisions import Decision
 from tandem.store.pbx_events import record_contacts
-from tandem.store.rows import LISTED, listed, load_rows
-from tandem.store.tables import RouteRow
+from tandem.store.rows import LISTED, insert_rows, listed, load_rows
+from tandem.store.tables import format_time
 
 MAX_ROUTE: Final = 2000
-# SQLite's own limit of variables in a statement is far above.
-_ROWS_AT_ONCE: Final = 500
+_JOIN: Final = (
+    f"ON CONFLICT (uniqueid) DO UPDATE SET route = substr(routes.route || ', ' || excluded.route, 1, {MAX_ROUTE})"
+)
 
 
 def record_routes(db: peewee.Database, decisions: Sequence[Decision]) -> None:
     """Adds the steps of these decisions, in their order, to what is known of their channels."""
-    rows: dict[str, tuple[str, str, object]] = {}
+    rows: dict[str, dict[str, object]] = {}
     for decision in decisions:
         if steps := ", ".join(decision.reasons):
             known = rows.get(decision.uniqueid)
-            whole = f"{known[1]}, {steps}" if known is not None else steps
-            rows[decision.uniqueid] = (decision.uniqueid, whole[:MAX_ROUTE], decision.decided_at)
+            whole = f"{known['route']}, {steps}" if known is not None else steps
+            at = format_time(decision.decided_at)
+            rows[decision.uniqueid] = {"uniqueid": decision.uniqueid, "route": whole[:MAX_ROUTE], "decided_at": at}
     record_contacts(db, decisions)
-    joined = peewee.fn.SUBSTR(RouteRow.route.concat(", ").concat(peewee.EXCLUDED.route), 1, MAX_ROUTE)
-    for batch in peewee.chunked(rows.values(), _ROWS_AT_ONCE):
-        insert = RouteRow.insert_many(batch, fields=(RouteRow.uniqueid, RouteRow.route, RouteRow.decided_at))
-        insert.on_conflict(conflict_target=(RouteRow.uniqueid,), update={RouteRow.route: joined}).execute(db)
+    insert_rows(db, "routes", ("uniqueid", "route", "decided_at"), list(rows.values()), _JOIN)
 
 
 def load_routes(db: peewee.Database, uniqueids: Iterable[str]) -> dict[str, str]:

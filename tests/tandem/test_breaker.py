@@ -61,14 +61,15 @@ def test_it_never_shuts_for_ever(steps):
 PRINTED = """
 Processor                                                               Processed   In Queue  Max Depth  Low water High water Low time(us) High time(us)
 cdr                                                                          1200         90        200       4500       5000          0          0
-pjsip/default-00000012                                                          5          0          1        450        500
+pjsip/default-00000012                                                          5          3          1        450        500
+pjsip/default-00000013                                                          5          0          1        450        500
 142 taskprocessors
 """
 
 
 def test_what_asterisk_prints_is_read():
     assert read_task_queues(PRINTED.splitlines()) == (
-        TaskQueue("cdr", 90, 5000), TaskQueue("pjsip/default-00000012", 0, 500),
+        TaskQueue("cdr", 90, 5000), TaskQueue("pjsip/default-00000012", 3, 500),
     )  # fmt: skip
     assert read_task_queues(["", "No such command"]) == ()
 
