@@ -1,7 +1,7 @@
 """Calls outside from real phones over real trunks: which trunk they take, who is refused and hears so, PINs, and what works while Tandem is down."""
 
 import re
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -20,6 +20,8 @@ from lab.sipp import (
     register_phones,
     run_phone,
 )
+from tandem.cli.control import _UnixConnection
+from tests.asterisk.test_agents import read_event
 from tests.asterisk.test_api import Site
 
 pytestmark = pytest.mark.asterisk
@@ -406,3 +408,45 @@ class TestWithoutTandem:
         with far_end(pbx, FIRST), far_end(pbx, SECOND):
             leg, dials = dial(pbx, number)
         assert (leg.refusal, dials) == (403, [])
+
+
+class TestTrunkHealth:
+    """After all others: Asterisk is started anew."""
+
+    def test_it_is_known_again_after_asterisk_and_after_tandem_came_back(self, running):
+        site = Site(running)
+
+        def wait_for(state):
+            found = site.wait_for(
+                "/api/v1/monitoring/trunks",
+                lambda page: next(one for one in page["items"] if one["trunk"] == "first")["state"] == state,
+                60,
+            )
+            return next(one for one in found["items"] if one["trunk"] == "first")
+
+        def read_gauge():
+            metrics = site.ask("GET", "/metrics").decode()
+            return re.findall(r'^tandem_trunk_up{trunk="first"} (\S+)$', metrics, re.MULTILINE)
+
+        with closing(_UnixConnection(site.socket, 90)) as listener:
+            with far_end(running, FIRST):
+                (host,) = wait_for("up")["hosts"]
+                assert (host["reach"], host["rtt_ms"] > 0, read_gauge()) == ("reachable", True, ["1.0"])
+                listener.request("GET", "/api/v1/events?kinds=trunk")
+                events = listener.getresponse()
+            running.asterisk.restart()
+            # It asks by itself, but not at once.
+            running.asterisk.cli("pjsip qualify first")
+            assert wait_for("down")["hosts"][0]["reach"] == "unreachable"
+            assert read_gauge() == ["0.0"]
+            # Unknown at first, until it was asked.
+            told = {}
+            while told.get("first") != "down":
+                event = read_event(events)
+                told[event["trunk"]] = event["state"]
+        with far_end(running, FIRST):
+            wait_for("up")
+            running.kill()
+            running.serve()
+            wait_for("up")
+            assert read_gauge() == ["1.0"]
