@@ -45,7 +45,6 @@ class Services:
     now: Callable[[], datetime]
     read_health: Callable[[], dict[str, Any]]
     list_decisions: Callable[[int], list[Story]]
-    import_document: Callable[..., Any]
     applying: Any
     monitor: Any
     planning: Any = None

@@ -7,6 +7,7 @@ more than the decision itself.
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Any, TextIO, cast
 
 from twisted.application.service import Service
@@ -14,8 +15,9 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 
 from tandem.ami.connection import Clock
+from tandem.ami.wire import Message
 from tandem.domain.decisions import Decision, format_decision
-from tandem.stories import Stories
+from tandem.stories import Stories, Story
 
 log = logging.getLogger("tandem.calls")
 
@@ -83,6 +85,16 @@ class DecisionLog(Service):
                 stream.flush()
             except OSError:
                 log.debug("decisions could not be written")
+
+    def list_stories(self, limit: int) -> list[Story]:
+        """The last calls, newest first."""
+        self.flush()
+        return list(islice(self._stories, limit))
+
+    def take_cdr(self, event: Message) -> None:
+        """Of a call that may have been decided a moment ago."""
+        self.flush()
+        self._stories.record_cdr(event.items())
 
     async def save(self) -> None:
         """Keeps every decision made until now; what cannot be kept is tried again later."""

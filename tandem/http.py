@@ -132,7 +132,6 @@ class UseCases:
     ask_system: Callable[[Any], Awaitable[list[Any]]]
     read_health: Callable[[], dict[str, Any]]
     list_decisions: Callable[[int], list[Story]]
-    import_document: Callable[..., Awaitable[Any]]
     look_up: Callable[[str, str], Any] | None = None
 
 
@@ -171,7 +170,6 @@ class HttpService(Service):
             now=lambda: datetime.now(UTC),
             read_health=use.read_health,
             list_decisions=use.list_decisions,
-            import_document=use.import_document,
             applying=use.applying,
             planning=use.planning,
             monitor=monitor,

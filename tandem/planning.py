@@ -30,7 +30,7 @@ from tandem.domain.snapshot import Snapshot, build_snapshot
 from tandem.live import Live
 from tandem.store.changes import describe_difference, load_object_changes
 from tandem.store.database import Store
-from tandem.store.objects import Difference, HeadMoved, Saved, compare_head, load_pbx, save_difference
+from tandem.store.objects import Difference, HeadMoved, Saved, compare_head, load_pbx, save_difference, save_pbx
 from tandem.store.plans import Plan, load_plan, record_applied, save_plan
 from tandem.store.revisions import load_head, load_live
 from tandem.store.secret_references import save_references
@@ -145,6 +145,14 @@ class Planning:
             self._forget()
         return await self._applying.apply_head(expected_revision=saved.revision)
 
+    async def import_document(self, text: str, note: str, *, author: str) -> tuple[Saved, AppliedView]:
+        """Saves a PBX document as the head and applies it. DocumentError, ApplyRefused by its route tests and StoreError change nothing."""
+        # In a thread, so that calls get their turns: a document of 100,000 DIDs takes seconds.
+        pbx = await deferToThread(_read_tested, text)
+        saved = await self._store.run(save_pbx, pbx, author=author, note=note, at=datetime.now(UTC))
+        self._forget()
+        return saved, await self._applying.apply_head()
+
     async def _list_moved(self, plan: Plan) -> tuple[str, ...]:
         if plan.revision is not None:
             return (f"it was applied as revision {plan.revision}",)
@@ -178,3 +186,10 @@ def _compare_disk(snapshot: Snapshot, beside: Beside) -> tuple[tuple[FileDiff, .
     prepared = plan_snapshot(snapshot, beside.target, beside.folder, beside.static_files, look_past_edits=True)
     files = diff_files(prepared.plan.files, prepared.present, prepared.plan.changed)
     return files, expect_files(prepared.plan.files, touch_all(snapshot))
+
+
+def _read_tested(text: str) -> Pbx:
+    pbx = read_document(text, "import")
+    if pbx.expect:
+        refuse_failing(build_snapshot(0, pbx))
+    return pbx

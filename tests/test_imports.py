@@ -1,5 +1,6 @@
 """Third parties have one door each, and pure modules stay pure (import-linter has no allow-list for third parties)."""
 
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -68,3 +69,19 @@ def test_every_module_has_its_layer() -> None:
     rooms = tuple(room for layer in layers for room in layer.split(" | "))
     modules = grimp.build_graph("fastagi", "confgen", "api", "tandem").modules
     assert [module for module in sorted(modules) if not is_within(module, (*rooms, "tandem.__main__"))] == ["tandem"]
+
+
+def test_plan_of_the_house_names_each_room_and_none_that_is_gone() -> None:
+    root = Path(__file__).parents[1]
+    plan = (root / "docs/architecture.md").read_text()
+    rooms = plan.partition("## Rooms")[2].partition("## Who may import whom")[0]
+    named = set(re.findall(r"[\w*]+(?:\.py\b|/)", rooms))
+    found = {
+        entry.name if entry.is_file() else f"{entry.name}/"
+        for room in ("fastagi", "confgen", "api", "tandem")
+        for entry in (root / room).iterdir()
+        if entry.suffix == ".py" or (entry / "__init__.py").exists()
+    }
+    assert found - {"__init__.py", "__main__.py"} <= named
+    files = {path.name for room in (*ROOMS, "tests", "bench") for path in (root / room).rglob("*.py")} | {"setup.py"}
+    assert {name for name in named if name.endswith(".py")} <= files

@@ -113,7 +113,9 @@ async def _note(exchange: Exchange, reply: Reply, revision: int | None = None) -
 
 async def _import(services: Services, exchange: Exchange) -> Reply:
     try:
-        saved, applied = await services.import_document(exchange.body, exchange.query.note, author=exchange.who.name)
+        saved, applied = await services.planning.import_document(
+            exchange.body, exchange.query.note, author=exchange.who.name
+        )
     finally:
         services.head.forget()
     return await _note(exchange, Reply(Imported(saved, applied)), saved.revision)

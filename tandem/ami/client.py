@@ -69,7 +69,7 @@ class AmiClient(Service):
         self.limits = limits
         self.last_error: AmiError | None = None  # why there is no connection, when there is none
         self._endpoint = endpoint
-        self._username = username
+        self.username = username
         self._secret = secret
         self._clock = clock
         self._filters = filters
@@ -187,7 +187,7 @@ class AmiClient(Service):
         connection = await connecting.addTimeout(self.limits.login_timeout_s, cast("IReactorTime", self._clock))
         self._open = connection
         try:
-            await connection.log_in(self._username, self._secret)
+            await connection.log_in(self.username, self._secret)
             await self._set_filters(connection)
             # Without a listener yet, there is no filter that would let nothing through: `on` sets the first one.
             await connection.send(actions.events("on"), self.limits.login_timeout_s)
@@ -203,12 +203,12 @@ class AmiClient(Service):
             for start in range(0, len(new), 20):  # a line holds 1,022 bytes
                 await connection.send(actions.filter_events(new[start : start + 20]), self.limits.login_timeout_s)
         except AmiRefused as refusal:
-            _log.info("AMI user {user!r} gets every event: {reason}", user=self._username, reason=refusal.reason)
+            _log.info("AMI user {user!r} gets every event: {reason}", user=self.username, reason=refusal.reason)
 
     async def _serve(self, connection: AmiConnection) -> None:
         self._connection = connection
         self.last_error = None
-        _log.info("AMI: logged in as {user!r}", user=self._username)
+        _log.info("AMI: logged in as {user!r}", user=self.username)
         lost = connection.when_lost()
         try:
             self._supervise(self._set_filters(connection), "setting an event filter")  # for who came during the login

@@ -133,7 +133,7 @@ def ask():
 
     services = Services(
         store=None, live=None, head=None, authority=Authority(), logins=None, events=None, metrics=Metrics(lambda: iter(())),
-        now=lambda: None, read_health=dict, list_decisions=list, import_document=None, applying=None, monitor=None,
+        now=lambda: None, read_health=dict, list_decisions=list, applying=None, monitor=None,
     )  # fmt: skip
     body = {"body": parameters_body(), "identify": _identify, "max_body": 2000}
     doors = open_doors(
