@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import succeed
 
@@ -23,6 +23,11 @@ from tandem.domain.snapshot import Snapshot
 from tandem.domain.sounds import locate_prompt
 from tandem.domain.surveys import SavedSurvey, Survey, SurveyAnswer, Surveyed, SurveyVisit
 from tandem.domain.tolls import Verdict
+
+T = TypeVar("T")
+
+# What the guard gives on top of the time that Asterisk is busy with a prompt or a wait: the dialplan's own patience with a decision.
+GUARD_S: Final = 4
 
 
 def _no_facts(queue: str) -> None:
@@ -226,6 +231,18 @@ class Case:
         target, reasons = resolve(self.snapshot, destination, now)
         self.reasons.extend(reasons)
         return target
+
+    async def listen(self, waiting: Awaitable[T]) -> T:
+        """Awaits what is Asterisk's and the caller's time, not ours."""
+        started = perf_counter()
+        try:
+            return await waiting
+        finally:
+            self.listening_s += perf_counter() - started
+
+    async def renew_guard(self, busy_s: float) -> None:
+        """The dialplan's guard goes off when Asterisk was busy for so long, and a moment more."""
+        await self.listen(self.session.set_autohangup(int(busy_s) + 1 + GUARD_S))
 
     def close(self) -> Decision:
         """The decision as it stands."""

@@ -3,13 +3,10 @@
 Fails open: without its one command the dialplan takes the caller back to the same place in the queue.
 """
 
-from collections.abc import Awaitable
 from dataclasses import replace
-from time import perf_counter
 from typing import Final, TypeVar
 
 from fastagi.brain import Brain, Case
-from fastagi.hearing import GUARD_S
 from fastagi.session import ChannelGone, PlaybackFailed, Session
 from tandem.domain.agents import AgentsUnavailable
 from tandem.domain.callbacks import CallbackRefused, CallbackWish
@@ -100,8 +97,8 @@ class _Asking:
         """The key of `keys` that cut the prompts short, empty for none. A sound that is missing is passed over."""
         for prompt in prompts:
             try:
-                await self._renew_guard(self._brain.prompt_lengths.UNKNOWN_S)
-                heard = await self._listen(self._session.stream_file(self._brain.locate(prompt), keys))
+                await self._case.renew_guard(self._brain.prompt_lengths.UNKNOWN_S)
+                heard = await self._case.listen(self._session.stream_file(self._brain.locate(prompt), keys))
             except PlaybackFailed:
                 self._case.reasons.append(f"prompt {prompt} cannot be played")
                 continue
@@ -120,11 +117,11 @@ class _Asking:
         return True
 
     async def _enter(self) -> str:
-        await self._renew_guard(self._brain.prompt_lengths.UNKNOWN_S)
+        await self._case.renew_guard(self._brain.prompt_lengths.UNKNOWN_S)
         try:
-            heard = await self._listen(self._session.get_data(_ENTER, WAIT_S * 1000, MAX_DIGITS))
+            heard = await self._case.listen(self._session.get_data(_ENTER, WAIT_S * 1000, MAX_DIGITS))
         except PlaybackFailed:
-            heard = await self._listen(self._session.get_data("beep", WAIT_S * 1000, MAX_DIGITS))
+            heard = await self._case.listen(self._session.get_data("beep", WAIT_S * 1000, MAX_DIGITS))
         return heard.digits if OUTSIDE.fullmatch(heard.digits) else ""
 
     async def _is_right(self, number: str) -> bool:
@@ -132,12 +129,12 @@ class _Asking:
         keys = RIGHT + OTHER
         key = await self.play((_KNOWN,), keys)
         if not key:
-            await self._renew_guard(len(number) * 2)
-            key = await self._listen(self._say(number, keys))
+            await self._case.renew_guard(len(number) * 2)
+            key = await self._case.listen(self._say(number, keys))
         key = key or await self.play(_CHOICES, keys)
         if not key:
-            await self._renew_guard(WAIT_S)
-            key = await self._listen(self._wait())
+            await self._case.renew_guard(WAIT_S)
+            key = await self._case.listen(self._wait())
         return key == RIGHT
 
     async def _say(self, number: str, keys: str) -> str:
@@ -145,14 +142,3 @@ class _Asking:
 
     async def _wait(self) -> str:
         return await self._session.wait_for_digit(WAIT_S * 1000) or ""
-
-    async def _renew_guard(self, busy_s: float) -> None:
-        await self._listen(self._session.set_autohangup(int(busy_s) + 1 + GUARD_S))
-
-    async def _listen(self, waiting: Awaitable[T]) -> T:
-        """Awaits what is Asterisk's and the caller's time, not ours."""
-        started = perf_counter()
-        try:
-            return await waiting
-        finally:
-            self._case.listening_s += perf_counter() - started

@@ -4,8 +4,6 @@ Fails open: when Tandem dies in the middle, the connection closes and the dialpl
 guard's timer does the same. Each wait renews that timer for no longer than the wait can take, so a caller is never held for long.
 """
 
-from collections.abc import Awaitable
-from time import perf_counter
 from typing import TypeVar
 
 from fastagi.brain import Brain, Case
@@ -19,8 +17,6 @@ from tandem.domain.menu import Again, Tries, collect, step
 T = TypeVar("T")
 
 ALL_KEYS = "0123456789*#"
-# What the guard gives on top of the time that Asterisk is busy with a prompt or a wait: the dialplan's own patience with a decision.
-GUARD_S = 4
 MAX_DIGITS = 12
 MISSING = HangupDestination(hangup=HANGUP_CAUSE_BY_NAME["no-route"])
 
@@ -55,16 +51,16 @@ class _Listener:
 
     async def start(self, language: str, recording: str) -> None:
         """`Answer(,i)` answers at once; without `i` Asterisk waits half a second for media first."""
-        await self._listen(self._session.exec("Answer", ",i"))
+        await self._case.listen(self._session.exec("Answer", ",i"))
         if language:
-            await self._listen(self._session.set_variable("CHANNEL(language)", language))
+            await self._case.listen(self._session.set_variable("CHANNEL(language)", language))
         if recording in ("yes", "until-queue"):
             await self._record(recording)
 
     async def _record(self, recording: str) -> None:
         """Fails open: a call that cannot be recorded goes on."""
         try:
-            await self._listen(self._session.gosub(CONTEXT_RECORD, "s", 1, recording))
+            await self._case.listen(self._session.gosub(CONTEXT_RECORD, "s", 1, recording))
         except AgiError as error:
             self._case.reasons.append(f"not recorded in menu {self._menu.name} ({error})")
 
@@ -75,8 +71,8 @@ class _Listener:
             wait_s = collect(self._menu, digits, self._case.snapshot)
             if wait_s is None:
                 break
-            await self._renew_guard(wait_s)
-            digit = await self._listen(self._session.wait_for_digit(round(wait_s * 1000)))
+            await self._case.renew_guard(wait_s)
+            digit = await self._case.listen(self._session.wait_for_digit(round(wait_s * 1000)))
             if digit is None:
                 break
             digits += digit
@@ -87,9 +83,9 @@ class _Listener:
         lengths = self._brain.prompt_lengths
         keys = ALL_KEYS if self._menu.barge_in else ""
         for prompt in prompts:
-            await self._renew_guard(lengths.read(self._language, prompt))
+            await self._case.renew_guard(lengths.read(self._language, prompt))
             try:
-                playback = await self._listen(self._session.stream_file(self._brain.locate(prompt), keys))
+                playback = await self._case.listen(self._session.stream_file(self._brain.locate(prompt), keys))
             except PlaybackFailed:
                 # A sound that is missing must not cost the call: whoever knows the menu can still press.
                 self._case.reasons.append(f"prompt {prompt} cannot be played")
@@ -98,14 +94,3 @@ class _Listener:
                 return playback.digit
             lengths.learn(self._language, prompt, playback.endpos)
         return ""
-
-    async def _renew_guard(self, busy_s: float) -> None:
-        await self._listen(self._session.set_autohangup(int(busy_s) + 1 + GUARD_S))
-
-    async def _listen(self, waiting: Awaitable[T]) -> T:
-        """Awaits what is Asterisk's and the caller's time, not ours."""
-        started = perf_counter()
-        try:
-            return await waiting
-        finally:
-            self._case.listening_s += perf_counter() - started

@@ -4,11 +4,9 @@ Without an answer the dialplan goes on by itself: a phone has the static routes,
 """
 
 import hmac
-from time import perf_counter
 from typing import Final
 
 from fastagi.brain import Brain, Case
-from fastagi.hearing import GUARD_S
 from fastagi.session import ChannelGone, Session
 from tandem.domain.dialling import present_caller
 from tandem.domain.dialplan import CONTEXT_OUT, encode_tries
@@ -81,16 +79,12 @@ def _present(case: Case, trunk: str) -> str:
 async def _ask_pin(brain: Brain, case: Case, pin: str) -> bool:
     """Answers and listens, three times at the most; whether the PIN was pressed."""
     session = case.session
-    started = perf_counter()
-    try:
-        await session.exec("Answer", ",i")
-        for sound in ("agent-pass", *("auth-incorrect",) * (PIN_TRIES - 1)):
-            await session.set_autohangup(int(brain.prompt_lengths.UNKNOWN_S) + PIN_WAIT_S + GUARD_S)
-            heard = await session.get_data(sound, PIN_WAIT_S * 1000, len(pin))
-            if hmac.compare_digest(heard.digits.encode(), pin.encode()):
-                case.reasons.append("the PIN is right")
-                return True
-        case.reasons.append("the PIN is wrong")
-        return False
-    finally:
-        case.listening_s += perf_counter() - started
+    await case.listen(session.exec("Answer", ",i"))
+    for sound in ("agent-pass", *("auth-incorrect",) * (PIN_TRIES - 1)):
+        await case.renew_guard(brain.prompt_lengths.UNKNOWN_S + PIN_WAIT_S)
+        heard = await case.listen(session.get_data(sound, PIN_WAIT_S * 1000, len(pin)))
+        if hmac.compare_digest(heard.digits.encode(), pin.encode()):
+            case.reasons.append("the PIN is right")
+            return True
+    case.reasons.append("the PIN is wrong")
+    return False

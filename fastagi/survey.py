@@ -7,12 +7,11 @@ noted already, also when the person hangs up half-way. As with menus, the guard'
 from collections.abc import Mapping
 from dataclasses import replace
 from secrets import token_hex
-from time import perf_counter
 from typing import Any
 
 from fastagi.brain import Brain, Case
 from fastagi.dispatch import conclude
-from fastagi.hearing import ALL_KEYS, GUARD_S
+from fastagi.hearing import ALL_KEYS
 from fastagi.session import AgiError, ChannelGone, PlaybackFailed, Session
 from tandem.domain.destinations import HangupDestination
 from tandem.domain.surveys import (
@@ -97,10 +96,10 @@ class _Asking:
         self._brain.note_visit(replace(self._visit, ended_at=self._brain.now().timestamp(), outcome=outcome))
 
     async def _ask(self) -> End:
-        await self._listen(self._session.exec("Answer", ",i"))
-        await self._renew_guard(1)
+        await self._case.listen(self._session.exec("Answer", ",i"))
+        await self._case.renew_guard(1)
         if self._survey.language:
-            await self._listen(self._session.set_variable("CHANNEL(language)", self._survey.language))
+            await self._case.listen(self._session.set_variable("CHANNEL(language)", self._survey.language))
         visit = begin(self._survey)
         deadline = self._brain.now().timestamp() + SILENT_S
         while True:
@@ -165,10 +164,10 @@ class _Asking:
             self._note(answer, "")
             return
         name = f"{self._visit.call_id}-{self._brain.now():%Y%m%dT%H%M%SZ}-answer{len(self._given) + 1}"
-        await self._renew_guard(most_s + 1)
+        await self._case.renew_guard(most_s + 1)
         recording = name
         try:
-            made = await self._listen(
+            made = await self._case.listen(
                 self._session.record_file(
                     f"{self._brain.recordings_dir}/{name}",
                     RECORDING_FORMAT,
@@ -199,8 +198,8 @@ class _Asking:
             wait_s = collect(question, keys)
             if wait_s is None:
                 break
-            await self._renew_guard(wait_s)
-            digit = await self._listen(self._session.wait_for_digit(round(wait_s * 1000)))
+            await self._case.renew_guard(wait_s)
+            digit = await self._case.listen(self._session.wait_for_digit(round(wait_s * 1000)))
             if digit is None:
                 break
             keys += digit
@@ -218,9 +217,9 @@ class _Asking:
                     return early
         if not place:
             return ""
-        await self._renew_guard(self._brain.prompt_lengths.read(self._language, place))
+        await self._case.renew_guard(self._brain.prompt_lengths.read(self._language, place))
         try:
-            playback = await self._listen(self._session.stream_file(place, keys))
+            playback = await self._case.listen(self._session.stream_file(place, keys))
         except PlaybackFailed:
             # Whoever knows the question can still press.
             self._case.reasons.append(f"prompt {place} cannot be played")
@@ -240,20 +239,9 @@ class _Asking:
         """Until something is made, so many seconds at the most, or one of these keys, which it gives."""
         waited_s = 0.0
         while not made and waited_s < most_s:
-            await self._renew_guard(1)
-            digit = await self._listen(self._session.wait_for_digit(250))
+            await self._case.renew_guard(1)
+            digit = await self._case.listen(self._session.wait_for_digit(250))
             if digit is not None and digit in keys:
                 return str(digit)
             waited_s += 0.25
         return ""
-
-    async def _renew_guard(self, busy_s: float) -> None:
-        await self._listen(self._session.set_autohangup(int(busy_s) + 1 + GUARD_S))
-
-    async def _listen(self, waiting: Any) -> Any:
-        """Awaits what is Asterisk's and the person's time, not ours."""
-        started = perf_counter()
-        try:
-            return await waiting
-        finally:
-            self._case.listening_s += perf_counter() - started
