@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tandem.cli import exits
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 
 if TYPE_CHECKING:
     from tandem.settings import Settings
@@ -33,7 +33,7 @@ def _folders(settings: "Settings", *, recordings: bool, greetings: Path | None) 
 @click.option(
     "--voicemail-dir", default=VOICEMAIL, show_default=True, type=click.Path(path_type=Path), help="Asterisk's."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def backup(screen: Screen, file: Path, recordings: bool, greetings: bool, voicemail_dir: Path, as_json: bool) -> None:
     """Write database, generated files and sounds to FILE (.tar.gz, mode 0600), also beside a running Tandem. It holds secrets."""

@@ -2,13 +2,13 @@
 
 import click
 
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 from tandem.cli.words import tell_call
 
 
 @click.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many, newest first.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def calls(screen: Screen, limit: int, as_json: bool) -> None:
     """What was decided for the last calls, and what became of them."""

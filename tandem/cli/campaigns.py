@@ -5,11 +5,10 @@ from urllib.parse import quote
 
 import click
 
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 from tandem.domain.printable import escape_unprintable
 
 _PATH = "/api/v1/campaigns"
-_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 
 @click.group()
@@ -19,7 +18,7 @@ def campaigns() -> None:
 
 @campaigns.command("list")
 @click.option("--state", type=click.Choice(["stopped", "running", "paused"]), help="Only those in this state.")
-@_JSON
+@json_option
 @click.pass_obj
 def list_(screen: Screen, state: str | None, as_json: bool) -> None:
     """All campaigns, newest first."""
@@ -34,7 +33,7 @@ def list_(screen: Screen, state: str | None, as_json: bool) -> None:
 
 @campaigns.command()
 @click.argument("campaign_id", type=int)
-@_JSON
+@json_option
 @click.pass_obj
 def show(screen: Screen, campaign_id: int, as_json: bool) -> None:
     """One campaign: where its numbers are, and what keeps those that are pending."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tandem.cli import exits
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 
 if TYPE_CHECKING:
     from tandem.settings import Settings
@@ -46,7 +46,7 @@ class Finding:
     metavar="SECONDS",
     help="Look again for so long, until all is well: a Tandem that has just started brings Asterisk in step first.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def check(screen: Screen, wait_s: float, as_json: bool) -> None:
     """Look at everything that Tandem needs; exit code 1 when something is not well."""

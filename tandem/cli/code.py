@@ -7,7 +7,7 @@ import click
 
 from tandem.cli import exits
 from tandem.cli.document import DOCUMENTS, read_pbx
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 
 if TYPE_CHECKING:
     from tandem.domain.entities import Pbx
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=DOCUMENTS, metavar="FILE|FOLDER...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def validate(screen: Screen, files: tuple[Path, ...], as_json: bool) -> None:
     """Check PBX documents as a whole: files, folders of them, and what they include. Needs no database and no Asterisk.
@@ -49,7 +49,7 @@ def schema(screen: Screen) -> None:
 
 @click.command()
 @click.argument("files", nargs=-1, type=DOCUMENTS, metavar="[FILE|FOLDER]...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def test(screen: Screen, files: tuple[Path, ...], as_json: bool) -> None:
     """Run the route tests (`expect:`) of documents, or of the newest revision; exit code 1 when one fails."""

@@ -8,7 +8,7 @@ import click
 
 from tandem.cli import exits
 from tandem.cli.control import ControlFailed, NotRunning, ask
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 
 APPLY_TIMEOUT_S = 300.0
 
@@ -31,11 +31,8 @@ def config() -> None:
     """The configuration of Asterisk: plan a change, apply it, look back, roll back."""
 
 
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-
-
 @config.command()
-@_json
+@json_option
 @click.pass_obj
 def plan(screen: Screen, as_json: bool) -> None:
     """Show what an apply would change: objects, files, modules. Changes nothing."""
@@ -49,7 +46,7 @@ def plan(screen: Screen, as_json: bool) -> None:
 @config.command()
 @click.option("--full", is_flag=True, help="Check and verify every object, not only what changed.")
 @click.option("--dry-run", is_flag=True, help="Plan, check in a throw-away Asterisk, and write nothing.")
-@_json
+@json_option
 @click.pass_obj
 def apply(screen: Screen, full: bool, dry_run: bool, as_json: bool) -> None:
     """Bring the newest revision into Asterisk, or leave what was live and say why (exit 1)."""
@@ -65,7 +62,7 @@ def apply(screen: Screen, full: bool, dry_run: bool, as_json: bool) -> None:
 
 @config.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many, newest first.")
-@_json
+@json_option
 @click.pass_obj
 def history(screen: Screen, limit: int, as_json: bool) -> None:
     """List revisions, newest first: who, when, why, and which one is live."""
@@ -88,7 +85,7 @@ def history(screen: Screen, limit: int, as_json: bool) -> None:
 
 @config.command()
 @click.argument("revision", type=click.IntRange(1))
-@_json
+@json_option
 @click.pass_obj
 def show(screen: Screen, revision: int, as_json: bool) -> None:
     """Show what a revision changed."""
@@ -110,7 +107,7 @@ def show(screen: Screen, revision: int, as_json: bool) -> None:
 
 @config.command()
 @click.argument("revision", type=click.IntRange(1))
-@_json
+@json_option
 @click.pass_obj
 def rollback(screen: Screen, revision: int, as_json: bool) -> None:
     """Make what REVISION was the newest revision again, and live. History only grows."""
@@ -122,7 +119,7 @@ def rollback(screen: Screen, revision: int, as_json: bool) -> None:
 
 
 @config.command()
-@_json
+@json_option
 @click.pass_obj
 def edits(screen: Screen, as_json: bool) -> None:
     """Show what somebody changed by hand in generated files; exit code 1 when there is something."""

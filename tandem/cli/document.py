@@ -10,7 +10,7 @@ import click
 from tandem.cli import exits
 from tandem.cli.config import tell_apply
 from tandem.cli.control import ControlFailed, NotRunning, ask
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 
 if TYPE_CHECKING:
     from tandem.documents import ReadPbx
@@ -50,7 +50,7 @@ def refuse_failing_tests(screen: Screen, pbx: "Pbx") -> None:
 @click.argument("files", nargs=-1, required=True, type=DOCUMENTS, metavar="FILE|FOLDER...")
 @click.option("-m", "--note", default="", help="Why, for the history; default: the file's name.")
 @click.option("--dry-run", is_flag=True, help="Check the document and change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def import_(screen: Screen, files: tuple[Path, ...], note: str, dry_run: bool, as_json: bool) -> None:
     """Make PBX documents (a file, several, a folder of them) the configuration, all of it or nothing.

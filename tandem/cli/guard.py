@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 
 _PATH = "/api/v1/toll_guard"
 
@@ -16,7 +16,7 @@ def guard() -> None:
 
 
 @guard.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def list_(screen: Screen, as_json: bool) -> None:
     """What called outside today, the locked ones first."""

@@ -47,6 +47,9 @@ COMMANDS: Final = {
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+
+
 class Screen:
     """Where a command writes: words for people, or one JSON document with `--json`."""
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import click
 
 from tandem.cli import exits
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 from tandem.domain.printable import escape_unprintable
 
 # The upload of a gigabyte, and the look at its layout.
@@ -110,7 +110,7 @@ def tell_report(report: dict[str, Any]) -> list[str]:
 
 @numbers.command()
 @click.argument("number_id", type=int)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def why(screen: Screen, number_id: int, as_json: bool) -> None:
     """Every rule that keeps a number from being dialled now, and when it may be."""

@@ -12,7 +12,7 @@ import click
 from tandem.cli import exits
 from tandem.cli.config import ask_running, tell_apply, tell_files, tell_objects, tell_plan
 from tandem.cli.document import DOCUMENTS, read_pbx, refuse_failing_tests
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
 
@@ -26,7 +26,7 @@ def say_changes(screen: Screen, lines: list[str]) -> None:
 @click.command()
 @click.argument("files", nargs=-1, type=DOCUMENTS, metavar="[FILE|FOLDER]...")
 @click.option("-m", "--note", default="", help="Why, for the history.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def plan(screen: Screen, files: tuple[Path, ...], note: str, as_json: bool) -> None:
     """Show what making these documents the PBX would do (objects, files, modules), and keep it under an id for `apply --plan`.
@@ -90,7 +90,7 @@ def _make_plan(screen: Screen, files: tuple[Path, ...], note: str) -> dict[str, 
 @click.option("--plan", "plan_id", help="Do exactly what this plan showed; refused when anything has moved since.")
 @click.option("-m", "--note", default="", help="Why, for the history; default: the plan's own note.")
 @click.option("--full", is_flag=True, help="Without a plan: check and verify every object, not only what changed.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def apply(screen: Screen, plan_id: str | None, note: str, full: bool, as_json: bool) -> None:
     """Bring a plan (or, without one, the newest revision) into Asterisk, or leave what was live and say why (exit 1)."""
@@ -107,7 +107,7 @@ def apply(screen: Screen, plan_id: str | None, note: str, full: bool, as_json: b
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def drift(screen: Screen, as_json: bool) -> None:
     """Compare database, files on the disk and the live Asterisk; exit code 1 where they differ."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tandem.cli import exits
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ def route() -> None:
     type=click.Path(exists=True, path_type=Path),
     help="Ask this PBX document instead of what is live: a routing test without Asterisk.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def explain(
     screen: Screen,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from tandem.cli import exits
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 from tandem.domain.pacing import LEGAL_ABANDON_CAP, LEGAL_WAIT_S, Mode, Policy
 from tandem.domain.simulation import Scenario, Times, simulate
 
@@ -96,7 +96,7 @@ RATE = click.FloatRange(0, 1)
 @click.option(
     "--log", "log_path", type=click.Path(dir_okay=False, path_type=Path), help="Write every event to this file."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def simulate_(
     screen: Screen,

@@ -9,14 +9,13 @@ import click
 
 from tandem.cli import exits
 from tandem.cli.control import ControlFailed, NotRunning, ask
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 
 _PATH = "/api/v1/sounds"
 CONVERT_TIMEOUT_S = 300.0
 _language = click.option(
     "--language", default="", help="Such as de or pt_BR; without it, for every language that has none of its own."
 )
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 
 @click.group()
@@ -25,7 +24,7 @@ def sounds() -> None:
 
 
 @sounds.command("list")
-@_json
+@json_option
 @click.pass_obj
 def list_(screen: Screen, as_json: bool) -> None:
     """The sounds that were added."""
@@ -55,7 +54,7 @@ def list_(screen: Screen, as_json: bool) -> None:
 @click.option("--voice", default="", help="A voice of the speech engine; else the language's.")
 @click.option("--replace", is_flag=True, help="Take the place of the one that there is.")
 @_language
-@_json
+@json_option
 @click.pass_obj
 def add(
     screen: Screen,

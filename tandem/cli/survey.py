@@ -8,7 +8,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from tandem.cli import exits
-from tandem.cli.main import Screen
+from tandem.cli.main import Screen, json_option
 from tandem.domain.printable import escape_unprintable
 from tandem.domain.surveys import End, Survey, begin, check_survey, fill, phrase, step
 
@@ -24,7 +24,7 @@ def survey() -> None:
 
 
 @survey.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def list_(screen: Screen, as_json: bool) -> None:
     """All surveys."""
@@ -41,7 +41,7 @@ def list_(screen: Screen, as_json: bool) -> None:
 
 @survey.command()
 @click.argument("survey_id", type=int)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def results(screen: Screen, survey_id: int, as_json: bool) -> None:
     """How the calls of a survey ended, and how often each question was answered how."""
@@ -63,7 +63,7 @@ def results(screen: Screen, survey_id: int, as_json: bool) -> None:
     help=f"What is pressed at each question, {SILENCE} for nothing; then nothing.",
 )
 @click.option("--know", multiple=True, metavar="NAME=VALUE", help="What is known of the person: <NAME> in a text.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 @click.pass_obj
 def simulate(screen: Screen, survey: str, keys: str, know: tuple[str, ...], as_json: bool) -> None:
     """Walk through a survey: one of the running Tandem by its number, or a JSON file as POST /surveys takes it."""
