@@ -10,11 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, cast
-
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from typing import Any, Final
 
 from tandem.ami import actions
 from tandem.ami.connection import Clock
@@ -47,6 +43,7 @@ from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.tolls import Verdict
 from tandem.lease import Lease
+from tandem.regular import Regular
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.callbacks import (
     claim_callback,
@@ -65,7 +62,7 @@ LOOK_EVERY_S: Final = 2.0
 _HALF: Final = ";2"
 
 
-class Callbacks(Service):
+class Callbacks(Regular):
     """ask: a list action of AMI; send: one that may write AstDB. is_ready: whether both can be asked, and there is a snapshot.
 
     judge: the toll guard's verdict on a call, which counts nothing (`Tolls.judge`).
@@ -88,6 +85,7 @@ class Callbacks(Service):
         clock: Clock,
         now: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(clock)
         self._store, self._calls, self._lease = store, calls, lease
         self._snapshot, self._queue_facts = snapshot, queue_facts
         self._ask, self._send, self._judge, self._is_ready, self._now = ask, send, judge, is_ready, now
@@ -95,19 +93,8 @@ class Callbacks(Service):
         self._owed: list[Callback] = []
         self._watchers: tuple[Callable[[Callback], None], ...] = ()
         self._is_looking = False
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.look()))
-        self._loop.clock = cast(Any, clock)
-
-    def startService(self) -> None:
-        """Looks at once, then regularly."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._loop.start(LOOK_EVERY_S)
-
-    def stopService(self) -> None:
-        """What is open is taken up at the next start."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+        # What is open when it stops is taken up at the next start.
+        self.repeat(self.look, LOOK_EVERY_S)
 
     def watch(self, callback: Callable[[Callback], None]) -> None:
         """Calls back with each change, once it is committed."""

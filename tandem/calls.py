@@ -8,12 +8,10 @@ call that is in no list for a while ends by Asterisk's durable record, and witho
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
-from twisted.application.service import Service
 from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from tandem.ami import actions
@@ -35,6 +33,7 @@ from tandem.domain.calls import (
 from tandem.domain.dialplan import CONTEXT_ORIGINATED, VARIABLE_JUMP
 from tandem.domain.disposition import Evidence, Response, merge_evidence
 from tandem.domain.originate import OriginateOrder
+from tandem.regular import Regular
 from tandem.store.errors import StoreError
 
 _log = Logger()
@@ -108,7 +107,7 @@ class _Followed:
     settling: DelayedCall | None = None
 
 
-class Calls(Service):
+class Calls(Regular):
     """The calls that Tandem placed and that are not over."""
 
     name = "calls"
@@ -123,6 +122,7 @@ class Calls(Service):
         grace_s: float = GRACE_S,
         node: str = "",
     ) -> None:
+        super().__init__(clock)
         self.node = node
         self._ami = ami
         self._records = records
@@ -144,8 +144,7 @@ class Calls(Service):
         self._saving_again: DelayedCall | None = None
         self._entering: list[tuple[PlacedCall, Deferred[None]]] = []
         self._is_entering = False
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._compare_regularly()))
-        self._loop.clock = cast("Any", clock)
+        self.repeat(self._compare_regularly, min(COMPARE_EVERY_S, grace_s), now=False)
         for event, take in (
             ("Newchannel", self._take_channel),
             ("DialState", self._take_dial_state),
@@ -157,16 +156,9 @@ class Calls(Service):
         ami.on_ready(self.compare)
         ami.on_lost(self._note_gap)
 
-    def startService(self) -> None:
-        """Compares now and then, from now on."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._loop.start(min(COMPARE_EVERY_S, self._grace_s), now=False)
-
     def stopService(self) -> None:
         """What is open stays open, and is taken up at the next start."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+        super().stopService()
         _cancel(self._saving_again)
         _cancel(self._looking_again)
         for followed in self._open.values():

@@ -8,15 +8,14 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
-from typing import Any, TextIO, cast
+from typing import TextIO
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.task import LoopingCall
 
 from tandem.ami.connection import Clock
 from tandem.ami.wire import Message
 from tandem.domain.decisions import Decision, format_decision
+from tandem.regular import Regular
 from tandem.stories import Stories, Story
 
 log = logging.getLogger("tandem.calls")
@@ -27,7 +26,7 @@ SAVE_AGAIN_S = 1.0
 MAX_UNSAVED = 100_000
 
 
-class DecisionLog(Service):
+class DecisionLog(Regular):
     """Writes the lines that `tandem.calls` has at level info, and keeps stories.
 
     keep: puts decisions where they outlive us, all or none, each batch once.
@@ -40,6 +39,7 @@ class DecisionLog(Service):
         keep: Callable[[Sequence[Decision]], Awaitable[object]],
         stream: TextIO | None = None,
     ) -> None:
+        super().__init__(clock)
         self._stories = stories
         self._clock = clock
         self._keep = keep
@@ -53,19 +53,11 @@ class DecisionLog(Service):
         self.record = self._waiting.append
         # Told of each decision when it is written, not while the call waits.
         self.watch: Callable[[Decision], object] = lambda _: None
-        self._loop = LoopingCall(self._work)
-        self._loop.clock = cast(Any, clock)
-
-    def startService(self) -> None:
-        """Starts to flush regularly."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._loop.start(FLUSH_EVERY_S, now=False)
+        self.repeat(self._work, FLUSH_EVERY_S, now=False)
 
     def stopService(self) -> "Deferred[None]":
         """Writes and keeps what is left."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+        super().stopService()
         return Deferred.fromCoroutine(self.save())
 
     def flush(self) -> None:

@@ -5,9 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 
 from tandem.ami import actions
 from tandem.ami.actions import Action
@@ -15,6 +13,7 @@ from tandem.ami.connection import Clock
 from tandem.ami.errors import AmiError
 from tandem.ami.events import QueueMember
 from tandem.domain.routing import QueueFacts
+from tandem.regular import Regular
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class Fields(Protocol):
         """The header's value; raises AmiForged where it is there twice."""
 
 
-class Facts(Service):
+class Facts(Regular):
     """Asks `QueueSummary` every two seconds: one action, one small event a queue, whatever the number of callers.
 
     Events can be forged by a stranger's number (asterisk-notes), the answer to our own ActionID cannot: so an event is never believed,
@@ -60,6 +59,7 @@ class Facts(Service):
         clock: Clock,
         ask_one: Callable[[Action], Awaitable[Fields]] | None = None,
     ) -> None:
+        super().__init__(clock)
         self._ask = ask
         self._ask_one = ask_one
         self._clock = clock
@@ -73,19 +73,11 @@ class Facts(Service):
         self._soon: Any = None
         self._asking = 0
         self._watchers: tuple[Callable[[], object], ...] = ()
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.refresh()))
-        self._loop.clock = cast(Any, clock)
-
-    def startService(self) -> None:
-        """Asks at once, then regularly."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._loop.start(ASK_EVERY_S)
+        self.repeat(self.refresh, ASK_EVERY_S)
 
     def stopService(self) -> None:
         """Facts kept from before are soon unknown by their age."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+        super().stopService()
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None

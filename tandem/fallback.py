@@ -10,10 +10,9 @@ from datetime import date, datetime
 from itertools import islice
 from typing import Any, Protocol, cast
 
-from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 
 from tandem.ami import actions
 from tandem.ami.actions import Action
@@ -23,6 +22,7 @@ from tandem.ami.wire import Message
 from tandem.domain.dialplan import FAMILIES, FAMILY_META
 from tandem.domain.last_known import FindFeatures, iterate_entries
 from tandem.domain.snapshot import Snapshot
+from tandem.regular import Regular
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Ami(Protocol):
         """After each login."""
 
 
-class Fallback(Service):
+class Fallback(Regular):
     """Give it Live's current snapshot, and call `follow` when Live was swapped, forwards or back.
 
     `revision` is the one that AstDB holds completely, as far as we know; None after a (re)connect until that is sure.
@@ -67,6 +67,7 @@ class Fallback(Service):
         clock: Clock,
         find_features: FindFeatures = lambda _: None,
     ) -> None:
+        super().__init__(clock)
         self.revision: int | None = None
         self.last_error: AmiError | None = None
         self._ami = ami
@@ -83,21 +84,14 @@ class Fallback(Service):
         self._is_doubted = True
         self._run: Deferred[None] | None = None
         self._retry: Any = None
-        self._new_day = LoopingCall(self.follow)
-        self._new_day.clock = cast(IReactorTime, clock)
+        # Once a day: closed days have a look ahead.
+        self.repeat(self.follow, LOOK_FOR_NEW_DAY_S)
         ami.on_ready(self.rebuild)
-
-    def startService(self) -> None:
-        """Writes as soon as there is a connection, and once a day: closed days have a look ahead."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._new_day.start(LOOK_FOR_NEW_DAY_S)
 
     def stopService(self) -> Deferred[None]:
         """Breaks off; the next start goes on from what AstDB holds."""
-        super().stopService()  # type: ignore[no-untyped-call]
+        super().stopService()
         self._is_due, self._is_doubted = False, True
-        if self._new_day.running:
-            self._new_day.stop()
         if self._retry is not None and self._retry.active():
             self._retry.cancel()
         if self._run is not None:

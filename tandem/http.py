@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
-from twisted.internet.task import LoopingCall
 
 from api.auth import Authority, Logins
 from api.compat.table import DOORS
@@ -53,6 +51,7 @@ from tandem.monitoring import Monitor
 from tandem.nights import Nights
 from tandem.planning import Planning
 from tandem.recordings import Recordings
+from tandem.regular import Regular
 from tandem.settings import Settings
 from tandem.sounds import Sounds
 from tandem.states_now import StatesNow
@@ -135,11 +134,13 @@ class UseCases:
     look_up: Callable[[str, str], Any] | None = None
 
 
-class HttpService(Service):
+class HttpService(Regular):
     """Listens, and tells Prometheus and event listeners what happens."""
 
+    name = "http"
+
     def __init__(self, settings: Settings, use: UseCases, reactor: Any) -> None:
-        self.setName("http")  # type: ignore[no-untyped-call]
+        super().__init__(reactor)
         self.problem: str | None = None
         self._settings = settings
         self._use = use
@@ -201,15 +202,12 @@ class HttpService(Service):
         use.campaigns.watch(self._campaign_events.tell_change)
         use.imports.watch(self._campaign_events.tell_import)
         use.dialer.watch_attempts(self._campaign_events.take_step)
-        self._loops = (
-            LoopingCall(self._flush_notes),
-            LoopingCall(self._flush_tokens),
-            LoopingCall(lambda: Deferred.fromCoroutine(self._campaign_events.flush())),
-        )
+        self.repeat(self._flush_notes, FLUSH_EVERY_S)
+        self.repeat(self._flush_tokens, TOKEN_USES_EVERY_S)
+        self.repeat(self._campaign_events.flush, FLUSH_EVERY_S)
 
     def startService(self) -> None:
         """Listens; tokens are read at once."""
-        super().startService()  # type: ignore[no-untyped-call]
         self._use.calls.watch(self._tell_call)
         self._use.ledger.watch(self._tell_cdr)
         self._use.agents.watch(self._tell_agent)
@@ -223,19 +221,14 @@ class HttpService(Service):
             )
         )
         self._use.store.watch = self.metrics.observe_sql
-        for loop, every_s in zip(self._loops, (FLUSH_EVERY_S, TOKEN_USES_EVERY_S, FLUSH_EVERY_S), strict=True):
-            loop.clock = self._reactor
-            loop.start(every_s)
+        super().startService()
         self._listen_socket()
         if self._settings.http.port is not None:
             Deferred.fromCoroutine(self._listen_tcp())
 
     async def stopService(self) -> None:
         """Takes no more requests, ends event streams, writes what is left."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        for loop in self._loops:
-            if loop.running:
-                loop.stop()
+        super().stopService()
         self.events.close()
         self.states.close()
         for port in self._ports:

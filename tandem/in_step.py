@@ -5,9 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.task import LoopingCall
 
 from confgen.values import ValueUnrepresentable
 from tandem.agents import Agents
@@ -17,6 +15,7 @@ from tandem.applying import Applying
 from tandem.domain.changes import ApplyRefused, ApplyStopped, HandEdited
 from tandem.domain.snapshot import Snapshot
 from tandem.live import Live, LiveError
+from tandem.regular import Regular
 from tandem.store.bodies import BodyError
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
@@ -29,7 +28,7 @@ RETRY_AFTER_S = 10.0
 RECOVER_EVERY_S = 5.0
 
 
-class InStep(Service):
+class InStep(Regular):
     """ami: the one that may configure. config_dir: where our generations of files are. returned: what else to read once the database is back.
 
     problem: why Asterisk is not in step, in words; None where it is.
@@ -47,11 +46,11 @@ class InStep(Service):
         config_dir: Path,
         returned: Sequence[Callable[[], Awaitable[object]]],
     ) -> None:
+        super().__init__(reactor)
         self._store, self._live, self._applying, self._agents, self._ami = store, live, applying, agents, ami
         self._reactor, self._config_dir, self._returned = reactor, config_dir, returned
         self._lock = DeferredLock()
-        self._recovery = LoopingCall(lambda: Deferred.fromCoroutine(self._recover()))
-        self._recovery.clock = reactor
+        self.repeat(self._recover, RECOVER_EVERY_S, now=False)
         # Whether there is something in the database that was not read when it came back.
         self._is_stale = False
         self.has_applied = False
@@ -60,17 +59,10 @@ class InStep(Service):
 
     def startService(self) -> None:
         """From now on at each AMI login and each boot: Asterisk may have been reinstalled, restored or restarted meanwhile."""
-        super().startService()  # type: ignore[no-untyped-call]
+        super().startService()
         self._ami.on_ready(self.bring)
         # Asterisk lets us in before its queues are loaded. A forged event costs nothing: whoever is in step is left alone.
         self._ami.on("FullyBooted", lambda _: Deferred.fromCoroutine(self.bring()))
-        self._recovery.start(RECOVER_EVERY_S, now=False)
-
-    def stopService(self) -> None:
-        """What is under way ends as it can; nothing is tried again."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._recovery.running:
-            self._recovery.stop()
 
     async def bring(self) -> None:
         """Applies the newest revision where it is not live, else only compares the queues' members."""

@@ -2,38 +2,28 @@
 
 from collections import deque
 from itertools import islice
-from typing import Any, cast
-
-from twisted.application.service import Service
-from twisted.internet.task import LoopingCall
 
 from tandem.ami.connection import Clock
+from tandem.regular import Regular
 
 EVERY_S = 0.1
 KEPT = 600
 
 
-class LagGauge(Service):
+class LagGauge(Regular):
     """Measures the lateness of a timer that should fire every 100 ms, in seconds, over the last minute."""
 
     def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
         self._clock = clock
         self._lags: deque[float] = deque(maxlen=KEPT)
         self._due_at = 0.0
-        self._loop = LoopingCall(self._tick)
-        self._loop.clock = cast(Any, clock)
+        self.repeat(self._tick, EVERY_S, now=False)
 
     def startService(self) -> None:
         """Starts the timer."""
-        super().startService()  # type: ignore[no-untyped-call]
         self._due_at = self._clock.seconds() + EVERY_S
-        self._loop.start(EVERY_S, now=False)
-
-    def stopService(self) -> None:
-        """Stops it."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+        super().startService()
 
     def _tick(self) -> None:
         now = self._clock.seconds()

@@ -6,14 +6,12 @@ kills one. Whoever is watched stops VALID_S after its last beat, which is sooner
 
 import secrets
 from collections.abc import Callable
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from tandem.ami.connection import Clock
+from tandem.regular import Regular
 from tandem.store.database import Store
 from tandem.store.errors import LeaseLost, StoreError
 from tandem.store.nodes import Beat, Node, bury_node, has_lease, renew_lease, take_lease
@@ -30,11 +28,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Lease(Service):
+class Lease(Regular):
     """node: its name, different on each. clock: steady."""
 
+    name = "lease"
+
     def __init__(self, store: Store, node: str, clock: Clock) -> None:
-        self.setName("lease")  # type: ignore[no-untyped-call]
+        super().__init__(clock)
         self.node = node
         self.instance = secrets.token_hex(8)
         self.is_shared = store.is_postgres
@@ -50,20 +50,9 @@ class Lease(Service):
         self._is_beating = False
         self._loss_watchers: tuple[Callable[[], object], ...] = ()
         self._heir_watchers: tuple[Callable[[frozenset[str]], object], ...] = ()
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.beat()))
-        self._loop.clock = cast("Any", clock)
-
-    def startService(self) -> None:
-        """Beats from now on."""
-        super().startService()  # type: ignore[no-untyped-call]
+        # When it stops, the row stays: a node that is back soon finds its calls as it left them.
         if self.is_shared:
-            self._loop.start(BEAT_EVERY_S)
-
-    def stopService(self) -> None:
-        """The row stays: a node that is back soon finds its calls as it left them."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+            self.repeat(self.beat, BEAT_EVERY_S)
 
     @property
     def is_held(self) -> bool:

@@ -9,18 +9,18 @@ import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from tandem.ami.connection import Clock
 from tandem.ami.errors import AmiError
 from tandem.domain.cdr import Cdr, Leg, find_records_end, read_cdr, read_cel, split_records
+from tandem.regular import Regular
 from tandem.store.cdrs import FilePosition, load_open_legs, load_position, record_legs, record_lost
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
@@ -122,7 +122,7 @@ def _read_chunk(stream: Any, name: str, position: FilePosition) -> Reading:
     return Reading(changes, FilePosition(name, position.inode, position.offset + taken, position.head), is_end)
 
 
-class Ledger(Service):
+class Ledger(Regular):
     """Reads the record files regularly.
 
     files: `cel` and `cdr` -> path. list_channels: the uniqueids that are up, or an error while nobody can tell. list_trunks: names of
@@ -144,6 +144,7 @@ class Ledger(Service):
         max_bytes: int = 0,
         grace_s: float = GRACE_S,
     ) -> None:
+        super().__init__(clock)
         self._store = store
         self._files = dict(files)
         self._clock = clock
@@ -158,30 +159,17 @@ class Ledger(Service):
         self._watchers: tuple[Callable[[Cdr], None], ...] = ()
         self._reading = DeferredLock()
         self.problem: str | None = None
-        self._loops = [
-            (LoopingCall(lambda: Deferred.fromCoroutine(self._supervise(self.read))), READ_EVERY_S),
-            (LoopingCall(lambda: Deferred.fromCoroutine(self._supervise(self.compare))), min(COMPARE_EVERY_S, grace_s)),
-        ]
-        for loop, _ in self._loops:
-            loop.clock = cast("Any", clock)
+        self.repeat(partial(self._supervise, self.read), READ_EVERY_S)
+        self.repeat(partial(self._supervise, self.compare), min(COMPARE_EVERY_S, grace_s))
 
     def startService(self) -> None:
         """Reads at once, then regularly."""
-        super().startService()  # type: ignore[no-untyped-call]
         for path in self._files.values():
             if not path.parent.is_dir():
                 _log.warn(
                     "no CDRs are made: {folder} does not exist, and Asterisk does not make it", folder=path.parent
                 )
-        for loop, every_s in self._loops:
-            loop.start(every_s)
-
-    def stopService(self) -> None:
-        """What comes meanwhile is read at the next start."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        for loop, _ in self._loops:
-            if loop.running:
-                loop.stop()
+        super().startService()
 
     def watch(self, callback: Callable[[Cdr], None]) -> Callable[[], None]:
         """Calls back for each CDR that is complete or corrected. Returns the function that ends it."""

@@ -12,18 +12,18 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from tandem.ami.connection import Clock
 from tandem.audio import Converter, ToolFailed, ToolMissing, ToolStopped, sync_file, sync_folder
 from tandem.domain.recordings import Recording, RecordingFormat, RecordingName, read_recording_name
+from tandem.regular import Regular
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.store.recordings import (
@@ -72,7 +72,7 @@ class Found:
         )  # fmt: skip
 
 
-class Recordings(Service):
+class Recordings(Regular):
     """spool: where Asterisk writes; archive: where recordings are kept. is_busy: calls need the machine. keep_days: 0 is for ever."""
 
     name = "recordings"
@@ -90,35 +90,21 @@ class Recordings(Service):
         is_busy: Callable[[], bool],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        super().__init__(clock)
         self._store, self._converter, self._clock, self._now = store, converter, clock, now
         self._spool, self._archive, self._form = spool, archive, form
         self._keep_days, self._is_busy = keep_days, is_busy
         self._over: set[str] = set()
         self._not_before: dict[int, float] = {}
         # One beside the other: a conversion may take as long as its recording, and what is finished meanwhile is listed all the same.
-        self._loops = {
-            LoopingCall(self._try, self.look): LOOK_EVERY_S,
-            LoopingCall(self._try, self.convert): LOOK_EVERY_S,
-            LoopingCall(self._try, self.expire): EXPIRE_EVERY_S,
-        }
-        self._ends: list[Deferred[LoopingCall]] = []
-
-    def startService(self) -> None:
-        """Looks at once: what the last process left is taken up."""
-        super().startService()  # type: ignore[no-untyped-call]
-        for loop, every_s in self._loops.items():
-            loop.clock = cast(Any, self._clock)
-            self._ends.append(loop.start(every_s))
+        self.repeat(partial(self._try, self.look), LOOK_EVERY_S)
+        self.repeat(partial(self._try, self.convert), LOOK_EVERY_S)
+        self.repeat(partial(self._try, self.expire), EXPIRE_EVERY_S)
 
     async def stopService(self) -> None:
         """Waits for what is under way; whoever owns the converter's tools has ended them."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        for loop in self._loops:
-            if loop.running:
-                loop.stop()
-        for end in self._ends:
-            await end
-        self._ends.clear()
+        super().stopService()
+        await self.finish_rounds()
 
     def record_finished(self, call_id: str) -> None:
         """The channel `call_id` is over: its files are taken up at the next look, whatever Asterisk's own records say yet."""

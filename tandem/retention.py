@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from tandem.ami.connection import Clock
+from tandem.regular import Regular
 from tandem.store.answers import KEPT as ANSWERS_KEPT
 from tandem.store.callbacks import delete_callbacks
 from tandem.store.database import Store
@@ -55,7 +54,7 @@ class Kept:
         )
 
 
-class Retention(Service):
+class Retention(Regular):
     """Looks now and then, from the start on."""
 
     name = "retention"
@@ -63,6 +62,7 @@ class Retention(Service):
     def __init__(
         self, store: Store, kept: Kept, clock: Clock, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
+        super().__init__(clock)
         self._store = store
         self._clock = clock
         self._now = now
@@ -76,19 +76,7 @@ class Retention(Service):
             (delete_answers, ANSWERS_KEPT),
             (delete_routes, ROUTES_KEPT),
         )
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.clean()))
-        self._loop.clock = cast("Any", clock)
-
-    def startService(self) -> None:
-        """Begins at once."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._loop.start(EVERY_S)
-
-    def stopService(self) -> None:
-        """After the piece that is under way."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+        self.repeat(self.clean, EVERY_S)
 
     async def clean(self) -> None:
         """Takes away all that is too old by now; what cannot be done is tried the next time."""

@@ -8,11 +8,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.task import LoopingCall
 
 from tandem.audio import ToolMissing
 from tandem.campaigning import Commit
@@ -34,6 +32,7 @@ from tandem.domain.surveys import (
     read_said,
     write_answers,
 )
+from tandem.regular import Regular
 from tandem.speech import SpeechFailed
 from tandem.spoken import Spoken
 from tandem.store.database import Store
@@ -71,7 +70,7 @@ class _Unsaved:
     answers: list[SurveyAnswer] = field(default_factory=list)
 
 
-class Surveys(Service):
+class Surveys(Regular):
     """The use-cases, and the book that calls read."""
 
     name = "surveys"
@@ -85,6 +84,7 @@ class Surveys(Service):
         now: Callable[[], float] = time.time,
         exchange: Callable[[str, Mapping[str, str], bytes], Awaitable[tuple[int, bytes]]] | None = None,
     ) -> None:
+        super().__init__(clock)
         self._exchange = exchange
         self._store, self._spoken, self._snapshot, self._now, self._clock = store, spoken, snapshot, now, clock
         self._book: dict[int, SavedSurvey] = {}
@@ -93,19 +93,11 @@ class Surveys(Service):
         self._saving = DeferredLock()
         self._tried_at = float("-inf")
         self._is_failing = False
-        self._loop = LoopingCall(self._work)
-        self._loop.clock = cast("Any", clock)
-
-    def startService(self) -> None:
-        """Reads the surveys, and stores answers from now on."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._loop.start(FLUSH_EVERY_S)
+        self.repeat(self._work, FLUSH_EVERY_S)
 
     async def stopService(self) -> None:
         """Stores what is left."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+        super().stopService()
         await self.save()
 
     # -------------------------------------------------------------------------------------------------- use-cases

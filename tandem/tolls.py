@@ -8,12 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.task import LoopingCall
 
 from tandem.ami import actions
 from tandem.ami.connection import Clock
@@ -24,6 +22,7 @@ from tandem.domain.dialplan import FAMILY_LOCK
 from tandem.domain.outbound import TrunkTry
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.tolls import MINUTE_S, PBX_SCOPE, Usage, Verdict, find_limit, judge_number, judge_usage, list_scopes
+from tandem.regular import Regular
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.store.tolls import TollLock, delete_lock, load_tolls, save_tolls
@@ -50,7 +49,7 @@ class NotLocked(LookupError):
     """Nothing is locked there."""
 
 
-class Tolls(Service):
+class Tolls(Regular):
     """admit and check are asked for each call outside. send, ask: AMI that may write AstDB, where the dialplan looks for locks."""
 
     name = "tolls"
@@ -64,6 +63,7 @@ class Tolls(Service):
         clock: Clock,
         now: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(clock)
         self._store, self._snapshot, self._send, self._ask, self._now = store, snapshot, send, ask, now
         self._usage: dict[str, Usage] = {}
         self._locks: dict[str, TollLock] = {}
@@ -76,19 +76,11 @@ class Tolls(Service):
         # Channel (uniqueid) of a call that is up -> the endpoint that let it out.
         self._payers: dict[str, str] = {}
         self._watchers: tuple[Callable[[TollLock], None], ...] = ()
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.flush()))
-        self._loop.clock = cast(Any, clock)
-
-    def startService(self) -> None:
-        """Reads what was counted before the restart, and writes from now on."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._loop.start(FLUSH_EVERY_S)
+        self.repeat(self.flush, FLUSH_EVERY_S)
 
     def stopService(self) -> "Deferred[None]":
         """Writes what is left."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+        super().stopService()
         return Deferred.fromCoroutine(self.flush())
 
     def watch(self, callback: Callable[[TollLock], None]) -> None:

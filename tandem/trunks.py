@@ -6,17 +6,16 @@ Asked regularly and after each login, one question for each trunk: what is too o
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 
 from tandem.ami import actions
 from tandem.ami.actions import Action
 from tandem.ami.connection import Clock
 from tandem.ami.errors import AmiError, AmiForged, AmiRefused
 from tandem.domain.entities import Trunk
+from tandem.regular import Regular
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class TrunkHealth:
     channels: int = 0
 
 
-class Trunks(Service):
+class Trunks(Regular):
     """Asks; `read_all` says what was answered. ask: a list action, as the AMI login that may ask it."""
 
     name = "trunks"
@@ -60,25 +59,14 @@ class Trunks(Service):
         list_trunks: Callable[[], Mapping[str, Trunk]],
         clock: Clock,
     ) -> None:
+        super().__init__(clock)
         self._ask, self._list_trunks, self._clock = ask, list_trunks, clock
         self._known: Mapping[str, TrunkHealth] = {}
         self._told: dict[str, TrunkState] = {}
         self._asked_at = -UNKNOWN_AFTER_S
         self._is_asking = False
         self._watchers: tuple[Callable[[TrunkHealth], None], ...] = ()
-        self._loop = LoopingCall(self.follow)
-        self._loop.clock = cast(Any, clock)
-
-    def startService(self) -> None:
-        """Asks at once, then regularly."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._loop.start(ASK_EVERY_S)
-
-    def stopService(self) -> None:
-        """What is known is soon too old."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+        self.repeat(self.follow, ASK_EVERY_S)
 
     def watch(self, callback: Callable[[TrunkHealth], None]) -> None:
         """Calls back with each trunk whose state is another one."""

@@ -8,41 +8,35 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any, cast
-
-from twisted.application.service import Service
-from twisted.internet.task import LoopingCall
+from functools import partial
 
 from tandem.ami.connection import Clock
+from tandem.regular import Regular
 
 log = logging.getLogger(__name__)
 
 
-class Watchdog(Service):
+class Watchdog(Regular):
     """READY=1 at the start, WATCHDOG=1 twice in each WATCHDOG_USEC, STOPPING=1 at the end; does nothing without NOTIFY_SOCKET."""
 
     def __init__(self, environ: Mapping[str, str], clock: Clock) -> None:
+        super().__init__(clock)
         self._address = environ.get("NOTIFY_SOCKET", "")
-        self._every_s = read_watchdog_period(environ)
         self._socket: socket.socket | None = None
-        self._loop = LoopingCall(self._say, "WATCHDOG=1")
-        self._loop.clock = cast(Any, clock)
+        every_s = read_watchdog_period(environ)
+        if self._address and every_s is not None:
+            self.repeat(partial(self._say, "WATCHDOG=1"), every_s / 2)
 
     def startService(self) -> None:
         """Says that calls are decided from now on."""
-        super().startService()  # type: ignore[no-untyped-call]
-        if not self._address:
-            return
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        self._say("READY=1")
-        if self._every_s is not None:
-            self._loop.start(self._every_s / 2)
+        if self._address:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            self._say("READY=1")
+        super().startService()
 
     def stopService(self) -> None:
         """Says that this is an orderly end."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._loop.running:
-            self._loop.stop()
+        super().stopService()
         if self._socket is not None:
             self._say("STOPPING=1")
             self._socket.close()

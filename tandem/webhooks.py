@@ -9,11 +9,9 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,6 +20,7 @@ from tandem.domain.jumps import JumpGauge
 from tandem.domain.webhooks import MAX_DELAY_S, Delivery, TargetRefused, Webhook, plan_retry, sign
 from tandem.lease import Lease
 from tandem.posting import Answer, NotSent
+from tandem.regular import Regular
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
 from tandem.store.outbox import Outcome, claim_due, count_pending, load_due, record_outcomes, shift_next_times
@@ -69,11 +68,13 @@ class _Lane:
         return len(self.sending) < (1 if self.is_failing else SLOTS)
 
 
-class Webhooks(Service):
+class Webhooks(Regular):
     """max_pending: a webhook for which more than that waits is made inactive, because nobody seems to be there.
 
     phrase: a delivery as the query of a webhook's format that is not ours; None where that has no word for it.
     """
+
+    name = "webhooks"
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class Webhooks(Service):
         lease: Lease | None = None,
         phrase: Callable[[Webhook, Delivery], str | None] = lambda _, __: None,
     ) -> None:
-        self.setName("webhooks")  # type: ignore[no-untyped-call]
+        super().__init__(clock)
         self._store, self._poster, self._now, self._luck = store, poster, now, luck
         self._max_pending = max_pending
         self._phrase = phrase
@@ -101,25 +102,12 @@ class Webhooks(Service):
         self._gone: set[int] = set()
         self._posting: set[Deferred[Answer]] = set()
         self._is_saving = self._is_looking = False
-        self._loops = (
-            (LoopingCall(lambda: Deferred.fromCoroutine(self.look())), LOOK_EVERY_S),
-            (LoopingCall(lambda: Deferred.fromCoroutine(self._count())), COUNT_EVERY_S),
-        )
-        for loop, _ in self._loops:
-            loop.clock = cast("Any", clock)
-
-    def startService(self) -> None:
-        """What was left is sent first."""
-        super().startService()  # type: ignore[no-untyped-call]
-        for loop, every_s in self._loops:
-            loop.start(every_s)
+        self.repeat(self.look, LOOK_EVERY_S)
+        self.repeat(self._count, COUNT_EVERY_S)
 
     async def stopService(self) -> None:
         """Writes what is known; what is on its way stays pending, and is sent again at the next start."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        for loop, _ in self._loops:
-            if loop.running:
-                loop.stop()
+        super().stopService()
         for posting in list(self._posting):
             posting.cancel()
         await self._save()

@@ -7,11 +7,7 @@ Its rooms: `demand` says how many each campaign may dial, `ticks` claims them, `
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, cast
-
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from typing import Any, Final
 
 from tandem.ami.connection import Clock
 from tandem.calls import Calls
@@ -30,6 +26,7 @@ from tandem.domain.campaigns import CampaignView, SavedCampaign
 from tandem.domain.open_calls import AttemptStep, describe_calls
 from tandem.domain.why import Conditions
 from tandem.lease import Lease
+from tandem.regular import Regular
 from tandem.store.database import Store
 
 TICK_EVERY_S: Final = 0.25
@@ -37,7 +34,7 @@ TICK_EVERY_S: Final = 0.25
 BRAKE_EVERY_S: Final = 0.25
 
 
-class Dialer(Service):
+class Dialer(Regular):
     """Campaigns that are running, and their calls. commands: what people do with them."""
 
     name = "dialer"
@@ -53,6 +50,7 @@ class Dialer(Service):
         lease: Lease | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(clock)
         lines = Lines(limits or Limits(), clock, now)
         self._desk = desk = Desk(
             store,
@@ -72,11 +70,9 @@ class Dialer(Service):
         self.commands = Commands(desk, self._demands, self._outbox, self._ticks)
         self.answers = Answers(desk, self._ticks.wake)
         self.watch = Watch(desk, self.commands.hang_up, self._ticks.kick)
-        self._loops = (
-            LoopingCall(self.kick),
-            LoopingCall(lambda: Deferred.fromCoroutine(self.brake.look(is_dialling=desk.is_dialling()))),
-            LoopingCall(lambda: Deferred.fromCoroutine(self.watch.refresh())),
-        )
+        self.repeat(self.kick, TICK_EVERY_S)
+        self.repeat(lambda: self.brake.look(is_dialling=desk.is_dialling()), BRAKE_EVERY_S)
+        self.repeat(self.watch.refresh, WATCH_EVERY_S)
 
     def follow(self, ami: Any) -> None:
         """Hears from Asterisk who took a call."""
@@ -87,19 +83,9 @@ class Dialer(Service):
         """Calls back with each step of each attempt; those of a last run have no `claimed`."""
         self._desk.watch_attempts(callback)
 
-    def startService(self) -> None:
-        """Goes on with the campaigns that were running."""
-        super().startService()  # type: ignore[no-untyped-call]
-        for loop, every_s in zip(self._loops, (TICK_EVERY_S, BRAKE_EVERY_S, WATCH_EVERY_S), strict=True):
-            loop.clock = cast("Any", self._desk.clock)
-            loop.start(every_s)
-
     async def stopService(self) -> None:
         """Dials no more; calls go on, and are taken up at the next start."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        for loop in self._loops:
-            if loop.running:
-                loop.stop()
+        super().stopService()
         self._ticks.stop()
         self._outbox.send()
         await self._desk.notes.flush()
