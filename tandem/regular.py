@@ -31,6 +31,10 @@ class Regular(Service):
     def stopService(self) -> Any:
         """What is under way goes on to its end."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's Service has no types
+        self.stop_rounds()
+
+    def stop_rounds(self) -> None:
+        """Begins no more."""
         for loop, _, _ in self._rounds:
             if loop.running:
                 loop.stop()

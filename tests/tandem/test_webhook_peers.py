@@ -149,8 +149,8 @@ class NodesTests(SendingCase):
         one.startService()
         await self.until(lambda: len(receiver.got) == SLOTS)
         # It dies with four on their way and the rest in its hands.
-        for loop in (*(loop for loop, _ in one._loops), one._lease._loop):
-            loop.stop()
+        one.stop_rounds()
+        one._lease.stop_rounds()
         one.running = 0
         two.startService()
         for _ in range(4):

@@ -317,9 +317,8 @@ class House:
         return self.output
 
     def kill(self) -> None:
-        for loop in (*self.dialer._loops, self.calls._loop, self.lease._loop):
-            if loop.running:
-                loop.stop()
+        for service in (self.dialer, self.calls, self.lease):
+            service.stop_rounds()
         self.dialer.running = self.calls.running = 0
         self.calls._watchers, self.calls._end_watchers = (), ()
         self.calls._open.clear()
