@@ -61,6 +61,7 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
             for group in (
                 "dids",
                 "queues",
+                "penalty_rules",
                 "menus",
                 "schedules",
                 "announcements",

@@ -308,6 +308,7 @@ def _with_gone(everything: Touched, touched: Touched) -> Touched:
         everything.trunks | touched.trunks,
         everything.queues | touched.queues,
         everything.voicemail_boxes | touched.voicemail_boxes,
+        everything.penalty_rules | touched.penalty_rules,
         dialplan=True,
         everything=True,
     )

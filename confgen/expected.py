@@ -65,6 +65,24 @@ FIELD_OF_OPTION: Final[Mapping[str, str]] = {
     "reportholdtime": "report_hold_time",
     "memberdelay": "member_delay_s",
     "ringinuse": "ring_in_use",
+    "penaltychange": "changes",
+    "defaultrule": "penalty_rule",
+    "penaltymemberslimit": "penalty_members_limit",
+    "timeoutrestart": "timeout_restart",
+    "timeoutpriority": "wait_ends_ring",
+    "min-announce-frequency": "announce_min_s",
+    "announce-position-only-up": "announce_only_up",
+    "announce-position-limit": "announce_position_limit",
+    "announce-to-first-user": "announce_to_first",
+    "announce-round-seconds": "announce_round_s",
+    "periodic-announce-startdelay": "periodic_after_s",
+    "random-periodic-announce": "periodic_random",
+    "relative-periodic-announce": "periodic_from_end",
+    "queue-callerannounce": "caller_prompt",
+    "announce": "member_prompt",
+    "autopausedelay": "autopause_delay_s",
+    "autopausebusy": "autopause_busy",
+    "autopauseunavail": "autopause_unavailable",
     "context": "exit_key",
 }
 _QUEUE_HEADERS: Final = {"maxlen": "Max", "strategy": "Strategy", "weight": "Weight", "servicelevel": "ServiceLevel"}
@@ -102,12 +120,17 @@ class Expectation:
     gone_endpoints: frozenset[str]
     gone_queues: frozenset[str]
     gone_mailboxes: frozenset[str]
+    penalty_rules: Mapping[str, Section]
+    gone_rules: frozenset[str]
 
     @property
     def count(self) -> int:
         """How many objects Asterisk has to be asked about."""
-        gone = len(self.gone_endpoints) + len(self.gone_queues) + len(self.gone_mailboxes)
-        return len(self.endpoints) + len(self.trunks) + len(self.queues) + len(self.mailboxes) + gone
+        gone = len(self.gone_endpoints) + len(self.gone_queues) + len(self.gone_mailboxes) + len(self.gone_rules)
+        there = (
+            len(self.endpoints) + len(self.trunks) + len(self.queues) + len(self.mailboxes) + len(self.penalty_rules)
+        )
+        return there + gone
 
 
 def expect_files(files: Mapping[str, str], touched: Touched) -> Expectation:
@@ -120,6 +143,8 @@ def expect_files(files: Mapping[str, str], touched: Touched) -> Expectation:
     for name, sections in of_name.items():
         parts.setdefault(name.partition(".")[0], []).extend(sections)
     queues = {it.name: it for it in read_sections(body_of(files["queues.conf"])) if it.name != "general"}
+    # An older generation has no such file.
+    rules = {it.name: it for it in read_sections(body_of(files.get("queuerules.conf", "")))}
     boxes = {box.number: box for box in read_mailboxes(body_of(files["voicemail.conf"]))}
     of_dialplan = [text for file, text in files.items() if file not in MODULE_OF_FILE or file == "extensions.conf"]
     dialplan = of_dialplan if touched.dialplan else []
@@ -133,6 +158,8 @@ def expect_files(files: Mapping[str, str], touched: Touched) -> Expectation:
         gone_endpoints=(touched.endpoints | touched.trunks) - parts.keys(),
         gone_queues=touched.queues - queues.keys(),
         gone_mailboxes=touched.voicemail_boxes - boxes.keys(),
+        penalty_rules={name: rules[name] for name in sorted(touched.penalty_rules & rules.keys())},
+        gone_rules=touched.penalty_rules - rules.keys(),
     )
 
 
@@ -157,6 +184,12 @@ def compare_queue(path: str, section: Section, params: Fields, parsed: Fields) -
     for option in dict.fromkeys(name for name, _ in section.options):
         if option not in _QUEUE_HEADERS:
             yield from _differ(path, option, section.get(option) or "", parsed.get(option, ""))
+
+
+def compare_rule(path: str, section: Section, found: Iterable[str]) -> Iterator[Complaint]:
+    """A penalty rule against what QueueRule says of it, which has no raised penalty; `+0` is no change."""
+    wanted = [",".join(part or "+0" for part in value.split(",")[:3]) for value in section.all("penaltychange")]
+    yield from _differ(path, "penaltychange", " ".join(wanted), " ".join(found))
 
 
 def compare_mailbox(path: str, box: Mailbox, entry: Fields, pin: str) -> Iterator[Complaint]:

@@ -30,6 +30,7 @@ class Touched:
     trunks: frozenset[str] = frozenset()
     queues: frozenset[str] = frozenset()
     voicemail_boxes: frozenset[str] = frozenset()
+    penalty_rules: frozenset[str] = frozenset()
     dialplan: bool = False
     everything: bool = False
 
@@ -76,6 +77,7 @@ def find_touched(files: Mapping[str, str], present: Mapping[str, str], changed: 
         trunks=frozenset(name for name in pjsip if not name.isdigit()),
         queues=frozenset(names.get("queues.conf", ())) - {"general", "tandem.queue"},
         voicemail_boxes=frozenset(names.get("voicemail.conf", ())) - {"general", "tandem"},
+        penalty_rules=frozenset(names.get("queuerules.conf", ())),
         dialplan=any(file not in MODULE_OF_FILE or file == "extensions.conf" for file in names),
         everything=templates and any(file in present for file in ("pjsip.conf", "queues.conf")),
     )
@@ -88,6 +90,7 @@ def touch_all(snapshot: Snapshot) -> Touched:
         frozenset(snapshot.trunks),
         frozenset(snapshot.queues),
         frozenset(snapshot.voicemail_boxes),
+        frozenset(snapshot.penalty_rules),
         dialplan=True,
         everything=True,
     )
@@ -106,6 +109,9 @@ def narrow_snapshot(snapshot: Snapshot, touched: Touched) -> Snapshot:
         endpoints=endpoints,
         trunks=_pick(snapshot.trunks, {*touched.trunks, general.outbound_trunk, general.emergency_trunk}),
         queues=queues,
+        penalty_rules=_pick(
+            snapshot.penalty_rules, {*touched.penalty_rules, *(queue.penalty_rule for queue in queues.values())}
+        ),
         voicemail_boxes=_pick(
             snapshot.voicemail_boxes,
             {*touched.voicemail_boxes, *(endpoint.voicemail for endpoint in endpoints.values())},

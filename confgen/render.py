@@ -40,6 +40,7 @@ from tandem.domain.dialplan import (
 from tandem.domain.entities import Queue, Trunk
 from tandem.domain.numbers import NumberPlan, number_plan
 from tandem.domain.problems import suggest
+from tandem.domain.queues import ABSENT
 from tandem.domain.records import CDR_FIELDS, CEL_EVENTS, CEL_FIELDS
 from tandem.domain.snapshot import Snapshot
 from tandem.domain.sounds import locate_prompt
@@ -54,6 +55,7 @@ MODULE_OF_FILE: Final[Mapping[str, str]] = {
     "voicemail.conf": "app_voicemail.so",
     "musiconhold.conf": "res_musiconhold.so",
     "extensions.conf": "pbx_config.so",
+    "queuerules.conf": "app_queue.so",
     # After the dialplan: a member whose context is not there when the queue is read is never called.
     "queues.conf": "app_queue.so",
     "cdr.conf": "cdr",
@@ -62,7 +64,7 @@ MODULE_OF_FILE: Final[Mapping[str, str]] = {
     "cel.conf": "cel",
     "cel_custom.conf": "cel_custom.so",
 }
-GUEST_FILES: Final = ("pjsip.conf", "queues.conf", "voicemail.conf", "extensions.conf")
+GUEST_FILES: Final = ("pjsip.conf", "queuerules.conf", "queues.conf", "voicemail.conf", "extensions.conf")
 OWNER_FILES: Final = tuple(MODULE_OF_FILE)
 
 
@@ -145,6 +147,7 @@ def _render_file(name: str, snapshot: Snapshot, target: RenderTarget) -> str:
                 trunks=walk.through("trunks", snapshot.trunks),
                 endpoints=walk.through("endpoints", snapshot.endpoints),
                 queues=walk.through("queues", snapshot.queues),
+                penalty_rules=walk.through("penalty_rules", snapshot.penalty_rules),
                 voicemail_boxes=walk.through("voicemail_boxes", snapshot.voicemail_boxes),
                 queue_keys=_list_key_contexts(snapshot),
                 dialplan_globals=_dialplan_globals(snapshot, target),
@@ -306,6 +309,12 @@ def _list_key_contexts(snapshot: Snapshot) -> list[tuple[str, tuple[tuple[str, s
     return sorted({(_keys_context(queue), keys) for queue in snapshot.queues.values() if (keys := _list_keys(queue))})
 
 
+def _list_absent(queue: Queue) -> str:
+    """When a member is nobody, in app_queue's words; whom a penalty rule keeps out so far is somebody."""
+    words = {when.replace("-", "") for when in queue.absent_when} - ({"penalty"} if queue.penalty_rule else set())
+    return "strict" if words == set(ABSENT) else ",".join(sorted(words)) or "no"
+
+
 def _list_music(snapshot: Snapshot) -> list[str]:
     """Every music class that somebody is to hear."""
     of_others = (
@@ -326,7 +335,12 @@ def _list_music(snapshot: Snapshot) -> list[str]:
 def _make_environment(own: tuple[tuple[str, str], ...]) -> Environment:
     environment = make_environment(dict(own))
     environment.filters.update(
-        nth=_nth, matches=_matches, prompt=_prompt, keys_context=_keys_context, sip_transport=_sip_transport
+        nth=_nth,
+        matches=_matches,
+        prompt=_prompt,
+        keys_context=_keys_context,
+        absent=_list_absent,
+        sip_transport=_sip_transport,
     )
     return environment
 

@@ -206,5 +206,6 @@ def make_environment(own: Mapping[str, str] = MappingProxyType({})) -> Environme
         auto_reload=False,
     )
     environment.filters.update({name: only_text(escape) for name, escape in FILTERS.items()})
+    environment.filters["given"] = lambda value: "" if value is None else value
     environment.filters["yes_no"] = lambda flag: "yes" if flag else "no"
     return environment

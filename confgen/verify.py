@@ -23,6 +23,7 @@ from confgen.expected import (
     compare_mailbox,
     compare_pjsip,
     compare_queue,
+    compare_rule,
 )
 from confgen.pjsip_objects import OBJECTS_FILE, SORCERY_FILE, list_mappings
 from confgen.plan import Touched, narrow_snapshot
@@ -54,6 +55,7 @@ _MANY: Final = 20
 _GUEST_FILES: Final = {
     "pjsip.conf": "{transport}",
     "extensions.conf": "[globals]\n#include tandem/current/extensions.conf\n",
+    "queuerules.conf": "#include tandem/current/queuerules.conf\n",
     "queues.conf": "[general]\n#include tandem/current/queues.conf\n",
     "voicemail.conf": "[general]\nformat = wav\n[zonemessages]\n#include tandem/current/voicemail.conf\n",
 }
@@ -213,6 +215,7 @@ async def verify_live(expected: Expectation, ami: Ami) -> tuple[Complaint, ...]:
     return (
         *await _verify_pjsip(expected, ami),
         *await _verify_queues(expected, ami),
+        *await _verify_rules(expected, ami),
         *await _verify_mailboxes(expected, ami),
         *await _verify_dialplan(expected, ami),
     )
@@ -300,6 +303,21 @@ async def _read_queues(names: tuple[str, ...], ami: Ami) -> dict[str, dict[str, 
                 option, _, text = value.partition("=")
                 of_number[number][option] = text
     return parsed
+
+
+async def _verify_rules(expected: Expectation, ami: Ami) -> list[Complaint]:
+    complaints: list[Complaint] = []
+    for name in sorted({*expected.penalty_rules, *expected.gone_rules}):
+        path, section = f"penalty_rules.{name}", expected.penalty_rules.get(name)
+        answer = await ami.send(actions.queue_rule(name), timeout_s=LIST_TIMEOUT_S)
+        is_there = bool(answer.all("RuleList"))
+        if section is not None and is_there:
+            complaints += compare_rule(path, section, answer.all("Rule"))
+        elif section is not None:
+            complaints.append(Complaint(path, "", "Asterisk does not have it: does its queuerules.conf include ours?"))
+        elif is_there:
+            complaints.append(Complaint(path, "", "must be gone, and Asterisk still has it"))
+    return complaints
 
 
 async def _verify_mailboxes(expected: Expectation, ami: Ami) -> list[Complaint]:

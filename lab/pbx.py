@@ -41,6 +41,7 @@ exten => 100,1,Answer(1)
  same => n,Hangup()
 """,
     "queues.conf": "[general]\nautofill = yes\npersistentmembers = yes\n#tryinclude tandem/current/queues.conf\n",
+    "queuerules.conf": "#tryinclude tandem/current/queuerules.conf\n",
     "voicemail.conf": "[general]\nformat = wav\n[zonemessages]\n#tryinclude tandem/current/voicemail.conf\n",
 }
 START_S = 60.0

@@ -16,6 +16,7 @@ from tandem.domain.references import RESERVED_NAMES
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIGITS = "0123456789"
 COUNTRIES = ("DE", "US", "IT")
+WIDEN = e.PenaltyRule(name="widen", changes=(e.PenaltyChange(after_s=30, max_penalty=5),))
 # Everything that means something to .conf files, AGI, AMI, the dialplan, YAML, SQL or a shell.
 HOSTILE = [
     ";", "[", "]", "#include", "=>", "${EXTEN}", "$[1+1]", "\\", "\\n", '"', "'", ",", "|", "&", "<", ">", "(", ")", "{", "}",
@@ -217,6 +218,8 @@ def pbxes(draw):
                     e.QueueMember(endpoint=member.extension, penalty=draw(st.integers(0, 9))) for member in members
                 ),
                 outside_members=draw(outside_members) if general.outbound_trunk else (),
+                penalty_rule=draw(st.sampled_from([None, WIDEN.name])),
+                absent_when=tuple(draw(st.sets(st.sampled_from(get_args(f.AbsentWhen)), min_size=1))),
                 max_wait_s=draw(st.integers(5, 86400)),
                 max_callers=draw(st.integers(0, 50)),
                 announce_position=draw(st.booleans()),
@@ -298,6 +301,7 @@ def pbxes(draw):
             for endpoint in endpoints[:1]
         ),
         menus=tuple(menus),
+        penalty_rules=(WIDEN,),
         queues=tuple(queues),
         dids=tuple(dids),
         expect=tuple(draw(expectation(trunk_names, lead)) for _ in range(draw(st.integers(0, 1)))),

@@ -295,6 +295,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
         "name": "main", "prompts": ["custom/welcome"], "options": {"1": {"queue": "sales"}, "2": {"endpoint": "1001"}},
         "invalid": {"queue": "sales"}, "timeout": {"queue": "sales"}, "fallback": {"queue": "sales"},
     },
+    "penalty_rules": {"name": "widen", "changes": [{"after_s": 0, "max_penalty": 0}, {"after_s": 30, "max_penalty": 5}]},
     "queues": {"name": "sales", "members": [{"endpoint": "1001"}], "fallback": {"voicemail": "1001"}},
     "voicemail_boxes": {"mailbox": "1001", "name": "Anna", "pin": "471147"},
     "schedules": {
@@ -314,6 +315,7 @@ RESOURCES: Final = (
     Resource("trunks", "trunks", "trunk"),
     Resource("outbound_routes", "outbound_routes", "outbound route"),
     Resource("menus", "menus", "menu"),
+    Resource("penalty_rules", "penalty-rules", "penalty rule"),
     Resource("queues", "queues", "queue"),
     Resource("voicemail_boxes", "voicemail", "voicemail box"),
     Resource("schedules", "schedules", "schedule"),

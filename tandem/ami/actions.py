@@ -92,6 +92,11 @@ def queue_summary(queue: str = "") -> Action:
     return Action("QueueSummary", (("Queue", queue),) if queue else ())
 
 
+def queue_rule(rule: str) -> Action:
+    """A penalty rule: `RuleList` is its name, and each `Rule` a change (`30,5,+0`); an unknown rule gives neither."""
+    return Action("QueueRule", (("Rule", rule),))
+
+
 def device_state_list() -> Action:
     """List of `DeviceStateChange`; needs res_manager_devicestate.so."""
     return Action("DeviceStateList")

@@ -11,7 +11,7 @@ from typing import Any, Final
 from tandem.domain.carrying import Carried, Carrier, cut_text, list_codecs, name_freely
 from tandem.domain.conf_text import ConfSection, Option, read_conf
 
-FILES: Final = ("pjsip.conf", "voicemail.conf", "queues.conf", "extensions.conf")
+FILES: Final = ("pjsip.conf", "voicemail.conf", "queuerules.conf", "queues.conf", "extensions.conf")
 _HANGUP: Final = {"hangup": 16}
 # Options that are carried over, or say what Tandem does anyway.
 _ENDPOINT: Final = frozenset(
@@ -42,12 +42,27 @@ _ENDPOINT: Final = frozenset(
 )
 _QUEUE: Final = {
     "timeout": "ring_time_s", "retry": "retry_s", "wrapuptime": "wrap_up_s", "maxlen": "max_callers", "weight": "weight",
-    "servicelevel": "service_level_s", "announce-frequency": "announce_every_s",
+    "servicelevel": "service_level_s", "announce-frequency": "announce_every_s", "min-announce-frequency": "announce_min_s",
+    "memberdelay": "member_delay_s", "autopausedelay": "autopause_delay_s", "penaltymemberslimit": "penalty_members_limit",
 }  # fmt: skip
-_QUEUE_KNOWN: Final = frozenset(
-    {*_QUEUE, "strategy", "member", "musicclass", "musiconhold", "announce-position", "joinempty", "leavewhenempty", "ringinuse", "autofill"}
+# Options that say yes or no.
+_QUEUE_FLAGS: Final = {
+    "reportholdtime": "report_hold_time", "ringinuse": "ring_in_use", "timeoutrestart": "timeout_restart",
+    "announce-position-only-up": "announce_only_up", "announce-to-first-user": "announce_to_first",
+    "autopausebusy": "autopause_busy", "autopauseunavail": "autopause_unavailable",
+}  # fmt: skip
+# Fields that say nothing without another one.
+_IDLE: Final = (
+    ("announce_to_first", "announce_every_s"), ("autopause_delay_s", "autopause"),
+    ("autopause_busy", "autopause"), ("autopause_unavailable", "autopause"),
 )  # fmt: skip
-_STRATEGIES: Final = frozenset({"ringall", "leastrecent", "fewestcalls", "random", "rrmemory", "linear", "wrandom"})
+_YES: Final = frozenset({"yes", "true", "y", "t", "1", "on"})
+_QUEUE_KNOWN: Final = frozenset(
+    {*_QUEUE, *_QUEUE_FLAGS, "announce-holdtime", "autopause", "strategy", "member", "musicclass", "musiconhold", "announce-position", "announce-position-limit", "joinempty", "leavewhenempty", "autofill", "defaultrule"}
+)  # fmt: skip
+_STRATEGIES: Final = frozenset(
+    {"ringall", "leastrecent", "fewestcalls", "random", "rrmemory", "rrordered", "linear", "wrandom"}
+)
 _PASSED_OVER: Final = frozenset({"answer", "noop", "set", "wait", "ringing", "progress", "verbose", "log"})
 
 
@@ -60,7 +75,8 @@ def import_asterisk(files: Mapping[str, str], find: Callable[[str], Mapping[str,
         carrier.lost += lost
     _take_boxes(carrier, sections["voicemail.conf"])
     trunk_contexts = _Pjsip(carrier, sections["pjsip.conf"]).take()
-    queues = _take_queues(carrier, sections["queues.conf"])
+    rules = _take_rules(carrier, sections["queuerules.conf"])
+    queues = _take_queues(carrier, sections["queues.conf"], rules)
     _Dialplan(carrier, sections["extensions.conf"], queues).take(trunk_contexts)
     return carrier.finish()
 
@@ -187,8 +203,34 @@ def _host_of(uri: str) -> str:
 # ------------------------------------------------------------------------------------------------------- queues
 
 
-def _take_queues(carrier: Carrier, sections: list[ConfSection]) -> dict[str, str]:
-    """The queues; their names in Asterisk -> ours."""
+def _take_rules(carrier: Carrier, sections: list[ConfSection]) -> dict[str, str]:
+    """The penalty rules; their names in Asterisk, in lower case, -> ours."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for section in sections:
+        if section.name == "general":
+            _tell_options(carrier, section.options, frozenset())
+            continue
+        place, name = f"{section.place} [{section.name}]", name_freely(section.name, taken, "rule")
+        found = (_change_of(carrier, option) for option in section.get_all("penaltychange"))
+        changes = sorted((change for change in found if change is not None), key=lambda change: change["after_s"])
+        if carrier.add("penalty_rules", place, {"name": name, "changes": tuple(changes)}):
+            names[section.name.lower()] = name
+    return names
+
+
+def _change_of(carrier: Carrier, option: Option) -> dict[str, int] | None:
+    """`30,5,,2`; what is added to or taken off (`+3`) depends on what the dialplan had set, so nobody can tell what it comes to."""
+    after, *penalties = (part.strip() for part in option.value.split(","))
+    if not after.isdigit() or any(value and not value.isdigit() for value in penalties):
+        carrier.lose(option.place, f"penaltychange = {option.value[:60]} is not carried over: only plain numbers are")
+        return None
+    names = ("max_penalty", "min_penalty", "raise_penalty")
+    return {"after_s": int(after), **{name: int(value) for name, value in zip(names, penalties, strict=False) if value}}
+
+
+def _take_queues(carrier: Carrier, sections: list[ConfSection], rules: Mapping[str, str]) -> dict[str, str]:
+    """The queues; their names in Asterisk -> ours. rules: those of `_take_rules`."""
     names: dict[str, str] = {}
     taken: set[str] = set()
     for section in sections:
@@ -202,6 +244,26 @@ def _take_queues(carrier: Carrier, sections: list[ConfSection]) -> dict[str, str
         if strategy not in _STRATEGIES:
             carrier.lose(place, f"strategy {strategy} is ringall now")
         values: dict[str, Any] = {ours: section.get(theirs) for theirs, ours in _QUEUE.items()}
+        values |= {
+            "autopause": _say(section.get("autopause"), "all"),
+            "announce_hold_time": _say(section.get("announce-holdtime"), "once"),
+        }
+        values |= {
+            ours: section.get(theirs).lower() in _YES for theirs, ours in _QUEUE_FLAGS.items() if section.get(theirs)
+        }
+        position = section.get("announce-position", "no").lower()
+        announces_position = position in {*_YES, "limit", "more"}
+        if position in {"limit", "more"}:
+            values["announce_position_limit"] = section.get("announce-position-limit", "5")
+            values["announce_beyond_limit"] = position == "more"
+        rule = section.get("defaultrule")
+        if rule and rule.lower() not in rules:
+            carrier.lose(place, f"defaultrule = {rule[:60]} is none that is carried over")
+        if not announces_position:
+            values.pop("announce_only_up", None)
+        for field, needed in _IDLE:
+            if values[needed] in {"", "0", "no"}:
+                values.pop(field, None)
         name = name_freely(section.name, taken, "queue")
         added = carrier.add("queues", place, {
             **values,
@@ -209,7 +271,8 @@ def _take_queues(carrier: Carrier, sections: list[ConfSection]) -> dict[str, str
             "strategy": strategy if strategy in _STRATEGIES else "ringall",
             "members": tuple(members),
             "music": section.get("musicclass") or section.get("musiconhold"),
-            "announce_position": section.get("announce-position", "no") in {"yes", "limit", "more"},
+            "penalty_rule": rules.get(rule.lower()),
+            "announce_position": announces_position,
             "join_when_empty": section.get("joinempty", "yes").lower() in {"yes", "true", "1"},
             "leave_when_empty": section.get("leavewhenempty", "no").lower() not in {"no", "false", "0", ""},
             "fallback": _HANGUP,
@@ -219,6 +282,11 @@ def _take_queues(carrier: Carrier, sections: list[ConfSection]) -> dict[str, str
             carrier.lose(place, "callers whom the queue does not serve are hung up: say where they go (`fallback`)")
         _tell_options(carrier, section.options, _QUEUE_KNOWN)
     return names
+
+
+def _say(word: str, third: str) -> str:
+    """`yes`, `no` or the third word of an option that has three."""
+    return third if word.lower() == third else "yes" if word.lower() in _YES else "no"
 
 
 def _member_of(carrier: Carrier, option: Option) -> dict[str, Any] | None:

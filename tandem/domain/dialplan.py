@@ -118,7 +118,7 @@ FAMILY_OPERATOR: Final = "tandem-operator"  # mailbox = jump
 FAMILY_CODE: Final = "tandem-code"  # feature code = its kind; lengths = 3&2, longest first
 FAMILY_SPEED: Final = "tandem-speed"  # keys of a speed dial = number
 FAMILY_MENU: Final = "tandem-menu"  # menu = jump of its fallback
-FAMILY_QUEUE: Final = "tandem-queue"  # queue = jump of its fallback; queue/wait = s; queue/recording = yes; queue/exit, queue/timeout, /full, /joinempty… = jump
+FAMILY_QUEUE: Final = "tandem-queue"  # queue = jump of its fallback; queue/wait = s; queue/recording = yes; queue/penalties = highest,lowest,raised; queue/exit, queue/timeout, /full, /joinempty… = jump
 FAMILY_ANNOUNCEMENT: Final = "tandem-announcement"  # name = how many prompts; name/1.. = prompt; name/then = jump
 FAMILY_SCHEDULE: Final = (
     "tandem-schedule"  # name = how many open spans; name/1.. = IFTIME span; name/closed/1.. = closed day

@@ -29,7 +29,6 @@ from tandem.domain.fields import (
     FullName,
     HolidayDate,
     HostPort,
-    Key,
     Keys,
     Language,
     Mailbox,
@@ -39,7 +38,6 @@ from tandem.domain.fields import (
     Pin,
     Pressed,
     Prompt,
-    QueueStrategy,
     Recording,
     Secret,
     SipUser,
@@ -58,6 +56,12 @@ from tandem.domain.meetings import PageGroup as PageGroup  # noqa: PLC0414 - tol
 from tandem.domain.outbound_entities import DialPrefix, OutboundRoute, TollGuard
 from tandem.domain.phones import Endpoint as Endpoint  # noqa: PLC0414 - told on: all objects have one door
 from tandem.domain.phones import RingGroup as RingGroup  # noqa: PLC0414 - told on: all objects have one door
+from tandem.domain.queues import OutsideMember as OutsideMember  # noqa: PLC0414 - told on: all objects have one door
+from tandem.domain.queues import PenaltyChange as PenaltyChange  # noqa: PLC0414 - told on: all objects have one door
+from tandem.domain.queues import PenaltyRule as PenaltyRule  # noqa: PLC0414 - told on: all objects have one door
+from tandem.domain.queues import Queue as Queue  # noqa: PLC0414 - told on: all objects have one door
+from tandem.domain.queues import QueueCallback as QueueCallback  # noqa: PLC0414 - told on: all objects have one door
+from tandem.domain.queues import QueueMember as QueueMember  # noqa: PLC0414 - told on: all objects have one door
 
 
 def _one_or_several(value: object) -> object:
@@ -178,101 +182,6 @@ class Menu:
     timeout: Destination
     # Where calls go on the day FastAGI is gone.
     fallback: Destination
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class QueueMember:
-    """An endpoint that answers a queue's calls; lower penalties ring first."""
-
-    endpoint: Extension
-    penalty: Annotated[int, Field(ge=0, le=999)] = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class OutsideMember:
-    """A number outside that answers a queue's calls, over the outbound routes, else `general.outbound_trunk`; it neither logs in nor pauses."""
-
-    number: PhoneNumber
-    penalty: Annotated[int, Field(ge=0, le=999)] = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class QueueCallback:
-    """Callers who press a key may hang up: they keep their place, and are called back when an agent has answered for them."""
-
-    key: Key
-    # The caller's own number; that one or another, as the caller says; or one that the caller enters.
-    number: Literal["caller", "confirm", "enter"] = "confirm"
-    # Heard by those who wait, each in its turn with `periodic_prompts`; and by those who will be called back.
-    prompts: Annotated[tuple[Prompt, ...], Field(max_length=5)] = ()
-    accepted_prompts: Annotated[tuple[Prompt, ...], Field(max_length=5)] = ("auth-thankyou", "vm-goodbye")
-    # How far the numbers may be.
-    permission: Literal["national", "international"] = "national"
-    # How often a caller who does not answer is called, how long it rings and how long the pause is; and when it is too late.
-    tries: Annotated[int, Field(ge=1, le=10)] = 3
-    ring_time_s: Annotated[int, Field(ge=5, le=120)] = 30
-    retry_s: Annotated[int, Field(ge=10, le=86400)] = 300
-    max_age_s: Annotated[int, Field(ge=60, le=604_800)] = 14_400
-    # How many callbacks a queue may owe at once.
-    max_waiting: Annotated[int, Field(ge=1, le=1000)] = 100
-    # When people are called back, beside the queue's own opening hours.
-    schedule: Name | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Queue:
-    """Callers wait, members answer (app_queue)."""
-
-    name: Name
-    description: Text = ""
-    extension: Extension | None = None
-    # A queue that is not active takes nobody: callers go where they would go while it is closed.
-    active: bool = True
-    strategy: QueueStrategy = "rrmemory"
-    members: tuple[QueueMember, ...] = ()
-    outside_members: Annotated[tuple[OutsideMember, ...], Field(max_length=50)] = ()
-    # Whether endpoints that are no members may log in, too.
-    open_login: bool = False
-    # How long one member rings, the pause before the next, and the rest that a member has after a call.
-    ring_time_s: Annotated[int, Field(ge=5, le=300)] = 20
-    retry_s: Annotated[int, Field(ge=1, le=60)] = 2
-    wrap_up_s: Annotated[int, Field(ge=0, le=3600)] = 0
-    max_wait_s: Annotated[int, Field(ge=5, le=86400)] = 300
-    # 0 means no limit.
-    max_callers: Annotated[int, Field(ge=0, le=10000)] = 0
-    music: Name = "default"
-    weight: Annotated[int, Field(ge=0, le=999)] = 0
-    announce_position: bool = False
-    announce_every_s: Annotated[int, Field(ge=0, le=3600)] = 0
-    # With the position, how long others have waited; once: only the first time.
-    announce_hold_time: Literal["no", "yes", "once"] = "no"
-    # Heard by callers one after the other, beginning after so many seconds and again as many later; 0: never.
-    periodic_prompts: Annotated[tuple[Prompt, ...], Field(max_length=10)] = ()
-    periodic_every_s: Annotated[int, Field(ge=0, le=3600)] = 60
-    # What the member hears before the call, and how long it takes.
-    report_hold_time: bool = False
-    member_delay_s: Annotated[int, Field(ge=0, le=60)] = 0
-    # A member who does not answer pauses: in this queue, or in all of theirs.
-    autopause: Literal["no", "yes", "all"] = "no"
-    # Whether members in a call are rung, too.
-    ring_in_use: bool = False
-    recording: bool = False
-    # A caller who presses it leaves the queue for `exit`.
-    exit_key: Key | None = None
-    exit: Destination | None = None
-    callback: QueueCallback | None = None
-    service_level_s: Annotated[int, Field(ge=0, le=3600)] = 20
-    priority: CallerPriority = 0
-    join_when_empty: bool = False
-    leave_when_empty: bool = True
-    schedule: Name | None = None
-    # Where callers go whom the queue does not serve; each that is left out is `fallback`.
-    fallback: Destination
-    closed: Destination | None = None
-    timeout: Destination | None = None
-    full: Destination | None = None
-    join_empty: Destination | None = None
-    leave_empty: Destination | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -423,6 +332,7 @@ class Pbx:
     conferences: tuple[Conference, ...] = ()
     page_groups: tuple[PageGroup, ...] = ()
     menus: tuple[Menu, ...] = ()
+    penalty_rules: tuple[PenaltyRule, ...] = ()
     queues: tuple[Queue, ...] = ()
     dids: tuple[Did, ...] = ()
     expect: tuple[Expectation, ...] = ()
@@ -439,6 +349,7 @@ Entity = (
     | Conference
     | PageGroup
     | Menu
+    | PenaltyRule
     | Queue
     | Did
     | Expectation
@@ -456,6 +367,7 @@ COLLECTIONS: Final[dict[str, tuple[type[Entity], str]]] = {
     "conferences": (Conference, "name"),
     "page_groups": (PageGroup, "name"),
     "menus": (Menu, "name"),
+    "penalty_rules": (PenaltyRule, "name"),
     "queues": (Queue, "name"),
     "dids": (Did, "number"),
     "expect": (Expectation, "question"),

@@ -253,6 +253,9 @@ def _queue_entries(snapshot: Snapshot, queue: Queue, jumps: "_Jumps") -> Iterato
     yield (FAMILY_QUEUE, f"{queue.name}/wait"), str(queue.max_wait_s)
     if queue.recording:
         yield (FAMILY_QUEUE, f"{queue.name}/recording"), "yes"
+    rule = snapshot.penalty_rules.get(queue.penalty_rule) if queue.penalty_rule is not None else None
+    if rule is not None:
+        yield (FAMILY_QUEUE, f"{queue.name}/penalties"), ",".join(map(str, rule.at_first))
     if queue.exit is not None:
         yield (FAMILY_QUEUE, f"{queue.name}/exit"), jumps.lead_to(queue.exit)
     for status in QUEUE_STATUSES:

@@ -32,6 +32,7 @@ from tandem.domain.toll_checks import check_tolls
 RESERVED_NAMES: Final = {
     "trunks": frozenset({"anonymous", "global", "system"}),
     "queues": frozenset({"general"}),
+    "penalty_rules": frozenset({"general"}),
 }
 RESERVED_CONTEXTS: Final = frozenset({"general", "globals"})
 RESERVED_CONTEXT_PREFIX: Final = "tandem-"
@@ -149,8 +150,14 @@ class _Check:
                 yield from self.unknown(("schedules", index, "night_phones", place), "endpoint", "endpoints", phone)
 
     def queues(self) -> Iterator[Problem]:
-        """Members and schedules of queues."""
+        """Members, schedules and penalty rules of queues, and what does nothing without something else."""
         for index, queue in enumerate(self._pbx.queues):
+            if queue.penalty_rule is not None:
+                yield from self.unknown(
+                    ("queues", index, "penalty_rule"), "penalty rule", "penalty_rules", queue.penalty_rule
+                )
+            for field, needed in _list_idle(queue):
+                yield Problem(("queues", index, field), f"does nothing without {needed}")
             if queue.schedule is not None:
                 yield from self.unknown(("queues", index, "schedule"), "schedule", "schedules", queue.schedule)
             if (queue.exit_key is None) != (queue.exit is None):
@@ -330,6 +337,27 @@ class _Check:
             return
         if not known:
             yield Problem(at, f"there is no DID {number!r}")
+
+
+def _list_idle(queue: Queue) -> Iterator[tuple[str, str]]:
+    """(field that says something, what it needs for that) of what a queue has no use for."""
+    has_prompts = bool(
+        queue.periodic_every_s and (queue.periodic_prompts or (queue.callback and queue.callback.prompts))
+    )
+    needs = (
+        ("announce_position_limit", queue.announce_position, "announce_position"),
+        ("announce_beyond_limit", queue.announce_position_limit, "announce_position_limit"),
+        ("announce_only_up", queue.announce_position, "announce_position"),
+        ("announce_to_first", queue.announce_every_s or has_prompts, "announce_every_s or periodic_prompts"),
+        ("announce_round_s", queue.announce_hold_time != "no", "announce_hold_time"),
+        ("periodic_after_s", has_prompts, "periodic_prompts"),
+        ("periodic_random", has_prompts, "periodic_prompts"),
+        ("periodic_from_end", has_prompts, "periodic_prompts"),
+        ("autopause_delay_s", queue.autopause != "no", "autopause"),
+        ("autopause_busy", queue.autopause != "no", "autopause"),
+        ("autopause_unavailable", queue.autopause != "no", "autopause"),
+    )
+    return ((field, needed) for field, is_there, needed in needs if getattr(queue, field) and not is_there)
 
 
 def _holiday_region(at: Location, schedule: Schedule) -> Iterator[Problem]:

@@ -188,7 +188,7 @@ def enter_queue(snapshot: Snapshot, queue_name: str, facts: QueueFacts | None, n
         return None
     if queue.max_callers and facts.callers >= queue.max_callers:
         return queue.full or queue.fallback
-    if not queue.join_when_empty and facts.members_logged_in <= 0:
+    if not queue.join_when_empty and "unavailable" in queue.absent_when and facts.members_logged_in <= 0:
         return queue.join_empty or queue.fallback
     return None
 

@@ -31,6 +31,7 @@ from tandem.domain.entities import (
     Menu,
     PageGroup,
     Pbx,
+    PenaltyRule,
     Queue,
     RingGroup,
     Schedule,
@@ -125,6 +126,7 @@ class Snapshot:
     conferences: Mapping[str, Conference]
     page_groups: Mapping[str, PageGroup]
     menus: Mapping[str, Menu]
+    penalty_rules: Mapping[str, PenaltyRule]
     queues: Mapping[str, Queue]
     dids: DidIndex
     numbers: Mapping[str, Destination]
@@ -285,7 +287,7 @@ def _with_collection(
         changes["outbound"] = index_routes(values.values())
     elif collection == "schedules":
         changes["hours"] = {name: _compile(schedule, snapshot.general) for name, schedule in values.items()}
-    elif collection not in {"voicemail_boxes", "expect"}:
+    elif collection not in {"voicemail_boxes", "penalty_rules", "expect"}:
         numbers = dict(snapshot.numbers)
         if removed is not None and (inside := _number_inside(removed)) is not None:
             del numbers[inside[0]]

@@ -5,6 +5,7 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.asterisk.test_api import Site
 
 pytestmark = pytest.mark.asterisk
 
-PHONE_PORT, BACK_PORT, PHONE_HOST, OUTSIDE = 5070, 5072, "127.0.0.3", "127.0.0.5"
+PHONE_PORT, BACK_PORT, WIDE_PORT, PHONE_HOST, OUTSIDE = 5070, 5072, 5074, "127.0.0.3", "127.0.0.5"
 SECRET = "swordfish-of-the-lab"
 DOCUMENT = f"""
 general: {{country: DE, agent_pause_reasons: [lunch], outbound_trunk: outside}}
@@ -28,7 +29,13 @@ endpoints:
   - {{extension: "1001", secret: {SECRET}, name: Anna}}
   - {{extension: "1002", secret: {SECRET}}}
   - {{extension: "1003", secret: {SECRET}}}
+  - {{extension: "1004", secret: {SECRET}}}
+  - {{extension: "1005", secret: {SECRET}}}
+penalty_rules: [{{name: widen, changes: [{{after_s: 0, max_penalty: 1}}, {{after_s: 6, max_penalty: 5, min_penalty: 2}}]}}]
 queues:
+  - {{name: more, members: [{{endpoint: "1004", penalty: 1}}, {{endpoint: "1005", penalty: 5}}], penalty_rule: widen, retry_s: 1, ring_time_s: 5,
+     autopause: yes, autopause_busy: yes, caller_prompt: auth-thankyou, member_prompt: beep, periodic_prompts: [vm-goodbye], periodic_after_s: 2, announce_to_first: yes,
+     fallback: {{hangup: busy}}}}
   - {{name: back, members: [{{endpoint: "1003"}}], join_when_empty: yes, leave_when_empty: no, ring_time_s: 5, exit_key: "9", exit: {{hangup: busy}},
      recording: yes, callback: {{key: "1", prompts: [beep], tries: 2, retry_s: 10}}, fallback: {{hangup: normal}}}}
   - {{name: sales, extension: "500", members: [{{endpoint: "1001"}}], join_when_empty: yes, leave_when_empty: no, fallback: {{hangup: normal}}}}
@@ -36,6 +43,7 @@ queues:
 dids:
   - {{number: "+4930100", destination: {{queue: sales}}}}
   - {{number: "+4930101", destination: {{queue: back}}, priority: 5}}
+  - {{number: "+4930102", destination: {{queue: more}}}}
 """
 
 
@@ -99,12 +107,19 @@ class Desk(Site):
             db.commit()
         self.pbx.asterisk.start()
         # Asterisk takes a contact from before for gone until it has asked it, at a random moment of the next minute.
-        self.pbx.asterisk.cli("pjsip qualify 1001")
-        shown = re.compile(r"1001/sip:\S+ +\w+ +Avail")
-        wait_until(
-            lambda: shown.search(self.pbx.asterisk.cli("pjsip show contacts")), "the phone of 1001", timeout_s=20
-        )
+        self.wait_for_contacts("1001")
         self.wait_until_in_step()
+
+    def wait_for_contacts(self, *extensions):
+        """Until Asterisk knows that the phones are there."""
+        for extension in extensions:
+            self.pbx.asterisk.cli(f"pjsip qualify {extension}")
+            shown = re.compile(rf"{extension}/sip:\S+ +\w+ +Avail")
+            wait_until(
+                lambda shown=shown: shown.search(self.pbx.asterisk.cli("pjsip show contacts")),
+                f"the phone of {extension}",
+                timeout_s=20,
+            )
 
 
 @pytest.fixture
@@ -190,6 +205,40 @@ def test_without_tandem_the_phone_hears_so_and_nothing_changes(desk, pbx, how):
     assert "PJSIP/1001" in pbx.asterisk.cli("queue show sales")
 
 
+def read_time(line):
+    """Of a line of Asterisk's log."""
+    return datetime.strptime(line[1:24], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+
+
+def test_a_caller_who_waits_reaches_more_members(desk, pbx):
+    """1004 refuses and is paused for it; 1005, whom the rule keeps out for 6 s, is enough for the queue to take the caller, and rings then."""
+    for extension, port in (("1004", WIDE_PORT), ("1005", WIDE_PORT + 1)):
+        register_phones(pbx.asterisk, [(extension, SECRET)], port=port)
+    mark = len(pbx.asterisk.read_log())
+    with (
+        run_phone(pbx.asterisk, port=WIDE_PORT, refuse=486) as first,
+        run_phone(pbx.asterisk, port=WIDE_PORT + 1, ring_s=0.2, steps=[Wait(3), HangUp()]) as second,
+    ):
+        desk.wait_for_contacts("1004", "1005")
+        with place_calls(pbx.asterisk, [Caller("+4930102")], steps=[Wait(40), HangUp()]) as run:
+            (leg,) = run.wait(timeout_s=60).legs
+        assert (len(first.read_legs()), len(second.read_legs())) == (1, 1)
+    assert (leg.is_answered, leg.ended_by) == (True, "them")
+    log = pbx.asterisk.read_log()[mark:].splitlines()
+
+    def find(words):
+        return next(index for index, line in enumerate(log) if re.search(words, line))
+
+    steps = [find(words) for words in (
+        r'Queue\(".*more', "Called PJSIP/1004", "Playing 'vm-goodbye", "Called PJSIP/1005", "Playing 'beep", "Playing 'auth-thankyou",
+    )]  # fmt: skip
+    assert steps[:4] == sorted(steps[:4])
+    # app_queue counts whole seconds.
+    assert (read_time(log[steps[3]]) - read_time(log[steps[0]])).total_seconds() >= 5
+    paused = {row["interface"]: row["is_paused"] for row in desk.members("more")}
+    assert paused == {"PJSIP/1004": True, "PJSIP/1005": False}
+
+
 def test_listeners_of_events_and_of_states_are_told(desk):
     with closing(_UnixConnection(desk.socket, 30)) as events, closing(_UnixConnection(desk.socket, 30)) as states:
         events.request("GET", "/api/v1/events?kinds=agent")
@@ -231,6 +280,7 @@ def agent_of_callbacks(desk, *steps):
     """1003 is at its desk."""
     register_phones(desk.pbx.asterisk, [("1003", SECRET)], port=BACK_PORT)
     with run_phone(desk.pbx.asterisk, port=BACK_PORT, ring_s=0.2, steps=steps) as phone:
+        desk.wait_for_contacts("1003")
         yield phone
 
 

@@ -3,7 +3,17 @@
 import pytest
 
 from tandem.domain.destinations import EndpointDestination, HangupDestination, VoicemailDestination
-from tandem.domain.entities import Endpoint, General, Pbx, Queue, QueueMember, Trunk, VoicemailBox
+from tandem.domain.entities import (
+    Endpoint,
+    General,
+    Pbx,
+    PenaltyChange,
+    PenaltyRule,
+    Queue,
+    QueueMember,
+    Trunk,
+    VoicemailBox,
+)
 
 LINE_BUFFER = 8192
 
@@ -135,6 +145,17 @@ def small_pbx():
         voicemail_boxes=(
             VoicemailBox(mailbox="1001", name="Ann; Reception", pin="4711", email="ann@example.net"),
             VoicemailBox(mailbox="2000", pin="0815", language="en", time_zone="Europe/London"),
+        ),
+        penalty_rules=(
+            PenaltyRule(
+                name="widen",
+                description="Sales first",
+                changes=(
+                    PenaltyChange(after_s=0, max_penalty=0),
+                    PenaltyChange(after_s=30, max_penalty=5),
+                    PenaltyChange(after_s=60, min_penalty=2, raise_penalty=3),
+                ),
+            ),
         ),
         queues=(
             Queue(

@@ -71,7 +71,7 @@ class ApplyTest(TestCase):
         applied = await self.apply(PBX, 1)
         assert self.reloaded == ALL_MODULES
         assert applied.reloaded == tuple(ALL_MODULES)
-        assert applied.changed == ("extensions.conf", "pjsip.conf", "queues.conf", "voicemail.conf")
+        assert applied.changed == ("extensions.conf", "pjsip.conf", "queuerules.conf", "queues.conf", "voicemail.conf")
         assert (applied.previous, applied.revision) == (None, 1)
         assert self.links() == (applied.generation, applied.generation)
         assert "[1001]" in self.seen.files["pjsip.conf"]

@@ -181,6 +181,28 @@ class TestMeaning:
         assert section(queues, "general").get("persistentmembers") == "yes"
         assert not [key for queue in (sales, support) for key, _ in queue.variables if key == "member"]
 
+    def test_each_option_of_a_queue(self, read_conf, small_pbx):
+        whole = replace(
+            small_pbx.queues[0], penalty_rule="widen", penalty_members_limit=3, timeout_restart=True, wait_ends_ring=True,
+            announce_min_s=20, announce_only_up=True, announce_position_limit=5, announce_beyond_limit=True, announce_to_first=True,
+            announce_hold_time="once", announce_round_s=30, periodic_prompts=("a", "tandem/b"), periodic_after_s=7, periodic_random=True,
+            periodic_from_end=True, caller_prompt="c", member_prompt="tandem/d", autopause="all", autopause_delay_s=9, autopause_busy=True,
+            autopause_unavailable=True, absent_when=("unavailable", "in-use", "wrap-up", "penalty"),
+        )  # fmt: skip
+        some = replace(small_pbx.queues[1], announce_position=True, announce_position_limit=5, absent_when=("penalty",))
+        conf = self.read(read_conf, replace(small_pbx, queues=(whole, some)), "queues.conf")
+        found = {key: value for key, value in section(conf, "sales").variables}  # noqa: C416 - the last one counts
+        assert found.items() >= {
+            "defaultrule": "widen", "penaltymemberslimit": "3", "timeoutrestart": "yes", "timeoutpriority": "app", "min-announce-frequency": "20",
+            "announce-position-only-up": "yes", "announce-position": "more", "announce-position-limit": "5", "announce-to-first-user": "yes",
+            "announce-round-seconds": "30", "periodic-announce-startdelay": "7", "random-periodic-announce": "yes",
+            "relative-periodic-announce": "yes", "queue-callerannounce": "c", "announce": "/var/lib/tandem-sounds/d", "autopause": "all",
+            "autopausedelay": "9", "autopausebusy": "yes", "autopauseunavail": "yes",
+            "joinempty": "inuse,unavailable,wrapup", "leavewhenempty": "inuse,unavailable,wrapup",
+        }.items()  # fmt: skip
+        found = section(conf, "Support")
+        assert (found.get("announce-position"), found.get("joinempty")) == ("limit", "yes")
+
     def test_numbers_outside_are_static_members_of_a_queue(self, read_conf, small_pbx):
         members = (OutsideMember(number="+49305550", penalty=3), OutsideMember(number="0305551"))
         queues = tuple(replace(queue, outside_members=members) for queue in small_pbx.queues)

@@ -90,6 +90,28 @@ joinempty = yes
 periodic-announce = hello
 [1 support]
 strategy = rrmemory
+defaultrule = Widen
+announce-position = more
+announce-position-limit = 3
+announce-position-only-up = yes
+announce-to-first-user = yes
+autopause = all
+autopausedelay = 60
+[third]
+strategy = rrordered
+defaultrule = nothing
+announce-position-only-up = yes
+autopausebusy = yes
+"""
+RULES = """
+[general]
+realtime_rules = yes
+[widen]
+penaltychange => 60,,2
+penaltychange => 30,5
+penaltychange => 90,+3
+[relative]
+penaltychange => 10,-1
 """
 EXTENSIONS = """
 [globals]
@@ -119,7 +141,7 @@ def carry(**texts):
     return import_asterisk(files, lambda name: {name: more[name]} if name in more else {})
 
 
-CARRIED = carry(pjsip=PJSIP, voicemail=VOICEMAIL, queues=QUEUES, extensions=EXTENSIONS)
+CARRIED = carry(pjsip=PJSIP, voicemail=VOICEMAIL, queues=QUEUES, queuerules=RULES, extensions=EXTENSIONS)
 LOST = [str(lost) for lost in CARRIED.lost]
 
 
@@ -148,9 +170,19 @@ def test_phones_boxes_and_trunks():
 
 
 def test_queues_and_dids():
-    sales, support = CARRIED.pbx.queues
+    sales, support, third = CARRIED.pbx.queues
     assert (sales.name, sales.strategy, sales.ring_time_s, sales.wrap_up_s) == ("sales", "ringall", 15, 5)
     assert [(it.endpoint, it.penalty) for it in sales.members] == [("1001", 2), ("1002", 0)]
+    (rule,) = CARRIED.pbx.penalty_rules
+    assert [(it.after_s, it.max_penalty, it.min_penalty) for it in rule.changes] == [(30, 5, None), (60, None, 2)]
+    assert (support.penalty_rule, support.announce_position_limit, support.announce_beyond_limit) == ("widen", 3, True)
+    assert (support.announce_only_up, support.announce_to_first, support.autopause_delay_s) == (True, False, 60)
+    assert (third.strategy, third.penalty_rule, third.announce_only_up, third.autopause_busy) == (
+        "rrordered",
+        None,
+        False,
+        False,
+    )
     assert (sales.join_when_empty, support.name, support.strategy) == (True, "queue-1-support", "rrmemory")
     where = {did.number: did.destination for did in CARRIED.pbx.dids}
     written = write_document(CARRIED.pbx)
@@ -191,6 +223,10 @@ def test_queues_and_dids():
         "queues.conf:4 [sales]: strategy roundrobin is ringall now",
         "queues.conf:10: member Local/300@agents/n is no phone of ours",
         "queues.conf:12: periodic-announce = hello is not carried over",
+        "queuerules.conf:3: realtime_rules = yes is not carried over",
+        "queuerules.conf:7: penaltychange = 90,+3 is not carried over: only plain numbers are",
+        "queuerules.conf:8 [relative]: no PenaltyRule can be made of it",
+        "queues.conf:22 [third]: defaultrule = nothing is none that is carried over",
         "queues.conf:4 [sales]: callers whom the queue does not serve are hung up",
         "extensions.conf:2: 1 global variables are not carried over",
         "extensions.conf:12 (from-carrier,493012345): what it does stays in your own dialplan: GotoIf($[1]?lobby,100,1)",

@@ -54,6 +54,9 @@ PBX: dict[str, Any] = {
             "fallback": {"queue": "sales"},
         }
     ],
+    "penalty_rules": [
+        {"name": "widen", "changes": [{"after_s": 0, "max_penalty": 3}, {"after_s": 9, "min_penalty": 1}]}
+    ],
     "queues": [
         {
             "name": "sales",
@@ -61,6 +64,7 @@ PBX: dict[str, Any] = {
             "schedule": "office",
             "priority": 3,
             "max_wait_s": 60,
+            "penalty_rule": "widen",
             "closed": {"announcement": "closed"},
             "timeout": {"endpoint": "1001"},
             "fallback": {"voicemail": "1001", "instructions": False},
@@ -145,6 +149,8 @@ def test_what_is_kept_of_objects(entries: dict[str, str]) -> None:
     assert entries["tandem-queue/sales/timeout"] == "tandem-enter,endpoint,1(1001,0,,,,)"
     assert "tandem-queue/sales/full" not in entries  # is the fallback
     assert entries["tandem-queue/sales/wait"] == "60"
+    assert entries["tandem-queue/sales/penalties"] == "3,0,0"
+    assert "tandem-queue/quiet/penalties" not in entries
     assert entries["tandem-endpoint/1001"] == "12,1001,internal"
     assert entries["tandem-endpoint/1002"] == "25,,internal-national"
     assert entries["tandem-announcement/closed"] == "2"

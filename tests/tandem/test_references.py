@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from tandem.domain.entities import Pbx
 from tandem.domain.references import check_pbx
@@ -28,6 +28,10 @@ def queue(name, **fields):
     return {"name": name, "fallback": BYE, **fields}
 
 
+def rule(*changes):
+    return {"name": "widen", "changes": changes or [{"after_s": 30, "max_penalty": 5}]}
+
+
 def announcement(name, then):
     return {"name": name, "prompts": ["a"], "then": then}
 
@@ -38,6 +42,19 @@ def did(number, destination=None, **fields):
 
 def schedule(name="day", **fields):
     return {"name": name, **fields}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ([{"after_s": 9}], "the change after 9 s must set max_penalty, min_penalty or raise_penalty"),
+        ([{"after_s": 9, "max_penalty": 1}, {"after_s": 9, "max_penalty": 2}], "the change after 9 s must be later"),
+        ([{"after_s": 0, "max_penalty": 1}, {"after_s": 9, "min_penalty": 2}], "leaves nobody to ring: min_penalty 2 is above max_penalty 1"),
+    ],
+)  # fmt: skip
+def test_a_penalty_rule_that_cannot_be_kept_is_refused(changes, told):
+    with pytest.raises(ValidationError, match=told):
+        TypeAdapter(Pbx).validate_python({"penalty_rules": [rule(*changes)]})
 
 
 @pytest.mark.parametrize(
@@ -118,6 +135,15 @@ def test_near_names_are_suggested():
         ({**OUT, "queues": [queue("a", outside_members=[{"number": "+49301"}] * 2)]}, "queues[0].outside_members[1].number: number +49301 is a member already"),
         ({"queues": [queue("a", members=[{"endpoint": "10"}])]}, "queues[0].members[0].endpoint: there is no endpoint '10'"),
         ({"endpoints": [{"extension": "10", **PHONE}], "queues": [queue("a", members=[{"endpoint": "10"}] * 2)]}, "queues[0].members[1].endpoint: endpoint 10 is a member already"),
+        ({"queues": [queue("a", penalty_rule="x")]}, "queues[0].penalty_rule: there is no penalty rule 'x'"),
+        ({"penalty_rules": [rule(), {**rule(), "name": "Widen"}]}, "penalty_rules[1].name: 'Widen' is taken by penalty_rules[0]"),
+        ({"queues": [queue("a", announce_position_limit=5)]}, "queues[0].announce_position_limit: does nothing without announce_position"),
+        ({"queues": [queue("a", announce_position=True, announce_beyond_limit=True)]}, "queues[0].announce_beyond_limit: does nothing without announce_position_limit"),
+        ({"queues": [queue("a", announce_to_first=True)]}, "queues[0].announce_to_first: does nothing without announce_every_s or periodic_prompts"),
+        ({"queues": [queue("a", announce_round_s=10)]}, "queues[0].announce_round_s: does nothing without announce_hold_time"),
+        ({"queues": [queue("a", periodic_random=True)]}, "queues[0].periodic_random: does nothing without periodic_prompts"),
+        ({"queues": [queue("a", periodic_prompts=["a"], periodic_every_s=0, periodic_after_s=5)]}, "queues[0].periodic_after_s: does nothing without periodic_prompts"),
+        ({"queues": [queue("a", autopause_delay_s=5)]}, "queues[0].autopause_delay_s: does nothing without autopause"),
         ({"queues": [queue("a", schedule="x")]}, "queues[0].schedule: there is no schedule 'x'"),
         ({"dids": [did("+4930"), did("4930")]}, "dids[1].number: 4930 is the same number as +4930 (dids[0])"),
         ({"dids": [did("+4930*"), did("4930*")]}, "dids[1].number: 4930* is the same number"),
@@ -198,7 +224,9 @@ def test_a_very_long_chain_is_refused_without_a_recursion_error():
 def test_taking_out_something_that_is_used_is_noticed(pbx, data):
     """A valid PBX stays valid without one object, or a problem names the place that missed it; nothing else happens."""
     assert check_pbx(pbx) == ()
-    collection = data.draw(st.sampled_from(["endpoints", "queues", "menus", "voicemail_boxes", "schedules", "dids"]))
+    collection = data.draw(
+        st.sampled_from(["endpoints", "queues", "menus", "voicemail_boxes", "schedules", "penalty_rules", "dids"])
+    )
     kept = getattr(pbx, collection)[1:]
     found = check_pbx(dataclasses.replace(pbx, **{collection: kept}))
     assert all("there is no" in problem.message for problem in found)

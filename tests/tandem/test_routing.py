@@ -227,6 +227,8 @@ def test_entering_a_queue():
     assert entering(queue(), nobody) == 21
     assert entering(queue(join_empty=None), nobody) == 16
     assert entering(queue(join_when_empty=True), nobody) is None
+    # Only app_queue knows who is there when phones that are off count.
+    assert entering(queue(absent_when=("paused",)), nobody) is None
     assert enter_queue(queue(), "unknown", nobody, OPEN) is None
 
 

@@ -57,6 +57,7 @@ WHOLE = TypeAdapter(Pbx).validate_python(
                 "timeout_s": 3.5,
             },
         ),
+        "penalty_rules": ({"name": "widen", "changes": ({"after_s": 30, "max_penalty": 5},)},),
         "queues": ({"name": "sales", "members": ({"endpoint": "1001"},), "fallback": {"voicemail": "1001"}},),
         "dids": tuple(
             {"number": f"+4930{n if n < 10 else f'9{n}'}", "destination": kind} for n, kind in enumerate(DESTINATIONS)
@@ -82,7 +83,7 @@ def test_the_sample_has_every_kind_of_object_and_destination() -> None:
 class TestSaving:
     def test_comes_back_as_it_was(self, store: Store) -> None:
         assert store.run_now(load_pbx) == Pbx()
-        assert save(store, WHOLE) == (1, 28, 0, 0)
+        assert save(store, WHOLE) == (1, 29, 0, 0)
         loaded = store.run_now(load_pbx)
         assert loaded == WHOLE
         assert list(loaded.menus[0].options) == ["9", "1", "*#"]
@@ -100,7 +101,7 @@ class TestSaving:
             dataclasses.replace(first, priority=9), *others, Did(number="+1", destination={"hangup": 1})
         )
         assert save(store, changed) == (2, 1, 1, 1)
-        assert store.run_now(lambda db: db.execute_sql("SELECT count(*) FROM objects").fetchone()) == (30,)
+        assert store.run_now(lambda db: db.execute_sql("SELECT count(*) FROM objects").fetchone()) == (31,)
         assert save(store, WHOLE) == (3, 1, 1, 1)
         assert [store.run_now(load_pbx, number) == WHOLE for number in (1, 2, 3)] == [True, False, True]
         assert len(store.run_now(load_pbx, 2).dids) == len(WHOLE.dids)
