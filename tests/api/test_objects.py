@@ -26,6 +26,7 @@ SAMPLES = {
         {"holidays": ["12-24"]},
     ),
     "conferences": ("name", {"name": "c-one", "pin": "4711"}, {"max_members": 5}),
+    "penalty-rules": ("name", {"name": "w-one", "changes": [{"after_s": 30, "max_penalty": 5}]}, {"description": "wider"}),
     "page-groups": ("name", {"name": "p-one", "extension": "7650", "members": ["1001"]}, {"duplex": True}),
     "ring-groups": ("name", {"name": "g-one", "members": [{"external": "+493055501"}], "fallback": HANGUP}, {"ring_time_s": 9}),
     "announcements": ("name", {"name": "a-one", "prompts": ["hello"]}, {"description": "y"}),
@@ -105,6 +106,7 @@ REFERRED = [
     ("voicemail", {"dids": {"number": "+4930799", "destination": {"voicemail": "7001"}}}, "destination.voicemail"),
     ("schedules", {"queues": {"name": "r-q", "schedule": "s-one", "closed": HANGUP, "fallback": HANGUP}}, "schedule"),
     ("conferences", {"dids": {"number": "+4930799", "destination": {"conference": "c-one"}}}, "destination.conference"),
+    ("penalty-rules", {"queues": {"name": "w-queue", "penalty_rule": "w-one", "fallback": HANGUP}}, "penalty_rule"),
     ("ring-groups", {"dids": {"number": "+4930799", "destination": {"ring_group": "g-one"}}}, "destination.ring_group"),
     ("announcements", {"dids": {"number": "+4930799", "destination": {"announcement": "a-one"}}}, "destination.announcement"),
 ]  # fmt: skip
