@@ -1,6 +1,7 @@
 """How long a change takes on a large PBX, against its budgets: load, render and plan; everything applied; one endpoint; nothing to do.
 
-`python -m bench.apply`: a whole Tandem beside a private Asterisk with 10,000 endpoints, 10,000 DIDs, 500 queues and 500 menus.
+`python -m bench.apply`: a whole Tandem beside a private Asterisk with 10,000 endpoints, 10,000 DIDs, 500 queues and 500 menus, and every other
+object a company has: ring groups, conferences, page groups, announcements, schedules with night modes, outbound routes, callbacks.
 """
 
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ENDPOINTS, DIDS, QUEUES, MENUS, MAILBOXES = 10_000, 10_000, 500, 500, 1_000
+# Of each kind that is not counted above.
+OTHERS = 200
 RUNS = 5
 FULL_RUNS = 3
 
@@ -29,10 +32,37 @@ class Row:
         return self.took_s <= self.budget_s
 
 
-def make_pbx(endpoints=ENDPOINTS, dids=DIDS, queues=QUEUES, menus=MENUS, mailboxes=MAILBOXES):
+def make_pbx(endpoints=ENDPOINTS, dids=DIDS, queues=QUEUES, menus=MENUS, mailboxes=MAILBOXES, others=OTHERS):
     """A large company; every object leads to others."""
-    from tandem.domain.destinations import EndpointDestination, HangupDestination, MenuDestination, QueueDestination
-    from tandem.domain.entities import Did, Endpoint, General, Menu, Pbx, Queue, QueueMember, Trunk, VoicemailBox
+    from tandem.domain.destinations import (
+        ConferenceDestination,
+        EndpointDestination,
+        HangupDestination,
+        MenuDestination,
+        QueueDestination,
+        RingGroupDestination,
+    )
+    from tandem.domain.entities import (
+        Announcement,
+        Conference,
+        Did,
+        Endpoint,
+        General,
+        Menu,
+        OpenHours,
+        OutboundRoute,
+        PageGroup,
+        Pbx,
+        Queue,
+        QueueCallback,
+        QueueMember,
+        RingGroup,
+        Schedule,
+        Trunk,
+        VoicemailBox,
+    )
+    from tandem.domain.outbound_entities import TollGuard
+    from tandem.domain.phones import GroupMember
 
     def extension(number):
         return f"{20_000 + number}"
@@ -41,6 +71,46 @@ def make_pbx(endpoints=ENDPOINTS, dids=DIDS, queues=QUEUES, menus=MENUS, mailbox
     return Pbx(
         general=General(country="DE", language="de", time_zone="Europe/Berlin", outbound_trunk="carrier"),
         trunks=(Trunk(name="carrier", hosts=("127.0.0.2",)),),
+        outbound_routes=tuple(
+            OutboundRoute(
+                name=f"route-{number}", patterns=(f"+49{2_000 + number}*",), trunks=("carrier",), static=number < 5
+            )
+            for number in range(others)
+        ),
+        schedules=tuple(
+            Schedule(
+                name=f"hours-{number}",
+                hours=(OpenHours(days="mon-fri", start="09:00", end="17:00"),),
+                holiday_country="DE",
+                night_code=f"*28{number:03}",
+            )
+            for number in range(others)
+        ),
+        announcements=tuple(
+            Announcement(name=f"news-{number}", extension=f"{50_000 + number}", prompts=("demo-congrats",))
+            for number in range(others)
+        ),
+        ring_groups=tuple(
+            RingGroup(
+                name=f"group-{number}",
+                extension=f"{60_000 + number}",
+                strategy="memory-hunt" if number % 2 else "ringall",
+                members=tuple(GroupMember(endpoint=extension((number + n) % endpoints)) for n in range(5)),
+                fallback=ConferenceDestination(conference=f"room-{number}"),
+            )
+            for number in range(others)
+        ),
+        conferences=tuple(
+            Conference(name=f"room-{number}", extension=f"{70_000 + number}", pin="4711") for number in range(others)
+        ),
+        page_groups=tuple(
+            PageGroup(
+                name=f"floor-{number}",
+                extension=f"{80_000 + number}",
+                members=tuple(extension((number + n) % endpoints) for n in range(5)),
+            )
+            for number in range(others)
+        ),
         endpoints=tuple(
             Endpoint(
                 extension=extension(number),
@@ -48,6 +118,11 @@ def make_pbx(endpoints=ENDPOINTS, dids=DIDS, queues=QUEUES, menus=MENUS, mailbox
                 secret=f"a-secret-of-{number:06d}",
                 voicemail=extension(number) if number < mailboxes else None,
                 permissions=("internal", "national"),
+                media_encryption="sdes" if number % 10 == 9 else "no",
+                call_limit=2 if number % 5 == 0 else 0,
+                pickup_groups=(f"floor-{number // 50}",),
+                forward_busy=extension((number + 1) % endpoints) if number % 10 == 3 else None,
+                toll_guard=TollGuard(daily_calls=100, countries=("DE", "AT")) if number % 10 == 5 else None,
             )
             for number in range(endpoints)
         ),
@@ -57,6 +132,7 @@ def make_pbx(endpoints=ENDPOINTS, dids=DIDS, queues=QUEUES, menus=MENUS, mailbox
                 name=f"queue-{number}",
                 members=(QueueMember(endpoint=extension(number)), QueueMember(endpoint=extension(number + 1))),
                 fallback=EndpointDestination(endpoint=extension(number)),
+                callback=QueueCallback(key="1") if number % 2 else None,
             )
             for number in range(queues)
         ),
@@ -74,9 +150,12 @@ def make_pbx(endpoints=ENDPOINTS, dids=DIDS, queues=QUEUES, menus=MENUS, mailbox
         dids=tuple(
             Did(
                 number=f"+4930{1_000_000 + number}",
-                destination=MenuDestination(menu=f"menu-{number % menus}")
-                if number % 2
-                else EndpointDestination(endpoint=extension(number)),
+                destination=(
+                    EndpointDestination(endpoint=extension(number)),
+                    MenuDestination(menu=f"menu-{number % menus}"),
+                    RingGroupDestination(ring_group=f"group-{number % others}"),
+                    MenuDestination(menu=f"menu-{number % menus}"),
+                )[number % 4],
             )
             for number in range(dids)
         ),

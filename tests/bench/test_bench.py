@@ -146,7 +146,7 @@ def test_every_call_placed_over_http_has_its_cdr():
 
 @pytest.mark.asterisk
 def test_changes_are_checked_live_and_verified():
-    pbx = apply.make_pbx(endpoints=12, dids=4, queues=3, menus=2, mailboxes=2)
+    pbx = apply.make_pbx(endpoints=12, dids=4, queues=3, menus=2, mailboxes=2, others=3)
     every, one, nothing = apply.measure_applies(pbx, runs=1, full_runs=1)
     assert all("reload" in row.laps and "verify" in row.laps for row in (every, one))
     assert (nothing.what, nothing.laps) == ("nothing to do", "")
