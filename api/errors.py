@@ -44,6 +44,7 @@ from tandem.store.user_groups import UserGroupExists, UserGroupMissing, UserGrou
 from tandem.store.users import LastAdmin
 from tandem.store.webhooks import TooManyWebhooks, WebhookMissing
 from tandem.surveying import SurveyRefused
+from tandem.voicemail import GreetingMissing, MessageMissing, VoicemailClosed
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +181,11 @@ def explain(error: BaseException) -> Refused:  # noqa: C901, PLR0912 - it is the
             return Refused(HTTPStatus.CONFLICT, f"{error} is there already")
         case SoundMissing():
             return Refused(HTTPStatus.NOT_FOUND, f"there is no {error}")
+        case GreetingMissing() | MessageMissing():
+            what = "greeting" if isinstance(error, GreetingMissing) else "message"
+            return Refused(HTTPStatus.NOT_FOUND, f"the box has no such {what}")
+        case VoicemailClosed():
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case ToolMissing() | ToolFailed() | ToolStopped() | SpeechFailed() | SoundsBusy():
             return Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case AmiError():

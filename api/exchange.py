@@ -53,6 +53,7 @@ class Services:
     sounds: Any = None
     surveys: Any = None
     recordings: Any = None
+    voicemail: Any = None
     # All that routes ask for, so that a token for what does not exist is refused.
     permissions: frozenset[str] = frozenset()
     tag_key: bytes = field(default_factory=lambda: token_bytes(KEY_BYTES), repr=False)

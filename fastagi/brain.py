@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Final, Protocol, TypeVar
 
-from twisted.internet.defer import succeed
+from twisted.internet.defer import fail, succeed
 
 from fastagi.session import Session
 from tandem.domain.agents import AgentChange, AgentMissing, AgentsUnavailable, AgentWish
@@ -15,6 +15,7 @@ from tandem.domain.campaign_calls import Served
 from tandem.domain.contacts import Contact
 from tandem.domain.decisions import Decision
 from tandem.domain.destinations import Destination
+from tandem.domain.dictation import Dictation
 from tandem.domain.features import Features, FeatureWish
 from tandem.domain.nights import NightMode
 from tandem.domain.outbound import TrunkTry
@@ -76,6 +77,15 @@ def _owe_nothing(_queue: str, _caller: str, _trunk: str) -> str:
 async def _take_nothing(_callback_id: str) -> int:
     """Nobody is called back."""
     return 0
+
+
+def _drop_nothing(_token: str) -> None:
+    """There is nothing."""
+
+
+def _keep_no_prompt(_endpoint: str, _wanted: Dictation, _token: str) -> Any:
+    """Nobody records anything."""
+    return fail(AgentsUnavailable("prompts are not recorded here"))
 
 
 def _forget(decision: Decision) -> None:
@@ -169,6 +179,10 @@ class Brain:
 
     find_probe: a test call of ours, by its id.
 
+    For prompts that a phone records: locate_dictation: a token -> where Asterisk records it, without a suffix; keep_prompt: endpoint, prompt and
+    token -> a Deferred that fires once it is in place, and fails with SoundRefused or AgentsUnavailable; drop_prompt: what is not kept goes;
+    prompt_max_s: how long one may be.
+
     For surveys: find_survey by its number; find_surveyed: whom a campaign's call has reached; speak_survey: (what is played now, a
     Deferred with what would be better, or None); note_visit and note_answer keep results; recordings_dir: where Asterisk records, '' for
     nowhere; send_answers: address, visit and answers -> a Deferred with what the address says ('' for nothing, it never fails); send_wait_s: how
@@ -193,6 +207,10 @@ class Brain:
     prompt_lengths: PromptLengths = field(default_factory=PromptLengths)
     sounds_dir: str = ""
     find_probe: Callable[[str], ProbeAsked | None] = _no_probe
+    locate_dictation: Callable[[str], str] = str
+    keep_prompt: Callable[[str, Dictation, str], Any] = _keep_no_prompt
+    drop_prompt: Callable[[str], object] = _drop_nothing
+    prompt_max_s: float = 600.0
     find_survey: Callable[[int], SavedSurvey | None] = _no_survey
     find_surveyed: Callable[[str], Surveyed | None] = _not_surveyed
     speak_survey: Callable[[Survey, str, Mapping[str, str]], tuple[str, Any]] = _no_speech

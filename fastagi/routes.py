@@ -13,6 +13,7 @@ from fastagi.menu import menu
 from fastagi.outbound import outbound
 from fastagi.probe import probe
 from fastagi.queue import queue
+from fastagi.record import record
 from fastagi.session import Script
 from fastagi.survey import survey
 
@@ -29,6 +30,7 @@ def list_scripts(brain: Brain) -> dict[str, Script]:
         "agent": partial(agent, brain),
         "probe": partial(probe, brain),
         "feature": partial(feature, brain),
+        "record": partial(record, brain),
         "outbound": partial(outbound, brain),
         "health": partial(health, brain),
     }

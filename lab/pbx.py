@@ -115,6 +115,7 @@ class LabPbx:
             # Phones come and go between tests, and a question that one of them was too late for ends seconds after the next one has come.
             "asterisk.qualify_s": "3600",
             "asterisk.recordings_dir": self.asterisk.spool / "monitor",
+            "asterisk.voicemail_dir": self.asterisk.spool / "voicemail",
             "recordings.dir": self.folder / "recordings",
             "sounds.dir": self.asterisk.folder / "sounds",
             "asterisk.cel_file": self.asterisk.log / "cel-custom/cel.json",

@@ -34,6 +34,7 @@ from tandem.decision_log import DecisionLog
 from tandem.dialer.desk import Around
 from tandem.dialer.lines import Limits as DialerLimits
 from tandem.dialer.service import Dialer
+from tandem.domain.dialplan import VOICEMAIL_CONTEXT
 from tandem.domain.features import Features
 from tandem.domain.open_calls import AttemptStep
 from tandem.domain.snapshot import Snapshot
@@ -71,6 +72,7 @@ from tandem.surveying import Surveys
 from tandem.target import describe_target, read_dialplan
 from tandem.tolls import Tolls
 from tandem.trunks import Trunks
+from tandem.voicemail import Voicemail
 from tandem.watchdog import Watchdog
 from tandem.webhooks import Webhooks
 
@@ -214,6 +216,7 @@ class Tandem(MultiService):
             now=lambda: datetime.now(UTC),
             find_users=self._find_prompt_users,
             max_s=settings.sounds.max_s,
+            spool=settings.asterisk.recordings_dir,
         )
         self.recordings = Recordings(
             self.store,
@@ -224,6 +227,12 @@ class Tandem(MultiService):
             form=settings.recordings.format,
             keep_days=settings.recordings.keep_days,
             is_busy=lambda: self.lag.read_recent() > BUSY_LAG_S,
+        )
+        self.voicemail = Voicemail(
+            settings.asterisk.voicemail_dir / VOICEMAIL_CONTEXT,
+            converter,
+            cast(Any, self.config_ami.send),
+            settings.sounds.max_s,
         )
         self.probe = (
             Probe(
@@ -270,6 +279,7 @@ class Tandem(MultiService):
                 sounds=self.sounds,
                 surveys=self.surveys,
                 recordings=self.recordings,
+                voicemail=self.voicemail,
                 tolls=self.tolls,
                 trunks=self.trunks,
                 callbacks=self.callbacks,
@@ -305,7 +315,7 @@ class Tandem(MultiService):
             http=self.http,
             trust_problem=trust_problem,
         )
-        self.wishes = PhoneWishes(self.store, self.agents, self.features, self.nights, self.callbacks)
+        self.wishes = PhoneWishes(self.store, self.agents, self.features, self.nights, self.callbacks, self.sounds)
 
     async def prepare(self) -> None:
         """Migrations are done; loads the first snapshot, and the tokens if they can be had. LiveError when there is nothing to route by."""
@@ -381,6 +391,10 @@ class Tandem(MultiService):
             keep_callback=lambda wish: Deferred.fromCoroutine(self.wishes.keep_callback(wish)),
             find_owed=self.callbacks.find_owed,
             take_back=lambda callback_id: Deferred.fromCoroutine(self.wishes.take_back(callback_id)),
+            locate_dictation=lambda token: str(self.sounds.locate_dictation(token).with_suffix("")),
+            keep_prompt=lambda *wanted: Deferred.fromCoroutine(self.wishes.keep_prompt(*wanted)),
+            drop_prompt=self.wishes.drop_prompt,
+            prompt_max_s=self.settings.sounds.max_s,
             record=self.decisions.record,
             admit=self.tolls.admit,
             sounds_dir=str(self.settings.sounds.dir),

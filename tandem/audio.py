@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tandem.domain.recordings import RecordingFormat
-from tandem.domain.sounds import AudioKind
+from tandem.domain.sounds import HEAD_BYTES, AudioKind, SoundRefused, identify_audio
 from tandem.loudness import BLOCK_S, choose_gain
 
+# Less is nothing that anybody could hear.
+MIN_S: Final = 0.05
 ToolName = Literal["ffmpeg", "sox"]
 # Of everything that is played: 16 kHz, 16 bits, one channel. Asterisk plays it to wideband phones, and a browser to whoever listens.
 MASTER: Final = "wav16"
@@ -158,6 +160,20 @@ class Converter:
         self._tools.run(argv, Allowance(file_bytes=_MAX_FILE_BYTES), folder=target.parent)
         self._level(tool, target)
         return read_wav_length(target)
+
+    def decode_upload(self, source: Path, master: Path, max_s: float) -> float:
+        """The same of whatever somebody has sent; SoundRefused for what is no audio, holds none, or is too long."""
+        with source.open("rb") as stream:
+            kind = identify_audio(stream.read(HEAD_BYTES))
+        try:
+            length_s = self.decode(source, kind, master, max_s)
+        except ToolFailed as error:
+            raise SoundRefused("file", f"cannot be read as {kind}: {error}") from error
+        if length_s > max_s:
+            raise SoundRefused("file", f"must be at most {max_s:g} s long")
+        if length_s < MIN_S:
+            raise SoundRefused("file", "holds no audio")
+        return length_s
 
     def _level(self, tool: ToolName, master: Path) -> None:
         """A master as loud as Asterisk's own prompts."""

@@ -62,6 +62,7 @@ from tandem.stories import Story
 from tandem.surveying import Surveys
 from tandem.tolls import Tolls
 from tandem.trunks import TrunkHealth, Trunks
+from tandem.voicemail import Voicemail
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ class UseCases:
     sounds: Sounds
     surveys: Surveys
     recordings: Recordings
+    voicemail: Voicemail
     tolls: Tolls
     trunks: Trunks
     callbacks: Callbacks
@@ -179,6 +181,7 @@ class HttpService(Regular):
             sounds=use.sounds,
             surveys=use.surveys,
             recordings=use.recordings,
+            voicemail=use.voicemail,
             tag_key=load_tag_key(settings.etag_key),
             permissions=PERMISSIONS | {route.permission for route in compat if route.permission is not None},
             campaigns=use.campaigns,

@@ -8,20 +8,26 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred
+
 from tandem.agents import Agents
 from tandem.ami.errors import AmiError
+from tandem.audio import ToolFailed, ToolMissing, ToolStopped
 from tandem.callbacks import Callbacks
 from tandem.domain.agents import AgentChange, AgentsUnavailable, AgentWish
 from tandem.domain.callbacks import Callback, CallbackWish
+from tandem.domain.dictation import Dictation
 from tandem.domain.features import Features, FeatureWish
 from tandem.domain.nights import NightMode, read_night_digits
 from tandem.domain.schedules import Mode
 from tandem.domain.snapshot import Snapshot
 from tandem.features import PhoneFeatures
 from tandem.nights import Nights
+from tandem.sounds import Sounds, SoundsBusy
 from tandem.store.audit import AuditEntry, record_audit
 from tandem.store.database import Store
 from tandem.store.errors import StoreError
+from tandem.store.sounds import SoundExists, SoundMissing
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +39,16 @@ class PhoneWishes:
     """The use-cases of others, as phones have them. Each raises AgentsUnavailable, and what its use-case refuses."""
 
     def __init__(
-        self, store: Store, agents: Agents, features: PhoneFeatures, nights: Nights, callbacks: Callbacks
+        self,
+        store: Store,
+        agents: Agents,
+        features: PhoneFeatures,
+        nights: Nights,
+        callbacks: Callbacks,
+        sounds: Sounds,
     ) -> None:
         self._store = store
+        self._sounds = sounds
         self._agents, self._features, self._nights, self._callbacks = agents, features, nights, callbacks
 
     async def change_agent(self, endpoint: str, wish: AgentWish, is_wanted: Callable[[], bool]) -> AgentChange:
@@ -59,6 +72,24 @@ class PhoneWishes:
 
         commit = self._audited(by, _describe_night)
         return await _told(self._nights.change(schedule, decide, by=by, commit=commit))
+
+    async def keep_prompt(self, endpoint: str, wanted: Dictation, token: str) -> None:
+        """What a phone has recorded and heard is callers' from now on; SoundRefused for what holds nothing."""
+        target = f"sounds/{wanted.name}" + (f" ({wanted.language})" if wanted.language else "")
+        commit: Callable[[Work[None]], Awaitable[None]] = self._audited(
+            _name(endpoint), lambda _: ("sounds/update", target)
+        )
+        try:
+            await _told(self._sounds.take(wanted.name, wanted.language, token, commit))
+        except (SoundExists, SoundMissing, SoundsBusy, ToolMissing, ToolStopped, ToolFailed, OSError) as error:
+            raise AgentsUnavailable(f"{wanted.prompt} cannot be kept: {error}") from error
+        log.info("phone %s recorded %s %s", endpoint, wanted.prompt, wanted.language)
+
+    def drop_prompt(self, token: str) -> None:
+        """A phone does not keep what it has recorded."""
+        Deferred.fromCoroutine(self._sounds.drop(token)).addErrback(
+            lambda failure: log.warning("what a phone dictated stays: %s", failure.value)
+        )
 
     async def keep_callback(self, wish: CallbackWish) -> Callback:
         """A caller in a queue wants to be called back."""

@@ -21,11 +21,10 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
 from twisted.internet.threads import deferToThread
 
-from tandem.audio import MASTER, PROMPT_FORMATS, Converter, ToolFailed, sync_file, sync_folder
+from tandem.audio import MASTER, PROMPT_FORMATS, Converter, sync_file, sync_folder
 from tandem.domain.sounds import (
     HEAD_BYTES,
     Sound,
-    SoundRefused,
     check_sound_name,
     check_speech,
     choose_voice,
@@ -41,10 +40,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WAITING: Final = ".waiting"
+# How the files begin that Asterisk writes while a phone dictates; they are no recordings of calls.
+_DICTATED: Final = "prompt-"
 # Conversions at the same time, and how many more may wait for their turn.
 AT_ONCE: Final = 2
 MAX_WAITING: Final = 16
-MIN_S: Final = 0.05
 
 # What saves within a transaction of the caller's choice.
 Commit = Callable[[Callable[[Any], None]], Awaitable[T]]
@@ -65,7 +65,7 @@ class Waiting:
 
 
 class Sounds(Service):
-    """The sounds of `folder`. find_users: asked before one is deleted."""
+    """The sounds of `folder`. find_users: asked before one is deleted; spool: where Asterisk records what phones dictate, None for nowhere."""
 
     name = "sounds"
 
@@ -78,8 +78,10 @@ class Sounds(Service):
         now: Callable[[], datetime],
         find_users: FindUsers,
         max_s: float,
+        spool: Path | None = None,
     ) -> None:
         self.folder = folder
+        self._spool = spool
         self._store, self._converter, self._speech, self._now = store, converter, speech, now
         self._find_users, self._max_s = find_users, max_s
         self._turns = DeferredSemaphore(AT_ONCE)
@@ -117,6 +119,28 @@ class Sounds(Service):
 
         return await self._take_turn(name, language, text, chosen, write)
 
+    def locate_dictation(self, token: str) -> Path:
+        """Where Asterisk records a prompt, with its suffix."""
+        assert self._spool is not None
+        return self._spool / f"{_DICTATED}{token}.{MASTER}"
+
+    async def take(self, name: str, language: str, token: str, commit: Commit[T]) -> T:
+        """A sound of what Asterisk has recorded, new or in place of the one that was there; the recording goes, whatever becomes of it.
+
+        SoundRefused, SoundsBusy, ToolMissing, StoreError, OSError leave all as it was.
+        """
+        try:
+            known = await self._store.read(load_sound, name, language)
+            content = await deferToThread(self.locate_dictation(token).read_bytes)
+            waiting = await self.convert(name, language, content)
+        finally:
+            await self.drop(token)
+        return await self.save(waiting, commit, is_new=known is None)
+
+    async def drop(self, token: str) -> None:
+        """What Asterisk has recorded is not wanted."""
+        await deferToThread(self.locate_dictation(token).unlink, missing_ok=True)
+
     async def _take_turn(
         self, name: str, language: str, text: str, voice: str, write: Callable[[Path], Awaitable[str]]
     ) -> Waiting:
@@ -144,16 +168,7 @@ class Sounds(Service):
     def _make(self, folder: Path, name: str) -> tuple[float, tuple[str, ...], int]:
         """In a thread: the files of a sound beside its source, which goes; (s, suffixes, bytes)."""
         source, master = folder / "source", folder / f"{name}.{MASTER}"
-        with source.open("rb") as stream:
-            kind = identify_audio(stream.read(HEAD_BYTES))
-        try:
-            length_s = self._converter.decode(source, kind, master, self._max_s)
-        except ToolFailed as error:
-            raise SoundRefused("file", f"cannot be read as {kind}: {error}") from error
-        if length_s > self._max_s:
-            raise SoundRefused("file", f"must be at most {self._max_s:g} s long")
-        if length_s < MIN_S:
-            raise SoundRefused("file", "holds no audio")
+        length_s = self._converter.decode_upload(source, master, self._max_s)
         source.unlink()
         formats = self._converter.encode_prompt(master)
         paths = [folder / f"{name}.{suffix}" for suffix in formats]
@@ -224,6 +239,8 @@ class Sounds(Service):
     async def _recover(self) -> None:
         """Puts in place what was committed, and takes away what was not."""
         try:
+            if self._spool is not None:
+                await deferToThread(_drop_dictated, self._spool)
             folders = await deferToThread(_list_folders, self.folder / WAITING)
             for folder in folders:
                 sound = await self._store.read(load_version, folder.name)
@@ -238,3 +255,9 @@ class Sounds(Service):
 
 def _list_folders(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _drop_dictated(spool: Path) -> None:
+    """What phones dictated that were on the line when the last process died: nobody can keep it any more."""
+    for path in spool.glob(f"{_DICTATED}*.{MASTER}"):
+        path.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ from api.v1 import (
     toll_guard,
     user_groups,
     users,
+    voicemail,
     webhooks,
 )
 from tandem.domain.fields import Permission
@@ -58,6 +59,7 @@ _DECLARED: Final = (
     *channels.ROUTES,
     *config.ROUTES,
     *sounds.ROUTES,
+    *voicemail.ROUTES,
     *surveys.ROUTES,
     *recordings.ROUTES,
     *routes.ROUTES,

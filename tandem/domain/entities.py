@@ -299,6 +299,10 @@ class General:
     # Calls the phone whose extension follows, which answers by itself; and says back what it hears.
     intercom_code: FeatureCode = "*60"
     echo_code: FeatureCode = "*43"
+    # Records the prompt tandem/prompt-NUMBER whose number follows, from these phones alone; with * behind the number in the phone's language
+    # alone. Empty turns the code off.
+    record_prompt_code: FeatureCode = ""
+    record_prompt_phones: Annotated[tuple[Extension, ...], Field(max_length=100)] = ()
     # A call that is handed on to it is parked at the first of the numbers after it that is free; who dials that number has the call.
     # One that nobody fetches goes back to the phone that parked it.
     parking_extension: Extension | None = None

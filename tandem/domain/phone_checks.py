@@ -10,7 +10,7 @@ from tandem.domain.problems import Location, Problem
 # (place, kind in words, collection, name) -> a problem where there is no such object.
 Unknown = Callable[[Location, str, str, str], Iterator[Problem]]
 
-# What a phone dials -> the field of `general` that has the code. A kind that begins with forward- or is dnd is set by FastAGI; each other one
+# What a phone dials -> the field of `general` that has the code. A kind that begins with forward-, is dnd or is record is for FastAGI; each other one
 # has an extension of its own in the dialplan.
 FEATURE_CODES: Final = {
     "dnd": "do_not_disturb_code",
@@ -23,6 +23,7 @@ FEATURE_CODES: Final = {
     "pickupcall": "pickup_call_code",
     "intercom": "intercom_code",
     "echo": "echo_code",
+    "record": "record_prompt_code",
 }
 
 
@@ -41,6 +42,8 @@ def check_phones(pbx: Pbx, unknown: Unknown) -> Iterator[Problem]:
             yield Problem((*at, "moderator_pin"), "is missing: nobody could be the moderator that all wait for")
         if room.pin is not None and room.pin == room.moderator_pin:
             yield Problem((*at, "moderator_pin"), "must be another one than the pin")
+    for place, phone in enumerate(pbx.general.record_prompt_phones):
+        yield from unknown(("general", "record_prompt_phones", place), "endpoint", "endpoints", phone)
     for keys, number in pbx.general.speed_dials.items():
         if number[0] in "*#":
             yield Problem(("general", "speed_dials", keys), "must be a number and no feature code")

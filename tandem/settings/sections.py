@@ -143,6 +143,10 @@ class AsteriskSettings(Section):
         Path("/var/spool/tandem-recordings"),
         description="Where Asterisk writes recordings, as both of us see it; from there they go to recordings.dir.",
     )
+    voicemail_dir: PlainPath = Field(
+        Path("/var/spool/asterisk/voicemail"),
+        description="Where Asterisk keeps greetings and messages, as both of us see it; both must be able to write there.",
+    )
     cel_file: AbsolutePath = Field(
         Path("/var/log/asterisk/cel-custom/cel.json"),
         description="Where cel_custom writes (CHAN_START, ANSWER and HANGUP in JSON): CDRs are made from it.",

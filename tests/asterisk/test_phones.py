@@ -26,6 +26,7 @@ from lab.sipp import (
     run_transfer,
 )
 from tests.asterisk.test_api import Site
+from tests.audio import write_tone
 
 pytestmark = pytest.mark.asterisk
 
@@ -39,7 +40,7 @@ ADMIN_DIALPLAN = "exten => _2XX,1,Answer(,i)\n same => n,Wait(60)\n same => n,Ha
 DOCUMENT = (
     f"""
 general: {{country: DE, outbound_trunk: outside, allowed_contexts: [from-admin], speed_dials: {{7: "1002", 8: "+493055508"}},
-  parking_extension: "700", parking_time_s: 60, directory_extension: "411"}}
+  record_prompt_code: "*77", record_prompt_phones: ["1001"], parking_extension: "700", parking_time_s: 60, directory_extension: "411"}}
 trunks:
   - {{name: carrier, hosts: ["127.0.0.2:5060"], match: [127.0.0.2], numbers: national}}
   - {{name: outside, hosts: ["{OUTSIDE}:5060"], match: ["{OUTSIDE}"]}}
@@ -49,6 +50,7 @@ voicemail_boxes:
 conferences:
   - {{name: open, extension: "640"}}
   - {{name: shut, pin: "4711", moderator_pin: "0815", wait_for_moderator: yes}}
+announcements: [{{name: notice, prompts: [tandem/prompt-12], then: {{hangup: normal}}}}]
 page_groups: [{{name: floor, extension: "650", members: ["1001", "1002", "1003"]}}]
 endpoints:
   - {{extension: "1001", secret: {SECRET}, ring_time_s: 5, pickup_groups: [office], permissions: [internal, national]}}
@@ -82,6 +84,7 @@ queues:
 dids:
   - {{number: "+493010074", destination: {{queue: shop}}}}
   - {{number: "+493010075", destination: {{schedule: shop, open: {{dialplan: "from-admin,209"}}, closed: {{dialplan: "from-admin,210"}}}}}}
+  - {{number: "+493010076", destination: {{announcement: notice}}}}
   - {{number: "+493010060", destination: {{ring_group: all}}}}
   - {{number: "+493010061", destination: {{ring_group: hunt}}}}
   - {{number: "+493010062", destination: {{ring_group: memory}}}}
@@ -348,6 +351,8 @@ def test_a_code_closes_a_schedule_which_survives_restarts_and_a_dead_tandem(desk
         ) as run:
             run.wait()
         desk.wait_until_reached("210")
+        desk.dial("1001", "*7712")
+        desk.wait_for_line("Playing 'im-sorry.")
     finally:
         pbx.serve()
     assert desk.call("03010075").reached == "210"
@@ -358,6 +363,37 @@ def test_a_code_closes_a_schedule_which_survives_restarts_and_a_dead_tandem(desk
     assert desk.call("03010075").reached == "209"
     wait_until(lambda: "NOT_INUSE" in lamp(), "the lamp is off again")
     assert "tandem-night" not in pbx.asterisk.cli("database show tandem-night")
+
+
+def dictate(desk, *steps):
+    """Phone 1001 records prompt 12."""
+    desk.mark()
+    with dial_from_phone(desk.pbx.asterisk, ("1001", SECRET), "*7712", steps=steps) as run:
+        (leg,) = run.wait(timeout_s=60).legs
+    assert leg.is_answered
+    desk.observer.wait_until_idle()
+
+
+def test_a_phone_records_a_prompt_that_callers_hear_from_then_on(desk, pbx):
+    desk.ask("GET", "/api/v1/sounds/prompt-12", status=404)
+    dictate(desk, Wait(1), Speak(3), Press("#"), Wait(1), Press("1"))
+    desk.wait_for_line("Playing 'vm-msgsaved.")
+    sound = desk.ask("GET", "/api/v1/sounds/prompt-12")
+    assert sound["duration_s"] == pytest.approx(3.5, abs=1)
+    entry = desk.ask("GET", "/api/v1/audit?limit=1")["items"][0]
+    assert (entry["who"], entry["source"], entry["target"]) == ("phone 1001", "phone", "sounds/prompt-12")
+    lived = desk.call("03010076", AwaitBye(15))
+    assert [one for one, _ in lived.sounds] == [f"{pbx.asterisk.folder}/sounds/prompt-12"]
+    assert lived.leg.talk_s > 2
+    # Who hangs up half-way, speaks nothing, or may not, has changed nothing.
+    dictate(desk, Wait(1), Speak(1), HangUp())
+    dictate(desk, Wait(1), Press("#"), Wait(1), Press("*"))
+    desk.wait_for_line("Playing 'cancelled.")
+    desk.mark()
+    desk.dial("1003", "*7712")
+    desk.wait_for_line("Playing 'feature-not-avail-line.")
+    assert desk.ask("GET", "/api/v1/sounds/prompt-12") == sound
+    assert not list((pbx.asterisk.spool / "monitor").glob("prompt-*"))
 
 
 def test_forwards_on_busy_and_no_answer(desk):
@@ -644,6 +680,38 @@ def test_a_message_is_counted_and_0_leads_to_the_operator(desk, pbx):
     desk.ask("GET", "/api/v1/monitoring/voicemail/4444", status=404)
     desk.call("03010073", Wait(1), Press("0"), Wait(4), HangUp())
     desk.wait_until_reached("207")
+    box = "/api/v1/voicemail/1005/messages"
+    message = desk.ask("GET", box)["items"][0]
+    assert (message["folder"], message["duration_s"] >= 2) == ("INBOX", True)
+    whole = desk.ask("GET", f"{box}/{message['id']}/audio")
+    assert whole[:4] == b"RIFF"
+    assert len(whole) == message["bytes"]
+    assert desk.ask("GET", f"{box}/{message['id']}/download", status=206, Range="bytes=4-99") == whole[4:100]
+    desk.ask("DELETE", f"{box}/{message['id']}", status=204)
+    desk.ask("DELETE", f"{box}/{message['id']}", status=404)
+    desk.wait_for(path, lambda now: now["new"] == before["new"])
+
+
+def test_a_greeting_is_heard_from_the_upload_on_until_it_is_deleted(desk, tmp_path):
+    path = "/api/v1/voicemail/1005/greetings"
+    assert desk.ask("GET", path)["total"] == 0
+    desk.ask("PUT", f"{path}/unavail", b"no audio", 422, Content_Type="audio/wav")
+    desk.ask("PUT", f"{path}/mine", b"", 404, Content_Type="audio/wav")
+    tone = write_tone(tmp_path / "tone.wav", 1.0, rate=44100, channels=2).read_bytes()
+    greeting = desk.ask("PUT", f"{path}/unavail", tone, Content_Type="audio/wav")
+    assert greeting["duration_s"] == pytest.approx(1.0, abs=0.05)
+    assert desk.ask("GET", path)["items"] == [greeting]
+    assert len(desk.ask("GET", f"{path}/unavail/audio")) == greeting["bytes"]
+    desk.call("03010073", Wait(3), HangUp())
+    desk.wait_for_line("Playing '", "/voicemail/tandem/1005/unavail.")
+    assert desk.count_lines("Playing 'vm-theperson") == 0
+    desk.ask("DELETE", f"{path}/unavail", status=204)
+    desk.ask("DELETE", f"{path}/unavail", status=404)
+    desk.call("03010073", Wait(3), HangUp())
+    desk.wait_for_line("Playing 'vm-theperson")
+    assert [one["target"] for one in desk.ask("GET", "/api/v1/audit?limit=2")["items"]] == [
+        "voicemail/1005/greetings/unavail"
+    ] * 2
 
 
 # ------------------------------------------------------------------------------------------------------ queues
