@@ -113,7 +113,7 @@ class Server:
         self.cel.mkdir()
         values = {
             "state_dir": folder / "state", "run_dir": folder / "run", "database.path": folder / "db" / "tandem.db",
-            "asterisk.recordings_dir": folder / "spool", "recordings.dir": folder / "recordings", "sounds.dir": folder / "sounds",
+            "asterisk.recordings_dir": folder / "spool", "asterisk.voicemail_dir": folder / "voicemail", "recordings.dir": folder / "recordings", "sounds.dir": folder / "sounds",
             "http.port": self.port, "fastagi.port": self.fastagi_port, "ami.port": find_free_port(), "asterisk.check": "off",
             "asterisk.config_dir": folder / "asterisk", "asterisk.cel_file": self.cel / "cel.json",
             "asterisk.cdr_file": self.cel / "cdr.json", "ami.secret_file": folder / "secret",

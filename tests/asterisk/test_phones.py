@@ -696,8 +696,8 @@ def test_a_greeting_is_heard_from_the_upload_on_until_it_is_deleted(desk, tmp_pa
     path = "/api/v1/voicemail/1005/greetings"
     assert desk.ask("GET", path)["total"] == 0
     desk.ask("PUT", f"{path}/unavail", b"no audio", 422, Content_Type="audio/wav")
-    desk.ask("PUT", f"{path}/mine", b"", 404, Content_Type="audio/wav")
     tone = write_tone(tmp_path / "tone.wav", 1.0, rate=44100, channels=2).read_bytes()
+    desk.ask("PUT", f"{path}/mine", tone, 404, Content_Type="audio/wav")
     greeting = desk.ask("PUT", f"{path}/unavail", tone, Content_Type="audio/wav")
     assert greeting["duration_s"] == pytest.approx(1.0, abs=0.05)
     assert desk.ask("GET", path)["items"] == [greeting]
