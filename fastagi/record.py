@@ -3,23 +3,19 @@
 Fails closed: without a key, with a hang-up before it, or when Tandem dies, callers hear what they heard before.
 """
 
-from collections.abc import Awaitable
 from secrets import token_hex
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Final
 
 from twisted.python.failure import Failure
 
 from fastagi.brain import Brain, Case
 from fastagi.code import CodeRefused, serve_code
-from fastagi.hearing import GUARD_S
 from fastagi.session import AgiError, PlaybackFailed, Session
 from tandem.domain.agents import AgentsUnavailable
 from tandem.domain.dialplan import CONTEXT_FEATURE
 from tandem.domain.dictation import Dictation, DictationRefused, plan_dictation
 from tandem.domain.sounds import SoundRefused
-
-T = TypeVar("T")
 
 # What is heard at the end, as extensions of the static dialplan.
 KEPT: Final = "kept"
@@ -81,10 +77,10 @@ class _Recording:
 
     async def _speak(self) -> None:
         most_s = int(self._brain.prompt_max_s)
-        await self._renew_guard(most_s + 2)
+        await self._case.renew_guard(most_s + 2)
         started = perf_counter()
         try:
-            await self._listen(self._session.record_file(self._path, FORMAT, "#*", most_s * 1000, beep=True))
+            await self._case.listen(self._session.record_file(self._path, FORMAT, "#*", most_s * 1000, beep=True))
         except AgiError as error:
             raise AgentsUnavailable(f"the prompt cannot be recorded: {error}") from error
         self._length_s = perf_counter() - started
@@ -95,17 +91,17 @@ class _Recording:
             key = await self._play(self._path, self._length_s)
             key = key or await self._play(REVIEW, REVIEW_S)
             if not key:
-                await self._renew_guard(ANSWER_S)
-                pressed: str | None = await self._listen(self._session.wait_for_digit(round(ANSWER_S * 1000)))
+                await self._case.renew_guard(ANSWER_S)
+                pressed: str | None = await self._case.listen(self._session.wait_for_digit(round(ANSWER_S * 1000)))
                 key = pressed or ""
             if key in ("1", "3", "*"):
                 return key
         return ""
 
     async def _play(self, file: str, length_s: float) -> str:
-        await self._renew_guard(length_s)
+        await self._case.renew_guard(length_s)
         try:
-            return (await self._listen(self._session.stream_file(file, KEYS))).digit or ""
+            return (await self._case.listen(self._session.stream_file(file, KEYS))).digit or ""
         except PlaybackFailed:
             self._case.reasons.append(f"{file} cannot be played")
             return ""
@@ -116,8 +112,8 @@ class _Recording:
         self._brain.keep_prompt(self._endpoint, self._wanted, self._token).addBoth(ended.append)
         waited_s = 0.0
         while not ended and waited_s < KEEPING_S:
-            await self._renew_guard(1)
-            await self._listen(self._session.wait_for_digit(250))
+            await self._case.renew_guard(1)
+            await self._case.listen(self._session.wait_for_digit(250))
             waited_s += 0.25
         if not ended:
             raise AgentsUnavailable(f"{self._wanted.prompt} is not converted yet")
@@ -128,14 +124,3 @@ class _Recording:
             return TOO_SHORT
         self._case.reasons.append(f"{self._wanted.prompt} is recorded")
         return KEPT
-
-    async def _renew_guard(self, busy_s: float) -> None:
-        await self._listen(self._session.set_autohangup(int(busy_s) + 1 + GUARD_S))
-
-    async def _listen(self, waiting: Awaitable[T]) -> T:
-        """Awaits what is Asterisk's and the person's time, not ours."""
-        started = perf_counter()
-        try:
-            return await waiting
-        finally:
-            self._case.listening_s += perf_counter() - started
