@@ -217,7 +217,9 @@ def measure_applies(pbx, runs=RUNS, full_runs=FULL_RUNS) -> list[Row]:
     from tandem.asterisk.install import find_asterisk
     from tandem.document import write_document
 
-    with LabPbx(find_asterisk(print), write_document(pbx), settings={"asterisk.check": "required"}) as lab:
+    with LabPbx(
+        find_asterisk(print), write_document(pbx), settings={"asterisk.check": "required", "asterisk.qualify_s": "60"}
+    ) as lab:
         lab.serve(timeout_s=120)
         # As on any day but the first: until Asterisk has booted on its phones, each reload takes twice as long (docs/asterisk-notes.md).
         lab.kill()

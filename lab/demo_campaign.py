@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-from lab.observe import wait_until
 from lab.pbx import LabPbx
 from lab.sipp import HangUp, Wait, run_phone
 from lab.telling import Teller, expect
@@ -32,9 +31,6 @@ def run_small_campaign(teller: Teller, pbx: LabPbx) -> None:
     numbers = [{"phone_number": number} for number in (*PEOPLE, BLOCKED, EMERGENCY)]
     pbx.request("POST", f"{path}/numbers/bulk", {"numbers": numbers})
     with run_phone(pbx.asterisk, host=FAR_HOST, port=FAR_PORT, ring_s=0.5, steps=[Wait(TALK_S), HangUp()]) as people:
-        # Nobody was there before: until Asterisk looks again the trunk may be dead to it.
-        pbx.asterisk.cli(f"pjsip qualify {TRUNK}")
-        wait_until(lambda: " Avail " in pbx.asterisk.cli(f"pjsip show aor {TRUNK}"), "the carrier answers")
         pbx.request("POST", f"{path}/start")
         counts = _wait(pbx, path)
         legs = people.read_legs()

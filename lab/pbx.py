@@ -112,8 +112,8 @@ class LabPbx:
             "ami.config_username": "tandem-config",
             "ami.config_secret_file": self.folder / "tandem-config.secret",
             "asterisk.config_dir": self.asterisk.etc / "tandem",
-            # Phones come and go between tests, and a question that one of them was too late for ends seconds after the next one has come.
-            "asterisk.qualify_s": "3600",
+            # Phones come and go between tests: one that came seconds after Asterisk asked would be gone to it until it asks again.
+            "asterisk.qualify_s": 0,
             "asterisk.recordings_dir": self.asterisk.spool / "monitor",
             "asterisk.voicemail_dir": self.asterisk.spool / "voicemail",
             "recordings.dir": self.folder / "recordings",

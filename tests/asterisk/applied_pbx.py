@@ -84,7 +84,9 @@ def share_pbx():
 
     @pytest.fixture(scope="module")
     def pbx(asterisk_install):
-        with LabPbx(asterisk_install, write_document(PBX), settings={"asterisk.check": "required"}) as lab:
+        with LabPbx(
+            asterisk_install, write_document(PBX), settings={"asterisk.check": "required", "asterisk.qualify_s": "60"}
+        ) as lab:
             for name, text in OWN_INCLUDES.items():
                 lab.asterisk.write_config(name, text)
             lab.serve()

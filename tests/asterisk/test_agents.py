@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lab.observe import wait_until
 from lab.pbx import LabPbx
 from lab.rtp import RtpSink
 from lab.sipp import Caller, HangUp, Press, Speak, Wait, dial_from_phone, place_calls, register_phones, run_phone
@@ -106,20 +105,7 @@ class Desk(Site):
             db.execute("DELETE FROM astdb WHERE key LIKE '/Queue/PersistentMembers%'")
             db.commit()
         self.pbx.asterisk.start()
-        # Asterisk takes a contact from before for gone until it has asked it, at a random moment of the next minute.
-        self.wait_for_contacts("1001")
         self.wait_until_in_step()
-
-    def wait_for_contacts(self, *extensions):
-        """Until Asterisk knows that the phones are there."""
-        for extension in extensions:
-            self.pbx.asterisk.cli(f"pjsip qualify {extension}")
-            shown = re.compile(rf"{extension}/sip:\S+ +\w+ +Avail")
-            wait_until(
-                lambda shown=shown: shown.search(self.pbx.asterisk.cli("pjsip show contacts")),
-                f"the phone of {extension}",
-                timeout_s=20,
-            )
 
 
 @pytest.fixture
@@ -219,7 +205,6 @@ def test_a_caller_who_waits_reaches_more_members(desk, pbx):
         run_phone(pbx.asterisk, port=WIDE_PORT, refuse=486) as first,
         run_phone(pbx.asterisk, port=WIDE_PORT + 1, ring_s=0.2, steps=[Wait(3), HangUp()]) as second,
     ):
-        desk.wait_for_contacts("1004", "1005")
         with place_calls(pbx.asterisk, [Caller("+4930102")], steps=[Wait(40), HangUp()]) as run:
             (leg,) = run.wait(timeout_s=60).legs
         assert (len(first.read_legs()), len(second.read_legs())) == (1, 1)
@@ -280,7 +265,6 @@ def agent_of_callbacks(desk, *steps):
     """1003 is at its desk."""
     register_phones(desk.pbx.asterisk, [("1003", SECRET)], port=BACK_PORT)
     with run_phone(desk.pbx.asterisk, port=BACK_PORT, ring_s=0.2, steps=steps) as phone:
-        desk.wait_for_contacts("1003")
         yield phone
 
 

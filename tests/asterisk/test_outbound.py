@@ -38,7 +38,7 @@ trunks:
   - {{name: second, hosts: ["{SECOND}:{PORT}"]}}
   - {{name: help, hosts: ["{HELP}:{PORT}"]}}
   - {{name: shaped, hosts: ["{SHAPED}:{PORT}"], numbers_out: national, prefix_out: "9", caller_id_rule: allowed, caller_ids: ["+4930999"],
-     qualify_s: 3600, max_calls: 5}}
+     qualify_s: 0, max_calls: 5}}
   - {{name: secure, hosts: ["192.0.2.9:5061"], transport: tls, media_encryption: sdes, outbound_proxy: "192.0.2.8:5061", qualify_s: 0}}
 outbound_routes:
   - {{name: special, patterns: ["+4932*", "+4420*", "0900*", "118*"], trunks: [shaped], static: yes, permission: national}}
@@ -97,10 +97,6 @@ def running(pbx):
 def far_end(pbx, host, **options):
     """A carrier that answers, or refuses."""
     with run_phone(pbx.asterisk, host=host, port=PORT, **{"ring_s": 0.1, "steps": BRIEFLY, **options}) as run:
-        # It was away, and Asterisk may have noticed.
-        pbx.asterisk.cli(f"pjsip qualify {NAMES[host]}")
-        shown = re.compile(rf"{NAMES[host]}/sip:\S+ +\w+ +Avail")
-        wait_until(lambda: shown.search(pbx.asterisk.cli("pjsip show contacts")), f"the far end at {host}")
         yield run
 
 

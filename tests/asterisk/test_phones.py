@@ -128,7 +128,6 @@ class Desk(Site):
                 )
                 for name, options in what.items()
             }
-            self.wait_until_seen(*phones)
             yield phones
         self.observer.wait_until_idle(timeout_s=40)
 
@@ -136,17 +135,7 @@ class Desk(Site):
     def outside(self, **options):
         """The carrier of calls that leave."""
         with run_phone(self.pbx.asterisk, host=OUTSIDE, port=5060, **{"ring_s": 0.1, **options}) as outside:
-            self.wait_until_seen("outside")
             yield outside
-
-    def wait_until_seen(self, *names, count=1):
-        """Asterisk takes whoever was away when it asked last for gone."""
-        for name in names:
-            self.pbx.asterisk.cli(f"pjsip qualify {name}")
-            shown = re.compile(rf"{name}/sip:\S+ +\w+ +Avail")
-            wait_until(
-                lambda shown=shown: len(shown.findall(self.pbx.asterisk.cli("pjsip show contacts"))) == count, name
-            )
 
     def dial(self, extension, number, heard=25):
         """Dials from a phone until the other side hangs up; something is heard."""
@@ -487,7 +476,6 @@ def test_all_devices_of_an_extension_ring(desk, pbx):
         run_phone(pbx.asterisk, host=HOST, port=5076, ring_s=30) as desk_phone,
         run_phone(pbx.asterisk, host=HOST, port=5077, ring_s=0.5) as mobile,
     ):
-        desk.wait_until_seen("1008", count=2)
         assert desk.call("03011008").leg.is_answered
         desk_phone.wait_for("cancelled")
         mobile.wait_for("bye")

@@ -27,7 +27,8 @@ def document(host=ALIVE, name="Ann", destination="{endpoint: 1001}"):
 
 @pytest.fixture(scope="module")
 def pbx(asterisk_install):
-    with LabPbx(asterisk_install, document(), settings={"asterisk.check": "off", "asterisk.probe_s": "6"}) as lab:
+    settings = {"asterisk.check": "off", "asterisk.probe_s": "6", "asterisk.qualify_s": "60"}
+    with LabPbx(asterisk_install, document(), settings=settings) as lab:
         lab.serve()
         yield lab
 
