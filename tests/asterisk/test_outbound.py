@@ -27,9 +27,15 @@ from tests.asterisk.test_api import Site
 pytestmark = pytest.mark.asterisk
 
 SECRET = "swordfish-of-the-lab"
-PHONE_HOST, FIRST, SECOND, HELP, SHAPED = "127.0.0.3", "127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.14"
+PHONE_HOST, FIRST, SECOND, HELP, SHAPED, WATCHED = (
+    "127.0.0.3",
+    "127.0.0.11",
+    "127.0.0.12",
+    "127.0.0.13",
+    "127.0.0.14",
+    "127.0.0.15",
+)
 PORT = 6000
-NAMES = {FIRST: "first", SECOND: "second", HELP: "help", SHAPED: "shaped"}
 BRIEFLY = (Wait(0.3), HangUp())
 DOCUMENT = f"""
 general: {{country: DE, outbound_trunk: second, toll_guard: {{denied_prefixes: ["+4930666*"]}}}}
@@ -38,7 +44,8 @@ trunks:
   - {{name: second, hosts: ["{SECOND}:{PORT}"]}}
   - {{name: help, hosts: ["{HELP}:{PORT}"]}}
   - {{name: shaped, hosts: ["{SHAPED}:{PORT}"], numbers_out: national, prefix_out: "9", caller_id_rule: allowed, caller_ids: ["+4930999"],
-     qualify_s: 0, max_calls: 5}}
+     max_calls: 5}}
+  - {{name: watched, hosts: ["{WATCHED}:{PORT}"], qualify_s: 2}}
   - {{name: secure, hosts: ["192.0.2.9:5061"], transport: tls, media_encryption: sdes, outbound_proxy: "192.0.2.8:5061", qualify_s: 0}}
 outbound_routes:
   - {{name: special, patterns: ["+4932*", "+4420*", "0900*", "118*"], trunks: [shaped], static: yes, permission: national}}
@@ -415,32 +422,30 @@ class TestTrunkHealth:
         def wait_for(state):
             found = site.wait_for(
                 "/api/v1/monitoring/trunks",
-                lambda page: next(one for one in page["items"] if one["trunk"] == "first")["state"] == state,
+                lambda page: next(one for one in page["items"] if one["trunk"] == "watched")["state"] == state,
                 60,
             )
-            return next(one for one in found["items"] if one["trunk"] == "first")
+            return next(one for one in found["items"] if one["trunk"] == "watched")
 
         def read_gauge():
             metrics = site.ask("GET", "/metrics").decode()
-            return re.findall(r'^tandem_trunk_up{trunk="first"} (\S+)$', metrics, re.MULTILINE)
+            return re.findall(r'^tandem_trunk_up{trunk="watched"} (\S+)$', metrics, re.MULTILINE)
 
         with closing(_UnixConnection(site.socket, 90)) as listener:
-            with far_end(running, FIRST):
+            with far_end(running, WATCHED):
                 (host,) = wait_for("up")["hosts"]
                 assert (host["reach"], host["rtt_ms"] > 0, read_gauge()) == ("reachable", True, ["1.0"])
                 listener.request("GET", "/api/v1/events?kinds=trunk")
                 events = listener.getresponse()
             running.asterisk.restart()
-            # It asks by itself, but not at once.
-            running.asterisk.cli("pjsip qualify first")
             assert wait_for("down")["hosts"][0]["reach"] == "unreachable"
             assert read_gauge() == ["0.0"]
             # Unknown at first, until it was asked.
             told = {}
-            while told.get("first") != "down":
+            while told.get("watched") != "down":
                 event = read_event(events)
                 told[event["trunk"]] = event["state"]
-        with far_end(running, FIRST):
+        with far_end(running, WATCHED):
             wait_for("up")
             running.kill()
             running.serve()
