@@ -1,6 +1,7 @@
 """How many campaign attempts a second a real Asterisk is given, each committed before it is sent, beside what AMI alone would take in the same run.
 
-The ceiling is a client that originates calls to Local channels with nothing behind it: no database, no limits, nothing kept. Then a whole `tandem serve`
+The ceilings are a client that originates calls with nothing behind it (no database, no limits, nothing kept), to Local channels and over the same PJSIP
+trunk to the same SIPp: what this Asterisk could do on this machine if Tandem cost nothing. Then a whole `tandem serve`
 runs two campaigns of the same size over HTTP: to Local channels (the admin's own dial string), whose far end answers and hangs up at once, and over
 a PJSIP trunk to SIPp, which answers at once and waits until Asterisk hangs up: each of its calls is decided over FastAGI. The end of each call
 is read, classified and committed; SIPp's own count says that there was none too many.
@@ -37,6 +38,7 @@ POLL_S = 0.3
 """Each question costs Tandem a millisecond or two."""
 BATCH = 10_000
 CEILING = "AMI alone, Local channels"
+SIP_CEILING = "AMI alone, PJSIP to SIPp"
 # Not asked whether it lives: SIPp takes an OPTIONS for a call, which it waits for to go on, and counts.
 DOCUMENT = f"""
 general: {{country: DE, outbound_trunk: carrier, allowed_contexts: [bench]}}
@@ -78,13 +80,21 @@ class CampaignRow:
 def run(
     numbers: int = NUMBERS, in_flight: int = IN_FLIGHT, warm_up: int = WARM_UP, say: Callable[[str], None] = print
 ) -> list[CampaignRow]:
-    """Ceiling, Local, PJSIP. AsteriskUnavailable where none can run."""
+    """Both ceilings, Local, PJSIP. AsteriskUnavailable where none can run."""
     with LabPbx(find_asterisk(say), DOCUMENT, settings=SETTINGS, admin_dialplan=DIALPLAN) as pbx:
         asterisk = pbx.asterisk
         asterisk.write_config("logger.conf", QUIET_LOG)
         asterisk.cli("logger reload")
-        _originate(pbx, warm_up, in_flight)
-        rows = [_originate(pbx, numbers, in_flight)]
+        rows = []
+        pbx.serve()  # Asterisk has the trunk then
+        pbx.kill()
+        for way, channel in ((CEILING, "Local/0301234567@bench/n"), (SIP_CEILING, "PJSIP/0301234567@carrier")):
+            with run_far_end(asterisk, host=FAR_HOST, port=FAR_PORT) as far_end:
+                _originate(pbx, way, channel, warm_up, in_flight)
+                before_s = read_cpu_s(far_end.process.pid)
+                row = _originate(pbx, way, channel, numbers, in_flight)
+                far_end_s = read_cpu_s(far_end.process.pid) - before_s
+            rows.append(replace(row, far_end_ms=far_end_s / numbers * 1000))
         pbx.serve()
         ways = ("Local channels", {"dial_string": "Local/${EXTEN}@bench"}), ("PJSIP to SIPp", {"trunk": "carrier"})
         for way, fields in ways:
@@ -106,29 +116,29 @@ def run(
         return rows
 
 
-# ------------------------------------------------------------------------------------------------------- the ceiling
+# ------------------------------------------------------------------------------------------------------ the ceilings
 
 
-def _originate(pbx: LabPbx, calls: int, in_flight: int) -> CampaignRow:
+def _originate(pbx: LabPbx, way: str, channel: str, calls: int, in_flight: int) -> CampaignRow:
     """So many calls over one AMI login, the next as soon as one is hung up."""
     before_s, began_at = read_cpu_s(pbx.asterisk.process.pid), time.monotonic()
     with _log_in(pbx) as link:
-        link.sendall(b"".join(_encode_call() for _ in range(min(in_flight, calls))))
+        link.sendall(b"".join(_encode_call(channel) for _ in range(min(in_flight, calls))))
         sent, ended, rest = min(in_flight, calls), 0, b""
         while ended < calls:
             *frames, rest = (rest + link.recv(1 << 18)).split(FRAME_END)
-            # Of each call two channels hang up: ours, and the other half, whose id has another form.
+            # Of each Local call two channels hang up: ours, and the other half, whose id has another form.
             over = sum(frame.startswith(b"Event: Hangup\r\n") and bool(_HANGUP.search(frame)) for frame in frames)
             more = min(over, calls - sent)
-            link.sendall(b"".join(_encode_call() for _ in range(more)))
+            link.sendall(b"".join(_encode_call(channel) for _ in range(more)))
             sent, ended = sent + more, ended + over
     took_s = time.monotonic() - began_at
     asterisk_ms = (read_cpu_s(pbx.asterisk.process.pid) - before_s) / calls * 1000
-    return CampaignRow(CEILING, ended, ended, took_s, 0.0, asterisk_ms, 0.0)
+    return CampaignRow(way, ended, ended, took_s, 0.0, asterisk_ms, 0.0)
 
 
-def _encode_call() -> bytes:
-    wanted = actions.originate("Local/0301234567@bench/n", channel_id=new_call_id(), context="bench", exten="end")
+def _encode_call(channel: str) -> bytes:
+    wanted = actions.originate(channel, channel_id=new_call_id(), context="bench", exten="end")
     return encode_action(wanted.name, (("ActionID", new_action_id()), *wanted.headers))
 
 
