@@ -422,10 +422,10 @@ class Tandem(MultiService):
         )
 
     async def _find_prompt_users(self, prompt: str) -> tuple[tuple[str, str], ...]:
-        """Of the newest revision and of the live one: callers hear what that says."""
+        """Of the newest revision and of the live one: callers hear what that says; and surveys."""
         users = find_prompt_users(await self.head.read(), prompt)
         live = find_prompt_users(self.live.current, prompt) if self.live.is_loaded else ()
-        return tuple(dict.fromkeys((*users, *live)))
+        return tuple(dict.fromkeys((*users, *live, *await self.surveys.find_prompt_users(prompt))))
 
     def _prepare_survey(self, step: AttemptStep) -> None:
         if step.kind == "claimed":

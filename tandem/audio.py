@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from tandem.domain.recordings import RecordingFormat
 from tandem.domain.sounds import HEAD_BYTES, AudioKind, SoundRefused, identify_audio
-from tandem.loudness import BLOCK_S, choose_gain
+from tandem.loudness import BLOCK_S, choose_gain, is_silent
 
 # Less is nothing that anybody could hear.
 MIN_S: Final = 0.05
@@ -174,6 +174,11 @@ class Converter:
         if length_s < MIN_S:
             raise SoundRefused("file", "holds no audio")
         return length_s
+
+    def refuse_silence(self, master: Path) -> None:
+        """SoundRefused where nobody would hear anything of a master."""
+        if is_silent(_read_blocks(master)):
+            raise SoundRefused("file", "holds nothing but silence")
 
     def _level(self, tool: ToolName, master: Path) -> None:
         """A master as loud as Asterisk's own prompts."""

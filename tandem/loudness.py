@@ -24,19 +24,32 @@ _FULL: Final = 32768.0
 
 def choose_gain(blocks: Iterable[memoryview]) -> float:
     """How many dB to add to 16-bit samples that come in blocks of BLOCK_S; 0 for silence, and where nobody would hear a difference."""
-    powers, peak = [], 0
+    heard, peak = [], 0
     for block in blocks:
         if len(block):
-            powers.append(sum(map(mul, block, block)) / len(block) / _FULL**2)
             highest, lowest = max(block), min(block)
             peak = max(peak, highest, -lowest)
-    heard = [power for power in powers if power > _power(_SILENT_DB)]
+            if not _is_silent(power := _measure(block)):
+                heard.append(power)
     if not heard:
         return 0.0
     loud = [power for power in heard if power > _mean(heard) * _power(_QUIETER_DB)]
     to_peak = PEAK_DB - 20 * math.log10(peak / _FULL)
     gain = min(TARGET_DB - 10 * math.log10(_mean(loud)), to_peak, MOST_DB)
     return gain if abs(gain) >= LEAST_DB else 0.0
+
+
+def is_silent(blocks: Iterable[memoryview]) -> bool:
+    """Whether nobody would hear anything of such samples."""
+    return all(_is_silent(_measure(block)) for block in blocks if len(block))
+
+
+def _measure(block: memoryview) -> float:
+    return float(sum(map(mul, block, block)) / len(block) / _FULL**2)
+
+
+def _is_silent(power: float) -> bool:
+    return power <= _power(_SILENT_DB)
 
 
 def _power(decibels: float) -> float:

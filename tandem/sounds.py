@@ -127,15 +127,23 @@ class Sounds(Service):
     async def take(self, name: str, language: str, token: str, commit: Commit[T]) -> T:
         """A sound of what Asterisk has recorded, new or in place of the one that was there; the recording goes, whatever becomes of it.
 
-        SoundRefused, SoundsBusy, ToolMissing, StoreError, OSError leave all as it was.
+        SoundRefused (of silence, too: nobody records that on purpose), SoundsBusy, ToolMissing, StoreError, OSError leave all as it was.
         """
         try:
             known = await self._store.read(load_sound, name, language)
             content = await deferToThread(self.locate_dictation(token).read_bytes)
             waiting = await self.convert(name, language, content)
+            await self._refuse_silence(waiting)
         finally:
             await self.drop(token)
         return await self.save(waiting, commit, is_new=known is None)
+
+    async def _refuse_silence(self, waiting: Waiting) -> None:
+        try:
+            await deferToThread(self._converter.refuse_silence, waiting.folder / f"{waiting.sound.name}.{MASTER}")
+        except BaseException:
+            await deferToThread(shutil.rmtree, waiting.folder, ignore_errors=True)
+            raise
 
     async def drop(self, token: str) -> None:
         """What Asterisk has recorded is not wanted."""

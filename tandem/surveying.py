@@ -102,6 +102,15 @@ class Surveys(Regular):
 
     # -------------------------------------------------------------------------------------------------- use-cases
 
+    async def find_prompt_users(self, prompt: str) -> tuple[tuple[str, str], ...]:
+        """Which surveys play it, and where: (`surveys/7`, `questions[0].sound`); StoreError."""
+        return tuple(
+            (f"surveys/{saved.survey_id}", where)
+            for saved in await self._store.read(load_surveys)
+            for where, sound in list_sounds(saved.survey)
+            if sound == prompt
+        )
+
     async def create(
         self,
         survey: Survey,

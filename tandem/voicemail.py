@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
@@ -81,7 +82,7 @@ class Voicemail:
         place = prepared.part.with_name(f"{prepared.kind}{SUFFIX}")
         prepared.part.replace(place)
         # Asterisk may hold an older one in another format, and would choose between them.
-        for other in place.parent.glob(f"{prepared.kind}.*"):
+        for other in _find(place.parent, f"{prepared.kind}.*"):
             if other != place:
                 other.unlink(missing_ok=True)
         sync_folder(place.parent)
@@ -93,9 +94,9 @@ class Voicemail:
 
     def delete_greeting(self, mailbox: str, kind: GreetingKind) -> None:
         """In a thread: callers hear Asterisk's own from now on. GreetingMissing, VoicemailClosed."""
-        self._find_greeting(mailbox, kind)
         try:
-            for path in self._box(mailbox).glob(f"{kind}.*"):
+            self._find_greeting(mailbox, kind)
+            for path in _find(self._box(mailbox), f"{kind}.*"):
                 path.unlink(missing_ok=True)
         except PermissionError as error:
             raise VoicemailClosed(self._explain(error)) from error
@@ -108,7 +109,7 @@ class Voicemail:
         return found
 
     def _find_greeting(self, mailbox: str, kind: GreetingKind) -> tuple[Greeting, Path]:
-        files = sorted(self._box(mailbox).glob(f"{kind}.*"), key=lambda path: path.suffix != SUFFIX)
+        files = sorted(_find(self._box(mailbox), f"{kind}.*"), key=lambda path: path.suffix != SUFFIX)
         if not files:
             raise GreetingMissing(f"{mailbox} has no greeting {kind}")
         return _describe(kind, files[0]), files[0]
@@ -158,7 +159,7 @@ class Voicemail:
     def _list_messages(self, mailbox: str) -> list[tuple[VoiceMessage, Path]]:
         found = []
         for folder in FOLDERS:
-            for path in sorted((self._box(mailbox) / folder).glob("msg[0-9][0-9][0-9][0-9].txt")):
+            for path in _find(self._box(mailbox) / folder, "msg[0-9][0-9][0-9][0-9].txt"):
                 audio = next((one for suffix in _MESSAGE_SUFFIXES if (one := path.with_suffix(suffix)).exists()), None)
                 # One that Asterisk deletes or numbers anew just now is there at the next look.
                 with suppress(FileNotFoundError):
@@ -182,6 +183,13 @@ class Voicemail:
             f"Tandem may not use {error.filename or self._folder}: let it, with"
             f" setfacl -R -m g:asterisk:rwX,d:g:asterisk:rwX {self._folder} (asterisk: the group of Asterisk and Tandem)"
         )
+
+
+def _find(folder: Path, pattern: str) -> list[Path]:
+    """By name; PermissionError where we may not look, which Path.glob would pass over as if nothing were there."""
+    with suppress(FileNotFoundError):
+        return sorted(path for path in folder.iterdir() if fnmatchcase(path.name, pattern))
+    return []
 
 
 def _describe(kind: GreetingKind, path: Path) -> Greeting:

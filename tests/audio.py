@@ -8,10 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 
 
-def write_tone(path: Path, length_s: float = 1.0, *, rate: int = 8000, channels: int = 1, hertz: float = 440.0) -> Path:
-    """A WAV file with a tone."""
+def write_tone(
+    path: Path, length_s: float = 1.0, *, rate: int = 8000, channels: int = 1, hertz: float = 440.0, volume: int = 12000
+) -> Path:
+    """A WAV file with a tone. volume: its highest sample."""
     frames = b"".join(
-        struct.pack("<h", round(12000 * math.sin(2 * math.pi * hertz * n / rate))) * channels
+        struct.pack("<h", round(volume * math.sin(2 * math.pi * hertz * n / rate))) * channels
         for n in range(round(length_s * rate))
     )
     with wave.open(str(path), "wb") as audio:

@@ -14,6 +14,7 @@ from api.files import FILE_ANSWERS, MEDIA_TYPES, send_file
 from api.listing import list_query, make_page
 from api.uploads import Upload
 from tandem.domain.voicemail import GREETING_KINDS, Greeting, GreetingKind, VoiceMessage
+from tandem.store.sounds import SoundMissing
 
 _BOX: Final = f"{PREFIX}/voicemail/{{mailbox}}"
 _GREETINGS: Final = f"{_BOX}/greetings"
@@ -70,7 +71,10 @@ async def _read_content(services: Services, given: Upload | SoundWanted) -> byte
         if given.fields:
             raise refuse_fields([(min(given.fields), "is not known here")])
         return given.content
-    sound = await services.sounds.find(given.sound, given.language)
+    try:
+        sound = await services.sounds.find(given.sound, given.language)
+    except SoundMissing as missing:
+        raise refuse_fields([("sound", f"must be one that is there: there is no {missing}")]) from missing
     content: bytes = await deferToThread(services.sounds.locate(sound).read_bytes)
     return content
 

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import datetime
-from typing import Final, Literal
+from functools import cache
+from typing import Any, Final, Literal, cast, get_args, get_type_hints
 
+from tandem.domain.entities import COLLECTIONS
+from tandem.domain.fields import Prompt
 from tandem.domain.snapshot import Snapshot
 
 # A sound that was uploaded as `welcome` is the prompt `tandem/welcome`; every other prompt is one of Asterisk's own sounds.
@@ -101,21 +104,42 @@ def locate_prompt(prompt: str, sounds_dir: str) -> str:
 
 def find_prompt_users(snapshot: Snapshot, prompt: str) -> tuple[tuple[str, str], ...]:
     """Who plays a prompt: (`menus/main`, `prompts`), each once."""
-    return tuple(dict.fromkeys(_find_users(snapshot, prompt)))
+    return tuple(
+        (f"{collection}/{name}", ".".join(path))
+        for collection, paths in _list_prompt_fields().items()
+        for name, entity in getattr(snapshot, collection).items()
+        for path in paths
+        if prompt in _read_prompts(entity, path)
+    )
 
 
-def _find_users(snapshot: Snapshot, prompt: str) -> Iterator[tuple[str, str]]:
-    for menu in snapshot.menus.values():
-        for field in ("prompts", "invalid_prompts", "timeout_prompts"):
-            if prompt in getattr(menu, field):
-                yield f"menus/{menu.name}", field
-    for queue in snapshot.queues.values():
-        if prompt in queue.periodic_prompts:
-            yield f"queues/{queue.name}", "periodic_prompts"
-        if queue.callback is not None:
-            for field in ("prompts", "accepted_prompts"):
-                if prompt in getattr(queue.callback, field):
-                    yield f"queues/{queue.name}", f"callback.{field}"
-    for announcement in snapshot.announcements.values():
-        if prompt in announcement.prompts:
-            yield f"announcements/{announcement.name}", "prompts"
+@cache
+def _list_prompt_fields() -> dict[str, list[tuple[str, ...]]]:
+    """Of each collection whose objects play something, where they name it."""
+    found = {collection: _find_prompt_fields(cast(Any, kind)) for collection, (kind, _) in COLLECTIONS.items()}
+    return {collection: paths for collection, paths in found.items() if paths}
+
+
+@cache
+def _find_prompt_fields(kind: Any, *above: Any) -> list[tuple[str, ...]]:
+    """By the types of an object's fields: `("callback", "prompts")`. above: what it is a part of."""
+    found: list[tuple[str, ...]] = []
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        for part in _take_apart(hint):
+            if part == Prompt:
+                found.append((name,))
+            elif isinstance(part, type) and is_dataclass(part) and part not in above:
+                found += [(name, *path) for path in _find_prompt_fields(part, kind, *above)]
+    return found
+
+
+def _take_apart(hint: Any) -> Iterator[Any]:
+    yield hint
+    for part in get_args(hint):
+        yield from _take_apart(part)
+
+
+def _read_prompts(value: Any, path: tuple[str, ...]) -> tuple[str, ...]:
+    for name in path:
+        value = None if value is None else getattr(value, name)
+    return (value,) if isinstance(value, str) else value or ()

@@ -170,6 +170,39 @@ def test_it_is_kept_while_a_menu_plays_it(client, tone):
     client.ask("DELETE", f"{SOUNDS}/{name}", status=204)
 
 
+def test_it_is_kept_while_a_survey_plays_it(client, tone):
+    name = name_one()
+    client.ask("POST", f"{SOUNDS}?name={name}", None, 201, raw=tone, headers={"Content-Type": "audio/wav"})
+    survey = {"name": name, "questions": [{"id": "a", "sound": f"tandem/{name}"}]}
+    made = client.ask("POST", "/api/v1/surveys", survey, 201)
+    where = f"surveys/{made['survey_id']}"
+    error = client.ask("DELETE", f"{SOUNDS}/{name}", status=409)["error"]
+    assert error["problems"] == [{"object": where, "field": "questions[0].sound", "rule": f"leads to sounds/{name}"}]
+    client.ask("DELETE", f"/api/v1/{where}", status=204)
+    client.ask("DELETE", f"{SOUNDS}/{name}", status=204)
+
+
+def test_a_sound_becomes_a_greeting_that_outlives_it(client, tone, server):
+    name, greeting = name_one(), "/api/v1/voicemail/1000/greetings/temp"
+    client.ask("POST", f"{SOUNDS}?name={name}&language=de", None, 201, raw=tone, headers={"Content-Type": "audio/wav"})
+    # That name has a sound in German alone.
+    problems = client.ask("PUT", greeting, {"sound": name}, 422)["error"]["problems"]
+    assert problems == [{"field": "sound", "rule": f"must be one that is there: there is no sound {name}"}]
+    assert (
+        client.ask("PUT", greeting, {"sound": name, "nonsense": 1}, 422)["error"]["problems"][0]["field"] == "nonsense"
+    )
+    client.ask("GET", greeting, status=404)
+    given = client.ask("PUT", greeting, {"sound": name, "language": "de"})
+    assert given["duration_s"] == pytest.approx(0.5, abs=0.02)
+    client.ask("DELETE", f"{SOUNDS}/{name}?language=de", status=204)
+    assert client.ask("GET", greeting) == given
+    with wave.open(io.BytesIO(client.ask("GET", f"{greeting}/audio"))) as audio:
+        assert (audio.getframerate(), audio.getnchannels()) == (8000, 1)
+    client.ask("DELETE", greeting, status=204)
+    client.ask("GET", greeting, status=404)
+    assert not list((server.folder / "voicemail").rglob("*.wav"))
+
+
 # ------------------------------------------------------------------------------------------------------ in parts
 
 

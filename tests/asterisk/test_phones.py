@@ -453,6 +453,16 @@ def test_follow_me_tries_each_number_and_an_answering_machine_takes_no_call(desk
         desk.wait_for_line("Dial(", f"Local/{number}@tandem-follow-leg")
 
 
+def test_whoever_presses_the_key_has_the_call_and_no_further_number_rings(desk):
+    with desk.outside(steps=[Wait(1), Press("1"), AwaitBye(30)]) as outside, desk.phones(p1003={}) as phones:
+        lived = desk.call("03011007", Wait(2), HangUp(), answer_timeout_s=60)
+        outside.wait_for("bye", timeout_s=30)
+        assert rung(phones) == {"1003": 0}
+    assert lived.leg.is_answered
+    assert desk.count_lines("[s@tandem-confirm:3] Read(") == 1
+    assert desk.count_lines("Dial(", "Local/1003@tandem-follow-leg") == 0
+
+
 def test_speed_dials_are_dialled_with_the_phones_own_permissions(desk):
     with desk.phones(p1002={"steps": [Wait(0.5), HangUp()]}) as phones:
         desk.dial("1001", "*07", heard=-1)

@@ -1,6 +1,7 @@
 """Sounds: what is taken and what is refused, by either program; in place whole or not at all, whenever the process dies."""
 
 import contextlib
+import errno
 import math
 import os
 import shutil
@@ -12,6 +13,7 @@ from array import array
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -35,7 +37,7 @@ from tandem.domain.sounds import (
     locate_prompt,
 )
 from tandem.editing import StillUsed
-from tandem.loudness import choose_gain
+from tandem.loudness import choose_gain, is_silent
 from tandem.sounds import WAITING, Sounds
 from tandem.speech import CommandEngine, HttpEngine, Speech, SpeechFailed, digest_speech
 from tandem.store.database import open_store
@@ -116,9 +118,25 @@ menus:
     invalid: {announcement: closed}
     timeout: {announcement: closed}
     fallback: {announcement: closed}
+queues:
+  - name: shop
+    join_when_empty: yes
+    periodic_prompts: [tandem/wait]
+    periodic_every_s: 20
+    caller_prompt: tandem/now
+    member_prompt: tandem/wait
+    callback: {key: "5", prompts: [tandem/press], accepted_prompts: [tandem/shut]}
+    fallback: {hangup: normal}
 """),
     )
-    assert find_prompt_users(snapshot, "tandem/shut") == (("announcements/closed", "prompts"),)
+    assert find_prompt_users(snapshot, "tandem/shut") == (
+        ("announcements/closed", "prompts"),
+        ("queues/shop", "callback.accepted_prompts"),
+    )
+    queued = [("queues/shop", field) for field in ("periodic_prompts", "caller_prompt", "member_prompt")]
+    assert find_prompt_users(snapshot, "tandem/wait") == (queued[0], queued[2])
+    assert find_prompt_users(snapshot, "tandem/now") == (queued[1],)
+    assert find_prompt_users(snapshot, "tandem/press") == (("queues/shop", "callback.prompts"),)
     assert find_prompt_users(snapshot, "tandem/hello") == (("menus/main", "prompts"), ("menus/main", "timeout_prompts"))
     assert find_prompt_users(snapshot, "tandem/no") == (("menus/main", "invalid_prompts"),)
     assert find_prompt_users(snapshot, "tandem/hell") == ()
@@ -190,7 +208,16 @@ def test_no_gain_clips_and_silence_has_none(blocks):
     peak = max((abs(one) for block in blocks for one in block), default=0)
     assert gain <= 20
     assert not gain or peak * 10 ** (gain / 20) <= 32767
-    assert choose_gain(memoryview(array("h", [0] * len(block))) for block in blocks) == 0
+    silence = [memoryview(array("h", [0] * len(block))) for block in blocks]
+    assert choose_gain(silence) == 0
+    assert is_silent(silence)
+
+
+@pytest.mark.parametrize(("peak", "silent"), [(0, True), (50, True), (150, False), (32000, False)])
+def test_one_loud_moment_is_no_silence(peak, silent):
+    """-55 dB of full scale is 58."""
+    quiet, other = memoryview(array("h", [0, 1] * 800)), memoryview(array("h", [peak, -peak] * 800))
+    assert is_silent([quiet, other, quiet]) == silent
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -253,14 +280,14 @@ class SoundsCase(TestCase):
         words = ("sh", "-c", 'echo "$0" >>"$3"; exec espeak-ng -v "$1" -w "$2" --stdin', "{text}", "{voice}", "{output}", str(self.calls))  # fmt: skip
         self.sounds = self.make_sounds(CommandEngine(self.tools, words, 20))
 
-    def make_sounds(self, engine: Any) -> Sounds:
+    def make_sounds(self, engine: Any, spool: Path | None = None) -> Sounds:
         async def find_users(prompt: str) -> tuple[tuple[str, str], ...]:
             return self.users if prompt == "tandem/hello" else ()
 
         speech = Speech(engine, self.folder / "cache", 10_000_000)
         return Sounds(
-            self.store, self.folder / "sounds", Converter(self.tools), speech, lambda: NOW, find_users, max_s=5
-        )
+            self.store, self.folder / "sounds", Converter(self.tools), speech, lambda: NOW, find_users, max_s=5, spool=spool,
+        )  # fmt: skip
 
     async def commit(self, work: Any) -> str:
         await self.store.run(work)
@@ -385,6 +412,60 @@ class SoundsCase(TestCase):
         assert read_wav_length(again.locate(committed.sound)) == 2.0
         assert again.locate(committed.sound, "alaw").stat().st_size == 16000
         again.stopService()  # type: ignore[no-untyped-call]
+
+    # ----------------------------------------------------------------------------------------------- dictated
+
+    def dictate(self, token: str, content: bytes) -> Path:
+        """As Asterisk leaves it."""
+        spool = self.folder / "spool"
+        spool.mkdir(exist_ok=True)
+        self.sounds = self.make_sounds(CommandEngine(self.tools, ("false", "{output}"), 5), spool)
+        path = self.sounds.locate_dictation(token)
+        path.write_bytes(content)
+        return path
+
+    def list_kept(self) -> dict[str, bytes]:
+        root = self.folder / "sounds"
+        return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    async def test_what_is_dictated_replaces_what_was_there(self) -> None:
+        await self.upload()
+        recorded = self.dictate("a", write_tone(self.folder / "a.wav", 2).read_bytes())
+        assert await self.sounds.take("hello", "", "a", self.commit) == "kept"
+        assert (await self.sounds.find("hello", "")).duration_s == 2.0
+        assert not recorded.exists()
+
+    async def test_silence_and_a_full_disk_leave_what_callers_hear(self) -> None:
+        await self.upload()
+        sound, before = await self.sounds.find("hello", ""), self.list_kept()
+        silence, tone = (write_tone(self.folder / "a.wav", 1, volume=volume).read_bytes() for volume in (15, 12000))
+        assert silence[44:].strip(b"\0")  # a line's own noise, not zeros
+
+        def refuse(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        for content, fault, message in (
+            (silence, contextlib.nullcontext(), "file holds nothing but silence"),
+            (bytes(44), contextlib.nullcontext(), "file must be audio"),
+            (tone, patch.object(os, "fsync", refuse), "No space left"),
+        ):
+            recorded = self.dictate("a", content)
+            with fault, pytest.raises((SoundRefused, OSError), match=message):
+                await self.sounds.take("hello", "", "a", self.commit)
+            assert not recorded.exists()
+            assert self.list_kept() == before
+            assert not list((self.folder / "sounds" / WAITING).iterdir())
+            assert await self.sounds.find("hello", "") == sound
+
+    async def test_what_was_dictated_when_the_process_died_goes_at_the_next_start(self) -> None:
+        left = self.dictate("left", b"RIFF")
+        call = left.with_name("1763600000.7-20261120-mixed.wav16")
+        call.write_bytes(b"RIFF")
+        self.sounds.startService()
+        assert self.sounds.recovered is not None
+        await self.sounds.recovered
+        assert list(left.parent.iterdir()) == [call]
+        self.sounds.stopService()  # type: ignore[no-untyped-call]
 
     async def test_many_at_once_take_turns(self) -> None:
         content = write_tone(self.folder / "a.wav", 0.3).read_bytes()

@@ -1,7 +1,14 @@
 """Greetings and messages in a voicemail folder: placed whole, in one format, with rights that Asterisk can use; messages read, never written."""
 
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
 import wave
 from datetime import UTC, datetime
+from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -12,7 +19,7 @@ from twisted.trial.unittest import TestCase
 from tandem.audio import Converter, Tools
 from tandem.domain.sounds import SoundRefused
 from tandem.domain.voicemail import read_message
-from tandem.voicemail import GreetingMissing, MessageMissing, Voicemail
+from tandem.voicemail import GreetingMissing, MessageMissing, Voicemail, VoicemailClosed
 from tests.audio import write_tone
 
 TEXT = """;
@@ -41,6 +48,33 @@ def test_a_message_is_what_its_first_lines_say():
 def test_no_text_breaks_the_reader(text):
     message = read_message(f"{text}\n{TEXT}", "Old", 1)
     assert message is None or message.folder == "Old"
+
+
+@contextlib.contextmanager
+def nobody():
+    """A user of no rights, where the tests have all of them."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@contextlib.contextmanager
+def lent_to_nobody():
+    """A folder that nobody may pass through, which pytest's are not."""
+    top = Path(tempfile.mkdtemp())
+    top.chmod(0o755)
+    try:
+        yield top
+    finally:
+        for folder in top.rglob("*"):
+            if folder.is_dir():
+                folder.chmod(0o755)
+        shutil.rmtree(top)
 
 
 @pytest.mark.usefixtures("folder")
@@ -90,6 +124,77 @@ class VoicemailTest(TestCase):
             with pytest.raises(SoundRefused, match="at most 10 s"):
                 await self.voicemail.prepare("1001", "busy", long)
             assert not list((self.folder / "tandem" / "1001").iterdir())
+
+        return self.run_async(check())
+
+    def test_a_box_that_is_not_ours_is_refused_and_left_as_it_is(self):
+        """As a user of no rights: what may not be written, and what may not even be looked at."""
+
+        async def check():
+            content = write_tone(self.folder / "tone.wav", 0.2).read_bytes()
+            for mode, is_readable in ((0o755, True), (0o711, False)):
+                with lent_to_nobody() as top:
+                    box = top / "tandem" / "1001"
+                    (box / "INBOX").mkdir(parents=True)
+                    (box / "busy.wav").write_bytes(b"old")
+                    for folder in (box / "INBOX", box, top / "tandem"):
+                        folder.chmod(mode)
+                    box.chmod(mode)
+                    self.voicemail = Voicemail(top / "tandem", Converter(Tools()), None, 10.0)
+                    with nobody():
+                        for mailbox, kind in (("1001", "busy"), ("1001", "unavail"), ("2002", "unavail")):
+                            with pytest.raises(VoicemailClosed, match=r"Tandem may not use .*setfacl"):
+                                await self.voicemail.prepare(mailbox, kind, content)
+                        with pytest.raises(VoicemailClosed):
+                            self.voicemail.delete_greeting("1001", "busy")
+                        if is_readable:
+                            assert await self.voicemail.list_messages("1001") == []
+                        else:
+                            for look in (self.voicemail.list_greetings, self.voicemail.list_messages):
+                                with pytest.raises(VoicemailClosed):
+                                    await look("1001")
+                    assert sorted(path.name for path in box.rglob("*")) == ["INBOX", "busy.wav"]
+                    assert (box / "busy.wav").read_bytes() == b"old"
+                    assert not (top / "tandem" / "2002").exists()
+
+        return self.run_async(check())
+
+    def test_a_full_disk_leaves_the_old_one(self):
+        async def check():
+            content = write_tone(self.folder / "tone.wav", 0.2).read_bytes()
+            box = self.folder / "tandem" / "1001"
+            box.mkdir(parents=True)
+            (box / "busy.wav").write_bytes(b"old")
+
+            def refuse(_):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            with patch.object(os, "fsync", refuse), pytest.raises(OSError, match="No space left"):
+                await self.voicemail.prepare("1001", "busy", content)
+            assert [(path.name, path.read_bytes()) for path in box.iterdir()] == [("busy.wav", b"old")]
+
+        return self.run_async(check())
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="giving a folder to somebody else needs root")
+    def test_a_folder_that_asterisk_could_not_write_is_not_made(self):
+        """Asterisk's own folder: one of ours in it would cost the box every message, but where the group may write."""
+
+        async def check():
+            content = write_tone(self.folder / "tone.wav", 0.2).read_bytes()
+            top = self.folder / "tandem"
+            top.mkdir()
+            os.chown(top, 54321, os.getgid())
+            umask = os.umask(0o022)
+            try:
+                with pytest.raises(VoicemailClosed, match="setfacl"):
+                    await self.voicemail.prepare("1001", "busy", content)
+                assert not list(top.iterdir())
+                os.umask(0o002)
+                self.voicemail.put(await self.voicemail.prepare("1001", "busy", content))
+            finally:
+                os.umask(umask)
+            assert (top / "1001").stat().st_mode & 0o070 == 0o070
+            assert [path.name for path in (top / "1001").iterdir()] == ["busy.wav"]
 
         return self.run_async(check())
 
