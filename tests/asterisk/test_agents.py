@@ -113,6 +113,8 @@ def desk(pbx, phone):
     desk = Desk(pbx, phone)
     desk.wait_until_in_step()
     yield desk
+    # What a failed test left on the line.
+    pbx.asterisk.cli("channel request hangup all")
     desk.ask("POST", "/api/v1/agents/1001/login")
     desk.ask("POST", "/api/v1/agents/1001/unpause")
 
