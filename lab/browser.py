@@ -196,9 +196,12 @@ class Browser:
         ends_at = time.monotonic() + DEADLINE_S
         while (left := ends_at - time.monotonic()) > 0:
             try:
-                message = Message(self._socket.receive(timeout_s=left))
+                text = self._socket.receive(timeout_s=left)
             except TimeoutError:
                 break
+            if not text.strip():
+                continue  # it keeps the connection alive (RFC 5626, 4.4.1)
+            message = Message(text)
             if is_it(message):
                 return message
             if message.method in ("OPTIONS", "NOTIFY", "UPDATE") and not message.status:
