@@ -45,12 +45,14 @@ from tandem.domain.changes import (
 from tandem.domain.probes import Health, choose_numbers, choose_phones
 from tandem.domain.route_tests import refuse_failing
 from tandem.domain.snapshot import Snapshot
+from tandem.domain.sounds import find_missing_sounds
 from tandem.live import Live
 from tandem.probing import Probe
 from tandem.store.changes import load_object_changes, save_rollback
 from tandem.store.database import Store
 from tandem.store.objects import load_pbx, save_pbx
 from tandem.store.revisions import Revision, load_head, load_live, load_revisions, record_live
+from tandem.store.sounds import load_sound_names
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ class Applying:
         head, mark = await self._store.read(load_head), await self._store.read(load_live)
         snapshot = await self._live.prepare(head)
         prepared = await self._plan(snapshot)
-        return await self._view(head, None if mark is None else mark.revision, prepared)
+        return await self._view(snapshot, None if mark is None else mark.revision, prepared)
 
     async def list_history(self, limit: int = 50) -> tuple[RevisionView, ...]:
         """Revisions, newest first."""
@@ -319,7 +321,7 @@ class Applying:
         check = NOTHING
         if prepared.plan.changed or full:
             check = await self._check.check(snapshot, beside.target, beside.static_files, prepared.touched)
-        plan = await self._view(head, None if mark is None else mark.revision, prepared)
+        plan = await self._view(snapshot, None if mark is None else mark.revision, prepared)
         return AppliedView(
             revision=head,
             live=False,
@@ -344,8 +346,8 @@ class Applying:
             look_past_edits=True,
         )
 
-    async def _view(self, head: int, live: int | None, prepared: Prepared) -> PlanView:
-        plan = prepared.plan
+    async def _view(self, snapshot: Snapshot, live: int | None, prepared: Prepared) -> PlanView:
+        plan, head = prepared.plan, snapshot.revision
         return PlanView(
             head=head,
             live=live,
@@ -353,6 +355,7 @@ class Applying:
             files=await deferToThread(diff_files, plan.files, prepared.present, plan.changed),
             modules=plan.modules,
             hand_edits=await self.read_hand_edits(),
+            missing_sounds=find_missing_sounds(snapshot, await self._store.read(load_sound_names)),
         )
 
     async def _view_revision(self, revision: Revision) -> RevisionView:

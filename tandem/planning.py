@@ -6,7 +6,7 @@ the difference to that head, so that applying it is exactly what was shown.
 
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,11 +22,12 @@ from confgen.verify import verify_live
 from tandem.ami.client import AmiClient
 from tandem.applying import Applying, Beside
 from tandem.document import read_document
-from tandem.domain.changes import AppliedView, DriftView, FileDiff, PlanOutdated, PlanView
+from tandem.domain.changes import AppliedView, DriftView, FileDiff, ObjectChange, PlanOutdated, PlanView
 from tandem.domain.entities import Pbx
 from tandem.domain.route_tests import refuse_failing
 from tandem.domain.secret_references import References
 from tandem.domain.snapshot import Snapshot, build_snapshot
+from tandem.domain.sounds import find_missing_sounds
 from tandem.live import Live
 from tandem.store.changes import describe_difference, load_object_changes
 from tandem.store.database import Store
@@ -34,46 +35,64 @@ from tandem.store.objects import Difference, HeadMoved, Saved, compare_head, loa
 from tandem.store.plans import Plan, load_plan, record_applied, save_plan
 from tandem.store.revisions import load_head, load_live
 from tandem.store.secret_references import save_references
+from tandem.store.sounds import load_sound_names
 
 
-def read_ground(db: Any, pbx: Pbx) -> tuple[int, int | None, Difference, Any]:
-    """Head, live, the difference that makes `pbx` of the head, and that in words; work for a Store."""
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a plan stands on. difference: what makes the planned PBX of the head; objects: that in words; sounds: the names of all."""
+
+    head: int
+    live: int | None
+    difference: Difference
+    objects: tuple[ObjectChange, ...]
+    sounds: frozenset[str]
+
+
+def read_ground(db: Any, pbx: Pbx) -> Ground:
+    """Work for a Store."""
     mark = load_live(db)
     difference = compare_head(db, pbx)
-    return load_head(db), None if mark is None else mark.revision, difference, describe_difference(db, difference)
+    return Ground(
+        head=load_head(db),
+        live=None if mark is None else mark.revision,
+        difference=difference,
+        objects=describe_difference(db, difference),
+        sounds=load_sound_names(db),
+    )
 
 
 def compose_plan(
     pbx: Pbx,
     references: References,
-    ground: tuple[int, int | None, Difference, Any],
+    ground: Ground,
     beside: Beside,
     author: str,
     note: str,
 ) -> Plan:
     """What applying this PBX would do, reading the disk. ApplyRefused by a route test, ValueUnrepresentable."""
-    head, live, difference, objects = ground
-    snapshot = build_snapshot(head + 1, pbx)
+    snapshot = build_snapshot(ground.head + 1, pbx)
     refuse_failing(snapshot)
     fingerprint = fingerprint_files(beside.folder)
     prepared = plan_snapshot(snapshot, beside.target, beside.folder, beside.static_files, look_past_edits=True)
     shown = PlanView(
-        head=head,
-        live=live,
-        objects=objects,
+        head=ground.head,
+        live=ground.live,
+        objects=ground.objects,
         files=diff_files(prepared.plan.files, prepared.present, prepared.plan.changed),
         modules=prepared.plan.modules,
         hand_edits=read_edits(beside.folder),
+        missing_sounds=find_missing_sounds(snapshot, ground.sounds),
     )
     return Plan(
         plan_id=secrets.token_hex(4),
         created_at=datetime.now(UTC),
         author=author,
         note=note,
-        head=head,
-        live=live,
+        head=ground.head,
+        live=ground.live,
         ground=fingerprint,
-        difference=difference,
+        difference=ground.difference,
         references=references,
         shown=orjson.loads(orjson.dumps(asdict(shown))),
     )

@@ -172,7 +172,13 @@ def tell_plan(plan: dict[str, Any]) -> list[str]:
         lines.append(f"Revision {plan['head']} changes no file of Asterisk's.")
     if plan["hand_edits"]:
         lines += ["", "Edited by hand (this stops an apply; `adopt` or `discard` it):", *tell_files(plan["hand_edits"])]
-    return lines
+    return lines + tell_missing_sounds(plan)
+
+
+def tell_missing_sounds(plan: dict[str, Any]) -> list[str]:
+    """Where callers would hear nothing."""
+    missing = [f"  {one['object']} {one['field']}: {one['sound']}" for one in plan.get("missing_sounds", ())]
+    return ["", "Sounds that are not there yet (nothing is heard; `tandem sounds add`):", *missing] if missing else []
 
 
 def tell_objects(changes: list[dict[str, Any]]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tandem.cli import exits
-from tandem.cli.config import ask_running, tell_apply, tell_files, tell_objects, tell_plan
+from tandem.cli.config import ask_running, tell_apply, tell_files, tell_missing_sounds, tell_objects, tell_plan
 from tandem.cli.document import DOCUMENTS, read_pbx, refuse_failing_tests
 from tandem.cli.main import Screen, json_option
 
@@ -53,6 +53,7 @@ def plan(screen: Screen, files: tuple[Path, ...], note: str, as_json: bool) -> N
     if shown["hand_edits"]:
         screen.say("", "Edited by hand (this stops an apply; `tandem config adopt` or `discard` it):")
         say_changes(screen, tell_files(shown["hand_edits"]))
+    screen.say(*tell_missing_sounds(shown))
     if shown["head"] != shown["live"]:
         screen.say("", f"Revision {shown['head']} itself is not live yet ({shown['live'] or 'none'} is).")
     counts = [sum(it["change"] == kind for it in shown["objects"]) for kind in ("added", "changed", "removed")]

@@ -48,8 +48,20 @@ class FileDiff:
 
 
 @dataclass(frozen=True, slots=True)
+class MissingSound:
+    """A sound that nobody has uploaded yet, and who would play it: nothing is heard in its place, and the call goes on."""
+
+    object: str
+    field: str
+    sound: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlanView:
-    """What an apply would do. live: the revision that Asterisk has; None before the first apply. modules: what would be reloaded."""
+    """What an apply would do. live: the revision that Asterisk has; None before the first apply. modules: what would be reloaded.
+
+    missing_sounds refuse nothing: a phone may record them later.
+    """
 
     head: int
     live: int | None
@@ -57,6 +69,7 @@ class PlanView:
     files: tuple[FileDiff, ...]
     modules: tuple[str, ...]
     hand_edits: tuple[FileDiff, ...]
+    missing_sounds: tuple[MissingSound, ...] = ()
 
     @property
     def is_empty(self) -> bool:

@@ -1,12 +1,13 @@
 """Uploaded sounds as values: their names, what a prompt is to Asterisk, who plays one; never touches a file."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, is_dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, Literal, cast, get_args, get_type_hints
 
+from tandem.domain.changes import MissingSound
 from tandem.domain.entities import COLLECTIONS
 from tandem.domain.fields import Prompt
 from tandem.domain.snapshot import Snapshot
@@ -104,13 +105,26 @@ def locate_prompt(prompt: str, sounds_dir: str) -> str:
 
 def find_prompt_users(snapshot: Snapshot, prompt: str) -> tuple[tuple[str, str], ...]:
     """Who plays a prompt: (`menus/main`, `prompts`), each once."""
-    return tuple(
-        (f"{collection}/{name}", ".".join(path))
-        for collection, paths in _list_prompt_fields().items()
-        for name, entity in getattr(snapshot, collection).items()
-        for path in paths
-        if prompt in _read_prompts(entity, path)
+    return tuple(dict.fromkeys(place for place, named in _list_prompts(snapshot) if named == prompt))
+
+
+def find_missing_sounds(snapshot: Snapshot, known: Container[str]) -> tuple[MissingSound, ...]:
+    """What is to be played of uploaded sounds that are none of `known`, their names. Asterisk's own are its admin's."""
+    missing = dict.fromkeys(
+        MissingSound(*place, prompt)
+        for place, prompt in _list_prompts(snapshot)
+        if prompt.startswith(PROMPT_PREFIX) and prompt.removeprefix(PROMPT_PREFIX) not in known
     )
+    return tuple(missing)
+
+
+def _list_prompts(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str], str]]:
+    """((`menus/main`, `prompts`), prompt) of everything that is played."""
+    for collection, paths in _list_prompt_fields().items():
+        for name, entity in getattr(snapshot, collection).items():
+            for path in paths:
+                for prompt in _read_prompts(entity, path):
+                    yield (f"{collection}/{name}", ".".join(path)), prompt
 
 
 @cache

@@ -51,6 +51,11 @@ def record_sound(db: peewee.Database, sound: Sound, *, is_new: bool) -> None:
     SoundRow.insert(name=sound.name, language=sound.language, **values).execute(db)
 
 
+def load_sound_names(db: peewee.Database) -> frozenset[str]:
+    """The names of all, in whatever languages they are."""
+    return frozenset(name for (name,) in SoundRow.select(SoundRow.name).distinct().tuples().execute(db))
+
+
 def load_sound(db: peewee.Database, name: str, language: str) -> Sound | None:
     """One sound in one language."""
     found = SoundRow.select().where((SoundRow.name == name) & (SoundRow.language == language)).tuples().first(db)

@@ -34,7 +34,11 @@ menus:
     invalid: {announcement: notice}
     timeout: {announcement: notice}
     fallback: {announcement: notice}
+queues:
+  - {name: wait, join_when_empty: yes, leave_when_empty: no, periodic_prompts: [tandem/hello], periodic_every_s: 3, periodic_after_s: 1,
+     fallback: {hangup: normal}}
 dids:
+  - {number: "+493010007", destination: {queue: wait}, language: de}
   - {number: "+493010001", destination: {announcement: notice}}
   - {number: "+493010002", destination: {announcement: notice}, language: de}
   - {number: "+493010003", destination: {menu: main}}
@@ -130,6 +134,11 @@ def test_a_menu_plays_it_and_goes_on_where_one_is_missing(observer: Observer, he
     assert "prompt tandem/missing cannot be played" in lived.reasons
 
 
+def test_a_queue_plays_it_in_the_callers_language(observer: Observer, hello: str) -> None:
+    lived = observer.call("03010007", Wait(5), HangUp())
+    assert (hello, "de") in lived.sounds
+
+
 def test_who_cannot_be_served_hears_one_among_others(observer: Observer, hello: str) -> None:
     lived = observer.call("03010006", Wait(6), HangUp())
     assert [sound for sound, _ in lived.sounds] == [hello, "beep", hello]
@@ -167,8 +176,12 @@ def test_a_call_that_hears_the_old_one_hears_it_to_its_end(
     assert second.leg.talk_s < 3
 
 
+@pytest.mark.usefixtures("hello")
 def test_the_command_line(pbx: LabPbx, tmp_path: Path) -> None:
     path = write_tone(pbx.folder / "upload.wav", 0.5)
+    planned = pbx.tandem("plan").stdout
+    assert "menus/main prompts: tandem/missing" in planned
+    assert "tandem/hello" not in planned
     assert "tandem/note: 0.5 s" in pbx.tandem("sounds", "add", "note", str(path)).stdout
     assert pbx.tandem("sounds", "add", "note", str(path), check=False).returncode == 1
     pbx.tandem("sounds", "add", "note", str(path), "--replace")

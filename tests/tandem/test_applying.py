@@ -1,6 +1,7 @@
 """The use-cases of changes with an Asterisk that plays along, or does not: what a dry run sends, and a stop at each step of an apply."""
 
 import tempfile
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,13 +20,15 @@ from tandem.ami.errors import AmiConnectionLost
 from tandem.ami.testing import FakeAsterisk
 from tandem.applying import Applying, Beside
 from tandem.domain.changes import ApplyRefused, ApplyStopped, PlanOutdated
-from tandem.domain.entities import Endpoint, Expectation, Pbx
+from tandem.domain.entities import Announcement, Endpoint, Expectation, Pbx
+from tandem.domain.sounds import Sound
 from tandem.live import Live
 from tandem.planning import Planning, compose_plan, read_ground
 from tandem.store.database import open_store
 from tandem.store.objects import save_pbx
 from tandem.store.plans import save_plan
 from tandem.store.revisions import load_head, load_live, load_revisions, record_live
+from tandem.store.sounds import record_sound
 from tandem.target import read_dialplan
 
 TARGET = RenderTarget(agi_url="agi://127.0.0.1:4573", recordings_dir="/r", dialplan_dir="/d")
@@ -123,6 +126,23 @@ class ApplyingTest(TestCase):
         plan = compose_plan(pbx, {}, self.store.run_now(read_ground, pbx), self.beside, "test", "why")
         self.store.run_now(save_plan, plan)
         return plan
+
+    async def test_a_plan_names_sounds_that_are_not_there_and_is_not_refused(self):
+        notice = Announcement(name="notice", prompts=("tandem/hello", "beep"), then={"hangup": "normal"})
+        pbx = Pbx(announcements=(notice,))
+
+        def plan():
+            return compose_plan(pbx, {}, self.store.run_now(read_ground, pbx), self.beside, "test", "why").shown
+
+        missing = {"object": "announcements/notice", "field": "prompts", "sound": "tandem/hello"}
+        assert plan()["missing_sounds"] == [missing]
+        self.store.run_now(save_pbx, pbx, author="test", note="", at=datetime.now(UTC))
+        assert [asdict(one) for one in (await self.applying.plan_head()).missing_sounds] == [missing]
+        sound = Sound(name="hello", language="de", version="1", source="wav", text="", voice="", duration_s=1, bytes=1,
+                      formats=("alaw",), created_at=datetime.now(UTC))  # fmt: skip
+        self.store.run_now(record_sound, sound, is_new=True)
+        assert plan()["missing_sounds"] == []
+        assert (await self.applying.plan_head()).missing_sounds == ()
 
     async def applying_live(self):
         """One that lets a revision go live, and its plans."""

@@ -26,12 +26,14 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from tandem.audio import Allowance, Converter, ToolFailed, ToolMissing, Tools, ToolStopped, read_wav_length
 from tandem.document import read_document
+from tandem.domain.changes import MissingSound
 from tandem.domain.snapshot import build_snapshot
 from tandem.domain.sounds import (
     SoundRefused,
     check_sound_name,
     check_speech,
     choose_voice,
+    find_missing_sounds,
     find_prompt_users,
     identify_audio,
     locate_prompt,
@@ -140,6 +142,11 @@ queues:
     assert find_prompt_users(snapshot, "tandem/hello") == (("menus/main", "prompts"), ("menus/main", "timeout_prompts"))
     assert find_prompt_users(snapshot, "tandem/no") == (("menus/main", "invalid_prompts"),)
     assert find_prompt_users(snapshot, "tandem/hell") == ()
+    assert find_missing_sounds(snapshot, {"hello", "shut", "press", "wait"}) == (
+        MissingSound("menus/main", "invalid_prompts", "tandem/no"),
+        MissingSound("queues/shop", "caller_prompt", "tandem/now"),
+    )
+    assert len(find_missing_sounds(snapshot, ())) == 9
 
 
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "ogg", "opus", "flac"])
