@@ -147,7 +147,7 @@ def test_who_cannot_be_served_hears_one_among_others(observer: Observer, hello: 
 
 def test_it_is_refused_to_delete_what_is_played(client: Client, hello: str) -> None:
     error = client.ask("DELETE", "sounds/hello", status=409)["error"]
-    assert {one["object"] for one in error["problems"]} == {"announcements/notice", "menus/main"}
+    assert {one["object"] for one in error["problems"]} == {"announcements/notice", "menus/main", "queues/wait"}
 
 
 def test_a_call_that_hears_the_old_one_hears_it_to_its_end(
