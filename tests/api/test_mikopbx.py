@@ -155,6 +155,8 @@ def test_an_uploaded_file_is_usable_in_a_poll(miko, native, tmp_path):
     assert question["sound"] == question["options"]["1"]["sound"] == f"tandem/{Path(name).stem}"
     for path in ("/etc/passwd", "../x.wav", f"{name}/../../x"):
         assert miko.refused("POST", "polling", {"name": "f", "questions": [{"questionFile": path}]})
+    assert f"surveys/{made['id']}" in miko.refused("DELETE", "audio/1.mp3")[0]
+    miko.data("DELETE", f"polling/{made['id']}")
     assert miko.data("DELETE", "audio/1.mp3") == []
     assert miko.data("DELETE", "audio/1.mp3") == []
     assert upload(miko, b"")["messages"] == ["error upload file: file is empty"]

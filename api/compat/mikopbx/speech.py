@@ -76,7 +76,9 @@ def serve(permission: str, action: Action) -> Callable[[Services, Exchange], Awa
                 or refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             ):
                 raise
-            rules = [f"{one.get('field', '')} {one['rule']}".strip() for one in refused.problems]
+            rules = [
+                " ".join(filter(None, (one.get("object"), one.get("field"), one["rule"]))) for one in refused.problems
+            ]
             return Reply(encode(False, [], rules or [refused.message]))
 
     return handle
