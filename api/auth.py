@@ -62,6 +62,7 @@ ROLES: Final[dict[Role, tuple[str, ...]]] = {
                 "dids",
                 "queues",
                 "penalty_rules",
+                "music_classes",
                 "menus",
                 "schedules",
                 "announcements",

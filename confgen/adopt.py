@@ -92,6 +92,8 @@ def plan_adoption(pbx: Pbx, originals: Mapping[str, str], files: Mapping[str, st
             problems.append(Complaint(name, "", what))
         elif name in _FILES:
             own[name] = _adopt_sections(name, before, after, fields, problems)
+        elif name == "musiconhold.conf":
+            problems.append(Complaint(name, "", "is made of the music classes and of who names one: change those"))
         elif name == "queuerules.conf":
             problems.append(Complaint(name, "", "is made of the penalty rules: change those"))
         elif name == "voicemail.conf":

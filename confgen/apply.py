@@ -309,6 +309,7 @@ def _with_gone(everything: Touched, touched: Touched) -> Touched:
         everything.queues | touched.queues,
         everything.voicemail_boxes | touched.voicemail_boxes,
         everything.penalty_rules | touched.penalty_rules,
+        everything.music_classes | touched.music_classes,
         dialplan=True,
         everything=True,
     )

@@ -66,6 +66,7 @@ FIELD_OF_OPTION: Final[Mapping[str, str]] = {
     "memberdelay": "member_delay_s",
     "ringinuse": "ring_in_use",
     "penaltychange": "changes",
+    "entry": "sounds",
     "defaultrule": "penalty_rule",
     "penaltymemberslimit": "penalty_members_limit",
     "timeoutrestart": "timeout_restart",
@@ -122,15 +123,15 @@ class Expectation:
     gone_mailboxes: frozenset[str]
     penalty_rules: Mapping[str, Section]
     gone_rules: frozenset[str]
+    music_classes: Mapping[str, Section]
+    gone_music: frozenset[str]
 
     @property
     def count(self) -> int:
         """How many objects Asterisk has to be asked about."""
-        gone = len(self.gone_endpoints) + len(self.gone_queues) + len(self.gone_mailboxes) + len(self.gone_rules)
-        there = (
-            len(self.endpoints) + len(self.trunks) + len(self.queues) + len(self.mailboxes) + len(self.penalty_rules)
-        )
-        return there + gone
+        gone = (self.gone_endpoints, self.gone_queues, self.gone_mailboxes, self.gone_rules, self.gone_music)
+        there = (self.endpoints, self.trunks, self.queues, self.mailboxes, self.penalty_rules, self.music_classes)
+        return sum(map(len, (*gone, *there)))
 
 
 def expect_files(files: Mapping[str, str], touched: Touched) -> Expectation:
@@ -145,6 +146,7 @@ def expect_files(files: Mapping[str, str], touched: Touched) -> Expectation:
     queues = {it.name: it for it in read_sections(body_of(files["queues.conf"])) if it.name != "general"}
     # An older generation has no such file.
     rules = {it.name: it for it in read_sections(body_of(files.get("queuerules.conf", "")))}
+    classes = {it.name: it for it in read_sections(body_of(files.get("musiconhold.conf", "")))}
     boxes = {box.number: box for box in read_mailboxes(body_of(files["voicemail.conf"]))}
     of_dialplan = [text for file, text in files.items() if file not in MODULE_OF_FILE or file == "extensions.conf"]
     dialplan = of_dialplan if touched.dialplan else []
@@ -160,6 +162,13 @@ def expect_files(files: Mapping[str, str], touched: Touched) -> Expectation:
         gone_mailboxes=touched.voicemail_boxes - boxes.keys(),
         penalty_rules={name: rules[name] for name in sorted(touched.penalty_rules & rules.keys())},
         gone_rules=touched.penalty_rules - rules.keys(),
+        # What a folder holds is the admin's.
+        music_classes={
+            name: classes[name]
+            for name in sorted(touched.music_classes & classes.keys())
+            if classes[name].get("mode") == "playlist"
+        },
+        gone_music=touched.music_classes - classes.keys(),
     )
 
 
@@ -184,6 +193,11 @@ def compare_queue(path: str, section: Section, params: Fields, parsed: Fields) -
     for option in dict.fromkeys(name for name, _ in section.options):
         if option not in _QUEUE_HEADERS:
             yield from _differ(path, option, section.get(option) or "", parsed.get(option, ""))
+
+
+def compare_music(path: str, section: Section, found: Iterable[str]) -> Iterator[Complaint]:
+    """A music class against the files that `moh show files` tells of it."""
+    yield from _differ(path, "entry", " ".join(section.all("entry")), " ".join(found))
 
 
 def compare_rule(path: str, section: Section, found: Iterable[str]) -> Iterator[Complaint]:

@@ -31,6 +31,7 @@ class Touched:
     queues: frozenset[str] = frozenset()
     voicemail_boxes: frozenset[str] = frozenset()
     penalty_rules: frozenset[str] = frozenset()
+    music_classes: frozenset[str] = frozenset()
     dialplan: bool = False
     everything: bool = False
 
@@ -78,6 +79,7 @@ def find_touched(files: Mapping[str, str], present: Mapping[str, str], changed: 
         queues=frozenset(names.get("queues.conf", ())) - {"general", "tandem.queue"},
         voicemail_boxes=frozenset(names.get("voicemail.conf", ())) - {"general", "tandem"},
         penalty_rules=frozenset(names.get("queuerules.conf", ())),
+        music_classes=frozenset(names.get("musiconhold.conf", ())),
         dialplan=any(file not in MODULE_OF_FILE or file == "extensions.conf" for file in names),
         everything=templates and any(file in present for file in ("pjsip.conf", "queues.conf")),
     )
@@ -91,6 +93,7 @@ def touch_all(snapshot: Snapshot) -> Touched:
         frozenset(snapshot.queues),
         frozenset(snapshot.voicemail_boxes),
         frozenset(snapshot.penalty_rules),
+        frozenset(snapshot.music_classes),
         dialplan=True,
         everything=True,
     )

@@ -43,7 +43,7 @@ from tandem.domain.problems import suggest
 from tandem.domain.queues import ABSENT
 from tandem.domain.records import CDR_FIELDS, CEL_EVENTS, CEL_FIELDS
 from tandem.domain.snapshot import Snapshot
-from tandem.domain.sounds import locate_prompt
+from tandem.domain.sounds import HAVE_MUSIC, locate_prompt
 
 Item = TypeVar("Item")
 
@@ -64,7 +64,14 @@ MODULE_OF_FILE: Final[Mapping[str, str]] = {
     "cel.conf": "cel",
     "cel_custom.conf": "cel_custom.so",
 }
-GUEST_FILES: Final = ("pjsip.conf", "queuerules.conf", "queues.conf", "voicemail.conf", "extensions.conf")
+GUEST_FILES: Final = (
+    "pjsip.conf",
+    "musiconhold.conf",
+    "queuerules.conf",
+    "queues.conf",
+    "voicemail.conf",
+    "extensions.conf",
+)
 OWNER_FILES: Final = tuple(MODULE_OF_FILE)
 
 
@@ -89,7 +96,7 @@ class Transport:
 class RenderTarget:
     """The Asterisk that is to read the files.
 
-    mode: `guest`, files for an admin's own Asterisk: no general section, no transport, no music class is ours, and the including
+    mode: `guest`, files for an admin's own Asterisk: no general section, no transport, no music class that is no object is ours, and the including
         files must have the sections `[globals]` (extensions.conf) and `[zonemessages]` (voicemail.conf), which ours add to; `owner`: whole files, and those for CDR and CEL.
     agi_url: of our FastAGI, such as agi://127.0.0.1:4573. recordings_dir, sounds_dir, dialplan_dir: absolute, as Asterisk sees them.
     trunk_transport: name of the transport for trunks; empty lets PJSIP choose. transports, identify_order: owner mode only;
@@ -152,7 +159,8 @@ def _render_file(name: str, snapshot: Snapshot, target: RenderTarget) -> str:
                 queue_keys=_list_key_contexts(snapshot),
                 dialplan_globals=_dialplan_globals(snapshot, target),
                 time_zones=sorted({box.time_zone or general.time_zone for box in snapshot.voicemail_boxes.values()}),
-                music_classes=_list_music(snapshot),
+                music_classes=walk.through("music_classes", snapshot.music_classes),
+                music_folders=_list_music(snapshot),
                 context_from_trunk=CONTEXT_FROM_TRUNK,
                 context_from_endpoint=CONTEXT_FROM_ENDPOINT,
                 variable_permissions=VARIABLE_PERMISSIONS,
@@ -316,19 +324,9 @@ def _list_absent(queue: Queue) -> str:
 
 
 def _list_music(snapshot: Snapshot) -> list[str]:
-    """Every music class that somebody is to hear."""
-    of_others = (
-        *(group.music for group in snapshot.ring_groups.values()),
-        *(room.music for room in snapshot.conferences.values()),
-        *(endpoint.music for endpoint in snapshot.endpoints.values()),
-    )
-    return sorted(
-        {
-            "default",
-            *(queue.music for queue in snapshot.queues.values()),
-            *(name for name in of_others if name is not None),
-        }
-    )
+    """Every music class that somebody is to hear and that is no object: a folder of that name."""
+    named = {entity.music for collection in HAVE_MUSIC for entity in getattr(snapshot, collection).values()}
+    return sorted({"default", *named} - {None} - snapshot.music_classes.keys())
 
 
 @lru_cache(maxsize=4)

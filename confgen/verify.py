@@ -21,6 +21,7 @@ from confgen.expected import (
     Expectation,
     Fields,
     compare_mailbox,
+    compare_music,
     compare_pjsip,
     compare_queue,
     compare_rule,
@@ -55,6 +56,7 @@ _MANY: Final = 20
 _GUEST_FILES: Final = {
     "pjsip.conf": "{transport}",
     "extensions.conf": "[globals]\n#include tandem/current/extensions.conf\n",
+    "musiconhold.conf": "[default]\nmode = files\ndirectory = moh\n#include tandem/current/musiconhold.conf\n",
     "queuerules.conf": "#include tandem/current/queuerules.conf\n",
     "queues.conf": "[general]\n#include tandem/current/queues.conf\n",
     "voicemail.conf": "[general]\nformat = wav\n[zonemessages]\n#include tandem/current/voicemail.conf\n",
@@ -216,6 +218,7 @@ async def verify_live(expected: Expectation, ami: Ami) -> tuple[Complaint, ...]:
         *await _verify_pjsip(expected, ami),
         *await _verify_queues(expected, ami),
         *await _verify_rules(expected, ami),
+        *await _verify_music(expected, ami),
         *await _verify_mailboxes(expected, ami),
         *await _verify_dialplan(expected, ami),
     )
@@ -317,6 +320,32 @@ async def _verify_rules(expected: Expectation, ami: Ami) -> list[Complaint]:
             complaints.append(Complaint(path, "", "Asterisk does not have it: does its queuerules.conf include ours?"))
         elif is_there:
             complaints.append(Complaint(path, "", "must be gone, and Asterisk still has it"))
+    return complaints
+
+
+async def _verify_music(expected: Expectation, ami: Ami) -> list[Complaint]:
+    if not expected.music_classes and not expected.gone_music:
+        return []
+    answer = await ami.send(actions.command("moh show files"), timeout_s=LIST_TIMEOUT_S)
+    found: dict[str, list[str]] = {}
+    of_class: list[str] = []
+    for line in answer.all("Output"):
+        what, _, value = line.strip().partition(": ")
+        if what == "Class":
+            of_class = found.setdefault(value, [])
+        elif what == "File":
+            of_class.append(value)
+    complaints = [
+        Complaint(f"music_classes.{name}", "", "must be gone, and Asterisk still has it")
+        for name in sorted(expected.gone_music & found.keys())
+    ]
+    for name, section in expected.music_classes.items():
+        path = f"music_classes.{name}"
+        if name in found:
+            complaints += compare_music(path, section, found[name])
+        else:
+            missing = "Asterisk does not have it: does its musiconhold.conf include ours?"
+            complaints.append(Complaint(path, "", missing))
     return complaints
 
 

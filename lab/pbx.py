@@ -41,6 +41,7 @@ exten => 100,1,Answer(1)
  same => n,Hangup()
 """,
     "queues.conf": "[general]\nautofill = yes\npersistentmembers = yes\n#tryinclude tandem/current/queues.conf\n",
+    "musiconhold.conf": "[default]\nmode = files\ndirectory = moh\n#tryinclude tandem/current/musiconhold.conf\n",
     "queuerules.conf": "#tryinclude tandem/current/queuerules.conf\n",
     "voicemail.conf": "[general]\nformat = wav\n[zonemessages]\n#tryinclude tandem/current/voicemail.conf\n",
 }

@@ -17,6 +17,7 @@ from tandem.domain.problems import Problem
 from tandem.domain.references import check_pbx
 from tandem.domain.route_tests import run_route_tests
 from tandem.domain.snapshot import COLLECTION_OF, Snapshot, name_of, with_entity, with_general, without_entity
+from tandem.domain.sounds import find_music_users
 from tandem.live import Live
 from tandem.store.database import Store
 from tandem.store.objects import HeadMoved, Saved, delete_object, save_object
@@ -129,7 +130,7 @@ class Head:
                 if problems := await deferToThread(_check_with, checked, entity):
                     raise EditRefused(problems)
                 checked = with_entity(checked, snapshot.revision, entity)
-            if gone and (referrers := await deferToThread(_check_left, checked)):
+            if gone and (referrers := await deferToThread(_check_left, checked, gone)):
                 raise StillUsed(", ".join(f"{one.collection}/{one.name}" for one in gone), referrers)
             if problems := _fail_tests(checked):
                 raise EditRefused(problems)
@@ -189,7 +190,7 @@ class Head:
         async def change(snapshot: Snapshot) -> tuple[Snapshot, None]:
             check(snapshot)
             left = without_entity(snapshot, snapshot.revision, collection, name)
-            if referrers := await deferToThread(_check_left, left):
+            if referrers := await deferToThread(_check_left, left, [Gone(collection, name)]):
                 raise StillUsed(f"{collection}/{name}", referrers)
             if problems := _fail_tests(left):
                 raise EditRefused(problems)
@@ -277,10 +278,11 @@ def _check_with(snapshot: Snapshot, entity: Object) -> tuple[tuple[str, str, str
     return tuple((*_tell_place(pbx, problem), problem.message) for problem in problems)
 
 
-def _check_left(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
-    """What leads to an object that is gone."""
+def _check_left(snapshot: Snapshot, gone: Sequence[Gone]) -> tuple[tuple[str, str], ...]:
+    """What leads to an object that is gone. Music is asked about by itself: a class that is no object of ours may be Asterisk's own."""
     pbx = _gather(snapshot)
-    return tuple(_tell_place(pbx, problem) for problem in check_pbx(pbx))
+    heard = (one for it in gone if it.collection == "music_classes" for one in find_music_users(snapshot, it.name))
+    return (*(_tell_place(pbx, problem) for problem in check_pbx(pbx)), *heard)
 
 
 def _tell_place(pbx: Pbx, problem: Problem) -> tuple[str, str]:

@@ -301,6 +301,7 @@ def pbxes(draw):
             for endpoint in endpoints[:1]
         ),
         menus=tuple(menus),
+        music_classes=(e.MusicClass(name="waltzes", sounds=("tandem/waltz", "tandem/second-waltz"), order="random"),),
         penalty_rules=(WIDEN,),
         queues=tuple(queues),
         dids=tuple(dids),

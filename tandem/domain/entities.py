@@ -53,6 +53,7 @@ from tandem.domain.fields import (
 # Every object can be had from here.
 from tandem.domain.meetings import Conference as Conference  # noqa: PLC0414 - told on: all objects have one door
 from tandem.domain.meetings import PageGroup as PageGroup  # noqa: PLC0414 - told on: all objects have one door
+from tandem.domain.music import MusicClass as MusicClass  # noqa: PLC0414 - told on: all objects have one door
 from tandem.domain.outbound_entities import DialPrefix, OutboundRoute, TollGuard
 from tandem.domain.phones import Endpoint as Endpoint  # noqa: PLC0414 - told on: all objects have one door
 from tandem.domain.phones import RingGroup as RingGroup  # noqa: PLC0414 - told on: all objects have one door
@@ -336,6 +337,7 @@ class Pbx:
     conferences: tuple[Conference, ...] = ()
     page_groups: tuple[PageGroup, ...] = ()
     menus: tuple[Menu, ...] = ()
+    music_classes: tuple[MusicClass, ...] = ()
     penalty_rules: tuple[PenaltyRule, ...] = ()
     queues: tuple[Queue, ...] = ()
     dids: tuple[Did, ...] = ()
@@ -353,6 +355,7 @@ Entity = (
     | Conference
     | PageGroup
     | Menu
+    | MusicClass
     | PenaltyRule
     | Queue
     | Did
@@ -371,6 +374,7 @@ COLLECTIONS: Final[dict[str, tuple[type[Entity], str]]] = {
     "conferences": (Conference, "name"),
     "page_groups": (PageGroup, "name"),
     "menus": (Menu, "name"),
+    "music_classes": (MusicClass, "name"),
     "penalty_rules": (PenaltyRule, "name"),
     "queues": (Queue, "name"),
     "dids": (Did, "number"),

@@ -33,6 +33,8 @@ RESERVED_NAMES: Final = {
     "trunks": frozenset({"anonymous", "global", "system"}),
     "queues": frozenset({"general"}),
     "penalty_rules": frozenset({"general"}),
+    # What is heard where nobody names another; in guest mode it is the admin's.
+    "music_classes": frozenset({"general", "default"}),
 }
 RESERVED_CONTEXTS: Final = frozenset({"general", "globals"})
 RESERVED_CONTEXT_PREFIX: Final = "tandem-"

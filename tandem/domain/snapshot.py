@@ -29,6 +29,7 @@ from tandem.domain.entities import (
     Expectation,
     General,
     Menu,
+    MusicClass,
     PageGroup,
     Pbx,
     PenaltyRule,
@@ -126,6 +127,7 @@ class Snapshot:
     conferences: Mapping[str, Conference]
     page_groups: Mapping[str, PageGroup]
     menus: Mapping[str, Menu]
+    music_classes: Mapping[str, MusicClass]
     penalty_rules: Mapping[str, PenaltyRule]
     queues: Mapping[str, Queue]
     dids: DidIndex
@@ -287,7 +289,7 @@ def _with_collection(
         changes["outbound"] = index_routes(values.values())
     elif collection == "schedules":
         changes["hours"] = {name: _compile(schedule, snapshot.general) for name, schedule in values.items()}
-    elif collection not in {"voicemail_boxes", "penalty_rules", "expect"}:
+    elif collection not in {"voicemail_boxes", "music_classes", "penalty_rules", "expect"}:
         numbers = dict(snapshot.numbers)
         if removed is not None and (inside := _number_inside(removed)) is not None:
             del numbers[inside[0]]

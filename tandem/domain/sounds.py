@@ -23,6 +23,9 @@ _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _LANGUAGE: Final = re.compile(r"([a-z]{2,3}(_[A-Z]{2})?)?")
 _VOICE: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_+.-]{0,39})?")
 
+# Collections whose objects name a music class.
+HAVE_MUSIC: Final = ("queues", "endpoints", "ring_groups", "conferences")
+
 
 class SoundRefused(ValueError):
     """A sound that cannot be taken; the field and its rule."""
@@ -125,6 +128,16 @@ def _list_prompts(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str], str]]:
             for path in paths:
                 for prompt in _read_prompts(entity, path):
                     yield (f"{collection}/{name}", ".".join(path)), prompt
+
+
+def find_music_users(snapshot: Snapshot, music: str) -> tuple[tuple[str, str], ...]:
+    """Whose callers hear a music class: (`queues/sales`, `music`)."""
+    return tuple(
+        (f"{collection}/{name}", "music")
+        for collection in HAVE_MUSIC
+        for name, entity in getattr(snapshot, collection).items()
+        if entity.music == music
+    )
 
 
 @cache

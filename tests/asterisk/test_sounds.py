@@ -15,6 +15,7 @@ import pytest
 
 from lab.observe import Observer, wait_until
 from lab.pbx import LabPbx
+from lab.rtp import RtpSink
 from lab.sipp import CARRIER_HOST, Caller, HangUp, Press, Speak, Wait, place_calls
 from tandem.cli.control import _UnixConnection
 from tandem.domain.recordings import plan_recording
@@ -34,11 +35,14 @@ menus:
     invalid: {announcement: notice}
     timeout: {announcement: notice}
     fallback: {announcement: notice}
+music_classes: [{name: tones, sounds: [tandem/hello], announcement: beep}]
 queues:
   - {name: wait, join_when_empty: yes, leave_when_empty: no, periodic_prompts: [tandem/hello], periodic_every_s: 3, periodic_after_s: 1,
      fallback: {hangup: normal}}
+  - {name: lounge, music: tones, join_when_empty: yes, leave_when_empty: no, max_wait_s: 60, fallback: {hangup: normal}}
 dids:
   - {number: "+493010007", destination: {queue: wait}, language: de}
+  - {number: "+493010008", destination: {queue: lounge}}
   - {number: "+493010001", destination: {announcement: notice}}
   - {number: "+493010002", destination: {announcement: notice}, language: de}
   - {number: "+493010003", destination: {menu: main}}
@@ -147,7 +151,23 @@ def test_who_cannot_be_served_hears_one_among_others(observer: Observer, hello: 
 
 def test_it_is_refused_to_delete_what_is_played(client: Client, hello: str) -> None:
     error = client.ask("DELETE", "sounds/hello", status=409)["error"]
-    assert {one["object"] for one in error["problems"]} == {"announcements/notice", "menus/main", "queues/wait"}
+    users = {"announcements/notice", "menus/main", "music_classes/tones", "queues/wait"}
+    assert {one["object"] for one in error["problems"]} == users
+
+
+def test_whoever_waits_hears_the_queues_own_music(observer: Observer, client: Client, hello: str) -> None:
+    pbx = observer.pbx
+    mark = len(pbx.asterisk.read_log())
+    with RtpSink(pbx.asterisk) as sink:
+        observer.call("03010008", Wait(4), HangUp(), media_port=sink.port)
+        # Nobody but the music is heard there; a class without a file is silence.
+        assert sink.count_loud() > 100
+    wait_until(
+        lambda: "Started music on hold, class 'tones'" in pbx.asterisk.read_log()[mark:], "the music's line in the log"
+    )
+    error = client.ask("DELETE", "music-classes/tones", status=409)["error"]
+    assert [one["object"] for one in error["problems"]] == ["queues/lounge"]
+    assert hello in pbx.asterisk.cli("moh show files")
 
 
 def test_a_call_that_hears_the_old_one_hears_it_to_its_end(

@@ -6,6 +6,7 @@ from tandem.domain.destinations import EndpointDestination, HangupDestination, V
 from tandem.domain.entities import (
     Endpoint,
     General,
+    MusicClass,
     Pbx,
     PenaltyChange,
     PenaltyRule,
@@ -145,6 +146,15 @@ def small_pbx():
         voicemail_boxes=(
             VoicemailBox(mailbox="1001", name="Ann; Reception", pin="4711", email="ann@example.net"),
             VoicemailBox(mailbox="2000", pin="0815", language="en", time_zone="Europe/London"),
+        ),
+        music_classes=(
+            MusicClass(
+                name="waltzes",
+                description="For sales; loud",
+                sounds=("tandem/waltz", "tandem/second-waltz"),
+                order="random",
+                announcement="beep",
+            ),
         ),
         penalty_rules=(
             PenaltyRule(

@@ -32,7 +32,7 @@ PBX = Pbx(
     queues=(Queue(name="q", fallback=HangupDestination()),),
 )
 OTHER_QUEUE = replace(PBX, queues=(Queue(name="q", weight=5, fallback=HangupDestination()),))
-ALL_MODULES = ["res_pjsip.so", "app_voicemail.so", "pbx_config.so", "app_queue.so"]
+ALL_MODULES = ["res_pjsip.so", "app_voicemail.so", "res_musiconhold.so", "pbx_config.so", "app_queue.so"]
 
 
 def list_files(folder):
@@ -71,7 +71,14 @@ class ApplyTest(TestCase):
         applied = await self.apply(PBX, 1)
         assert self.reloaded == ALL_MODULES
         assert applied.reloaded == tuple(ALL_MODULES)
-        assert applied.changed == ("extensions.conf", "pjsip.conf", "queuerules.conf", "queues.conf", "voicemail.conf")
+        assert applied.changed == (
+            "extensions.conf",
+            "musiconhold.conf",
+            "pjsip.conf",
+            "queuerules.conf",
+            "queues.conf",
+            "voicemail.conf",
+        )
         assert (applied.previous, applied.revision) == (None, 1)
         assert self.links() == (applied.generation, applied.generation)
         assert "[1001]" in self.seen.files["pjsip.conf"]

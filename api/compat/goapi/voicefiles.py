@@ -10,6 +10,7 @@ from api.compat.goapi.dialling import commit
 from api.compat.goapi.objects import EVERYBODY, columns, read_limit
 from api.compat.goapi.parameters import check_special
 from api.compat.goapi.speech import fail, fail_code
+from tandem.domain.music import MusicClass
 from tandem.domain.sounds import PROMPT_PREFIX, Sound, SoundRefused, check_sound_name
 from tandem.sounds import Waiting
 from tandem.store.sounds import SoundQuery, load_sounds
@@ -106,22 +107,30 @@ async def _delete(call: Call) -> Mapping[str, Any]:
 async def _list_music(call: Call) -> Mapping[str, Any]:
     """The classes that queues name; `default` is always there."""
     snapshot = await call.services.head.read()
-    names = sorted({"default", *(queue.music for queue in snapshot.queues.values())})
-    rows = [
-        {"moh_id": name, "moh_name": name, "active": "Y", "random": "N", "user_group": EVERYBODY}
-        for name in names[: read_limit(call)]
-    ]
+    names = sorted({"default", *snapshot.music_classes, *(queue.music for queue in snapshot.queues.values())})
+    rows = [_describe_music(name, snapshot.music_classes.get(name)) for name in names[: read_limit(call)]]
     return columns(rows, ("moh_id", "moh_name", "active", "random", "user_group"))
+
+
+def _describe_music(name: str, music: MusicClass | None) -> dict[str, Any]:
+    """music: None for a class of Asterisk's own, of which only the name is known."""
+    return {
+        "moh_id": name,
+        "moh_name": (music.description if music is not None else "") or name,
+        "active": "Y",
+        "random": "Y" if music is not None and music.order == "random" else "N",
+        "user_group": EVERYBODY,
+    }
 
 
 async def _music_info(call: Call) -> Mapping[str, Any]:
     name = call.given.text("moh_id")
     if not name:
         raise fail("Error: Set a value for MOH ID.")
-    found = await _list_music(call)
-    if name not in found["moh_id"]:
+    snapshot = await call.services.head.read()
+    if name not in {"default", *snapshot.music_classes, *(queue.music for queue in snapshot.queues.values())}:
         raise fail("Error: Music On Hold doesn't exist.")
-    return {"data": {"moh_id": name, "moh_name": name, "active": "Y", "random": "N", "user_group": EVERYBODY}}
+    return {"data": _describe_music(name, snapshot.music_classes.get(name))}
 
 
 ACTIONS: Final = (

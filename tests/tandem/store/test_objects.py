@@ -57,6 +57,7 @@ WHOLE = TypeAdapter(Pbx).validate_python(
                 "timeout_s": 3.5,
             },
         ),
+        "music_classes": ({"name": "waltzes", "sounds": ("tandem/waltz",)},),
         "penalty_rules": ({"name": "widen", "changes": ({"after_s": 30, "max_penalty": 5},)},),
         "queues": ({"name": "sales", "members": ({"endpoint": "1001"},), "fallback": {"voicemail": "1001"}},),
         "dids": tuple(
