@@ -36,6 +36,7 @@ PBX = Pbx(
         Queue(name="sales", members=(QueueMember(endpoint="1001"),), fallback=NOTHING),
         Queue(name="support", strategy="ringall", announce_position=True, fallback=NOTHING),
     ),
+    music_classes=(MusicClass(name="waltzes", sounds=("tandem/waltz", "tandem/second"), announcement="beep"),),
     menus=(Menu(name="main", prompts=("demo-congrats",), options={}, invalid=NOTHING, timeout=NOTHING, fallback=NOTHING),),
     dids=(Did(number="+4930100", destination=EndpointDestination(endpoint="1001")),),
 )  # fmt: skip

@@ -30,8 +30,8 @@ pbx, _start_from_the_same = share_pbx()
 
 def test_every_object_is_verified(pbx):
     applied = pbx.ask("config", "apply", "--full")
-    assert (applied["check"], applied["verified"]) == ("passed", 7)
-    assert (applied["changed"], len(applied["reloaded"])) == ([], 4)
+    assert (applied["check"], applied["verified"]) == ("passed", 8)
+    assert (applied["changed"], len(applied["reloaded"])) == ([], 5)
 
 
 def test_full_repairs_what_somebody_reloaded_meanwhile(pbx):

@@ -84,7 +84,7 @@ def test_the_sample_has_every_kind_of_object_and_destination() -> None:
 class TestSaving:
     def test_comes_back_as_it_was(self, store: Store) -> None:
         assert store.run_now(load_pbx) == Pbx()
-        assert save(store, WHOLE) == (1, 29, 0, 0)
+        assert save(store, WHOLE) == (1, 30, 0, 0)
         loaded = store.run_now(load_pbx)
         assert loaded == WHOLE
         assert list(loaded.menus[0].options) == ["9", "1", "*#"]
@@ -102,7 +102,7 @@ class TestSaving:
             dataclasses.replace(first, priority=9), *others, Did(number="+1", destination={"hangup": 1})
         )
         assert save(store, changed) == (2, 1, 1, 1)
-        assert store.run_now(lambda db: db.execute_sql("SELECT count(*) FROM objects").fetchone()) == (31,)
+        assert store.run_now(lambda db: db.execute_sql("SELECT count(*) FROM objects").fetchone()) == (32,)
         assert save(store, WHOLE) == (3, 1, 1, 1)
         assert [store.run_now(load_pbx, number) == WHOLE for number in (1, 2, 3)] == [True, False, True]
         assert len(store.run_now(load_pbx, 2).dids) == len(WHOLE.dids)
