@@ -94,14 +94,16 @@ def test_the_lists_are_at_least_these():
 
 @pytest.mark.parametrize("route", LISTS, ids=lambda route: route.operation)
 def test_every_list_takes_what_it_declares(route, client):
-    expected = 503 if HTTPStatus.SERVICE_UNAVAILABLE in route.raises else 200  # no Asterisk here
+    path = route.path.replace("{mailbox}", "1000")
+    # There is no Asterisk here; what a voicemail box has is in its folder.
+    expected = 503 if HTTPStatus.SERVICE_UNAVAILABLE in route.raises and path == route.path else 200
     for name, field in route.query.model_fields.items():
         values = ["1"]
         if name == "sort":
             values = get_args(field.annotation)
             assert len(values) > 1
         for value in values:
-            answer = client.ask("GET", f"{route.path}?{name}={value}", status=(expected, 422))
+            answer = client.ask("GET", f"{path}?{name}={value}", status=(expected, 422))
             assert client.status == expected or name not in ("sort", "limit", "offset", "q"), answer
-    client.ask("GET", f"{route.path}?nothing=1", status=422)
-    client.ask("GET", f"{route.path}?limit=1&offset=1", status=expected)
+    client.ask("GET", f"{path}?nothing=1", status=422)
+    client.ask("GET", f"{path}?limit=1&offset=1", status=expected)

@@ -9,7 +9,18 @@ from confgen.render import RenderTarget, Transport
 from lab.pbx import ADMIN_FILES, LabPbx
 from tandem.document import write_document
 from tandem.domain.destinations import EndpointDestination, HangupDestination
-from tandem.domain.entities import Did, Endpoint, General, Menu, Pbx, Queue, QueueMember, Trunk, VoicemailBox
+from tandem.domain.entities import (
+    Did,
+    Endpoint,
+    General,
+    Menu,
+    MusicClass,
+    Pbx,
+    Queue,
+    QueueMember,
+    Trunk,
+    VoicemailBox,
+)
 
 NOTHING = HangupDestination()
 PBX = Pbx(
