@@ -11,7 +11,7 @@ from typing import Any, Final
 from tandem.domain.carrying import Carried, Carrier, cut_text, list_codecs, name_freely
 from tandem.domain.conf_text import ConfSection, Option, read_conf
 
-FILES: Final = ("pjsip.conf", "voicemail.conf", "queuerules.conf", "queues.conf", "extensions.conf")
+FILES: Final = ("pjsip.conf", "voicemail.conf", "musiconhold.conf", "queuerules.conf", "queues.conf", "extensions.conf")
 _HANGUP: Final = {"hangup": 16}
 # Options that are carried over, or say what Tandem does anyway.
 _ENDPOINT: Final = frozenset(
@@ -75,6 +75,7 @@ def import_asterisk(files: Mapping[str, str], find: Callable[[str], Mapping[str,
         carrier.lost += lost
     _take_boxes(carrier, sections["voicemail.conf"])
     trunk_contexts = _Pjsip(carrier, sections["pjsip.conf"]).take()
+    _tell_music(carrier, sections["musiconhold.conf"])
     rules = _take_rules(carrier, sections["queuerules.conf"])
     queues = _take_queues(carrier, sections["queues.conf"], rules)
     _Dialplan(carrier, sections["extensions.conf"], queues).take(trunk_contexts)
@@ -201,6 +202,16 @@ def _host_of(uri: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------- queues
+
+
+def _tell_music(carrier: Carrier, sections: list[ConfSection]) -> None:
+    """Classes of files and streams; ours are made of uploaded sounds, and no path says which of those it would be."""
+    for section in sections:
+        if section.name not in {"general", "default"}:
+            carrier.lose(
+                f"{section.place} [{section.name}]",
+                "music is not carried over: upload its sounds, and make a music class of them",
+            )
 
 
 def _take_rules(carrier: Carrier, sections: list[ConfSection]) -> dict[str, str]:

@@ -280,3 +280,11 @@ lines = st.lists(
 def test_whatever_the_files_hold_what_comes_out_is_a_valid_pbx(pjsip, voicemail, queues, extensions):
     carried = carry(pjsip=pjsip, voicemail=voicemail, queues=queues, extensions=extensions)
     assert read_document(write_document(carried.pbx)) == carried.pbx
+
+
+def test_music_of_files_is_told_of_and_not_carried():
+    carried = carry(musiconhold="[general]\n[default]\nmode=files\n[jazz]\nmode=playlist\nentry=/srv/jazz/one\n")
+    assert carried.pbx.music_classes == ()
+    assert [str(lost) for lost in carried.lost] == [
+        "musiconhold.conf:4 [jazz]: music is not carried over: upload its sounds, and make a music class of them"
+    ]
