@@ -326,7 +326,9 @@ def _list_absent(queue: Queue) -> str:
 def _list_music(snapshot: Snapshot) -> list[str]:
     """Every music class that somebody is to hear and that is no object: a folder of that name."""
     named = {entity.music for collection in HAVE_MUSIC for entity in getattr(snapshot, collection).values()}
-    return sorted({"default", *named} - {None} - snapshot.music_classes.keys())
+    # res_musiconhold.c does not tell capitals apart.
+    ours = {name.casefold() for name in snapshot.music_classes}
+    return sorted(name for name in {"default", *named} if name is not None and name.casefold() not in ours)
 
 
 @lru_cache(maxsize=4)

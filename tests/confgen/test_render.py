@@ -59,6 +59,14 @@ class TestGolden:
         expected = {path.name: path.read_text() for path in (GOLDEN / folder).glob("*.conf")}
         assert rendered == expected
 
+    def test_music_that_is_an_object_is_no_folder(self, small_pbx):
+        (first, *others) = small_pbx.queues
+        pbx = replace(
+            small_pbx, queues=(replace(first, music="Waltzes"), *(replace(one, music="jazz") for one in others))
+        )
+        text = render(build_snapshot(1, pbx), OWNER)["musiconhold.conf"]
+        assert [line for line in text.splitlines() if line.startswith("[")] == ["[waltzes]", "[default]", "[jazz]"]
+
     def test_files_of_modes(self, small_pbx):
         assert set(render(build_snapshot(1, small_pbx), OWNER)) == set(MODULE_OF_FILE)
         assert set(render(build_snapshot(1, small_pbx), GUEST)) == set(GUEST_FILES)

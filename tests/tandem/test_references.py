@@ -115,6 +115,7 @@ def test_near_names_are_suggested():
         ({"trunks": [{"name": "a", **TRUNK, "country": "QQ"}]}, "trunks[0].country: 'QQ' is no country"),
         ({"trunks": [{"name": "a", **TRUNK}, {"name": "A", **TRUNK}]}, "trunks[1].name: 'A' is taken by trunks[0]"),
         ({"trunks": [{"name": "System", **TRUNK}]}, "trunks[0].name: 'System' is reserved by Asterisk"),
+        ({"music_classes": [{"name": "Default", "sounds": ["tandem/x"]}]}, "music_classes[0].name: 'Default' is reserved by Asterisk"),
         ({"trunks": [{"name": "anonymous", **TRUNK}]}, "trunks[0].name: 'anonymous' is reserved by Asterisk"),
         ({"queues": [queue("General")]}, "queues[0].name: 'General' is reserved by Asterisk"),
         ({"menus": [menu("a"), menu("b"), menu("A")]}, "menus[2].name: 'A' is taken by menus[0]"),
