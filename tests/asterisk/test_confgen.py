@@ -114,6 +114,7 @@ def including(mode):
     names = OWNER_FILES if mode == "owner" else GUEST_FILES
     own = {
         "pjsip.conf": "[udp]\ntype = transport\nbind = 127.0.0.1:5060\n",
+        "musiconhold.conf": "[default]\nmode = files\ndirectory = moh\n",
         "queues.conf": "[general]\nautofill = yes\n[ours]\nstrategy = ringall\n",
         "voicemail.conf": "[general]\nformat = wav\n[zonemessages]\nours = Europe/Paris|Q\n[default]\n77 => 1234,Admin\n",
         "extensions.conf": "[globals]\nOURS = 1\n[ours]\nexten => 1,1,NoOp()\n",
