@@ -172,6 +172,16 @@ def test_over_http_a_campaign_that_is_made_is_told_and_asterisk_is_said_to_be_aw
         stream.close()
 
 
+def read_campaigns(stream):
+    """What the next change says of campaigns; how busy the dialer is may change in between."""
+    while True:
+        kind, change = read_event(stream)
+        assert kind == "change"
+        campaigns = change["campaigns"]
+        if campaigns["changed"] or campaigns["removed"]:
+            return [one["campaign_id"] for one in campaigns["changed"]], campaigns["removed"]
+
+
 def test_a_hundred_clients_are_told_all_and_then_each_change_in_its_order(client):
     streams = [listen(client) for _ in range(100)]
     try:
@@ -180,15 +190,13 @@ def test_a_hundred_clients_are_told_all_and_then_each_change_in_its_order(client
         made = client.ask("POST", "/api/v1/campaigns", body, 201)
         path = f"/api/v1/campaigns/{made['campaign_id']}"
         for stream in streams:
-            kind, change = read_event(stream)
-            assert (kind, [one["campaign_id"] for one in change["campaigns"]["changed"]]) == (
-                "change",
-                [made["campaign_id"]],
-            )
+            assert read_campaigns(stream) == ([made["campaign_id"]], [])
         client.ask("DELETE", path, status=204)
         for stream in streams:
-            kind, change = read_event(stream)
-            assert (kind, change["campaigns"]["removed"]) == ("change", [str(made["campaign_id"])])
+            # It may be told once more before, as the dialer knows it.
+            while (told := read_campaigns(stream)) == ([made["campaign_id"]], []):
+                pass
+            assert told == ([], [str(made["campaign_id"])])
         # The API has its turn meanwhile, and who goes away leaves nothing behind.
         assert client.ask("GET", "/api/v1/monitoring/status")
     finally:
