@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 # Where it is set, each of the hundreds of processes of the tests would compile all of our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed
-# Three files of tests at a time on two cores: each Asterisk is in namespaces of its own, and most of a real call is waiting.
-WORKERS ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Two files of tests at a time: each Asterisk is in namespaces of its own, and most of a real call is waiting.
+WORKERS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 MISSING_TOOLS = $(shell command -v sipp >/dev/null 2>&1 || echo sip-tester; command -v ip >/dev/null 2>&1 || echo iproute2; \
 	command -v asterisk >/dev/null 2>&1 || command -v debootstrap >/dev/null 2>&1 || echo debootstrap; \
 	command -v curl >/dev/null 2>&1 || echo curl; command -v jq >/dev/null 2>&1 || echo jq; \
