@@ -144,7 +144,7 @@ class Browser:
             self._sequence += 1
             sequence = self._sequence
             self._send_request(method, uri, ours, to, call_id, sequence, body, authorization)
-            answer = self._await(lambda message, sequence=sequence: message.answers(call_id, sequence))  # type: ignore[misc]
+            answer = self._await(lambda message, sequence=sequence: message.answers(call_id, sequence))  # type: ignore[misc]  # mypy infers no lambda with a default
             if answer.status >= 300 and method == "INVITE":
                 self._send_request("ACK", uri, ours, answer.headers["to"], call_id, sequence)
             if answer.status != 401 or authorization:

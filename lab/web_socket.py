@@ -30,7 +30,7 @@ class WebSocket:
             link.close()
             raise
         self._texts: deque[str] = deque()
-        self._protocol = ClientProtocol(parse_uri(uri), subprotocols=[subprotocol])  # type: ignore[list-item]
+        self._protocol = ClientProtocol(parse_uri(uri), subprotocols=[subprotocol])  # type: ignore[list-item]  # Subprotocol is a str by another name
         self._protocol.send_request(self._protocol.connect())
         self._flush()
         # The answer, and what may have come with it.
@@ -71,7 +71,7 @@ class WebSocket:
             raise WebSocketFailed(f"not opened: {error}") from error
         for event in events:
             if getattr(event, "opcode", None) is Opcode.TEXT:
-                self._texts.append(event.data.decode())  # type: ignore[union-attr]
+                self._texts.append(event.data.decode())  # type: ignore[union-attr]  # of the events only frames are asked for their data
         if not arrived and not self._texts:
             raise WebSocketFailed("closed by the other side")
         return bool(events)

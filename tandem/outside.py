@@ -21,7 +21,7 @@ def make_ami(settings: Settings, username: str, secret: SecretStr | None, reacto
     """A connection to Asterisk's manager, not opened yet."""
     endpoint: Any = HostnameEndpoint(reactor, settings.ami.host.encode(), settings.ami.port)
     client = AmiClient(endpoint, username, secret.get_secret_value() if secret is not None else "", clock=clock)
-    client.setName(f"ami {username}")  # type: ignore[no-untyped-call]
+    client.setName(f"ami {username}")  # type: ignore[no-untyped-call]  # Twisted's Service has no types
     return client
 
 

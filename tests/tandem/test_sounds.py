@@ -472,7 +472,7 @@ class SoundsCase(TestCase):
         assert self.sounds.recovered is not None
         await self.sounds.recovered
         assert list(left.parent.iterdir()) == [call]
-        self.sounds.stopService()  # type: ignore[no-untyped-call]
+        self.sounds.stopService()  # type: ignore[no-untyped-call]  # Twisted's Service has no types
 
     async def test_many_at_once_take_turns(self) -> None:
         content = write_tone(self.folder / "a.wav", 0.3).read_bytes()
