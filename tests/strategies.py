@@ -119,9 +119,11 @@ def pbxes(draw):
     )
     trunks = tuple(draw(trunk(name)) for name in trunk_names)
     boxes = tuple(draw(voicemail_box(mailbox)) for mailbox in box_numbers)
-    endpoints = tuple(
-        e.Endpoint(
-            extension=next(numbers),
+
+    def endpoint(extension):
+        elsewhere = outside_numbers.filter(lambda number: number != extension)
+        return e.Endpoint(
+            extension=extension,
             name=draw(hostile_texts),
             secret=draw(secrets),
             codecs=draw(codecs),
@@ -129,17 +131,17 @@ def pbxes(draw):
             voicemail_on=draw(st.sampled_from([("busy", "no-answer", "unavailable"), ("no-answer",), ()])),
             ring_time_s=draw(st.integers(5, 300)),
             do_not_disturb=draw(some_number),
-            forward_always=draw(st.none() | outside_numbers),
-            forward_busy=draw(st.none() | outside_numbers),
+            forward_always=draw(st.none() | elsewhere),
+            forward_busy=draw(st.none() | elsewhere),
             follow_me=tuple(
                 p.FollowMeStep(number=number, confirm=draw(some_number))
-                for number in draw(st.lists(outside_numbers, max_size=2))
+                for number in draw(st.lists(elsewhere, max_size=2))
             ),
             language=draw(st.none() | languages),
             permissions=tuple(draw(st.lists(st.sampled_from(get_args(f.Permission)), max_size=3, unique=True))),
         )
-        for _ in range(draw(st.integers(0, 3)))
-    )
+
+    endpoints = tuple(endpoint(next(numbers)) for _ in range(draw(st.integers(0, 3))))
     leads = [d.HangupDestination(hangup=draw(st.sampled_from(sorted(HANGUP_CAUSE_BY_NAME.values()))))]
     leads.append(d.DialplanDestination(dialplan="lobby,100"))
     leads += [d.EndpointDestination(endpoint=endpoint.extension) for endpoint in endpoints]
