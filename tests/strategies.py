@@ -86,6 +86,10 @@ did_patterns = st.lists(
 did_numbers = st.one_of(exact_dids, phone_numbers.map(lambda number: number + "*"), did_patterns, st.just("default"))
 
 
+# A quarter of the objects has what may be left out.
+seldom = st.sampled_from([False, False, False, True])
+
+
 @st.composite
 def pbxes(draw):
     """A PBX that `check_pbx` accepts: each object leads only to objects made before it."""
@@ -96,11 +100,9 @@ def pbxes(draw):
             )
         )
     )
-    # A quarter of the objects has a number.
-    some_number = st.sampled_from([False, False, False, True])
 
     def number_or_none():
-        return next(numbers) if draw(some_number) else None
+        return next(numbers) if draw(seldom) else None
 
     trunk_names, box_numbers = (
         draw(unique_names(2)),
@@ -119,29 +121,7 @@ def pbxes(draw):
     )
     trunks = tuple(draw(trunk(name)) for name in trunk_names)
     boxes = tuple(draw(voicemail_box(mailbox)) for mailbox in box_numbers)
-
-    def endpoint(extension):
-        elsewhere = outside_numbers.filter(lambda number: number != extension)
-        return e.Endpoint(
-            extension=extension,
-            name=draw(hostile_texts),
-            secret=draw(secrets),
-            codecs=draw(codecs),
-            voicemail=draw(st.sampled_from([None, *box_numbers])),
-            voicemail_on=draw(st.sampled_from([("busy", "no-answer", "unavailable"), ("no-answer",), ()])),
-            ring_time_s=draw(st.integers(5, 300)),
-            do_not_disturb=draw(some_number),
-            forward_always=draw(st.none() | elsewhere),
-            forward_busy=draw(st.none() | elsewhere),
-            follow_me=tuple(
-                p.FollowMeStep(number=number, confirm=draw(some_number))
-                for number in draw(st.lists(elsewhere, max_size=2))
-            ),
-            language=draw(st.none() | languages),
-            permissions=tuple(draw(st.lists(st.sampled_from(get_args(f.Permission)), max_size=3, unique=True))),
-        )
-
-    endpoints = tuple(endpoint(next(numbers)) for _ in range(draw(st.integers(0, 3))))
+    endpoints = tuple(draw(endpoint(next(numbers), box_numbers)) for _ in range(draw(st.integers(0, 3))))
     leads = [d.HangupDestination(hangup=draw(st.sampled_from(sorted(HANGUP_CAUSE_BY_NAME.values()))))]
     leads.append(d.DialplanDestination(dialplan="lobby,100"))
     leads += [d.EndpointDestination(endpoint=endpoint.extension) for endpoint in endpoints]
@@ -150,15 +130,15 @@ def pbxes(draw):
 
     def lead():
         found = draw(st.sampled_from(leads))
-        if endpoints and draw(some_number):
+        if endpoints and draw(seldom):
             found = d.AgentDestination(agent=draw(st.sampled_from(endpoints)).extension, unavailable=found)
-        if schedule_names and draw(some_number):
+        if schedule_names and draw(seldom):
             name = draw(st.sampled_from(schedule_names))
             return d.ScheduleDestination(schedule=name, open=found, closed=draw(st.sampled_from(leads)))
         return found
 
     def lead_or_none():
-        return lead() if draw(some_number) else None
+        return lead() if draw(seldom) else None
 
     announcements = []
     for name in draw(unique_names(2)):
@@ -349,6 +329,28 @@ def trunk(draw, name):
         codecs=draw(codecs),
         numbers=draw(st.sampled_from(["as-sent", "national"])),
         country=draw(st.sampled_from([None, "DE", "AU"])),
+    )
+
+
+@st.composite
+def endpoint(draw, extension, box_numbers):
+    elsewhere = outside_numbers.filter(lambda number: number != extension)
+    return e.Endpoint(
+        extension=extension,
+        name=draw(hostile_texts),
+        secret=draw(secrets),
+        codecs=draw(codecs),
+        voicemail=draw(st.sampled_from([None, *box_numbers])),
+        voicemail_on=draw(st.sampled_from([("busy", "no-answer", "unavailable"), ("no-answer",), ()])),
+        ring_time_s=draw(st.integers(5, 300)),
+        do_not_disturb=draw(seldom),
+        forward_always=draw(st.none() | elsewhere),
+        forward_busy=draw(st.none() | elsewhere),
+        follow_me=tuple(
+            p.FollowMeStep(number=number, confirm=draw(seldom)) for number in draw(st.lists(elsewhere, max_size=2))
+        ),
+        language=draw(st.none() | languages),
+        permissions=tuple(draw(st.lists(st.sampled_from(get_args(f.Permission)), max_size=3, unique=True))),
     )
 
 
