@@ -208,7 +208,7 @@ def serving(agiload: Path, name: str, argv: Sequence[str], extension: str = "155
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", *(word.format(port=port) for word in argv)]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, cwd=HERE.parent, stderr=log)
+        process = subprocess.Popen(command, cwd=HERE.parent, stderr=log, env=os.environ | read_unit_environment())
         try:
             deadline = time.monotonic() + START_S
             # A whole session, because panoramisk spins for ever on a connection that is closed before its environment.
@@ -225,6 +225,15 @@ def serving(agiload: Path, name: str, argv: Sequence[str], extension: str = "155
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def read_unit_environment() -> dict[str, str]:
+    """What the shipped unit puts into the environment; all servers of the bench have it."""
+    lines = (HERE.parent / "systemd" / "tandem.service").read_text(encoding="utf-8").splitlines()
+    words = [
+        word for line in lines if line.startswith("Environment=") for word in line.removeprefix("Environment=").split()
+    ]
+    return dict(word.split("=", 1) for word in words)
 
 
 def run_load(agiload: Path, server: Server, sessions: int, cores: set[int]) -> dict[str, float]:

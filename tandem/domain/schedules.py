@@ -14,8 +14,6 @@ from functools import lru_cache
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import holidays
-
 from tandem.domain.entities import Schedule
 from tandem.domain.fields import WEEKDAYS
 
@@ -126,6 +124,8 @@ def iftime_spans(compiled: CompiledSchedule, from_date: date) -> IftimeSpans:
 
 def check_holiday_region(country: str, subdivision: str | None) -> None:
     """ValueError unless the `holidays` library knows the country and its subdivision."""
+    import holidays  # noqa: PLC0415 - 3 MB of memory, and no schedule may have a country
+
     try:
         holidays.country_holidays(country, subdiv=subdivision)
     except NotImplementedError as error:
@@ -136,6 +136,8 @@ def check_holiday_region(country: str, subdivision: str | None) -> None:
 @lru_cache(maxsize=256)
 def holiday_dates(country: str, subdivision: str | None, year: int) -> frozenset[date]:
     """The public holidays of one year; the cache is bounded, and warm for the years that a new snapshot meets first."""
+    import holidays  # noqa: PLC0415 - as above; a new snapshot has it imported
+
     return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))
 
 
