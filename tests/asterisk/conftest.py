@@ -6,6 +6,7 @@ import pytest
 
 from tandem.asterisk.install import AsteriskInstall, find_asterisk
 from tandem.asterisk.instance import AsteriskInstance
+from tests.asterisk.rendered import troubles
 
 AsteriskFactory = Callable[..., AsteriskInstance]
 TOLD_LINES = 150  # what a call of a test usually takes, and a person reads
@@ -44,3 +45,9 @@ def asterisk_factory(asterisk_install: AsteriskInstall) -> Iterator[AsteriskFact
     yield start
     for instance in started:
         instance.close()
+
+
+@pytest.fixture(scope="module")
+def baseline(asterisk_factory: AsteriskFactory) -> set[str]:
+    """What Asterisk complains of without any file of ours."""
+    return troubles(asterisk_factory())
