@@ -1,4 +1,4 @@
-"""Night modes over HTTP: shown, set at once and told, refused where there is no such schedule; real calls are in tests/asterisk/test_phones.py."""
+"""Night modes over HTTP: shown, set at once and told, refused where there is no such schedule; real calls are in tests/asterisk/phones."""
 
 
 def test_a_schedule_is_held_and_let_go(client):

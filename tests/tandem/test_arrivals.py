@@ -1,4 +1,4 @@
-"""What `route explain` says of a phone that forwards, is not to be disturbed or has follow-me; that calls go so is in tests/asterisk/test_phones.py."""
+"""What `route explain` says of a phone that forwards, is not to be disturbed or has follow-me; that calls go so is in tests/asterisk/phones."""
 
 from datetime import UTC, datetime
 

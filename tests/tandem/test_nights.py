@@ -1,4 +1,4 @@
-"""Night modes: over the clock, refused to phones that may not, kept in the database, believed from AstDB without one; calls are in tests/asterisk/test_phones.py."""
+"""Night modes: over the clock, refused to phones that may not, kept in the database, believed from AstDB without one; calls are in tests/asterisk/phones."""
 
 import re
 from datetime import UTC, date, datetime
