@@ -468,10 +468,11 @@ def test_a_caller_who_hangs_up_at_any_time_in_a_menu_leaves_nothing_behind(obser
 
 
 def fingerprint(pbx: LabPbx) -> dict[str, tuple[int, str]]:
-    """Of every file of ours that an import could write: when it was written, and its content."""
+    """Of every file of ours that an import could write: when it was written, and its content. Recordings of calls before are converted in their own time."""
     config = pbx.asterisk.etc / "tandem"
     files = [path for folder in (config, pbx.folder) for path in folder.rglob("*") if path.is_file()]
-    ours = [path for path in files if path.suffix not in (".log", ".yaml") and not path.name.endswith(("-shm", "-wal"))]
+    others = (".log", ".yaml", "-shm", "-wal")
+    ours = [path for path in files if not path.name.endswith(others) and "recordings" not in path.parts]
     assert any(path.name == "pjsip.conf" for path in ours)
     assert any(path.name == "tandem.db" for path in ours)
     return {str(path): (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in ours}
