@@ -210,6 +210,7 @@ def _debootstrap(suite: str, target: Path, mirror: str, progress: Progress) -> N
     """Run debootstrap in a world of its own, so that a run killed half-way leaves no process and no mount behind."""
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(target), mirror]
     last_lines: list[str] = []
+    told: set[str] = set()
     try:
         with World(own_network=False) as world:
             process = world.popen(
@@ -217,7 +218,11 @@ def _debootstrap(suite: str, target: Path, mirror: str, progress: Progress) -> N
             )
             for line in process.stdout or ():
                 last_lines = [*last_lines[-4:], line.strip()]
-                progress(line.strip())
+                # "I: Retrieving …", "I: Unpacking …" come once for each of two hundred packages: a person wants the steps.
+                step = " ".join(line.split()[:2])
+                if step not in told or not step.startswith("I:"):
+                    told.add(step)
+                    progress(line.strip())
             status = process.wait(timeout=DEBOOTSTRAP_TIMEOUT_S)
     except NamespaceError as error:
         raise AsteriskUnavailable(str(error)) from error

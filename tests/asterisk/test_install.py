@@ -213,6 +213,21 @@ def test_a_failing_debootstrap_is_told_with_its_last_lines(machine):
 
 
 @pytest.mark.asterisk
+def test_each_step_is_told_once_and_each_trouble(machine):
+    said = ["I: Unpacking dpkg", "I: Unpacking tar", "W: odd", "W: odder", "I: Configuring dpkg", "I: Unpacking sed"]
+    write_script(
+        machine / "bin/debootstrap",
+        "#!/bin/sh\nprintf '%s\\n' " + " ".join(f"'{line}'" for line in said) + "\nexit 3\n",
+    )
+    told: list[str] = []
+    with pytest.raises(AsteriskUnavailable):
+        find_asterisk(told.append)
+    shown = [line for line in told if line in said]
+    assert shown == ["I: Unpacking dpkg", "W: odd", "W: odder", "I: Configuring dpkg"] * (len(shown) // 4)
+    assert shown
+
+
+@pytest.mark.asterisk
 def test_a_cached_tree_of_another_major_is_refused_with_a_remedy(machine):
     root = find_asterisk().root
     write_script(root / "usr/sbin/asterisk", "#!/bin/sh\necho Asterisk 21.0.0\n")
