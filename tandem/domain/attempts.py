@@ -66,9 +66,14 @@ def after_attempt(
         return Finished(STATUS_BY_DISPOSITION.get(disposition, NumberStatus.FAILED))
     at = ended_at + delay_s
     if disposition is Disposition.UNCONFIRMED:
-        ring_window = started_at + campaign.dial_timeout_s + DOUBT_S
+        ring_window = end_doubt(campaign, started_at)
         return Retry(max(at, ring_window), "doubt" if ring_window > at else "retry")
     return Retry(at)
+
+
+def end_doubt(campaign: Campaign, started_at: float) -> float:
+    """Until when an attempt of which nothing is known may still ring."""
+    return started_at + campaign.dial_timeout_s + DOUBT_S
 
 
 def after_status(campaign: Campaign, attempts: int, agent_status: str, ended_at: float) -> Retry | Finished:

@@ -43,6 +43,8 @@ class NumberStatus(StrEnum):
     BUSY = "busy"
 
 
+# Of a number that is not done.
+OPEN_STATUSES: Final = frozenset({NumberStatus.PENDING, NumberStatus.CALLING, NumberStatus.ANSWERED})
 # When a number is done: once somebody answers; once they reach whom the call is for; or not before whoever waits for it says so (`close`).
 Goal = Literal["answered", "connected", "closed"]
 

@@ -6,6 +6,7 @@ A number has at most one attempt under way (`numbers.call_id`), and each attempt
 cannot both have it, and what a crash left open is closed by what becomes of its call (`tandem.calls`), never claimed again before.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -148,7 +149,7 @@ def claim_by_hand(
 ) -> Claim:
     """Claims one number because somebody asks for it, or the next that is due; all that holds for others holds for it, but its own time.
 
-    wanted: a number's id; or one that somebody typed: the campaign's own, else it is added here, so that none stays that was not dialled.
+    Nobody dials one that may still ring. wanted: a number's id; or one that somebody typed: the campaign's own, else it is added here, so that none stays that was not dialled.
     ClaimRefused, NumberMissing (also for one of another campaign), NumberInFlight; CallRefused where it is never dialled.
     """
     running = {saved.campaign_id: saved for saved in load_campaigns(db, "running")}
@@ -194,6 +195,11 @@ def _load_wanted(db: peewee.Database, campaign_id: int, wanted: int | NewNumber 
         raise NumberMissing(wanted)
     if number.call_id or number.status is NumberStatus.CALLING:
         raise NumberInFlight("calling")
+    if number.hold == "doubt" and number.due_at is not None and number.due_at > now:
+        wait_s = math.ceil(number.due_at - now)
+        raise ClaimRefused(
+            f"number {wanted} may still ring: what became of its last call is not known (again in {wait_s} s)"
+        )
     return number
 
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import peewee
 
-from tandem.domain.attempts import Finished, after_attempt, after_status, order_times
+from tandem.domain.attempts import Finished, after_attempt, after_status, end_doubt, order_times
 from tandem.domain.calls import PlacedCall
-from tandem.domain.campaigns import CLOSED, NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.campaigns import CLOSED, OPEN_STATUSES, NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.disposition import DISPOSITION_BY_CAUSE, Disposition
 from tandem.store.attempt_claims import ClaimRefused
 from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, load_end, read_attempt
@@ -231,13 +231,11 @@ def _after(
         return _number_row(
             number, **{**common, "status": "completed", "due_at": None, "hold": "", "disposition": CLOSED}
         )
-    if saved is not None and attempt.epoch == saved.epoch and not disposition and number.agent_status:
+    if saved is not None and not disposition and number.agent_status:
+        # A reset has wiped off what was said; a stop does not undo it.
         return _number_row(number, **_recycle(saved, number, ended_at), **common)
     if saved is None or attempt.epoch != saved.epoch:
-        # Reset meanwhile: it is pending with no attempts, or it was answered, which no reset takes back.
-        status = "completed" if not disposition else number.status.value
-        # A machine is nobody who was reached.
-        return _number_row(number, status="pending" if status in ("calling", "answered") else status, **common)
+        return _begin_anew(saved, attempt, number, disposition, ended_at) | common
     outcome = after_attempt(
         saved.campaign,
         number.attempts,
@@ -251,6 +249,22 @@ def _after(
         return _number_row(number, status=outcome.status.value, due_at=None, hold="", **common)
     spent = number.attempts if outcome.is_spent else max(0, number.attempts - 1)
     return _number_row(number, status="pending", attempts=spent, due_at=outcome.at, hold=outcome.hold, **common)
+
+
+def _begin_anew(
+    saved: SavedCampaign | None, attempt: Attempt, number: SavedNumber, disposition: str, ended_at: float
+) -> dict[str, Any]:
+    """Reset while it was called: it is pending with no attempts, or it was answered (disposition ''), which no reset takes back."""
+    if not disposition:
+        return _number_row(number, status=NumberStatus.COMPLETED.value)
+    if number.status not in OPEN_STATUSES:
+        return _number_row(number)
+    # A machine is nobody who was reached.
+    anew = _number_row(number, status=NumberStatus.PENDING.value)
+    may_ring_until = end_doubt(saved.campaign, attempt.started_at) if saved is not None else 0.0
+    if disposition == Disposition.UNCONFIRMED.value and max(ended_at, number.due_at or 0.0) < may_ring_until:
+        anew |= {"due_at": may_ring_until, "hold": "doubt"}
+    return anew
 
 
 def _recycle(saved: SavedCampaign, number: SavedNumber, ended_at: float) -> dict[str, Any]:
@@ -285,7 +299,8 @@ def record_agent_status(
     )
     after: dict[str, Any] = {"status": number.status.value, "due_at": number.due_at, "hold": number.hold}
     if number.call_id:
-        after |= {"due_at": given.due_at, "hold": given.hold}
+        # One that was closed is not called again, whatever is said of it.
+        after |= {} if number.hold == CLOSED else {"due_at": given.due_at, "hold": given.hold}
     elif _is_followed(saved, given, number):
         after = _recycle(saved, given, load_end(db, number_id, number.dials) or at)
     db.execute_sql(

@@ -12,6 +12,7 @@ import peewee
 from pydantic import TypeAdapter
 
 from tandem.domain.campaigns import (
+    CLOSED,
     Campaign,
     CampaignCounts,
     CampaignState,
@@ -30,6 +31,8 @@ _COUNTED: Final = frozenset(CampaignCounts.__dataclass_fields__)
 DAY_S: Final = 86_400
 # Why a number waits for a while, and not for a time.
 _DELAYS: Final = ("retry", "trunk", "doubt")
+# What no beginning anew shortens: a phone that may still ring, and a time that somebody named.
+_LASTING: Final = ("doubt", "not-before")
 # What a campaign's change to a state is called.
 _TURNS: Final = {"running": "started", "paused": "paused", "stopped": "stopped"}
 
@@ -206,7 +209,8 @@ def change_state(
         )
     if state == "stopped":
         # Whom an agent has spoken of was reached: what was said of them stands.
-        _reset_numbers(db, campaign_id, at, (NumberStatus.PENDING, NumberStatus.CALLING), "agent_status = ''")
+        waiting = (NumberStatus.PENDING, NumberStatus.CALLING)
+        _reset_numbers(db, campaign_id, at, waiting, only="agent_status = ''", lasting=(*_LASTING, CLOSED))
     what = "resumed" if before.state == "paused" and state == "running" else _TURNS[state]
     return _tell(db, what, load_campaign(db, campaign_id), at)
 
@@ -220,27 +224,34 @@ def reset_numbers(db: peewee.Database, campaign_id: int, at: float) -> int:
 
 
 def _reset_numbers(
-    db: peewee.Database, campaign_id: int, at: float, statuses: Collection[str], only: str = "1 = 1"
+    db: peewee.Database,
+    campaign_id: int,
+    at: float,
+    statuses: Collection[str],
+    *,
+    only: str = "1 = 1",
+    lasting: Collection[str] = _LASTING,
 ) -> int:
     """Numbers in these statuses are pending again, with no attempts; how many. A call of theirs that is up does not count any more.
 
-    One whose call is answered and up stays answered. A number is not dialled again before its call is over, whatever its status.
+    One whose call is answered and up stays answered. A number is not dialled again before its call is over, whatever its status;
+    lasting: what one may wait for that goes on.
     """
-    given = [at, campaign_id, listed(statuses)]
     moved: dict[str, int] = {}
     for row in load_rows(
         db,
         ("status", "amount"),
         f"(SELECT status, count(*) AS amount FROM numbers WHERE campaign_id = ? AND status IN {LISTED}"  # noqa: S608 - our own text
         f" AND NOT (status = 'answered' AND call_id IS NOT NULL) AND {only} GROUP BY status) AS counted",
-        given[1:],
+        [campaign_id, listed(statuses)],
     ):
         moved[row["status"]] = row["amount"]
     db.execute_sql(
-        "UPDATE numbers SET status = 'pending', attempts = 0, due_at = NULL, hold = '', updated_at = ?"  # noqa: S608 - our own text
+        "UPDATE numbers SET status = 'pending', attempts = 0, updated_at = ?,"  # noqa: S608 - our own text
+        f" due_at = CASE WHEN hold IN {LISTED} THEN due_at END, hold = CASE WHEN hold IN {LISTED} THEN hold ELSE '' END"
         f" WHERE campaign_id = ? AND status IN {LISTED} AND NOT (status = 'answered' AND call_id IS NOT NULL)"
         f" AND NOT (status = 'pending' AND attempts = 0 AND due_at IS NULL) AND {only}",
-        given,
+        [at, listed(lasting), listed(lasting), campaign_id, listed(statuses)],
     )
     db.execute_sql(
         "UPDATE campaigns SET epoch = epoch + 1, version = version + 1 WHERE campaign_id = ?", (campaign_id,)

@@ -7,12 +7,10 @@ from typing import Any
 
 import peewee
 
-from tandem.domain.campaigns import CLOSED, NumberStatus, SavedNumber
+from tandem.domain.campaigns import CLOSED, OPEN_STATUSES, NumberStatus, SavedNumber
 from tandem.store.campaigns import bump_counts, move_count
 from tandem.store.numbers import NUMBER_COLUMNS, NumberMissing, read_number
 from tandem.store.rows import LISTED, LISTED_IDS, listed, load_rows, update_rows
-
-OPEN_STATUSES = frozenset({NumberStatus.PENDING, NumberStatus.CALLING, NumberStatus.ANSWERED})
 
 
 def load_same_telephone(db: peewee.Database, campaign_ids: Collection[int], ending: str) -> list[SavedNumber]:

@@ -8,13 +8,12 @@ from typing import Any, Final
 from api.compat.mikopbx.speech import BASE, Failed, declare, read_text
 from api.exchange import Exchange, Services
 from tandem.domain.campaign_calls import REFUSED_BY_AGENT
-from tandem.domain.campaigns import CLOSED, REACHED, NumberStatus, SavedNumber
+from tandem.domain.campaigns import CLOSED, OPEN_STATUSES, REACHED, NumberStatus, SavedNumber
 from tandem.domain.customers import ending_of
 from tandem.domain.surveys import SurveyAnswer, SurveyVisit
 from tandem.store.attempt_ends import AGENT_KINDS
 from tandem.store.attempts import ATTEMPT_COLUMNS, Attempt, read_attempt
 from tandem.store.campaigns import load_campaigns
-from tandem.store.closed_numbers import OPEN_STATUSES
 from tandem.store.numbers import NUMBER_COLUMNS, read_number
 from tandem.store.rows import LISTED_IDS, listed, load_rows
 from tandem.store.surveys import AnswerQuery, load_answers, load_answers_since, load_visits

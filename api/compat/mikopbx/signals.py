@@ -7,9 +7,9 @@ from api.compat.mikopbx.speech import BASE, Failed, declare, read_object, read_t
 from api.compat.mikopbx.tasks import find_task, load_tasks
 from api.declare import Reply
 from api.exchange import Commit, Exchange, Services
-from tandem.domain.campaigns import SavedNumber
+from tandem.domain.campaigns import OPEN_STATUSES, SavedNumber
 from tandem.domain.customers import ending_of
-from tandem.store.closed_numbers import OPEN_STATUSES, load_same_telephone
+from tandem.store.closed_numbers import load_same_telephone
 from tandem.store.people import load_open_of
 
 

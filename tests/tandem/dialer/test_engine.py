@@ -10,8 +10,9 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from tandem.dialer.lines import Limits
-from tandem.domain.campaigns import NumberStatus
+from tandem.domain.campaigns import NewNumber, NumberStatus
 from tandem.store.campaigns import StateConflict
+from tandem.store.closed_numbers import close_numbers
 from tandem.store.dnc import add_dnc_numbers, create_dnc_list
 from tests.tandem.dialer.harness import START, House, Outcome, numbers
 
@@ -20,6 +21,8 @@ ON_BOTH = (
     "retries_follow",
     "stop_hangs_up",
     "reset_while_it_rings",
+    "outlives_a_stop",
+    "closed_while",
     "what_asterisk_refuses",
 )
 
@@ -99,6 +102,40 @@ def test_stop_hangs_up_and_resets_and_does_not_dial_twice_at_once(tmp_path: Path
     house.go(campaign_id)
     house.advance(1)
     assert house.far.peak <= 4
+    house.check()
+
+
+@pytest.mark.parametrize("what", ["stop", "reset"])
+def test_a_time_that_was_named_outlives_a_stop_and_a_reset(tmp_path: Path, what: str) -> None:
+    house = House(tmp_path)
+    later = house.now() + 600
+    campaign_id = house.make(["0301", NewNumber(phone_number="0302", not_before=later)], concurrent_calls=2)
+    house.go(campaign_id)
+    house.advance(20)
+    house.do(getattr(house.dialer.commands, what)(campaign_id))
+    if what == "stop":
+        house.go(campaign_id)
+    house.advance(300, 0.25)
+    assert "0302" not in house.far.dialled()
+    house.advance(300, 0.25)
+    assert [leg.number for leg in house.far.legs if leg.at >= later] == ["0302"]
+    house.check()
+
+
+def test_a_number_that_was_closed_while_it_is_called_stays_so_after_a_stop(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.far.script = lambda _: Outcome(ring_s=20)
+    campaign_id = house.make(numbers(1))
+    house.go(campaign_id)
+    house.advance(2)
+    (number,) = house.numbers(campaign_id)
+    house.store.store.run_now(close_numbers, [number.number_id], house.now())
+    house.do(house.dialer.commands.stop(campaign_id))
+    house.advance(1)
+    assert house.numbers(campaign_id)[0].status is NumberStatus.COMPLETED
+    house.go(campaign_id)
+    house.advance(30, 0.25)
+    assert len(house.far.legs) == 1
     house.check()
 
 

@@ -346,3 +346,39 @@ def test_asterisk_dies_with_calls_up_and_ringing_and_nobody_is_called_within_the
     house.advance(20)
     assert house.counts(campaign_id).completed == 2
     house.check()
+
+
+@pytest.mark.parametrize("is_stopped_first", [True, False])
+def test_a_stop_and_a_start_while_a_call_is_in_doubt_do_not_shorten_the_doubt(
+    tmp_path: Path, *, is_stopped_first: bool
+) -> None:
+    """Whoever sees that Asterisk died stops and starts the campaign: the far end may still ring all the same."""
+    house = House(tmp_path)
+    house.far.script = lambda _: Outcome(ring_s=15, talk_s=1000)
+    campaign_id = house.make(numbers(1), retry_times=1, retry_delay_s=5, dial_timeout_s=20)
+    house.go(campaign_id)
+    house.advance(2)
+    (ringing,) = house.far.legs
+    ringing.is_over = True
+    house.far.live -= 1
+    if is_stopped_first:
+        house.far.fake.is_down = True
+    house.far.fake.cut()
+    house.far.fake.flush()
+    if not is_stopped_first:
+        house.advance(30, 0.25)
+        assert [attempt["disposition"] for attempt in house.attempts()] == ["unconfirmed"]
+    house.do(house.dialer.commands.stop(campaign_id))
+    house.go(campaign_id)
+    house.far.fake.is_down = False
+    house.far.script = lambda _: Outcome()
+    house.advance(20, 0.25)
+    assert len(house.far.legs) == 1
+    (number,) = house.numbers(campaign_id)
+    assert (number.status, number.hold, number.attempts) == (NumberStatus.PENDING, "doubt", 0)
+    assert [attempt["disposition"] for attempt in house.attempts()] == ["unconfirmed"]
+    house.advance(80, 0.25)
+    again = [leg.at - ringing.at for leg in house.far.legs[1:]]
+    assert len(again) == 1
+    assert 80 <= again[0] < 90
+    house.check()

@@ -10,6 +10,7 @@ from tandem.domain.originate import CallRefused
 from tandem.domain.why import explain_number
 from tandem.store.attempt_claims import ClaimRefused
 from tandem.store.campaigns import load_campaign
+from tandem.store.closed_numbers import close_numbers
 from tandem.store.dnc import add_dnc_numbers, load_dnc_numbers
 from tandem.store.number_lists import (
     NumberListBusy,
@@ -192,6 +193,37 @@ def test_an_agent_corrects_what_was_said_and_a_stop_does_not_call_whom_one_has_s
     house.check()
 
 
+def test_a_callback_that_was_named_while_the_call_was_up_outlives_a_stop(house):
+    house.far.script = lambda _: Outcome(talk_s=100)
+    campaign_id = house.make(["030100"])
+    house.go(campaign_id)
+    house.advance(3)
+    (one,) = house.numbers(campaign_id)
+    later = house.now() + 300
+    say(house, one.number_id, "CALLBK", call_again_at=later)
+    house.do(house.dialer.commands.stop(campaign_id))
+    house.advance(1)
+    (one,) = house.numbers(campaign_id)
+    assert (one.status, one.hold) == (NumberStatus.PENDING, "not-before")
+    house.go(campaign_id)
+    house.advance(310, 0.25)
+    assert [leg.at > later - 1 for leg in house.far.legs] == [False, True]
+    house.check()
+
+
+def test_a_number_that_was_closed_is_not_called_again_whatever_an_agent_says_of_it(house):
+    campaign_id = house.make(["030100"], recycle_rules={"NP": {"times": 5, "delay_s": 1}})
+    house.go(campaign_id)
+    house.advance(3)
+    (one,) = house.numbers(campaign_id)
+    run(house, close_numbers, [one.number_id], house.now())
+    say(house, one.number_id, "NP")
+    house.advance(30)
+    assert house.far.dialled() == {"030100": 1}
+    assert house.numbers(campaign_id)[0].status is NumberStatus.COMPLETED
+    house.check()
+
+
 def test_a_callback_is_called_at_its_time_and_a_do_not_call_never_again(house):
     campaign_id = house.make(
         ["030100", "030200"], concurrent_calls=2, recycle_rules={"DNC": {"times": 5, "delay_s": 1}}
@@ -296,6 +328,26 @@ def test_by_hand_every_gate_holds_but_the_numbers_own_time(house):
         house.do(cases.dial_by_hand(campaign_id, "1001", listed.number_id, commit=commit(house)))
     assert house.far.dialled() == {}
     assert run(house, load_number, listed.number_id).dials == 0
+    house.check()
+
+
+def test_nobody_dials_by_hand_what_may_still_ring(house):
+    house.far.script = lambda _: Outcome(ring_s=15)
+    campaign_id = house.make(["030100"], retry_times=1, retry_delay_s=5, dial_timeout_s=20)
+    house.go(campaign_id)
+    house.advance(2)
+    (leg,) = house.far.legs
+    leg.is_over = True
+    house.far.live -= 1
+    house.far.fake.cut()
+    house.advance(30, 0.25)
+    (one,) = house.numbers(campaign_id)
+    assert one.hold == "doubt"
+    cases = use_cases(house)
+    for wanted in (one.number_id, NewNumber(phone_number="030100")):
+        with pytest.raises(ClaimRefused, match="may still ring"):
+            house.do(cases.dial_by_hand(campaign_id, "1001", wanted, commit=commit(house)))
+    assert len(house.far.legs) == 1
     house.check()
 
 
