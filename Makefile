@@ -25,7 +25,8 @@ help: ## list the targets
 tools:
 	@if [ -n "$(strip $(MISSING_TOOLS))" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(MISSING_TOOLS); \
+			echo "Installing from Debian: $(strip $(MISSING_TOOLS))"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(MISSING_TOOLS) >/dev/null; \
 		else echo "Please install: $(MISSING_TOOLS)  (as root on Debian, make does it by itself)" >&2; exit 1; fi; fi
 
 $(STAMP): setup.py constraints.txt | tools
