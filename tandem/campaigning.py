@@ -5,7 +5,7 @@ whatever else belongs into it (an audit entry, a kept answer).
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.threads import deferToThread
@@ -74,6 +74,9 @@ class Dialling(Protocol):
         commit: Commit[Any] | None = None,
     ) -> Claim:
         """One number for one agent."""
+
+    async def wait_hung_up(self, campaign_ids: Collection[int]) -> None:
+        """Until calls that were hung up are over."""
 
     def note_change(self, saved: SavedCampaign) -> None:
         """A campaign was changed."""
@@ -223,6 +226,8 @@ class Campaigns:
                     change_state(db, campaign_id, "paused", ("running",), "", self._now())
                 delete_campaign(db, campaign_id, self._now())
 
+        # Whoever has just stopped one may delete it.
+        await self._dialer.wait_hung_up(campaign_ids)
         await commit(work)
         for campaign_id in campaign_ids:
             self._dialer.forget(campaign_id)

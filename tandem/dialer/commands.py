@@ -3,9 +3,10 @@
 `commit` is whose transaction it is, where it is not the dialer's own.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final, cast
 
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from tandem.ami.errors import AmiConnectionLost, AmiError
@@ -22,6 +23,9 @@ from tandem.store.campaigns import change_state, load_campaign, reset_numbers
 
 _log = Logger()
 
+# Asterisk ends a call within milliseconds; who waits for it looks so often, and so long at most.
+HANG_UP_S: Final = 2.0
+LOOK_S: Final = 0.02
 # Does work within a transaction, and fires with what it returned.
 Commit = Callable[[Callable[[Any], Any]], Awaitable[Any]]
 
@@ -115,6 +119,15 @@ class Commands:
         except AmiError as error:
             # They are marked as cancelled: whoever compares them with Asterisk's channels hangs them up then.
             _log.warn("calls of campaign {campaign} not hung up yet: {error}", campaign=campaign_id, error=error)
+
+    async def wait_hung_up(self, campaign_ids: Collection[int]) -> None:
+        """Until the calls of these campaigns that were hung up are over, which is a matter of moments; or it was long enough."""
+        clock = self._desk.clock
+        until = clock.seconds() + HANG_UP_S
+        while clock.seconds() < until and any(
+            call.is_hung_up and call.campaign_id in campaign_ids for call in self._desk.board.calls.values()
+        ):
+            await deferLater(cast("Any", clock), LOOK_S)
 
     async def _change(
         self,

@@ -106,6 +106,7 @@ class Demands:
             trunk_calls=desk.board.count_trunks().get(trunk, 0),
             trunk_limit=known.max_calls if known is not None else 0,
             breaker=desk.lines.breaker_of(trunk),
+            is_locked=desk.lines.is_locked(trunk),
             campaign_calls=live.in_flight + live.connected,
             agents_free=live.agents_free,
             wanted=pace(policy, live, now),

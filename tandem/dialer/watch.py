@@ -86,22 +86,26 @@ class Watch:
         """The attempts that a last run left open count from the start."""
         desk = self._desk
         now, wall = desk.clock.seconds(), desk.now()
+
+        def turn(at: float | None) -> float | None:
+            """A time of the wall's clock by the reactor's."""
+            return at if at is None else now - max(0.0, wall - at)
+
         known = {saved.campaign_id: saved.campaign for saved in await desk.store.read(load_campaigns)}
         for attempt in await desk.store.read(load_open_attempts, desk.lease.followed):
             if attempt.campaign_id is None or attempt.call_id in desk.board.calls:
                 continue
             campaign, kind, name = known.get(attempt.campaign_id), *attempt.destination.partition(" ")[::2]
             endpoint = name if kind == "endpoint" else ""
-            ago = max(0.0, wall - attempt.started_at)
             desk.board.calls[attempt.call_id] = OpenCall(
                 attempt.call_id,
                 attempt.campaign_id,
                 attempt.trunk,
                 name if kind == "queue" else "",
                 campaign.call_timeout_s if campaign is not None else 0,
-                now - ago,
-                answered_at=now if attempt.answered_at is not None else None,
-                connected_at=now if attempt.connected_at is not None else None,
+                now - max(0.0, wall - attempt.started_at),
+                answered_at=turn(attempt.answered_at),
+                connected_at=turn(attempt.connected_at),
                 # For a campaign that leads to an endpoint anyway it is the same.
                 agent=endpoint,
                 endpoint=endpoint,

@@ -55,13 +55,9 @@ def after_attempt(
         return Finished(NumberStatus.COMPLETED if is_done or is_connected else NumberStatus.FAILED)
     if is_unsent or disposition is Disposition.TRUNK_DEAD:
         return Retry(ended_at + TRUNK_DELAY_S, "trunk", is_spent=False)
-    # Whoever has a message was reached; one that was hung up on was not.
-    is_told = disposition is Disposition.MACHINE and campaign.on_machine == "message"
-    rule = campaign.retry_rules.get(disposition.value)  # type: ignore[call-overload]  # others are just not there
-    times = rule.times if rule is not None else 0 if is_told or disposition in _NEVER else campaign.retry_times
-    delay_s = rule.delay_s if rule is not None else campaign.retry_delay_s
+    times, delay_s = find_retries(campaign, disposition)
     if attempts > times:
-        if is_told:
+        if is_told(campaign, disposition):
             return Finished(NumberStatus.COMPLETED)
         return Finished(STATUS_BY_DISPOSITION.get(disposition, NumberStatus.FAILED))
     at = ended_at + delay_s
@@ -69,6 +65,20 @@ def after_attempt(
         ring_window = end_doubt(campaign, started_at)
         return Retry(max(at, ring_window), "doubt" if ring_window > at else "retry")
     return Retry(at)
+
+
+def find_retries(campaign: Campaign, disposition: Disposition) -> tuple[int, int]:
+    """How often a number is tried again after such an end, in all, and how many seconds later."""
+    rule = campaign.retry_rules.get(disposition.value)  # type: ignore[call-overload]  # others are just not there
+    if rule is not None:
+        return rule.times, rule.delay_s
+    is_over = disposition in _NEVER or is_told(campaign, disposition)
+    return 0 if is_over else campaign.retry_times, campaign.retry_delay_s
+
+
+def is_told(campaign: Campaign, disposition: Disposition) -> bool:
+    """Whether a machine has the message: it was reached, where one that was hung up on was not."""
+    return disposition is Disposition.MACHINE and campaign.on_machine == "message"
 
 
 def end_doubt(campaign: Campaign, started_at: float) -> float:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final, Literal
 
-from tandem.domain.breaker import CLOSED, Breaker
+from tandem.domain.attempts import find_retries
+from tandem.domain.breaker import CLOSED as BREAKER_CLOSED
+from tandem.domain.breaker import Breaker
 from tandem.domain.campaign_calls import Held, plan_campaign_call, plan_number
-from tandem.domain.campaigns import REACHED, NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.campaigns import CLOSED, REACHED, NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.disposition import Disposition
 from tandem.domain.originate import CallRefused
 from tandem.domain.schedules import load_zone
@@ -31,13 +33,19 @@ _HOLDS: Final = {
     "list": "its list is not active",
     "person": "another telephone of its person is called",
 }
+# Why nobody is called any more whom no agent had to reach.
+_DONE: Final = {
+    REACHED: "its person was reached at another telephone",
+    CLOSED: "it was closed: what it was called for is done",
+    Disposition.MACHINE.value: "an answering machine has the message",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """What the dialer says of a campaign now.
 
-    calls, max_calls: of all campaigns; trunk_limit: 0 for none of its own; agents_free: None where none are needed or nothing is known;
+    calls, max_calls: of all campaigns; trunk_limit: 0 for none of its own; is_locked: the toll guard has locked the trunk; agents_free: None where none are needed or nothing is known;
     wanted: how many more calls its dial mode would place; speed: 0 to 1, what the PBX allows.
     """
 
@@ -47,7 +55,8 @@ class Conditions:
     trunk: str = ""
     trunk_calls: int = 0
     trunk_limit: int = 0
-    breaker: Breaker = CLOSED
+    breaker: Breaker = BREAKER_CLOSED
+    is_locked: bool = False
     campaign_calls: int = 0
     agents_free: int | None = None
     wanted: int = 1
@@ -126,16 +135,13 @@ def _explain_status(saved: SavedCampaign, number: SavedNumber) -> Reason | None:
     match number.status:
         case NumberStatus.PENDING:
             return None
-        case NumberStatus.COMPLETED if number.disposition == REACHED:
-            return Reason("finished", "its person was reached at another telephone")
         case NumberStatus.COMPLETED | NumberStatus.ANSWERED:
-            return Reason("finished", "it was reached")
+            return Reason("finished", _DONE.get(number.disposition, "it was reached"))
         case NumberStatus.CALLING:
             return Reason("in-call", "its call is under way")
     if number.disposition not in _DISPOSITIONS:
-        return Reason("refused", number.disposition)
-    rule = saved.campaign.retry_rules.get(number.disposition)  # type: ignore[call-overload]  # others are just not there
-    times = rule.times if rule is not None else saved.campaign.retry_times
+        return Reason("refused", f"when its turn came it was refused: {number.disposition}; a reset has it tried again")
+    times, _ = find_retries(saved.campaign, Disposition(number.disposition))
     return Reason("finished", f"attempt {number.attempts} was its last (retries: {times}): {number.disposition}")
 
 
@@ -187,6 +193,10 @@ def _explain_pbx(conditions: Conditions) -> tuple[Reason, ...]:
         found.append(Reason("trunk", f"trunk {conditions.trunk} shows no sign of life", breaker.retry_at))
     elif breaker.state == "probing":
         found.append(Reason("trunk", f"a single call tries whether trunk {conditions.trunk} is back"))
+    if conditions.is_locked:
+        found.append(
+            Reason("trunk", f"the toll guard has locked trunk {conditions.trunk}, or the PBX: see `tandem guard list`")
+        )
     if conditions.speed <= 0:
         found.append(Reason("pressure", "the PBX is too busy"))
     if not conditions.is_ready:

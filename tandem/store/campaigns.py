@@ -181,7 +181,8 @@ def delete_campaign(db: peewee.Database, campaign_id: int, at: float) -> None:
     if db.execute_sql(
         "SELECT 1 FROM attempts WHERE campaign_id = ? AND ended_at IS NULL LIMIT 1", (campaign_id,)
     ).fetchone():
-        raise StateConflict(before.state, "Cannot delete campaign while its calls are up. Stop it first.")
+        advice = "They are being hung up, try again." if before.state == "stopped" else "Stop it first."
+        raise StateConflict(before.state, f"Cannot delete campaign while its calls are up. {advice}")
     db.execute_sql("DELETE FROM campaigns WHERE campaign_id = ?", (campaign_id,))
     _tell(db, "deleted", before, at)
 

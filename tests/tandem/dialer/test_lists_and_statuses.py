@@ -9,7 +9,7 @@ from tandem.domain.campaigns import NewNumber, NumberStatus
 from tandem.domain.originate import CallRefused
 from tandem.domain.why import explain_number
 from tandem.store.attempt_claims import ClaimRefused
-from tandem.store.campaigns import load_campaign
+from tandem.store.campaigns import CampaignMissing, StateConflict, load_campaign
 from tandem.store.closed_numbers import close_numbers
 from tandem.store.dnc import add_dnc_numbers, load_dnc_numbers
 from tandem.store.number_lists import (
@@ -191,6 +191,34 @@ def test_an_agent_corrects_what_was_said_and_a_stop_does_not_call_whom_one_has_s
     (one,) = house.numbers(campaign_id)
     assert (one.agent_status, one.attempts) == ("", 0)
     house.check()
+
+
+def test_a_campaign_is_deleted_at_once_after_its_stop_and_never_under_a_call(house):
+    house.far.script = lambda _: Outcome(talk_s=100)
+    cases, gone = use_cases(house), []
+    for is_reachable in (True, False):
+        campaign_id = house.make(["030100", "030200"], concurrent_calls=2)
+        house.go(campaign_id)
+        house.advance(3)
+        house.do(house.dialer.commands.pause(campaign_id))
+        with pytest.raises(StateConflict, match="Stop it first"):
+            house.do(cases.delete(campaign_id, commit=commit(house)))
+        house.far.fake.is_down = not is_reachable
+        if not is_reachable:
+            house.far.fake.cut()
+        house.do(house.dialer.commands.stop(campaign_id))
+        if not is_reachable:
+            with pytest.raises(StateConflict, match="being hung up, try again"):
+                house.do(cases.delete(campaign_id, commit=commit(house)))
+            house.far.fake.is_down = False
+            house.advance(90, 0.25)
+        house.do(cases.delete(campaign_id, commit=commit(house)))
+        gone.append(campaign_id)
+        assert house.far.live == 0
+    with pytest.raises(CampaignMissing):
+        run(house, load_campaign, gone[0])
+    # What was called stays told, each call once.
+    assert len([one for one in house.attempts() if one["ended_at"] is not None]) == 4
 
 
 def test_a_callback_that_was_named_while_the_call_was_up_outlives_a_stop(house):
