@@ -5,7 +5,7 @@ stranger's text may spoil one. So what is open is compared with Asterisk's own l
 call that is in no list for a while ends by Asterisk's durable record, and without one it is *unconfirmed*.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -20,6 +20,7 @@ from tandem.ami.connection import Clock, new_action_id
 from tandem.ami.errors import AmiError, AmiRefused, AmiUnanswered
 from tandem.ami.events import Hangup, Newchannel, read_int
 from tandem.ami.wire import Message
+from tandem.call_keeping import CallKeeper, Keeping
 from tandem.domain.calls import (
     CallEnded,
     CallEvent,
@@ -34,7 +35,6 @@ from tandem.domain.dialplan import CONTEXT_ORIGINATED, VARIABLE_JUMP
 from tandem.domain.disposition import Evidence, Response, merge_evidence
 from tandem.domain.originate import OriginateOrder
 from tandem.regular import Regular
-from tandem.store.errors import StoreError
 
 _log = Logger()
 
@@ -47,9 +47,6 @@ COMPARE_EVERY_S: Final = 5.0
 LOOK_AGAIN_S: Final = 1.0
 # A commit whose answer was lost may have kept a call that we do not know of: what is open in the database is read again.
 LOAD_EVERY_S: Final = 60.0
-SAVE_AGAIN_S: Final = 1.0
-# That it rings is known here at once; in the database it is often overtaken by the answer, and one transaction does for both.
-RINGING_S: Final = 0.25
 _UP: Final = 6  # Asterisk's channel state
 _RESPONSES: Final[dict[int, Response]] = {0: "failed", 3: "timed-out", 4: "answered"}
 _SIGNS_OF_LIFE: Final = frozenset({"RINGING", "PROGRESS"})
@@ -79,14 +76,8 @@ class Ami(Protocol):
         """Call back whenever a login is lost."""
 
 
-class CallRecords(Protocol):
-    """Where calls are kept (`tandem.store.call_book`)."""
-
-    def save_placed(self, calls: Sequence[PlacedCall]) -> Awaitable[None]:
-        """Before sending: all or none."""
-
-    def save_changes(self, calls: Sequence[PlacedCall]) -> Awaitable[object]:
-        """What became of calls; what is kept of one that is over stays as it is."""
+class CallRecords(Keeping, Protocol):
+    """Where calls are kept (`tandem.store.call_book`), and looked up."""
 
     def load(self, call_id: str) -> Awaitable[PlacedCall | None]:
         """One call."""
@@ -139,11 +130,7 @@ class Calls(Regular):
         self._inherited: set[str] = set()
         self._loads = 0
         self._told: set[str] = set()  # what ended while open calls are read
-        self._unsaved: dict[str, PlacedCall] = {}
-        self._is_saving = False
-        self._saving_again: DelayedCall | None = None
-        self._entering: list[tuple[PlacedCall, Deferred[None]]] = []
-        self._is_entering = False
+        self._keeper = CallKeeper(records, clock, self._take_saved)
         self.repeat(self._compare_regularly, min(COMPARE_EVERY_S, grace_s), now=False)
         for event, take in (
             ("Newchannel", self._take_channel),
@@ -159,7 +146,7 @@ class Calls(Regular):
     def stopService(self) -> None:
         """What is open stays open, and is taken up at the next start."""
         super().stopService()
-        _cancel(self._saving_again)
+        self._keeper.stop()
         _cancel(self._looking_again)
         for followed in self._open.values():
             _cancel(followed.settling)
@@ -180,7 +167,7 @@ class Calls(Regular):
         no error: the call is followed up like any other.
         """
         call = start_call(order, call_id or new_call_id(), self._now())
-        await (record(call) if record is not None else self._enter(call))
+        await (record(call) if record is not None else self._keeper.enter(call))
         action_id = new_action_id()
         # Behind a Local channel phones ring that we do not see.
         known = Evidence(is_trunk=order.is_trunk, has_gap=order.channel.startswith("Local/"))
@@ -338,7 +325,7 @@ class Calls(Regular):
         if followed.call is not before:
             if followed.call.state != before.state:
                 self._tell("answered" if followed.call.answered_at is not None else "ringing", followed.call)
-            self._save(followed.call, is_urgent=followed.call.answered_at is not None)
+            self._keeper.save(followed.call, is_urgent=followed.call.answered_at is not None)
         if followed.evidence.is_complete:
             self._end(call_id)
         elif followed.settling is None and (followed.evidence.is_hung_up or followed.evidence.response == "failed"):
@@ -356,42 +343,11 @@ class Calls(Regular):
         evidence = followed.evidence if last is None else merge_evidence(followed.evidence, last)
         call = end_call(followed.call, evidence, self._now())
         self._ended[call_id] = CallEnded(call, evidence)
-        self._save(call)
+        self._keeper.save(call)
 
-    def _save(self, call: PlacedCall, *, is_urgent: bool = True) -> None:
-        """Saves with the next transaction; what is not urgent waits for one that is, a moment at the most."""
-        self._unsaved[call.call_id] = call
-        if is_urgent:
-            self._save_now()
-        elif not self._is_saving and (self._saving_again is None or not self._saving_again.active()):
-            self._saving_again = self._clock.callLater(RINGING_S, self._save_now)
-
-    async def _save_all(self) -> None:
-        """Saves until there is nothing more; what comes meanwhile goes into the next transaction, together."""
-        try:
-            while self._unsaved:
-                batch, self._unsaved = self._unsaved, {}
-                try:
-                    await self._records.save_changes(tuple(batch.values()))
-                except Exception as error:  # noqa: BLE001 - the database may come back; the calls are not forgotten meanwhile
-                    if isinstance(error, StoreError):
-                        _log.warn("calls are not saved yet: {error}", error=error)
-                    else:
-                        _log.failure("calls could not be saved; trying again")
-                    self._unsaved = batch | self._unsaved
-                    _cancel(self._saving_again)
-                    self._saving_again = self._clock.callLater(SAVE_AGAIN_S, self._save_now)
-                    return
-                for call_id, call in batch.items():
-                    if call.ended_at is not None:
-                        self._report(self._ended.pop(call_id))
-        finally:
-            self._is_saving = False
-
-    def _save_now(self) -> None:
-        if self._unsaved and not self._is_saving:
-            self._is_saving = True
-            self._supervise(self._save_all())
+    def _take_saved(self, call: PlacedCall) -> None:
+        if call.ended_at is not None:
+            self._report(self._ended.pop(call.call_id))
 
     def _report(self, end: CallEnded) -> None:
         """Also where the database had it already: the answer to its commit was lost, or another node was sooner."""
@@ -400,30 +356,6 @@ class Calls(Regular):
         self._tell("ended", end.call)
         for callback in self._end_watchers:
             self._guard(callback, end)
-
-    def _enter(self, call: PlacedCall) -> Deferred[None]:
-        """Keeps a new call; many that come at once share a transaction, for each waits for the disk."""
-        entered: Deferred[None] = Deferred()
-        self._entering.append((call, entered))
-        if not self._is_entering:
-            self._is_entering = True
-            self._supervise(self._enter_all())
-        return entered
-
-    async def _enter_all(self) -> None:
-        try:
-            while self._entering:
-                batch, self._entering = self._entering, []
-                try:
-                    await self._records.save_placed(tuple(call for call, _ in batch))
-                except Exception as error:  # noqa: BLE001 - whoever places the call is told
-                    for _, entered in batch:
-                        entered.errback(error)
-                else:
-                    for _, entered in batch:
-                        entered.callback(None)
-        finally:
-            self._is_entering = False
 
     # ------------------------------------------------------------------------------------------------- comparing
 
