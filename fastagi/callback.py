@@ -52,6 +52,7 @@ async def callback(brain: Brain, session: Session) -> None:
             priority=int(priority) if priority.isdecimal() and len(priority) < 3 else 0,
             shown=called,
             asked_in=session.environment.uniqueid or "",
+            language=session.environment.language,
         )
         if await asking.find(wish, number if OUTSIDE.fullmatch(number) else ""):
             await asking.play(queue.callback.accepted_prompts)

@@ -4,6 +4,7 @@ An agent is rung first, by a channel that stands in the queue for the caller; wh
 app_queue decides whose turn it is, with the caller's own priority and place, and no caller is called for whom nobody has time.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,8 +13,11 @@ from typing import Final, Literal, NamedTuple
 from tandem.domain.destinations import Destination, EndpointDestination, ExternalDestination, QueueDestination
 from tandem.domain.dialling import OUTSIDE, plan_of, write_e164
 from tandem.domain.dialplan import (
+    CONTEXT_CALLED_LANGUAGE,
+    GLOBAL_LANGUAGE,
     QUEUE_PRIORITY,
     VARIABLE_CALLBACK,
+    VARIABLE_DIAL_OPTIONS,
     VARIABLE_QUEUE_PLACE,
     VARIABLE_QUEUE_WAIT,
     VARIABLE_RECORDING,
@@ -38,6 +42,9 @@ DOUBT: Final = "agent"
 # The outcome of one whose caller did not wait for it.
 CAME_BACK: Final = "the caller has called again"
 
+# What is none of ours (`fields.Language`) was set by an admin's own dialplan, and is not dialled with.
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(_[A-Z]{2})?")
+
 CallbackState = Literal["waiting", "calling", "done", "failed", "expired", "cancelled"]
 
 
@@ -59,7 +66,10 @@ class CallbackBusy(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackWish:
-    """What a caller wants. joined_at: when they joined the queue, in seconds since 1970; shown: the number that they had called; asked_in: their channel."""
+    """What a caller wants. joined_at: when they joined the queue, in seconds since 1970; shown: the number that they had called; asked_in: their channel.
+
+    language: of what they heard while they waited, as `fields.Language`; '' is not known.
+    """
 
     queue: str
     number: str
@@ -67,6 +77,7 @@ class CallbackWish:
     priority: int = 0
     shown: str = ""
     asked_in: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +85,7 @@ class Callback:
     """One caller who is to be called back, or was. Times are seconds since 1970.
 
     tries: how often the caller was called. next_at: not before. call_id: of the last call. outcome: Asterisk's DIALSTATUS of the last try
-    (ANSWER, NOANSWER, BUSY …), or in words why there is none.
+    (ANSWER, NOANSWER, BUSY …), or in words why there is none. language: what is played to the caller; '' is the PBX's own.
     """
 
     callback_id: str
@@ -92,6 +103,7 @@ class Callback:
     call_id: str = ""
     outcome: str = ""
     ended_at: float | None = None
+    language: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -120,6 +132,7 @@ def start_callback(snapshot: Snapshot, wish: CallbackWish, callback_id: str, now
         priority=wish.priority,
         shown=wish.shown if OUTSIDE.fullmatch(wish.shown) else "",
         asked_in=wish.asked_in,
+        language=wish.language if _LANGUAGE.fullmatch(wish.language) else "",
         requested_at=now,
         expires_at=now + queue.callback.max_age_s,
         next_at=now + FIRST_AFTER_S,
@@ -145,9 +158,18 @@ def plan_callback(snapshot: Snapshot, callback: Callback, place: int, now: float
         (QUEUE_PRIORITY, str(callback.priority)),
         (VARIABLE_RING, str(queue.callback.ring_time_s)),
         *([(VARIABLE_RECORDING, "yes")] if queue.recording else []),
+        *(_speak(callback.language) if callback.language else []),
     ]
     # The queue gives it back first.
     return replace(order, variables=(*order.variables, *ours), ring_timeout_s=wait_s + 10.0)
+
+
+def _speak(language: str) -> list[tuple[str, str]]:
+    """Both channels that play to the caller: the one in the queue, which an agent may hand on, and their own."""
+    return [
+        (GLOBAL_LANGUAGE, language),
+        (VARIABLE_DIAL_OPTIONS, f"b({CONTEXT_CALLED_LANGUAGE}^s^1({language}))"),
+    ]
 
 
 def find_ways(snapshot: Snapshot, number: str, now: float) -> OutboundCall | None:

@@ -15,6 +15,7 @@ CONTEXT_RECORD: Final = "tandem-record"
 CONTEXT_FALLBACK: Final = "tandem-fallback"
 CONTEXT_ORIGINATED: Final = "tandem-originated"
 CONTEXT_QUEUE_FIRST: Final = "tandem-queue-first"
+CONTEXT_CALLED_LANGUAGE: Final = "tandem-called-language"  # Dial's option b: the language of who is called
 CONTEXT_PROBE: Final = "tandem-probe"
 CONTEXT_CAMPAIGN: Final = "tandem-campaign"
 EXTEN_LISTEN: Final = "listen"  # of tandem-campaign: AMD() listens first

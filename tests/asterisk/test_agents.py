@@ -9,9 +9,21 @@ from datetime import UTC, datetime
 
 import pytest
 
+from lab.observe import wait_until
 from lab.pbx import LabPbx
 from lab.rtp import RtpSink
-from lab.sipp import Caller, HangUp, Press, Speak, Wait, dial_from_phone, place_calls, register_phones, run_phone
+from lab.sipp import (
+    AwaitBye,
+    Caller,
+    HangUp,
+    Press,
+    Speak,
+    Wait,
+    dial_from_phone,
+    place_calls,
+    register_phones,
+    run_phone,
+)
 from tandem.cli.control import _UnixConnection
 from tests.asterisk.test_api import Site
 
@@ -43,6 +55,7 @@ dids:
   - {{number: "+4930100", destination: {{queue: sales}}}}
   - {{number: "+4930101", destination: {{queue: back}}, priority: 5}}
   - {{number: "+4930102", destination: {{queue: more}}}}
+  - {{number: "+4930103", destination: {{queue: back}}, language: fr}}
 """
 
 
@@ -253,8 +266,8 @@ def test_listeners_of_events_and_of_states_are_told(desk):
 ASK_BACK = (Press("1"), Wait(2), Press("1"), Wait(20))
 
 
-def wait_in_queue(desk, number, *steps):
-    return place_calls(desk.pbx.asterisk, [Caller("+4930101", number)], steps=steps)
+def wait_in_queue(desk, number, *steps, called="+4930101"):
+    return place_calls(desk.pbx.asterisk, [Caller(called, number)], steps=steps)
 
 
 def list_callbacks(desk, **wanted):
@@ -358,6 +371,44 @@ def test_a_number_that_is_entered_is_called_again_until_somebody_cancels(desk, p
         assert desk.ask("POST", f"{path}/cancel")["state"] == "cancelled"
         desk.ask("POST", f"{path}/cancel", status=409)
         assert [called.called for called in outside.read_legs()] == ["030555504"]
+
+
+def test_who_is_called_back_hears_the_language_in_which_they_waited(desk, pbx):
+    """The call is handed on to what speaks; the PBX's own language is another."""
+    desk.ask("POST", "/api/v1/agents/1003/pause", {"reason": "lunch"})
+    with wait_in_queue(desk, "+493055507", Wait(1), *ASK_BACK, called="+4930103") as asking:
+        (leg,) = asking.wait().legs
+    assert leg.ended_by == "them"
+    (kept,) = list_callbacks(desk, number="%2B493055507")
+    assert (kept["language"], kept["shown"]) == ("fr", "+4930103")
+    mark = len(pbx.asterisk.read_log())
+
+    def lines(*parts):
+        found = pbx.asterisk.read_log()[mark:].splitlines()
+        return [line for line in found if all(part in line for part in parts)]
+
+    with (
+        RtpSink(pbx.asterisk, OUTSIDE) as sink,
+        run_phone(
+            pbx.asterisk, host=OUTSIDE, port=5060, ring_s=0.2, steps=[AwaitBye(60)], media_port=sink.port
+        ) as outside,
+        agent_of_callbacks(desk, AwaitBye(60)) as agent,
+    ):
+        desk.ask("POST", "/api/v1/agents/1003/unpause")
+        outside.wait_for("answered", timeout_s=60)
+        shown = pbx.asterisk.cli("core show channels concise")
+        (own,) = re.findall(r"^(PJSIP/outside-[^!]+)!", shown, re.MULTILINE)
+        assert re.search(r"Language: fr$", pbx.asterisk.cli(f"core show channel {own}"), re.MULTILINE)
+        # As a phone's REFER would: what talks with the agent goes on there.
+        (stand_in,) = re.findall(r"^(Local/s@tandem-queue-first-[^!]+;2)!", shown, re.MULTILINE)
+        pbx.asterisk.cli(f"channel redirect {stand_in} tandem-from-endpoint,*43,1")
+        agent.wait_for("bye")
+        wait_until(lambda: lines("Playing 'demo-echotest", "(language 'fr')"), "the echo test in French")
+        assert not lines("Playing 'demo-echotest", "(language 'en')")
+        heard = sum(sink.count_packets().values())
+        wait_until(lambda: sum(sink.count_packets().values()) > heard + 25, "who was called back hears it")
+        pbx.asterisk.cli("channel request hangup all")
+        outside.wait_for("bye")
 
 
 def read_event(stream):

@@ -103,6 +103,11 @@ def test_a_try_rings_the_queue_at_the_callers_place_and_then_the_caller():
         "TANDEM_QUEUE_WAIT": "14400", "QUEUE_PRIO": "7", "TANDEM_RING": "30", "TANDEM_RECORDING": "yes",
     }  # fmt: skip
     assert plan_callback(SNAPSHOT, start("1001"), 1, AT).jump == "tandem-enter,endpoint,1(1001,0,,,,)"
+    # Both channels that play to the caller speak as the queue did; what an admin's dialplan has set may be no language at all.
+    spoken = dict(plan_callback(SNAPSHOT, start(language="pt_BR"), 1, AT).variables)
+    assert spoken["TANDEM_LANGUAGE"] == "pt_BR"
+    assert spoken["TANDEM_DIAL_OPTIONS"] == "b(tandem-called-language^s^1(pt_BR))"
+    assert start(language="de),g").language == ""
     # What a stranger's SIP request called it is not shown to anybody; a clock that jumped puts nobody before the others.
     assert start(shown="+").shown == ""
     assert start_callback(SNAPSHOT, replace(wish(), joined_at=5.0), "c1", AT).joined_at == AT
