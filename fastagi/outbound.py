@@ -26,12 +26,13 @@ _REFUSED: Final[dict[Refusal | str, tuple[int, str]]] = {
 
 
 async def outbound(brain: Brain, session: Session) -> None:
-    """`AGI(agi://…/outbound,NUMBER,ENDPOINT,TRUNK,HOW)`, cleaned by the dialplan.
+    """`AGI(agi://…/outbound,NUMBER,ENDPOINT,TRUNK,HOW,PAYER)`, cleaned by the dialplan.
 
     ENDPOINT is the phone that dials, `-` where nobody knows which; without one a configured destination is on its way, over TRUNK if
-    that is given. HOW: `forward` where ENDPOINT does not dial, but forwards.
+    that is given. HOW: `forward` where ENDPOINT does not dial, but forwards. PAYER: the phone that a configured destination is for, which
+    its toll guard counts; `` where it is for a caller from outside.
     """
-    number, extension, trunk, how = (*session.environment.args, "", "", "", "")[:4]
+    number, extension, trunk, how, payer = (*session.environment.args, "", "", "", "", "")[:5]
     snapshot = brain.snapshot()
     case = Case(session, snapshot, brain.now(), "outbound", number, extension or session.environment.callerid or "")
     is_forward = how == "forward"
@@ -52,7 +53,7 @@ async def outbound(brain: Brain, session: Session) -> None:
         tries, limit_s = found.tries, 0
         if not refusal and not (found.route is not None and found.route.emergency):
             channel = session.environment.uniqueid or ""
-            verdict, tries = brain.admit(extension, found.tries, number, found.number, channel)
+            verdict, tries = brain.admit(extension or payer, found.tries, number, found.number, channel)
             limit_s = verdict.limit_s
             if verdict.refusal:
                 refusal = "busy" if verdict.is_busy else "guarded"

@@ -118,7 +118,8 @@ def complete_order(
 ) -> OriginateOrder:
     """The order for a first leg that was checked: `channel`, its number, and how long it rings by default."""
     permissions = _permissions(snapshot, request)
-    check_destination(snapshot, request.destination, permissions)
+    payer = request.origin.endpoint if isinstance(request.origin, EndpointDestination) else ""
+    check_destination(snapshot, request.destination, permissions, payer)
     presented = request.presented_number or number
     for field, value in (("caller_number", request.caller_number), ("presented_number", presented)):
         if not _CALLER.fullmatch(value):
@@ -206,9 +207,9 @@ def _permissions(snapshot: Snapshot, request: CallRequest) -> frozenset[str]:
 
 
 def _check_outside(
-    snapshot: Snapshot, field: str, destination: ExternalDestination, permissions: Collection[str]
+    snapshot: Snapshot, field: str, destination: ExternalDestination, permissions: Collection[str], payer: str = ""
 ) -> tuple[str, str]:
-    """The trunk of a call outside that is allowed, and the number as it is sent there."""
+    """The trunk of a call outside that is allowed, and the number as it is sent there. payer: as of `check_destination`."""
     general, number = snapshot.general, destination.external
     if not OUTSIDE.fullmatch(number):
         raise CallRefused(f"{field}.external", "must be 2 to 24 digits, with or without a leading +")
@@ -229,7 +230,7 @@ def _check_outside(
     if trunk not in snapshot.trunks:
         raise CallRefused(f"{field}.trunk", f"there is no trunk {trunk}")
     check_reach(general, f"{field}.external", number, permissions)
-    if guarded := judge_number(snapshot, "", trunk, number, called):
+    if guarded := judge_number(snapshot, payer, trunk, number, called):
         raise CallRefused(f"{field}.external", f"the toll guard refuses it: {guarded}")
     return trunk, dialled
 
@@ -245,9 +246,9 @@ def check_reach(general: General, field: str, number: str, permissions: Collecti
 
 
 def check_destination(  # noqa: C901, PLR0912 - one case per kind
-    snapshot: Snapshot, destination: Destination, permissions: Collection[str]
+    snapshot: Snapshot, destination: Destination, permissions: Collection[str], payer: str = ""
 ) -> None:
-    """CallRefused unless a call can be connected with it."""
+    """CallRefused unless a call can be connected with it. payer: the endpoint whose toll guard has a say, '' for none."""
     match destination:
         case EndpointDestination(endpoint=name):
             known, kind = name in snapshot.endpoints, "endpoint"
@@ -272,7 +273,7 @@ def check_destination(  # noqa: C901, PLR0912 - one case per kind
             # Whoever saves one looks whether it is there: surveys are not of the snapshot.
             return
         case ExternalDestination():
-            _check_outside(snapshot, "destination", destination, permissions)
+            _check_outside(snapshot, "destination", destination, permissions, payer)
             return
         case _:
             raise CallRefused(

@@ -46,6 +46,7 @@ trunks:
   - {{name: shaped, hosts: ["{SHAPED}:{PORT}"], numbers_out: national, prefix_out: "9", caller_id_rule: allowed, caller_ids: ["+4930999"],
      max_calls: 5}}
   - {{name: watched, hosts: ["{WATCHED}:{PORT}"], qualify_s: 2}}
+  - {{name: double, hosts: ["{WATCHED}:{PORT}", "{SECOND}:{PORT}"], match: ["127.0.0.99"], qualify_s: 2}}
   - {{name: secure, hosts: ["192.0.2.9:5061"], transport: tls, media_encryption: sdes, outbound_proxy: "192.0.2.8:5061", qualify_s: 0}}
 outbound_routes:
   - {{name: special, patterns: ["+4932*", "+4420*", "0900*", "118*"], trunks: [shaped], static: yes, permission: national}}
@@ -54,6 +55,9 @@ outbound_routes:
   - {{name: neighbours, countries: [FR, CH], trunks: [second]}}
   - {{name: shut, patterns: ["0800555*"], trunks: [first], schedule: never}}
   - {{name: secret, patterns: ["0700555*"], trunks: [first], pin: "4711"}}
+  - {{name: silent, patterns: ["+4938*"], trunks: [watched, second]}}
+  - {{name: doubled, patterns: ["+4939*"], trunks: [double]}}
+  - {{name: quick, patterns: ["_0119"], trunks: [watched, help], strip: 1, emergency: yes}}
   - {{name: rescue, patterns: ["_0110", "+4930110"], trunks: [help, first], strip: 1, emergency: yes}}
 schedules: [{{name: never}}]
 endpoints:
@@ -127,6 +131,23 @@ class TestRoutes:
         with far_end(running, FIRST), far_end(running, SECOND):
             leg, dials = dial(running, "930555002")
         assert (leg.is_answered, dials) == (True, ["+4930555002@first"])
+
+    def test_a_carrier_that_has_gone_silent_delays_no_call_and_no_cry_for_help(self, running):
+        def know(contact, state):
+            pattern = rf"{contact}\S+ +\w+ +{state}"
+            wait_until(lambda: re.search(pattern, running.asterisk.cli("pjsip show contacts")), f"{contact} {state}")
+
+        know("watched/", "Unavail")
+        with far_end(running, SECOND), far_end(running, HELP):
+            know(r"double\.2/", "Avail")
+            for number, dials in (
+                ("038555001", ["038555001@watched", "038555001@second"]),
+                ("039555001", ["039555001@double"]),  # its second host
+                ("0119", ["119@watched", "119@help"]),
+            ):
+                leg, dialled = dial(running, number)
+                assert (leg.is_answered, dialled) == (True, dials)
+                assert leg.at_ms("answered") < 3000
 
     @pytest.mark.parametrize("refuse", [486, 404])
     def test_a_busy_or_unknown_number_is_no_reason_for_another_trunk(self, running, refuse):

@@ -129,6 +129,21 @@ def test_outside_without_a_trunk() -> None:
         plan({"endpoint": "1001"}, {"external": "030123"}, snapshot(outbound_trunk=None))
 
 
+def test_the_guard_of_a_phone_that_is_called_first_has_a_say() -> None:
+    guarded = {
+        "extension": "1003",
+        "secret": "swordfish3",
+        "permissions": ["national"],
+        "toll_guard": {"denied_prefixes": ["+4933*"]},
+    }
+    base = build_snapshot(
+        5, TypeAdapter(Pbx).validate_python({**DOCUMENT, "endpoints": [*DOCUMENT["endpoints"], guarded]})
+    )
+    with pytest.raises(CallRefused, match=r"destination\.external: the toll guard refuses it: endpoint/1003 must not"):
+        plan({"endpoint": "1003"}, {"external": "033123456"}, base)
+    assert plan({"endpoint": "1001"}, {"external": "033123456"}, base).channel == "PJSIP/1001"
+
+
 @pytest.mark.parametrize(
     ("number", "country", "expected"),
     [

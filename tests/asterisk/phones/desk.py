@@ -17,12 +17,12 @@ SECRET = "swordfish-of-the-lab"
 CERTIFIED = "pbx.example.org"
 OUTSIDE = "127.0.0.5"
 # Each phone at a port of its own, so that a test says which one rang. 1005 has a box and is never there, 1009 is never there.
-PORTS = {"1001": 5071, "1002": 5072, "1003": 5073, "1004": 5074, "1010": 5075}
+PORTS = {"1001": 5071, "1002": 5072, "1003": 5073, "1004": 5074, "1010": 5075, "1014": 5078}
 HOST = "127.0.0.3"
 ADMIN_DIALPLAN = "exten => _2XX,1,Answer(,i)\n same => n,Wait(60)\n same => n,Hangup()\n"
 DOCUMENT = (
     f"""
-general: {{country: DE, outbound_trunk: outside, allowed_contexts: [from-admin], speed_dials: {{7: "1002", 8: "+493055508"}},
+general: {{country: DE, outbound_trunk: outside, allowed_contexts: [from-admin], speed_dials: {{5: "112", 7: "1002", 8: "+493055508"}},
   record_prompt_code: "*77", record_prompt_phones: ["1001"], parking_extension: "700", parking_time_s: 60, directory_extension: "411"}}
 trunks:
   - {{name: carrier, hosts: ["127.0.0.2:5060"], match: [127.0.0.2], numbers: national}}
@@ -44,12 +44,14 @@ endpoints:
   - {{extension: "1006", secret: {SECRET}, forward_unavailable: "1002"}}
   - {{extension: "1007", secret: {SECRET}, permissions: [internal, national],
      follow_me: [{{number: "1009", ring_time_s: 5}}, {{number: "03055507", ring_time_s: 8}}, {{number: "1003", ring_time_s: 8}}]}}
-  - {{extension: "1008", secret: {SECRET}, devices: 2}}
+  - {{extension: "1008", secret: {SECRET}, devices: 2, call_limit: 1}}
   - {{extension: "1009", secret: {SECRET}}}
   - {{extension: "1010", secret: {SECRET}, call_limit: 1, recording: inbound}}
   - {{extension: "1011", secret: {SECRET}, webrtc: yes, codecs: [opus, alaw], music: quiet}}
   - {{extension: "1012", secret: {SECRET}, media_encryption: sdes, nat: no, dtmf_mode: info}}
-  - {{extension: "1013", secret: {SECRET}, permissions: [national], recording: outbound, external_caller_id: "+493010099", emergency_caller_id: "+493010098"}}
+  - {{extension: "1013", name: Mo Stone, secret: {SECRET}, permissions: [national], recording: outbound, external_caller_id: "+493010099", emergency_caller_id: "+493010098"}}
+  - {{extension: "1014", name: Ada Hill, secret: {SECRET}, permissions: [internal, national], toll_guard: {{max_calls_per_minute: 1, denied_prefixes: ["+4930666*"]}}}}
+  - {{extension: "1015", secret: {SECRET}, follow_me: [{{number: "1008", ring_time_s: 8}}]}}
 schedules: [{{name: shop, hours: [{{days: mon-sun, start: "00:00", end: "24:00"}}], night_code: "*28", night_phones: ["1001"]}}]
 ring_groups:
   - {{name: all, extension: "600", members: [{{endpoint: "1001"}}, {{endpoint: "1002"}}, {{endpoint: "1009"}}], ring_time_s: 5, caller_prefix: "Shop:",
@@ -84,6 +86,8 @@ dids:
     )
     + '  - {number: "+493011010", destination: {endpoint: "1010"}}\n'
     + '  - {number: "+493011011", destination: {endpoint: "1011"}}\n'
+    + '  - {number: "+493011015", destination: {endpoint: "1015"}}\n'
+    + '  - {number: "+493011018", destination: {agent: "1008", unavailable: {dialplan: "from-admin,211"}}}\n'
 )
 FIELDS = ("do_not_disturb", "forward_always", "forward_busy", "forward_no_answer", "forward_unavailable")
 

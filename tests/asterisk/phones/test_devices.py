@@ -20,16 +20,58 @@ from tests.asterisk.phones.desk import CERTIFIED, HOST, SECRET, rung
 pytestmark = pytest.mark.asterisk
 
 
-def test_all_devices_of_an_extension_ring(desk, pbx):
+@pytest.fixture
+def two_devices(pbx):
+    """Those of 1008: the second one answers."""
     for port in (5076, 5077):
         register_phones(pbx.asterisk, [("1008", SECRET)], host=HOST, port=port)
     with (
         run_phone(pbx.asterisk, host=HOST, port=5076, ring_s=30) as desk_phone,
         run_phone(pbx.asterisk, host=HOST, port=5077, ring_s=0.5) as mobile,
     ):
-        assert desk.call("03011008").leg.is_answered
-        desk_phone.wait_for("cancelled")
-        mobile.wait_for("bye")
+        yield desk_phone, mobile
+
+
+# The phone itself, whom 1015 has follow her, and an agent.
+@pytest.mark.parametrize("number", ["03011008", "03011015", "03011018"])
+def test_all_devices_of_an_extension_ring(desk, two_devices, number):
+    desk_phone, mobile = two_devices
+    assert desk.call(number).leg.is_answered
+    desk_phone.wait_for("cancelled")
+    mobile.wait_for("bye")
+
+
+def test_a_call_at_one_device_takes_the_limit_of_all(desk, two_devices):
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(desk.observer.call, "03011008", Wait(4), HangUp())
+        two_devices[1].wait_for("answered")
+        assert desk.observer.call("03011008/second", Wait(0.1), HangUp(), has_cdr=False).leg.refusal == 486
+        # An agent who is busy is not rung, either: the call goes where the DID says.
+        desk.mark()
+        assert desk.observer.call("03011018", Wait(0.1), HangUp()).leg.is_answered
+        desk.wait_until_reached("211")
+        assert first.result().leg.is_answered
+    assert [len(run.read_legs()) for run in two_devices] == [1, 1]
+
+
+def test_a_phone_that_is_connected_over_the_api_pays_as_if_it_had_dialled(desk):
+    def connect(number, status=202):
+        wanted = {"origin": {"endpoint": "1014"}, "destination": {"external": number}}
+        return desk.ask("POST", "/api/v1/calls", wanted, status)
+
+    refused = connect("030666123", 422)
+    assert "endpoint/1014 must not dial" in refused["error"]["problems"][0]["rule"]
+    with desk.outside(steps=[Wait(0.3), HangUp()]) as outside, desk.phones(p1014={}) as phones:
+        connect("03055501")
+        outside.wait_for("answered")
+        phones["1014"].wait_for("bye")
+        desk.observer.wait_until_idle()
+        connect("03055501")
+        phones["1014"].wait_for("bye", count=2)
+        assert rung({"outside": outside}) == {"outside": 1}
+    (locked,) = [row for row in desk.ask("GET", "/api/v1/toll_guard")["items"] if row["locked_at"]]
+    assert (locked["scope"], "within a minute" in locked["reason"]) == ("endpoint/1014", True)
+    desk.ask("POST", "/api/v1/toll_guard/unlock", {"scope": "endpoint/1014"}, 204)
 
 
 def test_a_ringing_call_is_picked_up_within_the_group_and_by_nobody_else(desk, pbx):
@@ -60,7 +102,11 @@ def test_what_is_shown_outside_and_to_those_who_are_called_for_help(desk, pbx):
         for number in ("03055501", "112"):
             desk.dial("1013", number, heard=-1)
         told = [event.detail for leg in outside.read_legs() for event in leg.events if event.word == "invited"]
-    assert [re.search(r"sip:([^@]+)@", detail)[1] for detail in told] == ["+493010099", "+493010098"]
+    # The name is for those inside, unless it stands beside its own extension.
+    assert [re.search(r"^(.*)<sip:([^@]+)@", detail).groups() for detail in told] == [
+        ("", "+493010099"),
+        ('"Mo Stone" ', "+493010098"),
+    ]
 
 
 def test_a_browser_and_an_encrypted_phone_are_there_with_their_settings(pbx):

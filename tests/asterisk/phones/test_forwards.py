@@ -217,3 +217,7 @@ def test_speed_dials_are_dialled_with_the_phones_own_permissions(desk):
         assert leg.refusal == 403
         desk.dial("1001", "*08", heard=-1)
         assert len(outside.read_legs()) == 1
+        # Help is for every phone.
+        desk.dial("1003", "*05", heard=-1)
+        (called,) = [event.detail for leg in outside.read_legs()[1:] for event in leg.events if event.word == "called"]
+        assert called.startswith("<sip:112@")
