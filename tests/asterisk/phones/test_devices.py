@@ -12,6 +12,7 @@ from lab.sipp import (
     HangUp,
     Speak,
     Wait,
+    dial_from_phone,
     register_phones,
     run_phone,
 )
@@ -149,3 +150,17 @@ def test_a_browser_calls_and_is_called_over_an_encrypted_line(desk, pbx):
             call.await_bye()
             assert said.result().leg.is_answered
         assert call.media.profile == PROFILE
+
+
+def test_a_phone_over_its_limit_by_its_own_calls_is_busy_too(desk, pbx):
+    account = ("1010", SECRET)
+    with desk.phones(p1010={}) as phones, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(desk.observer.call, "03011010", Wait(6), HangUp())
+        phones["1010"].wait_for("answered")
+        with dial_from_phone(pbx.asterisk, account, "*43", steps=(Wait(3), HangUp())) as own:
+            own.wait_for("answered")
+            assert len(re.findall(r"^PJSIP/1010-", pbx.asterisk.cli("core show channels"), re.MULTILINE)) == 2
+            assert desk.observer.call("03011010/second", Wait(0.1), HangUp(), has_cdr=False).leg.refusal == 486
+            own.wait()
+        assert first.result().leg.is_answered
+        assert rung(phones) == {"1010": 1}
