@@ -98,6 +98,8 @@ class Answers:
                 self._desk.tell(AttemptStep("answered", call.campaign_id, call.call_id))
 
     def _take_end(self, end: CallEnded) -> None:
+        if not self._desk.is_loaded:
+            self._desk.over.add(end.call.call_id)
         known = self._desk.board.calls.get(end.call.call_id)
         if known is None:
             return

@@ -93,6 +93,8 @@ class Desk:
     roster: Roster = field(default_factory=Roster)
     problem: str | None = None
     is_loaded: bool = False
+    # Calls whose end came before that: what is read meanwhile may not know it.
+    over: set[str] = field(default_factory=set)
     _watchers: tuple[Callable[[AttemptStep], None], ...] = ()
     _misfits: dict[int, tuple[tuple[int, int], str]] = field(default_factory=dict)
 

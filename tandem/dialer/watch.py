@@ -93,7 +93,7 @@ class Watch:
 
         known = {saved.campaign_id: saved.campaign for saved in await desk.store.read(load_campaigns)}
         for attempt in await desk.store.read(load_open_attempts, desk.lease.followed):
-            if attempt.campaign_id is None or attempt.call_id in desk.board.calls:
+            if attempt.campaign_id is None or attempt.call_id in desk.board.calls or attempt.call_id in desk.over:
                 continue
             campaign, kind, name = known.get(attempt.campaign_id), *attempt.destination.partition(" ")[::2]
             endpoint = name if kind == "endpoint" else ""
@@ -115,6 +115,7 @@ class Watch:
                 ),
             )
         desk.is_loaded = True
+        desk.over.clear()
 
     async def _end_stopped_calls(self) -> None:
         """Calls of campaigns that were stopped by another node, or by a run of ours that died before it had hung up."""

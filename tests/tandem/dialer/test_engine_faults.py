@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from api.v1.monitoring import tell_dialer
 from tandem.dialer.lines import Limits
@@ -17,6 +18,7 @@ from tandem.domain.campaigns import NumberStatus
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import without_entity
 from tandem.domain.why import explain_campaign
+from tandem.store.attempts import load_open_attempts
 from tandem.store.campaigns import load_campaign, load_days
 from tandem.store.errors import StoreError
 from tests.tandem.dialer.harness import House, Outcome, numbers
@@ -295,6 +297,39 @@ def test_the_times_of_an_attempt_are_in_order_whatever_is_reported_first(
     assert (counts.answered_calls, counts.connected_calls, counts.abandoned_calls) == (amount, connected, abandoned)
     (days,) = house.store.store.run_now(load_days, [campaign_id], 0).values()
     assert (sum(day.connected for day in days), sum(day.abandoned for day in days)) == (connected, abandoned)
+
+
+def test_a_call_whose_end_is_known_before_the_start_has_read_it_keeps_no_slot(tmp_path: Path) -> None:
+    """Reading and writing have a thread each: what was open when it was read may be over when that is told."""
+    house = House(tmp_path)
+    house.far.script = lambda _: Outcome(talk_s=1000)
+    campaign_id = house.make(numbers(3), concurrent_calls=1)
+    house.go(campaign_id)
+    house.advance(3)
+    (leg,) = house.far.legs
+    house.kill()
+    read = house.store.read
+
+    def read_late(work: Any, *args: Any) -> Deferred[Any]:
+        if work is not load_open_attempts:
+            return read(work, *args)
+        del house.store.read
+        done: Deferred[Any] = Deferred()
+        house.clock.callLater(10, read(work, *args).chainDeferred, done)
+        return done
+
+    house.store.read = read_late  # type: ignore[method-assign]
+    house.start()
+    house.advance(3)
+    house.far.script = lambda _: Outcome()
+    house.far.end(leg)
+    house.advance(5)
+    assert [attempt["disposition"] for attempt in house.attempts()] == ["answered"]
+    assert len(house.far.legs) == 1
+    house.advance(60, 0.25)
+    assert house.dialer.board.calls == {}
+    assert house.counts(campaign_id).completed == 3
+    house.check()
 
 
 def test_a_reactor_that_is_late_slows_the_dialer_down_long_before_it_stops(tmp_path: Path) -> None:
