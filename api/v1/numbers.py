@@ -19,7 +19,7 @@ from api.v1.campaigns import campaign_id_of, check_campaign_seen, read_id
 from tandem.domain.campaigns import NewNumber, NumberStatus, Person, SavedNumber, UtcOffset
 from tandem.domain.number_rows import NotJson, read_new_number, split_items
 from tandem.domain.why import Why, explain_number
-from tandem.store.attempt_claims import load_blocked
+from tandem.store.attempt_claims import load_blocked, load_busy
 from tandem.store.campaigns import load_campaign
 from tandem.store.number_lists import load_inactive_lists
 from tandem.store.numbers import MAX_PAGE, Added, NumberQuery, load_number, load_numbers
@@ -173,16 +173,17 @@ async def _get(services: Services, exchange: Exchange) -> Reply:
 async def _why(services: Services, exchange: Exchange) -> Reply:
     number_id, make_key = await number_id_of(services, exchange), services.campaigns.make_key()
 
-    def read(db: Any) -> tuple[Any, SavedNumber, str | None, bool]:
+    def read(db: Any) -> tuple[Any, SavedNumber, str | None, dict[str, bool]]:
         number = load_number(db, number_id)
         saved = load_campaign(db, number.campaign_id)
         key = make_key(number.phone_number)
         blocked = load_blocked(db, ("global", *saved.campaign.dnc_lists), [key]).get(key)
-        return saved, number, blocked, number.list_id not in load_inactive_lists(db, saved.campaign_id)
+        is_active = number.list_id not in load_inactive_lists(db, saved.campaign_id)
+        return saved, number, blocked, {"is_list_active": is_active, "is_busy": key in load_busy(db, make_key)}
 
-    saved, number, blocked, is_active = await services.store.read(read)
+    saved, number, blocked, known = await services.store.read(read)
     snapshot, now, conditions = services.live.current, services.now().timestamp(), services.dialer.weigh(saved)
-    return Reply(explain_number(snapshot, saved, number, blocked, conditions, now, is_list_active=is_active))
+    return Reply(explain_number(snapshot, saved, number, blocked, conditions, now, **known))
 
 
 _EXPORTED: Final = (

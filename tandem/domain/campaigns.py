@@ -49,7 +49,7 @@ OPEN_STATUSES: Final = frozenset({NumberStatus.PENDING, NumberStatus.CALLING, Nu
 Goal = Literal["answered", "connected", "closed"]
 
 # Why a pending number is not dialled right now; '' when nothing keeps it. person: another telephone of the same person is called. closed: nor is it dialled again after the call that it is in.
-Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt", "list", "person", "closed"]
+Hold = Literal["", "retry", "not-before", "window", "trunk", "doubt", "list", "person", "telephone", "closed"]
 # The disposition of a number whose purpose was fulfilled elsewhere.
 CLOSED: Final = "closed"
 # And of one whose person was reached at another of their telephones.

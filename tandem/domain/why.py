@@ -32,6 +32,7 @@ _HOLDS: Final = {
     "doubt": "what became of its last call is not known, and it may still ring",
     "list": "its list is not active",
     "person": "another telephone of its person is called",
+    "telephone": "its telephone is in another call of a campaign",
 }
 # Why nobody is called any more whom no agent had to reach.
 _DONE: Final = {
@@ -100,8 +101,9 @@ def explain_number(
     now: float,
     *,
     is_list_active: bool = True,
+    is_busy: bool = False,
 ) -> Why:
-    """Why a number is not dialled now. blocked_by: the list of numbers not to be called that it is on; is_list_active: the one that feeds it."""
+    """Why a number is not dialled now. blocked_by: the list of numbers not to be called that it is on; is_list_active: the one that feeds it; is_busy: its telephone is in a call of a campaign."""
     reasons = tuple(
         reason
         for reason in (
@@ -109,6 +111,7 @@ def explain_number(
             *_explain_state(saved),
             None if is_list_active else Reason("list", f"its list {number.list_id} is not active"),
             _explain_dnc(blocked_by),
+            Reason("in-call", _HOLDS["telephone"]) if is_busy and not number.call_id else None,
             *_explain_order(snapshot, saved, number, now),
             *explain_campaign(saved, conditions)[len(_explain_state(saved)) :],
         )

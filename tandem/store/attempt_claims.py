@@ -42,6 +42,8 @@ from tandem.store.rows import LISTED, insert_rows, listed, load_rows, update_row
 
 # How many numbers a claim looks at, at most, for a campaign: those that are held go to the end of the line, and the next claim goes on.
 MAX_LOOK: Final = 500
+# A telephone that is in a call is looked at again so much later.
+TELEPHONE_S: Final = 5.0
 _CLAIMED: Final = (
     "call_id", "campaign_id", "number_id", "dial", "epoch", "node", "phone_number", "caller_number", "trunk", "destination",
     "agent", "started_at", "cause", "tech_cause",
@@ -88,7 +90,7 @@ def claim_numbers(
     make_key: a phone number as DNC lists have it. trunk_limits: calls at once of trunks that other nodes use, too: counted here.
     """
     running = {saved.campaign_id: saved for saved in load_campaigns(db, "running")}
-    open_calls = count_open(db)
+    open_calls, busy = count_open(db), load_busy(db, make_key)
     trunk_calls = count_open_by_trunk(db) if trunk_limits else {}
     taken: list[Claim] = []
     drained: set[int] = set()
@@ -109,7 +111,7 @@ def claim_numbers(
                 drained.add(campaign_id)
                 break
             looked += len(candidates)
-            sorted_out = _sort_out(db, saved, candidates, plan, make_key, now, inactive)
+            sorted_out = _sort_out(db, saved, candidates, plan, make_key, now, inactive, busy)
             for number, order in sorted_out.orders:
                 taken.append(Claim(saved, number, order, start_call(order, new_call_id(), at)))
             room -= len(sorted_out.orders)
@@ -158,12 +160,12 @@ def claim_by_hand(
         raise ClaimRefused("the campaign is not running")
     if count_open(db).get(campaign_id, 0) >= saved.campaign.concurrent_calls:
         raise ClaimRefused(f"the campaign has its {saved.campaign.concurrent_calls} calls")
-    inactive, looked = load_inactive_lists(db, campaign_id), 0
+    inactive, busy, looked = load_inactive_lists(db, campaign_id), load_busy(db, make_key), 0
     while True:
         number = _load_wanted(db, campaign_id, wanted, now)
         if wanted is None:
             looked += 1
-        sorted_out = _sort_out(db, saved, [number], plan, make_key, now, inactive)
+        sorted_out = _sort_out(db, saved, [number], plan, make_key, now, inactive, busy)
         if sorted_out.orders:
             break
         if wanted is not None or looked >= MAX_LOOK:
@@ -210,6 +212,7 @@ def _tell_kept(sorted_out: "_SortedOut", number: SavedNumber) -> str:
         return f"number {number.number_id} is not dialled: its person was reached at another telephone"
     words = {
         "window": "its call window is closed", "list": "its list is not active", "person": "another telephone of its person is called",
+        "telephone": "its telephone is in another call of a campaign",
     }  # fmt: skip
     hold = sorted_out.held[0][1].hold
     return f"number {number.number_id} is not dialled now: {words.get(hold, hold)}"
@@ -271,7 +274,9 @@ def _sort_out(
     make_key: Callable[[str], str],
     now: float,
     inactive: Collection[int],
+    busy: set[str],
 ) -> _SortedOut:
+    """busy: the telephones that are called, as DNC lists have them; those of the orders come on top."""
     keys = {number.number_id: make_key(number.phone_number) for number in candidates}
     blocked = load_blocked(db, ("global", *saved.campaign.dnc_lists), keys.values())
     people = load_people(db, saved, {number.person for number in candidates}, now)
@@ -291,6 +296,10 @@ def _sort_out(
             # Until that call is over, which releases it.
             held.append((number, Held(now + PERSON_S, "person")))
             continue
+        if keys[number.number_id] in busy:
+            # Twice on a list, or on two: whoever talks, or is rung, must not find us busy.
+            held.append((number, Held(now + TELEPHONE_S, "telephone")))
+            continue
         try:
             planned = plan(saved, number)
         except CallRefused as refusal:
@@ -300,9 +309,17 @@ def _sort_out(
                 held.append((number, planned))
             else:
                 orders.append((number, planned))
+                busy.add(keys[number.number_id])
                 if number.person:
                     people.called.add(number.person)
     return _SortedOut(tuple(orders), tuple(refused), tuple(held), tuple(reached))
+
+
+def load_busy(db: peewee.Database, make_key: Callable[[str], str]) -> set[str]:
+    """The telephones that any campaign calls, or talks with, now."""
+    return {
+        make_key(row["phone_number"]) for row in load_rows(db, ("phone_number",), "attempts WHERE ended_at IS NULL")
+    }
 
 
 def load_blocked(db: peewee.Database, lists: Iterable[str], keys: Iterable[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from tests.tandem.dialer.harness import START, House, Outcome, numbers
 
 ON_BOTH = (
     "everybody_is_called_once",
+    "a_telephone_that",
     "retries_follow",
     "stop_hangs_up",
     "reset_while_it_rings",
@@ -37,6 +38,24 @@ def test_everybody_is_called_once_and_never_more_than_the_limit(tmp_path: Path) 
     assert (counts.completed, counts.total_calls, counts.answered_calls) == (40, 40, 40)
     assert house.far.peak == 5
     assert set(house.far.dialled().values()) == {1}
+
+
+def test_a_telephone_that_is_on_a_list_twice_or_on_two_is_in_one_call_at_a_time(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    # As it is written here and there: it is one telephone all the same.
+    first = house.make(["030123", "030123", "030456"], concurrent_calls=5)
+    second = house.make(["+4930123", "030789"], concurrent_calls=5)
+    house.go(first)
+    house.go(second)
+    house.advance(2)
+    assert sorted(leg.number for leg in house.far.legs) == ["030123", "030456", "030789"]
+    assert [(number.status, number.hold) for number in house.numbers(first)][1] == (NumberStatus.PENDING, "telephone")
+    house.check()
+    for _ in range(40):
+        house.advance(1)
+        assert sum(not leg.is_over and leg.number.endswith("30123") for leg in house.far.legs) <= 1
+    assert (house.counts(first).completed, house.counts(second).completed) == (3, 2)
+    house.check()
 
 
 def test_a_freed_slot_is_taken_again_at_once(tmp_path: Path) -> None:

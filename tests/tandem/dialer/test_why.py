@@ -82,3 +82,12 @@ def test_a_trunk_that_the_toll_guard_has_locked_is_named_and_dialled_when_it_is_
     locked.clear()
     house.advance(1)
     assert len(house.far.legs) == 1
+
+
+def test_a_telephone_that_is_in_another_call_is_named(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    campaign_id = house.make(["030100", "+4930100"], concurrent_calls=5)
+    house.go(campaign_id)
+    house.advance(2)
+    told = [("due", "its telephone is in another call of a campaign")]
+    assert tell(house, house.numbers(campaign_id)[1]) == told

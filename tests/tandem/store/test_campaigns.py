@@ -19,7 +19,7 @@ from tandem.domain.disposition import Evidence
 from tandem.domain.entities import OpenHours, Pbx
 from tandem.domain.snapshot import build_snapshot
 from tandem.domain.why import Conditions, explain_number
-from tandem.store.attempt_claims import claim_numbers, load_blocked
+from tandem.store.attempt_claims import claim_numbers, load_blocked, load_busy
 from tandem.store.call_book import record_progress
 from tandem.store.campaigns import (
     CampaignMissing,
@@ -371,14 +371,16 @@ def test_why_says_nothing_exactly_when_a_claim_would_take_the_number(
     saved, before = store.run_now(load_campaign, campaign_id), store.run_now(load_number, number_id)
     key = make_key(before.phone_number)
     blocked = store.run_now(load_blocked, ("global", *lists), [key]).get(key)
-    why = explain_number(SNAPSHOT, saved, before, blocked, Conditions(), now)
+    is_busy = key in store.run_now(load_busy, make_key)
+    why = explain_number(SNAPSHOT, saved, before, blocked, Conditions(), now, is_busy=is_busy)
     assert (why.reasons == ()) == bool(claim(now)), (why, before, saved)
     if why.callable_at is not None and not why.reasons:
         assert why.callable_at.timestamp() == now
     if why.callable_at is not None and why.reasons:
         later = why.callable_at.timestamp()
         assert later > now
-        after = explain_number(SNAPSHOT, saved, store.run_now(load_number, number_id), blocked, Conditions(), later)
+        number = store.run_now(load_number, number_id)
+        after = explain_number(SNAPSHOT, saved, number, blocked, Conditions(), later, is_busy=is_busy)
         assert after.reasons == (), (why, after)
 
 
