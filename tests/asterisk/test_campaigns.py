@@ -169,6 +169,13 @@ def test_pause_and_stop_act_at_once(site, pbx):
         assert len(people.read_legs()) == 2
     found = site.wait_for(path, lambda found: not found["counts"]["answered"] + found["counts"]["calling"])
     assert (found["state"], found["counts"]["pending"], found["counts"]["completed"]) == ("stopped", 8, 2)
+    with run_phone(pbx.asterisk, host=FAR, port=FAR_PORT, ring_s=0.2, steps=[AwaitBye(60)]) as people:
+        site.ask("POST", f"{path}/start")
+        people.wait_for("answered", count=1)
+        site.ask("POST", f"{path}/stop")
+        # Not refused for calls that are on their way out.
+        site.ask("DELETE", path, status=204)
+        site.ask("GET", path, status=404)
 
 
 def test_a_database_that_is_locked_for_ten_seconds_loses_nothing_and_dials_nobody_twice(site, pbx):
