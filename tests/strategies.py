@@ -181,6 +181,9 @@ def pbxes(draw):
                 moderator_pin=draw(st.sampled_from([None, "0123456789"])),
                 max_members=draw(st.integers(0, 500)),
                 recording=draw(st.booleans()),
+                announce_joins=True,
+                prompts=draw(st.sampled_from([(), ("beep", "tandem/welcome")])),
+                join_prompt=draw(st.sampled_from([None, "tandem/gong"])),
             )
         )
         leads.append(d.ConferenceDestination(conference=name))
@@ -279,7 +282,7 @@ def pbxes(draw):
         ring_groups=tuple(groups),
         conferences=tuple(conferences),
         page_groups=tuple(
-            e.PageGroup(name="floor", extension=next(numbers), members=(endpoint.extension,))
+            e.PageGroup(name="floor", extension=next(numbers), members=(endpoint.extension,), prompt="tandem/gong")
             for endpoint in endpoints[:1]
         ),
         menus=tuple(menus),

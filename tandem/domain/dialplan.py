@@ -111,9 +111,9 @@ FAMILY_GROUP: Final = (
 )
 FAMILY_CONFERENCE: Final = (
     "tandem-conference"  # name = most members,flags (w: waits for a moderator, a: joins are announced, r: recorded),
-    # music,pin,moderator's pin
+    # music,pin,moderator's pin,what asks for it,what is heard of who comes,of who leaves; name/1.. = a sound of the greeting
 )
-FAMILY_PAGE: Final = "tandem-page"  # name = how many,duplex (1); name/1.. = extension
+FAMILY_PAGE: Final = "tandem-page"  # name = how many,duplex (1),sound; name/1.. = extension
 FAMILY_PARKING: Final = "tandem-parking"  # extension = how many places,seconds
 FAMILY_OPERATOR: Final = "tandem-operator"  # mailbox = jump
 FAMILY_CODE: Final = "tandem-code"  # feature code = its kind; lengths = 3&2, longest first

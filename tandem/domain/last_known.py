@@ -202,10 +202,15 @@ def _meeting_entries(snapshot: Snapshot) -> Iterator[Entry]:
             room.music or "",
             room.pin or "",
             room.moderator_pin or "",
+            room.pin_prompt or "",
+            room.join_prompt or "",
+            room.leave_prompt or "",
         )
         yield (FAMILY_CONFERENCE, room.name), ",".join(facts)
+        for index, prompt in enumerate(room.prompts, 1):
+            yield (FAMILY_CONFERENCE, f"{room.name}/{index}"), prompt
     for page in snapshot.page_groups.values():
-        yield (FAMILY_PAGE, page.name), f"{len(page.members)},{int(page.duplex)}"
+        yield (FAMILY_PAGE, page.name), f"{len(page.members)},{int(page.duplex)},{page.prompt or ''}"
         for index, extension in enumerate(page.members, 1):
             yield (FAMILY_PAGE, f"{page.name}/{index}"), extension
         yield (FAMILY_INTERNAL, page.extension), encode_jump(Jump("page", page.name))

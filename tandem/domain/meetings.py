@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from tandem.domain.fields import STRICT, Extension, Name, Pin, Text
+from tandem.domain.fields import STRICT, Extension, Name, Pin, Prompt, Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -26,6 +26,12 @@ class Conference:
     # Nobody hears anybody before a moderator is there, nor after the last one has left.
     wait_for_moderator: bool = False
     announce_joins: bool = False
+    # Heard by whoever comes, before the PIN; what asks for the PIN; and, with `announce_joins`, what the others hear of who comes and leaves.
+    # Asterisk's own sounds where nothing else is given.
+    prompts: Annotated[tuple[Prompt, ...], Field(max_length=5)] = ()
+    pin_prompt: Prompt | None = None
+    join_prompt: Prompt | None = None
+    leave_prompt: Prompt | None = None
     # Who is alone hears it.
     music: Name | None = "default"
     recording: bool = False
@@ -40,3 +46,5 @@ class PageGroup:
     extension: Extension
     members: Annotated[tuple[Extension, ...], Field(min_length=1, max_length=100)]
     duplex: bool = False
+    # Heard by the phones before the caller.
+    prompt: Prompt | None = None

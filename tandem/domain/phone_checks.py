@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from tandem.domain.entities import General, Pbx
+from tandem.domain.meetings import Conference
 from tandem.domain.phones import Endpoint, RingGroup
 from tandem.domain.problems import Location, Problem
 
@@ -37,16 +38,24 @@ def check_phones(pbx: Pbx, unknown: Unknown) -> Iterator[Problem]:
         for place, member in enumerate(page.members):
             yield from unknown(("page_groups", index, "members", place), "endpoint", "endpoints", member)
     for index, room in enumerate(pbx.conferences):
-        at = ("conferences", index)
-        if room.wait_for_moderator and room.moderator_pin is None:
-            yield Problem((*at, "moderator_pin"), "is missing: nobody could be the moderator that all wait for")
-        if room.pin is not None and room.pin == room.moderator_pin:
-            yield Problem((*at, "moderator_pin"), "must be another one than the pin")
+        yield from _conference(("conferences", index), room)
     for place, phone in enumerate(pbx.general.record_prompt_phones):
         yield from unknown(("general", "record_prompt_phones", place), "endpoint", "endpoints", phone)
     for keys, number in pbx.general.speed_dials.items():
         if number[0] in "*#":
             yield Problem(("general", "speed_dials", keys), "must be a number and no feature code")
+
+
+def _conference(at: Location, room: Conference) -> Iterator[Problem]:
+    if room.wait_for_moderator and room.moderator_pin is None:
+        yield Problem((*at, "moderator_pin"), "is missing: nobody could be the moderator that all wait for")
+    if room.pin is not None and room.pin == room.moderator_pin:
+        yield Problem((*at, "moderator_pin"), "must be another one than the pin")
+    if room.pin_prompt is not None and room.pin is None and room.moderator_pin is None:
+        yield Problem((*at, "pin_prompt"), "needs a pin or a moderator_pin")
+    for field in ("join_prompt", "leave_prompt"):
+        if getattr(room, field) is not None and not room.announce_joins:
+            yield Problem((*at, field), "needs announce_joins")
 
 
 def list_parking(general: General) -> tuple[str, ...]:

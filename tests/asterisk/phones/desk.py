@@ -22,7 +22,7 @@ HOST = "127.0.0.3"
 ADMIN_DIALPLAN = "exten => _2XX,1,Answer(,i)\n same => n,Wait(60)\n same => n,Hangup()\n"
 DOCUMENT = (
     f"""
-general: {{country: DE, outbound_trunk: outside, allowed_contexts: [from-admin], speed_dials: {{5: "112", 7: "1002", 8: "+493055508"}},
+general: {{country: DE, language: de, outbound_trunk: outside, allowed_contexts: [from-admin], speed_dials: {{5: "112", 7: "1002", 8: "+493055508"}},
   record_prompt_code: "*77", record_prompt_phones: ["1001"], parking_extension: "700", parking_time_s: 60, directory_extension: "411"}}
 trunks:
   - {{name: carrier, hosts: ["127.0.0.2:5060"], match: [127.0.0.2], numbers: national}}
@@ -31,10 +31,10 @@ voicemail_boxes:
   - {{mailbox: "1005", pin: "4711", name: Eve Moss, operator: {{dialplan: "from-admin,207"}}}}
   - {{mailbox: "1002", pin: "4711", name: Bob Smith}}
 conferences:
-  - {{name: open, extension: "640"}}
-  - {{name: shut, pin: "4711", moderator_pin: "0815", wait_for_moderator: yes}}
+  - {{name: open, extension: "640", prompts: [auth-thankyou, tandem/none], announce_joins: yes, join_prompt: tandem/gong, leave_prompt: vm-goodbye}}
+  - {{name: shut, pin: "4711", moderator_pin: "0815", wait_for_moderator: yes, pin_prompt: tandem/gong}}
 announcements: [{{name: notice, prompts: [tandem/prompt-12], then: {{hangup: normal}}}}]
-page_groups: [{{name: floor, extension: "650", members: ["1001", "1002", "1003"]}}]
+page_groups: [{{name: floor, extension: "650", members: ["1001", "1002", "1003"], prompt: auth-thankyou}}]
 endpoints:
   - {{extension: "1001", secret: {SECRET}, ring_time_s: 5, pickup_groups: [office], permissions: [internal, national]}}
   - {{extension: "1002", secret: {SECRET}, ring_time_s: 5, pickup_groups: [office]}}

@@ -16,7 +16,7 @@ from lab.sipp import (
     dial_from_phone,
     run_transfer,
 )
-from tests.asterisk.phones.desk import HOST, PORTS, SECRET, rung
+from tests.asterisk.phones.desk import HOST, PORTS, SECRET, Desk, rung
 from tests.audio import write_tone
 
 pytestmark = pytest.mark.asterisk
@@ -28,17 +28,34 @@ def count_members(pbx, room):
     return len(lines), sum(" A" in line[len(line.split()[0]) :][:45] for line in lines)
 
 
-def test_callers_and_phones_meet_in_a_conference(desk, pbx):
+@pytest.fixture(scope="module")
+def gong(pbx, tmp_path_factory):
+    """An uploaded sound that both conferences play."""
+    tone = write_tone(tmp_path_factory.mktemp("gong") / "gong.wav", 0.5).read_bytes()
+    Desk(pbx).ask("POST", "/api/v1/sounds?name=gong", tone, 201, Content_Type="audio/wav")
+    return f"Playing '{pbx.asterisk.folder}/sounds/gong."
+
+
+def test_callers_and_phones_meet_in_a_conference_with_its_own_sounds(desk, pbx, gong):
+    """Who comes is greeted, and a sound that nobody has uploaded is passed over; the others hear who comes and leaves, in the PBX's language."""
+    used = desk.ask("DELETE", "/api/v1/sounds/gong", status=409)
+    assert [name in str(used) for name in ("conferences/open", "conferences/shut")] == [True, True]
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(desk.observer.call, "03010070", AwaitBye(60))
         wait_until(lambda: count_members(pbx, "open")[0] == 1, "one member")
-        with dial_from_phone(pbx.asterisk, ("1003", SECRET), "640", host=HOST):
+        talk = [Wait(4), HangUp()]
+        with dial_from_phone(pbx.asterisk, ("1003", SECRET), "640", steps=talk, host=HOST) as phone:
             wait_until(lambda: count_members(pbx, "open")[0] == 2, "two members")
+            desk.wait_for_line("Playing 'auth-thankyou.", "PJSIP/carrier-")
+            desk.wait_for_line("Playing 'auth-thankyou.", "PJSIP/1003-")
+            desk.wait_for_line(gong, "CBAnn/open-", "(language 'de')")
+            phone.wait(timeout_s=30)
+            desk.wait_for_line("Playing 'vm-goodbye.", "CBAnn/open-", "(language 'de')")
             pbx.asterisk.cli("confbridge kick open all")
             assert one.result().leg.ended_by == "them"
 
 
-def test_a_pin_keeps_strangers_out_and_tells_moderators(desk, pbx):
+def test_a_pin_keeps_strangers_out_and_tells_moderators(desk, pbx, gong):
     with ThreadPoolExecutor(3) as pool:
         wrong = pool.submit(
             desk.observer.call,
@@ -59,6 +76,8 @@ def test_a_pin_keeps_strangers_out_and_tells_moderators(desk, pbx):
         assert guest.result().leg.ended_by == "them"
         assert wrong.result().leg.ended_by == "them"
     desk.wait_for_line("Playing 'conf-invalidpin", "PJSIP/carrier-")
+    desk.wait_for_line(gong, "PJSIP/carrier-")
+    assert not desk.count_lines("Playing 'conf-getpin")
 
 
 def test_a_parked_call_is_fetched_from_another_phone(desk, pbx):
@@ -85,9 +104,12 @@ def test_a_parked_call_is_fetched_from_another_phone(desk, pbx):
 def test_paged_phones_and_an_intercom_answer_by_themselves(desk, pbx):
     with desk.phones(p1002={}, p1003={}) as phones:
         desk.features("1003", {"do_not_disturb": True})
+        desk.mark()
         with dial_from_phone(pbx.asterisk, ("1001", SECRET), "650", host=HOST):
             phones["1002"].wait_for("answered")
             assert rung(phones) == {"1002": 1, "1003": 0}
+            desk.wait_for_line("Playing 'auth-thankyou.", "PJSIP/1002-")
+            assert not desk.count_lines("Playing 'auth-thankyou.", "PJSIP/1001-")
             pbx.asterisk.cli("channel request hangup all")
             phones["1002"].wait_for("bye")
         with dial_from_phone(pbx.asterisk, ("1001", SECRET), "*601002", host=HOST):
