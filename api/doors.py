@@ -6,6 +6,7 @@ An API is added by one line in `api.compat.table`. Two may have the same paths: 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from twisted.web.http import Request
 
@@ -15,6 +16,8 @@ from tandem.settings import ApiSettings, is_loopback
 
 # What proxies add: whoever asks through one on this machine is not on this machine.
 _RELAYED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via")
+# What browsers add, and no page can leave out.
+_OF_PAGES: Final = (b"origin", b"sec-fetch-site")
 _MAPPED: Final = "::ffff:"
 
 
@@ -52,3 +55,18 @@ def is_near(request: Request | Any, *, trusted: bool) -> bool:
         return True
     host = getattr(request.getClientAddress(), "host", "")
     return is_loopback(host.removeprefix(_MAPPED)) and not any(map(request.requestHeaders.hasHeader, _RELAYED))
+
+
+def may_be_a_page(request: Request | Any) -> bool:
+    """Whether a browser on this machine may have sent it for somebody's page: it says so (Fetch, 3.1; Fetch Metadata), or it found us by a name, which anybody's DNS may give."""
+    headers = request.requestHeaders
+    if any(map(headers.hasHeader, _OF_PAGES)):
+        return True
+    return not all(is_loopback(_read_host(value)) for value in headers.getRawHeaders(b"host", ()))
+
+
+def _read_host(value: bytes) -> str:
+    try:
+        return urlsplit(f"//{value.decode('ascii')}").hostname or ""
+    except ValueError:
+        return ""

@@ -34,7 +34,8 @@ class MikoPbxSettings(DoorSettings):
     """The MikoPBX auto dialer's API at /pbxcore/api and /admin-cabinet."""
 
     trust_loopback: bool = Field(
-        False, description="Whether programs on this machine need no login, as there; not through a proxy."
+        False,
+        description="Whether programs on this machine need no login, as there; not through a proxy, and no pages in a browser.",
     )
     crm_url: str = Field(
         "",

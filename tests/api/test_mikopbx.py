@@ -80,6 +80,17 @@ def test_without_trust_a_local_program_logs_in_too_and_without_a_crm_nothing_is_
         server.stop()
 
 
+def test_no_page_in_a_browser_on_this_machine_is_a_program(server, miko):
+    """Without this, whoever's page is open there could have anybody called: JSON is read whatever its type, so no browser asks before it sends."""
+    for headers in (
+        {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}, {"Host": "evil.example"},
+        {"Host": f"127.0.0.1.evil.example:{server.port}"}, {"Host": "[::1"}, {"Host": ""},
+    ):  # fmt: skip
+        miko.ask("POST", "polling", POLL, status=401, headers=headers)
+    for host in ("localhost", f"127.0.0.1:{server.port}", "[::1]:80"):
+        miko.data("GET", "polling", headers={"Host": host})
+
+
 # ----------------------------------------------------------------------------------------------------------- polls
 
 

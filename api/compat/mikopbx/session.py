@@ -8,6 +8,7 @@ from typing import Any, Final
 from api.auth import EVERYTHING, MAX_PASSWORD, ROLES, Principal, limit_by_group
 from api.compat.parameters import Parameters, parameters_body
 from api.declare import Reply, Route, Shown
+from api.doors import may_be_a_page
 from api.errors import Refused
 from api.exchange import Exchange, Services
 from tandem.store.tokens import create_token
@@ -25,7 +26,8 @@ async def identify(services: Services, exchange: Exchange) -> Principal | None:
             name, _, value = part.strip().partition("=")
             if name == COOKIE and value.isascii() and value.isprintable():
                 return services.authority.identify(b"Bearer " + value.encode())
-    return _LOOPBACK if exchange.is_near and services.apis.mikopbx.trust_loopback else None
+    trusted = services.apis.mikopbx.trust_loopback and exchange.is_near and not may_be_a_page(exchange.request)
+    return _LOOPBACK if trusted else None
 
 
 async def _log_in(services: Services, exchange: Exchange) -> Reply:
