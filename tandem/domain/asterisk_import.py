@@ -6,10 +6,12 @@ looked at, and only what one application says: the rest stays the admin's, reach
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from tandem.domain.carrying import Carried, Carrier, cut_text, list_codecs, name_freely
 from tandem.domain.conf_text import ConfSection, Option, read_conf
+from tandem.domain.queue_options import KNOWN, read_queue_options
 
 FILES: Final = ("pjsip.conf", "voicemail.conf", "musiconhold.conf", "queuerules.conf", "queues.conf", "extensions.conf")
 _HANGUP: Final = {"hangup": 16}
@@ -40,29 +42,8 @@ _ENDPOINT: Final = frozenset(
         "device_state_busy_at",
     ]
 )
-_QUEUE: Final = {
-    "timeout": "ring_time_s", "retry": "retry_s", "wrapuptime": "wrap_up_s", "maxlen": "max_callers", "weight": "weight",
-    "servicelevel": "service_level_s", "announce-frequency": "announce_every_s", "min-announce-frequency": "announce_min_s",
-    "memberdelay": "member_delay_s", "autopausedelay": "autopause_delay_s", "penaltymemberslimit": "penalty_members_limit",
-}  # fmt: skip
-# Options that say yes or no.
-_QUEUE_FLAGS: Final = {
-    "reportholdtime": "report_hold_time", "ringinuse": "ring_in_use", "timeoutrestart": "timeout_restart",
-    "announce-position-only-up": "announce_only_up", "announce-to-first-user": "announce_to_first",
-    "autopausebusy": "autopause_busy", "autopauseunavail": "autopause_unavailable",
-}  # fmt: skip
-# Fields that say nothing without another one.
-_IDLE: Final = (
-    ("announce_to_first", "announce_every_s"), ("autopause_delay_s", "autopause"),
-    ("autopause_busy", "autopause"), ("autopause_unavailable", "autopause"),
-)  # fmt: skip
 _YES: Final = frozenset({"yes", "true", "y", "t", "1", "on"})
-_QUEUE_KNOWN: Final = frozenset(
-    {*_QUEUE, *_QUEUE_FLAGS, "announce-holdtime", "autopause", "strategy", "member", "musicclass", "musiconhold", "announce-position", "announce-position-limit", "joinempty", "leavewhenempty", "autofill", "defaultrule"}
-)  # fmt: skip
-_STRATEGIES: Final = frozenset(
-    {"ringall", "leastrecent", "fewestcalls", "random", "rrmemory", "rrordered", "linear", "wrandom"}
-)
+_QUEUE_KNOWN: Final = KNOWN | {"member", "musicclass", "musiconhold", "autofill", "defaultrule"}
 _PASSED_OVER: Final = frozenset({"answer", "noop", "set", "wait", "ringing", "progress", "verbose", "log"})
 
 
@@ -251,41 +232,17 @@ def _take_queues(carrier: Carrier, sections: list[ConfSection], rules: Mapping[s
         members = [
             member for option in section.get_all("member") if (member := _member_of(carrier, option)) is not None
         ]
-        strategy = section.get("strategy", "ringall").lower()
-        if strategy not in _STRATEGIES:
-            carrier.lose(place, f"strategy {strategy} is ringall now")
-        values: dict[str, Any] = {ours: section.get(theirs) for theirs, ours in _QUEUE.items()}
-        values |= {
-            "autopause": _say(section.get("autopause"), "all"),
-            "announce_hold_time": _say(section.get("announce-holdtime"), "once"),
-        }
-        values |= {
-            ours: section.get(theirs).lower() in _YES for theirs, ours in _QUEUE_FLAGS.items() if section.get(theirs)
-        }
-        position = section.get("announce-position", "no").lower()
-        announces_position = position in {*_YES, "limit", "more"}
-        if position in {"limit", "more"}:
-            values["announce_position_limit"] = section.get("announce-position-limit", "5")
-            values["announce_beyond_limit"] = position == "more"
+        values = read_queue_options(section.get, partial(carrier.lose, place))
         rule = section.get("defaultrule")
         if rule and rule.lower() not in rules:
             carrier.lose(place, f"defaultrule = {rule[:60]} is none that is carried over")
-        if not announces_position:
-            values.pop("announce_only_up", None)
-        for field, needed in _IDLE:
-            if values[needed] in {"", "0", "no"}:
-                values.pop(field, None)
         name = name_freely(section.name, taken, "queue")
         added = carrier.add("queues", place, {
             **values,
             "name": name,
-            "strategy": strategy if strategy in _STRATEGIES else "ringall",
             "members": tuple(members),
             "music": section.get("musicclass") or section.get("musiconhold"),
             "penalty_rule": rules.get(rule.lower()),
-            "announce_position": announces_position,
-            "join_when_empty": section.get("joinempty", "yes").lower() in {"yes", "true", "1"},
-            "leave_when_empty": section.get("leavewhenempty", "no").lower() not in {"no", "false", "0", ""},
             "fallback": _HANGUP,
         })  # fmt: skip
         if added:
@@ -293,11 +250,6 @@ def _take_queues(carrier: Carrier, sections: list[ConfSection], rules: Mapping[s
             carrier.lose(place, "callers whom the queue does not serve are hung up: say where they go (`fallback`)")
         _tell_options(carrier, section.options, _QUEUE_KNOWN)
     return names
-
-
-def _say(word: str, third: str) -> str:
-    """`yes`, `no` or the third word of an option that has three."""
-    return third if word.lower() == third else "yes" if word.lower() in _YES else "no"
 
 
 def _member_of(carrier: Carrier, option: Option) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ Phones and trunks are in `tandem.domain.freepbx_phones`, outbound routes in `fre
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from tandem.domain.carrying import Carried, cut_text, name_freely
@@ -13,6 +14,7 @@ from tandem.domain.freepbx_outside import take_routes
 from tandem.domain.freepbx_phones import take_boxes, take_codes, take_phones, take_trunks
 from tandem.domain.freepbx_source import Source, Tables, is_on, within
 from tandem.domain.freepbx_times import read_zone, take_times
+from tandem.domain.queue_options import read_queue_options
 from tandem.domain.sql_dump import Row
 
 _HANGUP: Final = {"hangup": 16}
@@ -33,7 +35,6 @@ _PASSED: Final = {
 }
 # Tables of modules that say where calls go, and that we have nothing for: told by row.
 _TOLD: Final = {"callback": "callback", "disa": "DISA", "miscapps": "misc application", "vmblast": "voicemail blast"}
-_STRATEGIES: Final = frozenset({"ringall", "leastrecent", "fewestcalls", "random", "rrmemory", "linear", "wrandom"})
 _GROUP_STRATEGIES: Final = {
     "ringall": "ringall",
     "hunt": "hunt",
@@ -199,22 +200,15 @@ class _FreePbx:
             place = f"queues_config {number}"
             values = details.get(number, {})
             first = {key: found[-1] for key, found in values.items()}
-            strategy = first.get("strategy", "ringall")
-            if strategy not in _STRATEGIES:
-                self._carrier.lose(place, f"strategy {strategy} is ringall now")
+            options = read_queue_options(first.get, partial(self._carrier.lose, place))
             self._carrier.add("queues", place, {
+                **options,
                 "name": self._names["queue", number],
                 "description": cut_text(row.get("descr", "")),
                 "extension": number,
-                "strategy": strategy if strategy in _STRATEGIES else "ringall",
                 "members": tuple(self._list_members(place, values.get("member", ()))),
-                "ring_time_s": within(first.get("timeout", ""), 5, 300),
-                "retry_s": within(first.get("retry", ""), 1, 60),
-                "wrap_up_s": within(first.get("wrapuptime", ""), 0, 3600),
                 "max_wait_s": within(row.get("maxwait", ""), 5, 86400),
-                "max_callers": within(first.get("maxlen", ""), 0, 10000),
-                "weight": within(first.get("weight", ""), 0, 999),
-                "join_when_empty": first.get("joinempty", "yes") in {"yes", "true"},
+                "recording": first.get("recording", "") in {"force", "yes", "always"},
                 "fallback": self._follow(place, row.get("dest", "")),
             })  # fmt: skip
 

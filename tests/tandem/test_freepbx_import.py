@@ -66,6 +66,49 @@ CARRIED = import_freepbx(read_dump(DUMP), VOICEMAIL)
 LOST = [str(lost) for lost in CARRIED.lost]
 
 
+def test_the_options_of_a_queue_are_carried_and_what_changes_is_told():
+    def take(**options):
+        rows = [{"id": "400", "keyword": key.replace("_", "-"), "data": value} for key, value in options.items()]
+        carried = import_freepbx({"queues_config": [{"extension": "400", "descr": "Sales"}], "queues_details": rows})
+        (queue,) = carried.pbx.queues
+        return queue, [lost.reason for lost in carried.lost]
+
+    queue, _ = take(strategy="leastrecent", timeout="15", servicelevel="60", announce_frequency="30", announce_position="yes", announce_holdtime="once",
+                    autopause="all", autopausedelay="5", autopausebusy="yes", ringinuse="no", reportholdtime="yes", weight="7", memberdelay="2",
+                    joinempty="strict", leavewhenempty="yes", recording="force", timeoutrestart="yes", penaltymemberslimit="2")  # fmt: skip
+    assert (queue.strategy, queue.ring_time_s, queue.service_level_s, queue.weight, queue.member_delay_s) == (
+        "leastrecent",
+        15,
+        60,
+        7,
+        2,
+    )
+    assert (queue.announce_every_s, queue.announce_position, queue.announce_hold_time) == (30, True, "once")
+    assert (queue.autopause, queue.autopause_delay_s, queue.autopause_busy, queue.timeout_restart) == (
+        "all",
+        5,
+        True,
+        True,
+    )
+    assert (queue.ring_in_use, queue.report_hold_time, queue.recording, queue.penalty_members_limit) == (
+        False,
+        True,
+        True,
+        2,
+    )
+    assert (queue.join_when_empty, queue.leave_when_empty) == (False, True)
+    queue, lost = take(timeout="0", retry="0", wrapuptime="x", memberdelay="600", strategy="fancy", autopausebusy="yes")
+    assert (queue.ring_time_s, queue.retry_s, queue.wrap_up_s, queue.member_delay_s, queue.autopause_busy) == (
+        300,
+        1,
+        0,
+        60,
+        False,
+    )
+    assert {"timeout = 0 is 300 now", "retry = 0 is 1 now", "wrapuptime = x is no number: it is as it comes", "memberdelay = 600 is 60 now",
+            "strategy fancy is ringall now"} <= set(lost)  # fmt: skip
+
+
 def test_a_dump_is_read_as_mysql_would():
     tables = read_dump(DUMP)
     assert tables["users"][0] == {
