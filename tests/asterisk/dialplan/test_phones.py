@@ -21,7 +21,7 @@ def test_emergency_calls_pass_a_frozen_tandem_and_have_a_second_trunk(pbx: Pbx22
             desk.wait_for("answered")
         assert leg.is_answered
         assert story.data("AGI") == []
-        assert story.data("ExecIf")[0] == "1?Dial(PJSIP/112@emergency)"
+        assert story.data("ExecIf")[0] == "1?Dial(PJSIP/112@emergency,,i)"
         assert leg.at_ms("answered") < 2000
         with (
             run_phone(pbx.asterisk, host=EMERGENCY, port=5060, refuse=503),

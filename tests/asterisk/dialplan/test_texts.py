@@ -63,3 +63,14 @@ def test_every_goto_in_the_dialplan_leads_somewhere() -> None:
     for context, extension in targets:
         known = {name for place, name in extensions if place == context}
         assert known & {extension, "_[a-z].", "_[+0-9a-zA-Z]!"}, f"{context},{extension}"
+
+
+def test_nobody_who_is_called_sends_the_caller_on() -> None:
+    """A 302 is judged by nobody, and may name a trunk (`sip:PJSIP/0900…%40carrier@…`): option i of Dial, Queue and Page."""
+    calls = re.findall(r"(?:Dial|Queue|Page)\([$P].*", read_dialplan())
+    options = {"Dial": r"Dial\(.+,(?:300|20|.*\})?,i", "Queue": r"Queue\([^,]+,i,", "Page": r"Page\([^,]+,.*si?b?"}
+    assert len(calls) >= 16
+    assert [
+        call for call in calls if not re.match(options[call.split("(")[0]], call) and "${OPTIONS}" not in call
+    ] == []
+    assert "Set(OPTIONS=i${TANDEM_DIAL_OPTIONS}" in read_dialplan()

@@ -221,3 +221,28 @@ def test_speed_dials_are_dialled_with_the_phones_own_permissions(desk):
         desk.dial("1003", "*05", heard=-1)
         (called,) = [event.detail for leg in outside.read_legs()[1:] for event in leg.events if event.word == "called"]
         assert called.startswith("<sip:112@")
+
+
+@pytest.mark.parametrize(
+    "where", ["03055509", "PJSIP/03055509%40outside", "Local/03055509%40tandem-trunks", "1002", "1001"]
+)
+def test_a_handset_that_sends_its_callers_on_is_busy(desk, where):
+    """Nobody judges such a forward: its text may even name a trunk. Forwards are set by codes."""
+    with desk.outside() as outside, desk.phones(p1001={"forward": where}, p1002={}) as phones:
+        assert desk.call("03011001", AwaitBye(20)).leg.refusal == 486
+        assert rung(phones) == {"1001": 1, "1002": 0}
+        assert not outside.read_legs()
+
+
+def test_whom_a_handset_sends_the_api_on_to_is_connected_with_nobody(desk):
+    """An originate has no option that forbids it, so Asterisk calls there: whoever answers is hung up on at once."""
+    desk.mark()
+    with desk.outside() as outside, desk.phones(p1001={"forward": "PJSIP/03055509%40outside"}, p1002={}) as phones:
+        call = desk.ask(
+            "POST", "/api/v1/calls", {"origin": {"endpoint": "1001"}, "destination": {"endpoint": "1002"}}, 202
+        )
+        desk.wait_for(f"/api/v1/calls/{call['call_id']}", lambda now: now["ended_at"] is not None, 30)
+        assert rung(phones) == {"1001": 1, "1002": 0}
+    desk.wait_for_line("Hangup(", "PJSIP/outside-", '"21"')
+    assert [leg.ended_by for leg in outside.read_legs()] == ["them"]
+    assert not desk.count_lines("Playing", "PJSIP/outside-")
