@@ -300,7 +300,7 @@ def test_a_caller_keeps_the_place_and_is_called_back_once_whatever_restarts(desk
                 (leg,) = third.wait().legs
             assert leg.ended_by == "them"
             (place,) = re.findall(
-                r'Queue\("PJSIP/carrier-[^"]*", "back,,,,[0-9]+,,,,([0-9]+)"\)', pbx.asterisk.read_log()
+                r'Queue\("PJSIP/carrier-[^"]*", "back,i,,,[0-9]+,,,,([0-9]+)"\)', pbx.asterisk.read_log()
             )
             assert place in ("2", "3")
             pbx.serve()

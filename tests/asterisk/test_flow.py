@@ -235,7 +235,7 @@ def test_an_external_number_is_dialled_over_the_trunk(observer: Observer) -> Non
         (leg,) = outside.wait_for("hangup")
     assert leg.is_answered
     assert lived.leg.ended_by == "them"
-    assert lived.data("Dial") == ["PJSIP/+4989111@outside,120,"]
+    assert lived.data("Dial") == ["PJSIP/+4989111@outside,120,i"]
     # Where the call goes, and then which way outside.
     assert lived.outcomes == ["tandem-enter,external,1(+4989111,0,,no,,)", "tandem-out,dial,1(outside:+4989111:,0)"]
     assert lived.story["records"][0]["other_channel"].startswith("PJSIP/outside-")

@@ -279,7 +279,7 @@ class TestTollGuard:
             leg, dials = dial(running, "030555001", "1004")
         assert (leg.is_answered, len(dials)) == (True, 1)
         # An hour a day, of which hardly anything is used: the call would be ended then.
-        assert re.findall(r"30555001@first,120,L\(3[56]\d\d000\)", running.asterisk.read_log())
+        assert re.findall(r"30555001@first,120,iL\(3[56]\d\d000\)", running.asterisk.read_log())
         (entry,) = Site(running).ask("GET", "/api/v1/audit?action=toll_guard/unlock")["items"]
         assert entry["target"] == "toll_guard/endpoint/1004"
         assert running.tandem("guard", "unlock", "endpoint/1004", check=False).returncode == 1

@@ -52,7 +52,7 @@ def test_a_phone_rings_and_is_recorded(pbx: Pbx22) -> None:
         leg, story = pbx.call_one("03010001", steps=(Speak(0.8), HangUp()))
         assert leg.is_answered
         assert phone.wait_for("bye")
-    assert story.data("Dial") == ["PJSIP/1001,5,"]
+    assert story.data("Dial") == ["PJSIP/1001,5,i"]
     assert "CHANNEL(language)=de" in " ".join(story.data("ExecIf"))
     (recording,) = story.data("MixMonitor")
     assert recording.startswith(f"{pbx.asterisk.folder}/recordings/")
@@ -64,7 +64,7 @@ def test_a_phone_cannot_name_a_second_channel_in_its_contact(pbx: Pbx22) -> None
     mark = len(pbx.asterisk.read_log())
     leg, story = pbx.call_one("03010020")
     assert not leg.is_answered
-    assert story.data("Dial") == ["PJSIP/1005,5,"]
+    assert story.data("Dial") == ["PJSIP/1005,5,i"]
     assert re.findall("Called (.*)", pbx.asterisk.read_log()[mark:]) == ["PJSIP/1005"]
 
 
@@ -97,7 +97,7 @@ def test_an_external_number_goes_out_over_the_trunk(pbx: Pbx22) -> None:
         leg, story = pbx.call_one("03010006")
         assert outside.wait_for("answered")
     assert leg.is_answered
-    assert story.data("Dial") == ["PJSIP/+4989111@outside,120,"]
+    assert story.data("Dial") == ["PJSIP/+4989111@outside,120,i"]
 
 
 @pytest.mark.asterisk
@@ -117,7 +117,7 @@ def test_hang_ups_have_their_cause(pbx: Pbx22) -> None:
 @pytest.mark.asterisk
 def test_a_queue_with_its_priority_and_what_comes_after_it(pbx: Pbx22) -> None:
     leg, story = pbx.call_one("03010002", steps=(Wait(6), HangUp()))
-    assert story.data("Queue") == ["sales,,,,5,,,,"]
+    assert story.data("Queue") == ["sales,i,,,5,,,,"]
     assert "QUEUE_PRIO=7" in story.data("Set")
     assert story.data("MixMonitor") == []  # until-queue
     assert story.reached == "503"

@@ -39,7 +39,7 @@ def test_what_a_phone_may_dial_outside(pbx: Pbx22) -> None:
         legs, stories = pbx.call(*numbers, host=PHONE_1001, steps=(Wait(0.5), HangUp()))
         assert len(outside.wait_for("bye", count=3)) == 3
     assert sorted(dial for story in stories for dial in story.data("Dial")) == sorted(
-        f"PJSIP/{number}@outside,120," for number in numbers
+        f"PJSIP/{number}@outside,120,i" for number in numbers
     )
     assert all(leg.is_answered for leg in legs)
 
@@ -104,7 +104,7 @@ def test_asterisk_reads_the_tables_of_countries_as_we_do(pbx: Pbx22) -> None:
     ("called", "step"),
     [
         ("4000", ("Gosub", "tandem-enter,menu,1(main,0,,,,)")),
-        ("08005551", ("Dial", "PJSIP/08005551@outside,120,")),
+        ("08005551", ("Dial", "PJSIP/08005551@outside,120,i")),
         ("0014155550100", ("GotoIf", "0?external:refused")),  # where 1001 may not dial, it may send nobody
     ],
 )
