@@ -47,6 +47,8 @@ trunks:
      max_calls: 5}}
   - {{name: watched, hosts: ["{WATCHED}:{PORT}"], qualify_s: 2}}
   - {{name: double, hosts: ["{WATCHED}:{PORT}", "{SECOND}:{PORT}"], match: ["127.0.0.99"], qualify_s: 2}}
+  - {{name: paced, hosts: ["{FIRST}:{PORT}"], match: ["127.0.0.98"], max_cps: 0.1}}
+  - {{name: narrow, hosts: ["{FIRST}:{PORT}"], match: ["127.0.0.97"], max_calls: 1}}
   - {{name: secure, hosts: ["192.0.2.9:5061"], transport: tls, media_encryption: sdes, outbound_proxy: "192.0.2.8:5061", qualify_s: 0}}
 outbound_routes:
   - {{name: special, patterns: ["+4932*", "+4420*", "0900*", "118*"], trunks: [shaped], static: yes, permission: national}}
@@ -57,6 +59,8 @@ outbound_routes:
   - {{name: secret, patterns: ["0700555*"], trunks: [first], pin: "4711"}}
   - {{name: silent, patterns: ["+4938*"], trunks: [watched, second]}}
   - {{name: doubled, patterns: ["+4939*"], trunks: [double]}}
+  - {{name: hasty, patterns: ["+4936*"], trunks: [paced, second]}}
+  - {{name: crowded, patterns: ["+4937*"], trunks: [narrow, second]}}
   - {{name: quick, patterns: ["_0119"], trunks: [watched, help], strip: 1, emergency: yes}}
   - {{name: rescue, patterns: ["_0110", "+4930110"], trunks: [help, first], strip: 1, emergency: yes}}
 schedules: [{{name: never}}]
@@ -131,6 +135,23 @@ class TestRoutes:
         with far_end(running, FIRST), far_end(running, SECOND):
             leg, dials = dial(running, "930555002")
         assert (leg.is_answered, dials) == (True, ["+4930555002@first"])
+
+    def test_a_trunk_that_has_had_its_calls_for_now_leaves_the_next_to_the_second(self, running):
+        with far_end(running, FIRST), far_end(running, SECOND):
+            calls = [dial(running, f"03655500{n}") for n in range(3)]
+        assert [leg.is_answered for leg, _ in calls] == [True] * 3
+        assert [trunk for _, (trunk,) in calls] == ["036555000@paced", "036555001@second", "036555002@second"]
+
+    def test_a_trunk_that_is_full_leaves_the_next_call_to_the_second(self, running):
+        with (
+            far_end(running, FIRST, steps=[AwaitBye(30)]) as carrier,
+            far_end(running, SECOND),
+            dial_from_phone(running.asterisk, ("1002", SECRET), "037555001", steps=(Wait(3), HangUp())) as first,
+        ):
+            carrier.wait_for("answered")
+            leg, dials = dial(running, "037555002")
+            assert (leg.is_answered, dials) == (True, ["037555002@second"])
+            assert first.wait(timeout_s=30).legs[0].is_answered
 
     def test_a_carrier_that_has_gone_silent_delays_no_call_and_no_cry_for_help(self, running):
         def know(contact, state):
