@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from confgen.pjsip_objects import OBJECTS_FILE, SORCERY_FILE, list_mappings
+from lab.freezing import freeze, thaw
 from tandem.asterisk.install import AsteriskInstall
 from tandem.asterisk.instance import AsteriskInstance
 from tandem.cli.control import _UnixConnection
@@ -200,14 +201,14 @@ class LabPbx:
         self.process.wait(timeout=30)
 
     def freeze(self) -> None:
-        """SIGSTOP: it accepts and never answers."""
+        """It accepts and never answers, from now on."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """It goes on."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
+        thaw(self.process)
 
     def read_log(self) -> str:
         """What `tandem serve` wrote so far."""

@@ -1,8 +1,5 @@
 """The AMI client against a real Asterisk, and FakeAsterisk compared with it, answer by answer."""
 
-import os
-import signal
-
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -10,6 +7,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from lab.freezing import freeze, thaw
 from lab.playground import PLAYGROUND
 from lab.sipp import Caller, place_calls
 from tandem.ami import actions, events
@@ -310,7 +308,8 @@ class AmiTests(TestCase):
         client.on_lost(lambda: told.append("lost"))
         # No ping of its own is on its way when Asterisk stops.
         await client.send(actions.ping())
-        os.kill(self.asterisk.process.pid, signal.SIGSTOP)
+        # In this turn of the reactor, so that none leaves before ours, which nothing answers.
+        freeze(self.asterisk.process)
         try:
             answer = client.send(actions.ping(), timeout_s=30)
             await deferLater(reactor, 2)
@@ -324,7 +323,7 @@ class AmiTests(TestCase):
             with pytest.raises(AmiUnanswered):
                 await client.send(actions.ping())
         finally:
-            os.kill(self.asterisk.process.pid, signal.SIGCONT)
+            thaw(self.asterisk.process)
         await client.when_ready()
         self.asterisk.kill()
         while client.is_ready:

@@ -20,6 +20,7 @@ from twisted.trial.unittest import TestCase
 from confgen.apply import Steps, apply_snapshot
 from confgen.render import Transport, render
 from confgen.verify import Check, compose_candidate
+from lab.freezing import freeze, thaw
 from lab.observe import wait_until
 from lab.sipp import Caller, HangUp, Wait, place_calls
 from tandem.document import write_document
@@ -265,12 +266,12 @@ def test_a_stop_in_the_middle_is_quiet_and_the_next_start_goes_on(pbx):
     run = pbx.asterisk.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_until(lambda: current.readlink() != before, "the switch", every_s=0.001)
     # In the middle of its reloads: one that answers nothing before is found out, and nothing is left switched for long.
-    pbx.asterisk.process.send_signal(signal.SIGSTOP)
+    freeze(pbx.asterisk.process)
     try:
         pbx.kill(signal.SIGTERM)
         run.communicate(timeout=30)
     finally:
-        pbx.asterisk.process.send_signal(signal.SIGCONT)
+        thaw(pbx.asterisk.process)
     assert pbx.process.returncode == 0
     log = pbx.read_log()[seen:]
     assert "an apply was ended half-way" in log

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.freezing import freeze
 from lab.playground import PLAYGROUND
 from lab.rtp import RtpSink
 from lab.sipp import AwaitBye, Caller, HangUp, Press, SippFailed, Speak, Wait, place_calls, register_phones, run_phone
@@ -267,8 +268,8 @@ def test_closing_a_world_ends_orphans_and_is_idempotent():
 def test_a_process_inside_is_a_child_of_ours_and_sees_only_its_own():
     with World() as world:
         child = world.popen(["sleep", "100"])
-        child.send_signal(signal.SIGSTOP)
-        wait_until(lambda: Path(f"/proc/{child.pid}/stat").read_text().split()[2] == "T")
+        freeze(child)
+        assert Path(f"/proc/{child.pid}/stat").read_text().split()[2] == "T"
         listed = world.run(["sh", "-c", "ls -d /proc/[0-9]*"]).stdout.split()
         assert len(listed) <= 4
         with pytest.raises(subprocess.TimeoutExpired):
