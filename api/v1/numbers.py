@@ -172,6 +172,7 @@ async def _get(services: Services, exchange: Exchange) -> Reply:
 
 async def _why(services: Services, exchange: Exchange) -> Reply:
     number_id, make_key = await number_id_of(services, exchange), services.campaigns.make_key()
+    now = services.now().timestamp()
 
     def read(db: Any) -> tuple[Any, SavedNumber, str | None, dict[str, bool]]:
         number = load_number(db, number_id)
@@ -179,10 +180,10 @@ async def _why(services: Services, exchange: Exchange) -> Reply:
         key = make_key(number.phone_number)
         blocked = load_blocked(db, ("global", *saved.campaign.dnc_lists), [key]).get(key)
         is_active = number.list_id not in load_inactive_lists(db, saved.campaign_id)
-        return saved, number, blocked, {"is_list_active": is_active, "is_busy": key in load_busy(db, make_key)}
+        return saved, number, blocked, {"is_list_active": is_active, "is_busy": key in load_busy(db, make_key, now)}
 
     saved, number, blocked, known = await services.store.read(read)
-    snapshot, now, conditions = services.live.current, services.now().timestamp(), services.dialer.weigh(saved)
+    snapshot, conditions = services.live.current, services.dialer.weigh(saved)
     return Reply(explain_number(snapshot, saved, number, blocked, conditions, now, **known))
 
 

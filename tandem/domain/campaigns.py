@@ -56,6 +56,7 @@ CLOSED: Final = "closed"
 REACHED: Final = "reached-elsewhere"
 
 MAX_DATA_BYTES: Final = 4096
+MAX_DIAL_TIMEOUT_S: Final = 180
 # The placeholder in a dial string of the admin's own, as Asterisk writes it.
 NUMBER_PLACEHOLDER: Final = "${EXTEN}"
 
@@ -177,7 +178,7 @@ class Campaign:
     retry_times: Annotated[int, Field(ge=0, le=20)] = 0
     retry_delay_s: Annotated[int, Field(ge=1, le=30 * 86400)] = 300
     retry_rules: dict[RetryDisposition, RetryRule] = field(default_factory=dict)
-    dial_timeout_s: Annotated[int, Field(ge=5, le=180)] = 30
+    dial_timeout_s: Annotated[int, Field(ge=5, le=MAX_DIAL_TIMEOUT_S)] = 30
     call_timeout_s: Annotated[int, Field(ge=0, le=86400)] = 3600
     call_window: CallWindow | None = None
     dnc_lists: Annotated[tuple[ListName, ...], BeforeValidator(_list_to_tuple), Field(max_length=20)] = ()

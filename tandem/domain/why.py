@@ -32,7 +32,7 @@ _HOLDS: Final = {
     "doubt": "what became of its last call is not known, and it may still ring",
     "list": "its list is not active",
     "person": "another telephone of its person is called",
-    "telephone": "its telephone is in another call of a campaign",
+    "telephone": "its telephone is in another call of a campaign, or may still ring",
 }
 # Why nobody is called any more whom no agent had to reach.
 _DONE: Final = {

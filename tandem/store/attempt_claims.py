@@ -14,9 +14,10 @@ from typing import Final
 
 import peewee
 
+from tandem.domain.attempts import DOUBT_S, end_doubt
 from tandem.domain.calls import PlacedCall, new_call_id, start_call
 from tandem.domain.campaign_calls import NEVER_S, Held
-from tandem.domain.campaigns import NewNumber, NumberStatus, SavedCampaign, SavedNumber
+from tandem.domain.campaigns import MAX_DIAL_TIMEOUT_S, NewNumber, NumberStatus, SavedCampaign, SavedNumber
 from tandem.domain.customers import Customer
 from tandem.domain.destinations import EndpointDestination
 from tandem.domain.dialplan import CONTEXT_AGENT_FIRST
@@ -90,7 +91,7 @@ def claim_numbers(
     make_key: a phone number as DNC lists have it. trunk_limits: calls at once of trunks that other nodes use, too: counted here.
     """
     running = {saved.campaign_id: saved for saved in load_campaigns(db, "running")}
-    open_calls, busy = count_open(db), load_busy(db, make_key)
+    open_calls, busy = count_open(db), load_busy(db, make_key, now)
     trunk_calls = count_open_by_trunk(db) if trunk_limits else {}
     taken: list[Claim] = []
     drained: set[int] = set()
@@ -160,7 +161,7 @@ def claim_by_hand(
         raise ClaimRefused("the campaign is not running")
     if count_open(db).get(campaign_id, 0) >= saved.campaign.concurrent_calls:
         raise ClaimRefused(f"the campaign has its {saved.campaign.concurrent_calls} calls")
-    inactive, busy, looked = load_inactive_lists(db, campaign_id), load_busy(db, make_key), 0
+    inactive, busy, looked = load_inactive_lists(db, campaign_id), load_busy(db, make_key, now), 0
     while True:
         number = _load_wanted(db, campaign_id, wanted, now)
         if wanted is None:
@@ -212,7 +213,7 @@ def _tell_kept(sorted_out: "_SortedOut", number: SavedNumber) -> str:
         return f"number {number.number_id} is not dialled: its person was reached at another telephone"
     words = {
         "window": "its call window is closed", "list": "its list is not active", "person": "another telephone of its person is called",
-        "telephone": "its telephone is in another call of a campaign",
+        "telephone": "its telephone is in another call of a campaign, or may still ring",
     }  # fmt: skip
     hold = sorted_out.held[0][1].hold
     return f"number {number.number_id} is not dialled now: {words.get(hold, hold)}"
@@ -315,11 +316,26 @@ def _sort_out(
     return _SortedOut(tuple(orders), tuple(refused), tuple(held), tuple(reached))
 
 
-def load_busy(db: peewee.Database, make_key: Callable[[str], str]) -> set[str]:
-    """The telephones that any campaign calls, or talks with, now."""
-    return {
-        make_key(row["phone_number"]) for row in load_rows(db, ("phone_number",), "attempts WHERE ended_at IS NULL")
-    }
+def load_busy(db: peewee.Database, make_key: Callable[[str], str], now: float) -> set[str]:
+    """The telephones that any campaign calls, or talks with, now; and those that may still ring, since nobody knows what became of their last call.
+
+    That holds however often the telephone is listed, and for one that was deleted and is there anew.
+    """
+    busy = load_rows(db, ("phone_number",), "attempts WHERE ended_at IS NULL")
+    # None from the future: the clock was set back.
+    source = (
+        "attempts WHERE disposition = 'unconfirmed' AND ended_at IS NOT NULL AND started_at > ? AND started_at <= ?"
+    )
+    oldest = now - MAX_DIAL_TIMEOUT_S - DOUBT_S
+    doubtful = load_rows(db, ("phone_number", "campaign_id", "started_at"), source, [oldest, now])
+    if doubtful:
+        ids = {row["campaign_id"] for row in doubtful if row["campaign_id"] is not None}
+        campaigns = {saved.campaign_id: saved.campaign for saved in load_campaigns(db, campaign_ids=ids)}
+        for row in doubtful:
+            campaign = campaigns.get(row["campaign_id"])
+            if campaign is None or end_doubt(campaign, row["started_at"]) > now:
+                busy.append(row)
+    return {make_key(row["phone_number"]) for row in busy}
 
 
 def load_blocked(db: peewee.Database, lists: Iterable[str], keys: Iterable[str]) -> dict[str, str]:

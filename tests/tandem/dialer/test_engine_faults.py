@@ -14,13 +14,14 @@ from twisted.internet.defer import Deferred
 
 from api.v1.monitoring import tell_dialer
 from tandem.dialer.lines import Limits
-from tandem.domain.campaigns import NumberStatus
+from tandem.domain.campaigns import NewNumber, NumberStatus
 from tandem.domain.routing import QueueFacts
 from tandem.domain.snapshot import without_entity
 from tandem.domain.why import explain_campaign
 from tandem.store.attempts import load_open_attempts
 from tandem.store.campaigns import load_campaign, load_days
 from tandem.store.errors import StoreError
+from tandem.store.numbers import add_numbers, delete_number
 from tests.tandem.dialer.harness import House, Outcome, numbers
 
 ON_BOTH = ("dead_trunk", "asterisk_dies")
@@ -318,7 +319,7 @@ def test_a_call_whose_end_is_known_before_the_start_has_read_it_keeps_no_slot(tm
         house.clock.callLater(10, read(work, *args).chainDeferred, done)
         return done
 
-    house.store.read = read_late  # type: ignore[method-assign]
+    house.store.read = read_late  # type: ignore[method-assign]  # this one read is slow
     house.start()
     house.advance(3)
     house.far.script = lambda _: Outcome()
@@ -380,6 +381,38 @@ def test_asterisk_dies_with_calls_up_and_ringing_and_nobody_is_called_within_the
     assert all(80 <= after < 90 for after in again), again
     house.advance(20)
     assert house.counts(campaign_id).completed == 2
+    house.check()
+
+
+@pytest.mark.parametrize("again", ["added anew", "on another list"])
+def test_a_telephone_in_doubt_is_in_doubt_on_every_list(tmp_path: Path, again: str) -> None:
+    house = House(tmp_path)
+    house.far.script = lambda _: Outcome(ring_s=15)
+    first = house.make(["030100"], retry_times=0, dial_timeout_s=20)
+    second = house.make(["+4930100"] if again == "on another list" else ["030200"], retry_times=0)
+    house.go(first)
+    house.advance(2)
+    (leg,) = house.far.legs
+    began_at = leg.at
+    # Nothing more is heard of it, and Asterisk knows no such channel.
+    leg.is_over = True
+    house.far.live -= 1
+    house.far.fake.cut()
+    house.far.fake.flush()
+    house.advance(20, 0.25)
+    assert [attempt["disposition"] for attempt in house.attempts()] == ["unconfirmed"]
+    (number,) = house.numbers(first)
+    assert number.status is NumberStatus.FAILED
+    if again == "added anew":
+        run = house.store.store.run_now
+        run(delete_number, number.number_id)
+        run(add_numbers, second, [NewNumber(phone_number="+4930100")], house.now())
+    house.go(second)
+    house.advance(80 - (house.clock.seconds() - began_at) - 1, 0.25)
+    assert [leg for leg in house.far.legs if leg.number.endswith("30100")] == [leg]
+    assert [one.hold for one in house.numbers(second) if one.phone_number.endswith("30100")] == ["telephone"]
+    house.advance(8, 0.25)
+    assert [one.number for one in house.far.legs if one.number.endswith("30100")] == ["030100", "+4930100"]
     house.check()
 
 
