@@ -42,7 +42,6 @@ _ENDPOINT: Final = frozenset(
         "device_state_busy_at",
     ]
 )
-_YES: Final = frozenset({"yes", "true", "y", "t", "1", "on"})
 _QUEUE_KNOWN: Final = KNOWN | {"member", "musicclass", "musiconhold", "autofill", "defaultrule"}
 _PASSED_OVER: Final = frozenset({"answer", "noop", "set", "wait", "ringing", "progress", "verbose", "log"})
 

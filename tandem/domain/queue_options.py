@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import TypeAdapter
 
-from tandem.domain.entities import Queue
+from tandem.domain.fields import AbsentWhen
+from tandem.domain.queues import Queue
 
 _NUMBERS: Final = {
     "timeout": "ring_time_s", "retry": "retry_s", "wrapuptime": "wrap_up_s", "maxlen": "max_callers", "weight": "weight",
@@ -24,6 +25,12 @@ _IDLE: Final = (
     ("autopause_busy", "autopause"), ("autopause_unavailable", "autopause"),
 )  # fmt: skip
 _YES: Final = frozenset({"yes", "true", "y", "t", "1", "on"})
+_NO: Final = frozenset({"no", "false", "n", "f", "0", "off"})
+# When a member is nobody: app_queue's words -> ours, and its words for several at once (parse_empty_options of app_queue.c; the last is FreePBX's).
+_ABSENT_WORDS: Final = {when.replace("-", ""): when for when in get_args(AbsentWhen)}
+_LOOSE: Final = frozenset({"penalty", "invalid"})
+_STRICT: Final = _LOOSE | {"paused", "unavailable"}
+_ABSENT_SETS: Final = {"loose": _LOOSE, "strict": _STRICT, "ultrastrict": _STRICT | {"in-use", "ringing"}}
 _STRATEGIES: Final = frozenset(
     {"ringall", "leastrecent", "fewestcalls", "random", "rrmemory", "rrordered", "linear", "wrandom"}
 )
@@ -49,11 +56,13 @@ def read_queue_options(find: Callable[[str], str | None], lose: Callable[[str], 
         "autopause": _say(get("autopause"), "all"),
         "announce_hold_time": _say(get("announce-holdtime"), "once"),
         "announce_position": position in {*_YES, "limit", "more"},
-        "join_when_empty": (get("joinempty") or "yes").lower() in {"yes", "true", "1"},
-        "leave_when_empty": get("leavewhenempty").lower() not in {"no", "false", "0", ""},
     }
+    values |= _read_absent(get("joinempty"), get("leavewhenempty"), lose)
     if position in {"limit", "more"}:
-        values["announce_position_limit"] = get("announce-position-limit") or "5"
+        option = "announce-position-limit"
+        values["announce_position_limit"] = (
+            _read_number(option, get(option) or "5", "announce_position_limit", lose) or 5
+        )
         values["announce_beyond_limit"] = position == "more"
     values |= {field: get(option).lower() in _YES for option, field in _FLAGS.items() if get(option)}
     for option, field in _NUMBERS.items():
@@ -63,6 +72,33 @@ def read_queue_options(find: Callable[[str], str | None], lose: Callable[[str], 
         if values.get(needed) in {None, False, "no"}:
             values.pop(field, None)
     return values
+
+
+def _read_absent(join: str, leave: str, lose: Callable[[str], None]) -> dict[str, Any]:
+    """Who waits where nobody is there, and whom that means; app_queue has two meanings, a queue of ours one."""
+    joins = _read_empty("joinempty", join, _NO, lose)
+    leaves = _read_empty("leavewhenempty", leave, _YES, lose)
+    if joins and leaves and joins != leaves:
+        lose(f"leavewhenempty = {leave[:80]} means whom joinempty = {join[:80]} means, now")
+    values: dict[str, Any] = {"join_when_empty": not joins, "leave_when_empty": bool(leaves)}
+    if absent := joins or leaves:
+        values["absent_when"] = tuple(when for when in get_args(AbsentWhen) if when in absent)
+    return values
+
+
+def _read_empty(option: str, text: str, strictly: frozenset[str], lose: Callable[[str], None]) -> frozenset[str]:
+    """When a member is nobody for this option: never, where it is empty. strictly: the words for `penalty, invalid, paused`."""
+    absent: frozenset[str] = frozenset()
+    for word in filter(None, (part.strip().lower() for part in text.split(","))):
+        if word in _ABSENT_WORDS:
+            absent |= {_ABSENT_WORDS[word]}
+        elif word in _ABSENT_SETS:
+            absent = _ABSENT_SETS[word]
+        elif word in _YES | _NO:
+            absent = _LOOSE | {"paused"} if word in strictly else frozenset()
+        else:
+            lose(f"{option}: {word[:40]} is no word of app_queue's")
+    return absent
 
 
 def _read_number(option: str, text: str, field: str, lose: Callable[[str], None]) -> int | None:
@@ -81,7 +117,10 @@ def _read_number(option: str, text: str, field: str, lose: Callable[[str], None]
 def _limits() -> dict[str, tuple[int, int]]:
     """Field -> the least and the most that it takes."""
     fields = TypeAdapter(Queue).json_schema()["properties"]
-    return {name: (fields[name]["minimum"], fields[name]["maximum"]) for name in _NUMBERS.values()}
+    return {
+        name: (fields[name]["minimum"], fields[name]["maximum"])
+        for name in (*_NUMBERS.values(), "announce_position_limit")
+    }
 
 
 def _say(word: str, third: str) -> str:
