@@ -234,6 +234,35 @@ def test_a_handset_that_sends_its_callers_on_is_busy(desk, where):
         assert not outside.read_legs()
 
 
+def test_no_member_and_no_leg_sends_its_callers_on(desk):
+    """As one phone does not: the next rings instead, and a queue asks again."""
+    away = {"forward": "PJSIP/03055509%40outside"}
+    with desk.outside() as outside, desk.phones(p1001=away, p1002={}) as phones:
+        assert desk.call("03010061").leg.is_answered
+        assert rung(phones) == {"1001": 1, "1002": 1}
+        assert desk.call("03010060").leg.is_answered
+        assert not outside.read_legs()
+    with desk.outside() as outside, desk.phones(p1004=away) as phones:
+        assert desk.call("03010074", Wait(3), Press("9"), Wait(0.5), HangUp()).reached == "208"
+        assert rung(phones)["1004"] > 1
+        assert not outside.read_legs()
+    # By follow-me, a number outside and then a phone.
+    with desk.outside(**away) as outside, desk.phones(p1003=away) as phones:
+        assert not desk.call("03011007", AwaitBye(30), has_cdr=False).leg.is_answered
+        assert rung(phones) == {"1003": 1}
+        (called,) = [event.detail for leg in outside.read_legs() for event in leg.events if event.word == "called"]
+    assert called.startswith("<sip:03055507@")
+
+
+def test_who_comes_to_the_listening_context_astray_hears_nobody(desk):
+    """Whom a supervisor's phone sends on to has none of the variables: ChanSpy() without a name would take any call."""
+    desk.mark()
+    desk.pbx.asterisk.cli("channel originate Local/s@tandem-listen extension 201@from-admin")
+    desk.wait_for_line("[s@tandem-listen:4] Hangup(", '"21"')
+    desk.observer.wait_until_idle()
+    assert not desk.count_lines("ChanSpy(")
+
+
 def test_whom_a_handset_sends_the_api_on_to_is_connected_with_nobody(desk):
     """An originate has no option that forbids it, so Asterisk calls there: whoever answers is hung up on at once."""
     desk.mark()
