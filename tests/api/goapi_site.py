@@ -70,6 +70,14 @@ class GoApi:
         return found
 
 
+def multipart(fields, boundary="-" * 24 + "0123456789abcdef"):
+    """As curl writes a PHP array."""
+    parts = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
+    )
+    return f"{parts}--{boundary}--\r\n".encode(), {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+
 def make_admin(client, name="admin", password="the password of the admin"):
     """A user of Tandem's, by its own API; the client of goAPI that is them."""
     client.ask("POST", "/api/v1/users", {"name": name, "password": password, "role": "admin"}, 201)
@@ -122,3 +130,43 @@ def compose_readme(origin, user, secret, campaign_id):
     line = re.search(r"curl '(https://DOMAINNAME[^']+)'", text)[1]
     address = line.replace("https://DOMAINNAME", origin).replace("goAPIuser", user)
     return program, address.replace("ENCRYPTED_PASSWORD", quote(secret))
+
+
+CAMPAIGN = {
+    "campaign_id": "12345678", "campaign_name": "Winter", "campaign_type": "OUTBOUND", "closer_campaigns": "support", "active": "N",
+}  # fmt: skip
+
+
+def share_campaign():
+    """Fixtures: `campaign`, the code of one that is gone afterwards; `leads`, its two leads, read from a file of four rows."""
+
+    @pytest.fixture
+    def campaign(go):
+        go.do("goCampaigns", "goAddCampaign", **CAMPAIGN)
+        yield CAMPAIGN["campaign_id"]
+        go.call(
+            "goCampaigns", "goDeleteCampaign", **{"campaign_id[]": CAMPAIGN["campaign_id"], "action": "delete_selected"}
+        )
+
+    @pytest.fixture
+    def leads(go, campaign):
+        go.do("goLists", "goAddList", list_id="1001", list_name="Fair", campaign_id=campaign, active="Y")
+        text = "phone,first_name,last_name,city,custom one\r\n030 123-1,Ann,Lee,Bonn,x\r\n0301232,Ben,O'Hara,Ulm,\r\nnone,Bad,Row,,\r\n0301231,Ann,Again,,\r\n"
+        answer = upload(go, {"goListId": "1001", "goDupcheck": "DUPLIST"}, text)
+        assert answer == {"result": "success", "message": "Total Uploaded Leads: 2, 1 invalid, 1 duplicates"}
+        return go.do("goGetLeads", "goGetLeads", list_filter="1001")
+
+    return campaign, leads
+
+
+def native(client, code):
+    """The native campaign that goAPI calls so: the newest."""
+    return client.ask("GET", "/api/v1/campaigns?limit=1")["items"][0]
+
+
+def upload(go, given, text):
+    """The answer to a file of leads."""
+    body, headers = multipart([*go.fields("goUploadMe", given).items(), ("goFileMe", text)])
+    body = body.replace(b'name="goFileMe"', b'name="goFileMe"; filename="leads.csv"')
+    go.send("POST", "/goAPIv2/goUploadLeads/goAPI.php", body, headers)
+    return go.read()

@@ -7,8 +7,7 @@ from io import BytesIO
 import pytest
 
 from api.compat.goapi.campaigns import ACTIONS
-from tests.api.goapi_site import share_site
-from tests.api.test_goapi_door import multipart
+from tests.api.goapi_site import multipart, share_site
 
 site, native, go = share_site()
 SURVEY = {

@@ -20,21 +20,13 @@ from api.declare import Sent
 from api.errors import Refused
 from api.recent import KEPT_S
 from tests.api.conftest import SOURCES, Client, Server
-from tests.api.goapi_site import FORM, GoApi, make_admin, share_site
+from tests.api.goapi_site import FORM, GoApi, make_admin, multipart, share_site
 
 ROOT = Path(__file__).parent
 PASSWORD = "the password of the admin"
 
 
 site, _, go = share_site(PASSWORD)
-
-
-def multipart(fields, boundary="-" * 24 + "0123456789abcdef"):
-    """As curl writes a PHP array."""
-    parts = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
-    )
-    return f"{parts}--{boundary}--\r\n".encode(), {"Content-Type": f"multipart/form-data; boundary={boundary}"}
 
 
 class TestTransport:
