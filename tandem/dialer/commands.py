@@ -92,15 +92,14 @@ class Commands:
         saved = self._desk.roster.running.get(campaign_id)
         if saved is not None:
             self._demands.check_room(saved)
-        now = self._desk.now()
+        now, limits = self._desk.now(), self._desk.list_shared_limits()
 
         def plan(saved: SavedCampaign, number: SavedNumber) -> OriginateOrder | Held:
             return plan_number(snapshot, saved, number, now, agent)
 
         def work(db: Any) -> Claim:
-            return claim_by_hand(
-                db, campaign_id, wanted, plan, make_number_key(snapshot.general.country), now, self._desk.lease.node
-            )
+            key = make_number_key(snapshot.general.country)
+            return claim_by_hand(db, campaign_id, wanted, plan, key, now, self._desk.lease.node, limits)
 
         claim: Claim = await (commit or self._desk.store.run)(self._desk.lease.guard(work))
         self._outbox.add((claim,), agent)

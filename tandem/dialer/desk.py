@@ -137,3 +137,9 @@ class Desk:
         """How long an agent of a queue rests after a call."""
         known = self.around.snapshot().queues.get(queue)
         return float(known.wrap_up_s) if known is not None else 0.0
+
+    def list_shared_limits(self) -> dict[str, int] | None:
+        """Calls at once of each trunk that other nodes use, too: the carrier counts those of all. None where there is no other node."""
+        if not self.lease.is_shared:
+            return None
+        return {trunk.name: trunk.max_calls for trunk in self.around.snapshot().trunks.values() if trunk.max_calls}

@@ -107,7 +107,7 @@ class Ticks:
             make_number_key(desk.around.snapshot().general.country),
             desk.now(),
             desk.lease.node,
-            self._list_trunk_limits() if desk.lease.is_shared else None,
+            desk.list_shared_limits(),
         )
         now = desk.clock.seconds()
         for campaign_id in claimed.drained:
@@ -128,12 +128,6 @@ class Ticks:
         for call in (self._due, self._refill):
             if call is not None and call.active():
                 call.cancel()
-
-    def _list_trunk_limits(self) -> dict[str, int]:
-        """Calls at once of each trunk: the carrier counts those of every node."""
-        return {
-            trunk.name: trunk.max_calls for trunk in self._desk.around.snapshot().trunks.values() if trunk.max_calls
-        }
 
     def _make_plan(self) -> Callable[[SavedCampaign, SavedNumber], OriginateOrder | Held]:
         """What the claim asks for each number; it runs in the store's thread, so it holds values only."""

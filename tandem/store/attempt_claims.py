@@ -21,6 +21,7 @@ from tandem.domain.campaigns import MAX_DIAL_TIMEOUT_S, NewNumber, NumberStatus,
 from tandem.domain.customers import Customer
 from tandem.domain.destinations import EndpointDestination
 from tandem.domain.dialplan import CONTEXT_AGENT_FIRST
+from tandem.domain.open_calls import trunk_of
 from tandem.domain.originate import CallRefused, OriginateOrder
 from tandem.domain.routing import describe_destination
 from tandem.store.calls import record_placed_calls
@@ -102,7 +103,7 @@ def claim_numbers(
         if saved is None:
             continue
         room = min(amount, saved.campaign.concurrent_calls - open_calls.get(campaign_id, 0), _count_agents(db, saved))
-        trunk = saved.campaign.trunk or ""
+        trunk = trunk_of(saved)
         if trunk_limits and trunk in trunk_limits:
             room = min(room, trunk_limits[trunk] - trunk_calls.get(trunk, 0))
         looked, inactive = 0, load_inactive_lists(db, campaign_id)
@@ -149,10 +150,12 @@ def claim_by_hand(
     make_key: Callable[[str], str],
     now: float,
     node: str,
+    trunk_limits: Mapping[str, int] | None = None,
 ) -> Claim:
     """Claims one number because somebody asks for it, or the next that is due; all that holds for others holds for it, but its own time.
 
     Nobody dials one that may still ring. wanted: a number's id; or one that somebody typed: the campaign's own, else it is added here, so that none stays that was not dialled.
+    trunk_limits: as for `claim_numbers`.
     ClaimRefused, NumberMissing (also for one of another campaign), NumberInFlight; CallRefused where it is never dialled.
     """
     running = {saved.campaign_id: saved for saved in load_campaigns(db, "running")}
@@ -161,6 +164,9 @@ def claim_by_hand(
         raise ClaimRefused("the campaign is not running")
     if count_open(db).get(campaign_id, 0) >= saved.campaign.concurrent_calls:
         raise ClaimRefused(f"the campaign has its {saved.campaign.concurrent_calls} calls")
+    trunk = trunk_of(saved)
+    if trunk_limits and trunk in trunk_limits and count_open_by_trunk(db).get(trunk, 0) >= trunk_limits[trunk]:
+        raise ClaimRefused(f"trunk {trunk} has its {trunk_limits[trunk]} calls")
     inactive, busy, looked = load_inactive_lists(db, campaign_id), load_busy(db, make_key, now), 0
     while True:
         number = _load_wanted(db, campaign_id, wanted, now)
@@ -362,7 +368,7 @@ def _take(db: peewee.Database, claims: Sequence[Claim], now: float, node: str) -
                 "node": node,
                 "phone_number": claim.number.phone_number,
                 "caller_number": claim.order.caller_number,
-                "trunk": claim.campaign.campaign.trunk or "",
+                "trunk": trunk_of(claim.campaign),
                 # Whom the number is connected with, whoever is called first.
                 "destination": claim.order.origin
                 if claim.order.context == CONTEXT_AGENT_FIRST

@@ -287,6 +287,18 @@ def test_limits_of_trunk_and_of_all_and_rates(tmp_path: Path) -> None:
     assert house.far.peak <= 8
 
 
+def test_a_dial_string_over_a_trunk_counts_on_it_also_after_a_restart(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.far.script = lambda _: Outcome(talk_s=600)
+    house.go(house.make(numbers(20), concurrent_calls=20, trunk=None, dial_string="PJSIP/${EXTEN}@narrow"))
+    house.advance(4)
+    assert house.far.live == 3
+    house.restart()
+    house.advance(10)
+    assert (house.far.live, len(house.far.legs)) == (3, 3)
+    house.check()
+
+
 def test_campaigns_share_by_priority(tmp_path: Path) -> None:
     house = House(tmp_path, Limits(max_calls=12, max_cps=1000))
     house.far.script = lambda _: Outcome(talk_s=1000)

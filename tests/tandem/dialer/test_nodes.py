@@ -8,6 +8,7 @@ import pytest
 
 from tandem.dialer.lines import Limits
 from tandem.lease import BEAT_EVERY_S, LEASE_S, VALID_S
+from tandem.store.attempt_claims import ClaimRefused
 from tandem.store.database import open_store
 from tandem.store.errors import StoreError
 from tandem.store.nodes import load_nodes
@@ -80,6 +81,25 @@ def test_a_trunks_limit_counts_the_calls_of_all_nodes(build: Build) -> None:
     advance((one, two), 40, watch=lambda: peaks.append(one.far.live + two.far.live))
     assert max(peaks) == 3
     assert dialled(one, two) == dict.fromkeys(numbers(12), 1)
+
+
+def test_who_dials_by_hand_waits_for_a_trunk_that_another_node_fills(build: Build) -> None:
+    one, two = build("one"), build("two")
+    one.far.script = lambda _: Outcome(talk_s=600)
+    one.go(one.make(numbers(3), concurrent_calls=10, trunk="narrow"))
+    by_hand = two.make(["030900"], trunk="narrow", dial_mode="manual", destination={"queue": "sales"})
+    advance((one,), 3)
+    advance((one, two), 3)
+    two.go(by_hand)
+    assert one.far.live == 3
+    with pytest.raises(ClaimRefused, match="trunk narrow has its 3 calls"):
+        two.do(two.dialer.commands.dial_by_hand(by_hand, "1001"))
+    for leg in list(one.far.legs):
+        one.far.leave(leg)
+    advance((one, two), 2)
+    two.do(two.dialer.commands.dial_by_hand(by_hand, "1001"))
+    advance((one, two), 2)
+    assert dialled(two) == {"030900": 1}
 
 
 def test_stopped_at_one_node_is_hung_up_at_the_other(build: Build) -> None:
