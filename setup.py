@@ -47,7 +47,7 @@ setup(
     ],
     package_data={
         "confgen": ["templates/*.j2"],
-        "lab": ["sipp/*.xml", "conf/*.conf"],
+        "lab": ["sipp/*.xml", "sipp/*.sdp", "conf/*.conf"],
         "tandem.store.migrations": ["*.sql"],
     },
     data_files=[

@@ -242,6 +242,7 @@ def run_phone(
     ring_s: float = 0.2,
     refuse: int | None = None,
     forward: str | None = None,
+    early_media: bool = False,
     steps: Sequence[Step] = (AwaitBye(3600.0),),
     host: str = PHONE_HOST,
     port: int = 0,
@@ -250,18 +251,22 @@ def run_phone(
 ) -> SippRun:
     """A phone (or the far end of a trunk) at ``host:port`` that takes every call, any number at once, until it is stopped.
 
-    It rings for ``ring_s`` (a CANCEL then ends the call: event ``cancelled``), refuses with SIP code ``refuse`` if given, or sends
-    the caller on to the user ``forward`` of this PBX (302), else answers and lives through ``steps``. The run's ``port`` says where it listens.
+    It rings for ``ring_s`` (a CANCEL then ends the call: event ``cancelled``), or with ``early_media`` is heard meanwhile (183). Then it
+    refuses with SIP code ``refuse`` if given, or sends the caller on to the user ``forward`` of this PBX (302), else answers and lives
+    through ``steps``. The run's ``port`` says where it listens.
     """
     refuse = refuse if forward is None else 302
+    sdp = load_scenario("phone.sdp", MEDIA_PORT="[media_port]" if media_port is None else str(media_port))
     scenario = load_scenario(
         "phone.xml",
+        RINGING="183 Session Progress" if early_media else "180 Ringing",
+        EARLY_MEDIA=sdp if early_media else "Content-Length: 0\n\n",
+        SDP=sdp,
         FINAL="" if refuse is None else '  <nop next="refuse"/>\n',
         STEPS=compose_steps(steps, "[$target]", "From:[$local];tag=[pid]SIPpTag01[call_number]", "To:[$remote]"),
         REFUSAL=str(refuse or 486),
         MORE="" if forward is None else f"\nContact: <sip:{forward}@127.0.0.1>",
         RING=str(max(1, round(ring_s * 1000))),
-        MEDIA_PORT="[media_port]" if media_port is None else str(media_port),
     )
     phone = SippRun(instance, scenario, steps=steps, options=options, host=host, port=port)
     phone.wait_until_listening(instance)

@@ -131,6 +131,14 @@ class TestRoutes:
             leg, dials = dial(running, "+4930555001")
         assert (leg.is_answered, dials) == (True, ["+494930555001@first", "+494930555001@second"])
 
+    def test_a_first_trunk_that_was_heard_already_and_fails_leaves_the_call_to_the_second(self, running):
+        """A carrier that plays its "all lines are busy" before it refuses: the caller's phone is in early media by then."""
+        with far_end(running, FIRST, refuse=503, early_media=True, ring_s=1) as carrier, far_end(running, SECOND):
+            leg, dials = dial(running, "+4930555001")
+            assert [one.at_ms("refused") is not None for one in carrier.read_legs()] == [True]
+        assert (leg.is_answered, dials) == (True, ["+494930555001@first", "+494930555001@second"])
+        assert "progress" in {event.word for event in leg.events}
+
     def test_a_first_trunk_that_works_is_the_only_one(self, running):
         with far_end(running, FIRST), far_end(running, SECOND):
             leg, dials = dial(running, "930555002")
