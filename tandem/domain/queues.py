@@ -136,7 +136,7 @@ class Queue:
     ring_time_s: Annotated[int, Field(ge=5, le=300)] = 20
     retry_s: Annotated[int, Field(ge=1, le=60)] = 2
     wrap_up_s: Annotated[int, Field(ge=0, le=3600)] = 0
-    # Whether one member's refusal gives the others their whole ring time again.
+    # Whether one member's refusal gives the next their whole ring time; with ringall all ring from the start anyway.
     timeout_restart: bool = False
     max_wait_s: Annotated[int, Field(ge=5, le=86400)] = 300
     # Whether a member who rings when that is over is let off, or rings to the end.

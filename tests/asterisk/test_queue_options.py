@@ -29,6 +29,11 @@ queues:
      leave_empty: {{dialplan: "from-admin,201"}}, join_empty: {{dialplan: "from-admin,202"}}, fallback: {{hangup: busy}}}}
   - {{name: lenient, absent_when: [unavailable], members: [{{endpoint: "1002"}}], ring_time_s: 5, retry_s: 1, max_wait_s: 5,
      timeout: {{dialplan: "from-admin,203"}}, fallback: {{hangup: busy}}}}
+  - {{name: senior, strategy: rrmemory, members: [{{endpoint: "1001"}}, {{endpoint: "1002", penalty: 5}}], ring_time_s: 5, retry_s: 1, fallback: {{hangup: busy}}}}
+  - {{name: few, strategy: rrmemory, members: [{{endpoint: "1001"}}, {{endpoint: "1002", penalty: 5}}], ring_time_s: 5, retry_s: 1, penalty_members_limit: 2, fallback: {{hangup: busy}}}}
+  - {{name: pausing, members: [{{endpoint: "1002"}}], ring_time_s: 5, retry_s: 1, autopause: "yes", autopause_delay_s: 60, leave_when_empty: no, fallback: {{hangup: busy}}}}
+  - {{name: anew, strategy: linear, members: [{{endpoint: "1001"}}, {{endpoint: "1002"}}], ring_time_s: 6, retry_s: 1, timeout_restart: yes, fallback: {{hangup: busy}}}}
+  - {{name: once, strategy: linear, members: [{{endpoint: "1001"}}, {{endpoint: "1002"}}], ring_time_s: 6, retry_s: 1, fallback: {{hangup: busy}}}}
 dids:
   - {{number: "+493010001", destination: {{queue: light}}}}
   - {{number: "+493010002", destination: {{queue: heavy}}}}
@@ -36,8 +41,13 @@ dids:
   - {{number: "+493010004", destination: {{queue: rest}}}}
   - {{number: "+493010005", destination: {{queue: strict}}}}
   - {{number: "+493010006", destination: {{queue: lenient}}}}
+  - {{number: "+493010007", destination: {{queue: senior}}}}
+  - {{number: "+493010008", destination: {{queue: few}}}}
+  - {{number: "+493010009", destination: {{queue: pausing}}}}
+  - {{number: "+493010010", destination: {{queue: anew}}}}
+  - {{number: "+493010011", destination: {{queue: once}}}}
 """
-LIGHT, HEAVY, EAGER, REST, STRICT, LENIENT = (f"0301000{n}" for n in range(1, 7))
+LIGHT, HEAVY, EAGER, REST, STRICT, LENIENT, SENIOR, FEW, PAUSING, ANEW, ONCE = (f"030100{n:02}" for n in range(1, 12))
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +151,41 @@ def test_callers_leave_a_queue_whose_last_member_pauses_and_join_none_that_is_em
 def test_the_share_that_was_answered_in_time_is_counted(desk, pbx):
     assert re.search(r"SL:\d+(\.\d+)?%.* within 7s", shown(pbx, "light"))
     assert "within 20s" in shown(pbx, "heavy")
+
+
+def test_a_penalty_counts_for_nothing_where_few_are_there(desk):
+    """1001 does not answer. 1002 has a penalty, so nobody asks there while 1001 could; with so few members everybody is asked."""
+    with desk.phones(p1001={"ring_s": 60}, p1002={}) as phones:
+        lived = desk.observer.call(SENIOR, Wait(8), HangUp())
+        assert not phones["1002"].read_legs()
+        assert "1002" not in lived.story["records"][0]["other_channel"]
+        lived = desk.observer.call(FEW, Wait(12), HangUp())
+        assert lived.story["records"][-1]["other_channel"].startswith("PJSIP/1002-")
+
+
+def test_who_has_just_served_a_caller_is_not_paused_for_one_that_was_missed(desk, pbx):
+    def miss():
+        with desk.phones(p1002={"ring_s": 60}) as phones:
+            desk.observer.call(PAUSING, Wait(9), HangUp())
+            phones["1002"].wait_for("cancelled")
+
+    with desk.phones(p1002={"steps": [Wait(0.5), HangUp()]}):
+        desk.observer.call(PAUSING, UNTIL_THEY_HANG_UP)
+    miss()
+    assert "paused" not in shown(pbx, "pausing")
+    pbx.asterisk.cli("queue reset stats pausing")  # as if the call was long ago
+    pbx.asterisk.cli("queue remove member PJSIP/1002 from pausing")
+    pbx.asterisk.cli("queue add member PJSIP/1002 to pausing")
+    try:
+        miss()
+        assert "paused" in shown(pbx, "pausing")
+    finally:
+        desk.ask("POST", "/api/v1/agents/1002/unpause")
+
+
+@pytest.mark.parametrize(("number", "is_answered"), [(ANEW, True), (ONCE, False)])
+def test_the_refusal_of_one_gives_the_next_their_whole_time(desk, number, is_answered):
+    """1001 refuses after 3 s of 6; 1002 would answer 4.5 s later (app_queue.c: not with ringall, where all ring from the start)."""
+    with desk.phones(p1001={"ring_s": 3, "refuse": 486}, p1002={"ring_s": 4.5}) as phones:
+        desk.observer.call(number, Wait(9), HangUp())
+        assert [leg.is_answered for leg in phones["1002"].read_legs()] == [is_answered]
