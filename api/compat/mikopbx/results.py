@@ -24,16 +24,25 @@ _BUSY, _REJECTED = 17, 21
 # The time of a number's last change, as numbers are stored.
 CHANGED: Final = "coalesce(updated_at, created_at)"
 _CURSOR: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(?::([0-9]{1,18}))?", re.ASCII)
+_PHP_S: Final = 0.0001
 # How long an answered person's survey may end after their call, by the batches in which both are stored.
 SETTLES_S: Final = 10.0
 
 
+def _as_text(moment: float) -> str:
+    """To the last bit, or a cursor would meet its own row again, or pass the next."""
+    return f"{moment:.7f}"
+
+
 def _read_cursor(exchange: Exchange) -> tuple[float, int]:
-    """`1724235071.05`, or `1724235071.05:17`: behind the row 17 of that time; a time alone includes all of its rows."""
+    """`1724235071.05`, or `1724235071.05:17`: behind the row 17 of that time; a time alone includes all of its rows.
+
+    PHP writes a number with 14 digits: one that a client made of our text is up to `_PHP_S` late, and all of its rows are still meant.
+    """
     found = _CURSOR.fullmatch(read_text(exchange.path["changed"], "changeTime", 40))
     if found is None:
         raise Failed("changeTime must be seconds since 1970, or the cursor of the page before")
-    return float(found[1]), int(found[2]) if found[2] else -1
+    return (float(found[1]), int(found[2])) if found[2] else (float(found[1]) - _PHP_S, -1)
 
 
 def _load_numbers(db: Any, since: float, after_id: int) -> list[SavedNumber]:
@@ -72,8 +81,8 @@ def _show(
         "phone": number.phone_number, "linkedId": attempt.call_id if attempt is not None else "", "callFile": "", "result": result,
         "outDialState": attempt.disposition or "" if attempt is not None else "", "inDialState": "ANSWER" if attempt is not None and attempt.connected_at is not None else "",
         "state": _tell_state(number, visit, attempt, is_callback=is_callback), "verboseCallId": "", "cause": _tell_cause(attempt, number), "params": known or "",
-        "changeTime": f"{changed:.6f}", "attemptNumber": str(number.attempts), "timeCallAllow": f"{number.due_at or 0:.0f}",
-        "closeTime": "0" if is_open else f"{changed:.6f}", "clientId": number.person,
+        "changeTime": _as_text(changed), "attemptNumber": str(number.attempts), "timeCallAllow": f"{number.due_at or 0:.0f}",
+        "closeTime": "0" if is_open else _as_text(changed), "clientId": number.person,
         "timeOffsetMinutes": "" if number.utc_offset_min is None else str(number.utc_offset_min),
     }  # fmt: skip
 
@@ -146,7 +155,7 @@ def _show_answer(answer: SurveyAnswer) -> dict[str, Any]:
     return {
         "id": str(answer.answer_id), "taskId": str(answer.campaign_id if answer.campaign_id is not None else -1), "questionCrmId": answer.question,
         "pollingId": str(answer.survey_id), "phoneId": ending_of(answer.phone_number), "phone": answer.phone_number,
-        "result": answer.value or "-", "exten": answer.recording or answer.key, "changeTime": f"{answer.answered_at:.6f}",
+        "result": answer.value or "-", "exten": answer.recording or answer.key, "changeTime": _as_text(answer.answered_at),
         "linkedId": answer.call_id, "verboseCallId": "", "recognizedText": "", "recognizeLabel": answer.label,
     }  # fmt: skip
 

@@ -110,6 +110,20 @@ class TestRows:
                       replacing(columns, "key", where="things.count < 7"))  # fmt: skip
         assert table.run_now(load_rows, ("count",), "things WHERE key = ?", ("b",)) == [{"count": 7}]
 
+    def test_times_come_out_to_the_last_bit_whatever_their_column_is_called(self, table: Store) -> None:
+        """15 digits, which SQLite's JSON has, are ten microseconds: a cursor made of such a time met its own row again."""
+        columns = "information_schema.columns WHERE table_schema = 'public' AND data_type = 'double precision'"
+        if not table.is_postgres:
+            columns = "sqlite_master AS m, pragma_table_info(m.name) AS c WHERE c.type = 'REAL' AND m.name <> 'things'"
+        column = "column_name" if table.is_postgres else "c.name"
+        query = f"SELECT DISTINCT {column} FROM {columns}"
+        names = [row[0] for row in table.run_now(lambda db: db.execute_sql(query).fetchall())]
+        assert {"started_at", "ring_s", "since"} <= set(names)
+        for name in set(names) - {"size"}:
+            for moment in (1795817612.0071588, 1795817612.007159, 0.1, -1.5e-7, 1e300, None):
+                source = f"(SELECT CAST(? AS DOUBLE PRECISION) AS {name}) AS one"
+                assert table.run_now(load_rows, (name,), source, [moment]) == [{name: moment}], name
+
     def test_are_changed_and_found_by_lists_of_values(self, table: Store) -> None:
         columns = ("key", "user", "count", "size")
         rows = [{"key": str(n), "user": "a", "count": n, "size": n / 4} for n in range(5)]
