@@ -171,8 +171,10 @@ class _Reading:
         if kind not in KINDS or not isinstance(name, str) or not name:
             self._tell(parsed, Problem(at, "must be text, {env: NAME} or {file: name}"))
             return None
-        reference = SecretReference("env" if kind == "env" else "file", name)
-        secret = self._environ.get(name) if kind == "env" else _read_secret(path.parent / name)
+        # What is exported stands in a document of its own, wherever: a name beside this one would be another file there.
+        file = path.parent.absolute() / name
+        reference = SecretReference("env", name) if kind == "env" else SecretReference("file", str(file))
+        secret = self._environ.get(name) if kind == "env" else _read_secret(file)
         holder = parsed.value
         for step in at[:-1]:
             holder = holder[step]

@@ -119,6 +119,12 @@ class TestCampaigns:
         go.do("goCampaigns", "goAddCampaign", **inbound)
         found = native(client, "IN000001")
         assert (found["dial_mode"], found["trunk"], found["recording"]) == ("inbound", None, True)
+        told = go.do("goCampaigns", "goGetCampaignInfo", campaign_id="IN000001")["data"]
+        go.do(
+            "goCampaigns", "goEditCampaign", campaign_id="IN000001", dial_method=told["dial_method"], campaign_desc="x"
+        )
+        now = native(client, "IN000001")
+        assert (now["dial_mode"], now["trunk"], now["description"]) == ("inbound", None, "x")
         blended = {
             **CAMPAIGN,
             "campaign_id": "BL000001",
@@ -150,6 +156,33 @@ class TestCampaigns:
         assert changed["recycle_rules"] == {"NP": {"times": 1, "delay_s": 300}}
         assert (changed["retry_rules"]["busy"]["times"], changed["retry_rules"]["no-answer"]["times"]) == (1, 0)
         assert go.do("goCampaigns", "goGetCampaignInfo", campaign_id=campaign)["data"]["dial_statuses"] == " NEW B NP -"
+        go.do("goCampaigns", "goEditCampaign", campaign_id=campaign, dial_statuses=" NEW NA -")
+        changed = client.ask("GET", f"/api/v1/campaigns/{found}")
+        assert (changed["retry_rules"]["busy"]["times"], changed["retry_rules"]["no-answer"]["times"]) == (0, 1)
+        assert changed["recycle_rules"] == {}
+        go.do("goCampaigns", "goUpdateCampaignDialStatus", campaign_id=campaign, dial_statuses=" -")
+        changed = client.ask("GET", f"/api/v1/campaigns/{found}")
+        assert {rule["times"] for rule in changed["retry_rules"].values()} == {0}
+
+    def test_a_call_time_is_when_people_may_be_called(self, go, client, campaign):
+        found = native(client, campaign)["campaign_id"]
+        go.do("goCampaigns", "goEditCampaign", campaign_id=campaign, local_call_time="office")
+        office = client.ask("GET", "/api/v1/schedules/office")["hours"]
+        assert client.ask("GET", f"/api/v1/campaigns/{found}")["call_window"]["hours"] == office
+        assert go.do("goCampaigns", "goGetCampaignInfo", campaign_id=campaign)["data"]["local_call_time"] == "office"
+        answer = go.call("goCampaigns", "goEditCampaign", campaign_id=campaign, local_call_time="nowhere")
+        assert answer["code"] == "41004"
+        go.do("goCampaigns", "goEditCampaign", campaign_id=campaign, local_call_time="24hours")
+        assert client.ask("GET", f"/api/v1/campaigns/{found}")["call_window"] is None
+        assert go.do("goCampaigns", "goGetCampaignInfo", campaign_id=campaign)["data"]["local_call_time"] == "24hours"
+
+    def test_whether_an_id_or_a_status_is_free(self, go, campaign):
+        taken = {"result": "fail", "status": "Campaign already exist."}
+        assert go.call("goCampaigns", "goCheckCampaign", campaign_id=campaign) == taken
+        assert go.do("goCampaigns", "goCheckCampaign", campaign_id="00000009")
+        assert go.do("goCampaigns", "goCheckCampaign", campaign_id=campaign, status="HOT")
+        go.do("goDispositions", "goAddDisposition", campaign_id=campaign, status="HOT", status_name="Hot lead")
+        assert go.call("goCampaigns", "goCheckCampaign", campaign_id=campaign, status="HOT") == taken
 
     def test_a_campaign_of_the_native_api_has_its_number_for_an_id(self, go, client):
         body = {"name": "ours", "trunk": "carrier", "destination": {"queue": "support"}}

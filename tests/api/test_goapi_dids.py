@@ -192,7 +192,17 @@ class TestEdit:
     def test_changes_what_is_given_and_keeps_the_rest(self, go, native):
         pattern, did_id = add(go, record_call="Y")
         path = f"/api/v1/dids/{pattern}"
-        native.ask("PATCH", path, {"priority": 7, "blocked_callers": ["1900*"]})
+        native.ask(
+            "PATCH",
+            path,
+            {
+                "priority": 7,
+                "blocked_callers": ["1900*"],
+                "allowed_callers": ["1555*"],
+                "anonymous": {"hangup": "busy"},
+                "caller_routes": [{"callers": ["15550177*"], "destination": {"hangup": "busy"}}],
+            },
+        )
         before = native.ask("GET", path)
         assert go.do("goInbound", "goEditDID", did_id=did_id)["did_id"] == did_id
         assert native.ask("GET", path) == before

@@ -36,6 +36,11 @@ class TestListsAndLeads:
         why = client.ask("GET", f"/api/v1/numbers/{leads['lead_id'][0]}/why")
         assert "list" in [reason["rule"] for reason in why["reasons"]]
         assert go.do("goLists", "goGetAllLeadsOnHopper", campaign_id=campaign)["phone_number"] == ["0301231", "0301232"]
+        assert (
+            go.call("goLists", "goEditList", list_id="1001", reset_list="Y", list_name="Spring fair")["result"]
+            != "success"
+        )
+        assert go.do("goLists", "goGetListInfo", list_id="1001")["data"]["list_name"] == "Autumn fair"
         answer = go.call("goLists", "goAddList", list_id="1001", list_name="x", campaign_id=campaign)
         assert answer["result"] == "Error: there is already a LIST ID in the system with this ID."
         for given, code in (({}, "10107"), ({"list_id": "x"}, "41002"), ({"list_id": "77"}, "40001"), ({"list_id": "77", "list_name": "x", "campaign_id": "none"}, "41004")):  # fmt: skip

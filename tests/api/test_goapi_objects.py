@@ -90,6 +90,17 @@ class TestCarriers:
             "me",
         )
         assert (found["codecs"], found["description"]) == (["alaw", "ulaw"], "Carrier One")
+        # What of the registration is not given stays as it is.
+        go.do("goCarriers", "goEditCarrier", carrier_id=registers, username="other")
+        go.do(
+            "goCarriers",
+            "goEditCarrier",
+            carrier_id=registers,
+            reg_port="5080",
+            password="another secret that nobody reads",
+        )
+        found = native.ask("GET", f"/api/v1/trunks/{registers}")
+        assert (found["hosts"], found["username"]) == (["sip-1.carrier.example:5080"], "other")
         go.do("goCarriers", "goAddCarrier", carrier_id=by_address, carrier_name="Two", authentication="auth_ip", sip_server_ip="192.0.2.7")  # fmt: skip
         assert native.ask("GET", f"/api/v1/trunks/{by_address}")["hosts"] == ["192.0.2.7"]
         shown = go.do("goCarriers", "goGetAllCarriers")
@@ -184,10 +195,27 @@ class TestCalltimes:
         assert hours == week | {"sat": ("10:00", "14:00")}
         go.do("goCalltimes", "goEditCalltime", call_time_id=key, ct_sunday_start="0", ct_sunday_stop="2400")
         shown = go.do("goCalltimes", "goGetCalltimesInfo", call_time_id=key)
-        assert (shown["ct_monday_start"], shown["ct_saturday_stop"]) == (900, 1400)
+        # Of the days that say nothing the default tells.
+        assert (shown["ct_default_start"], shown["ct_default_stop"], shown["ct_monday_start"]) == (900, 1730, 0)
+        assert shown["ct_saturday_stop"] == 1400
         assert (shown["ct_sunday_start"], shown["ct_sunday_stop"]) == (0, 2400)
         assert key in go.do("goCalltimes", "getAllCalltimes")["call_time_id"]
         assert go.call("goCalltimes", "goCheckCalltimes", call_time_id=key)["result"] == "fail"
+        # A change of the default is one of the days that follow it, and of no other.
+        go.do("goCalltimes", "goEditCalltime", call_time_id=key, ct_default_stop="2600")
+        found = native.ask("GET", f"/api/v1/schedules/{key}")
+        hours = {one["days"][0]: (one["start"], one["end"]) for one in found["hours"]}
+        night = dict.fromkeys(week, ("09:00", "02:00"))
+        assert hours == night | {"sat": ("10:00", "14:00"), "sun": ("00:00", "24:00")}
+        # A day with two openings keeps both while nothing is said of it.
+        twice = [
+            {"days": ["mon"], "start": "08:00", "end": "12:00"},
+            {"days": ["mon"], "start": "13:00", "end": "17:00"},
+        ]
+        native.ask("PATCH", f"/api/v1/schedules/{key}", {"hours": twice})
+        go.do("goCalltimes", "goEditCalltime", call_time_id=key, ct_tuesday_start="900", ct_tuesday_stop="1000")
+        hours = native.ask("GET", f"/api/v1/schedules/{key}")["hours"]
+        assert hours == [*twice, {"days": ["tue"], "start": "09:00", "end": "10:00"}]
         go.do("goCalltimes", "goDeleteCalltime", call_time_id=key)
         go.deny("Error: Calltime doesn't exist.", "goCalltimes", "goDeleteCalltime", call_time_id=key)
 

@@ -80,6 +80,19 @@ class TestPeople:
         assert go.call("goUsers", "goAddUser", **{**new, **given})["code"] == said
         go.do("goUsers", "goCheckUser", user="bob")
 
+    def test_a_name_that_is_the_id_of_another_deletes_only_whom_it_means(self, go):
+        def add(name):
+            go.do("goUsers", "goAddUser", user=name, **{"pass": PASSWORD}, full_name="Ann Lee", user_group="---ALL---")
+            return str(go.do("goUsers", "goGetUserInfo", user=name)["data"]["user_id"])
+
+        first = add("firstone")
+        second = add(first)
+        assert go.do("goUsers", "goGetUserInfo", user_id=first)["data"]["user"] == "firstone"
+        assert go.do("goUsers", "goGetUserInfo", user=first)["data"]["user_id"] == int(second)
+        go.do("goUsers", "goDeleteUser", **{"user_id[]": first})
+        assert go.do("goUsers", "goGetUserInfo", user_id=second)["data"]["user"] == first
+        go.do("goUsers", "goDeleteUser", **{"user_id[]": second})
+
     def test_more_of_users_and_groups(self, go):
         assert (
             "pass must be"

@@ -116,15 +116,18 @@ def test_secrets_from_environment_and_files_are_references_in_what_is_written(tm
     assert [it.secret for it in found.pbx.endpoints] == ["plain-secret", "env-secret", "file-secret"]
     assert found.references == {
         ("endpoints", "1001", "secret"): SecretReference("env", "PHONE_1001"),
-        ("endpoints", "1002", "secret"): SecretReference("file", "keys/1002"),
+        ("endpoints", "1002", "secret"): SecretReference("file", str(tmp_path / "z" / "keys" / "1002")),
         ("voicemail_boxes", "1001", "pin"): SecretReference("env", "PIN"),
     }
     written = write_document(found.pbx, found.references)
     assert "secret: {env: PHONE_1001}" in written
-    assert "secret: {file: keys/1002}" in written
+    assert f"{tmp_path}/z/keys/1002" in written
     assert "env-secret" not in written
-    write(tmp_path / "z", again=written)
-    again = read(tmp_path / "z" / "again.yaml", environ={"PHONE_1001": "env-secret", "PIN": "0471"})
+    # Wherever it is written to: beside another document, `keys/1002` would be another file.
+    (tmp_path / "elsewhere" / "keys").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "keys" / "1002").write_text("secret of another\n")
+    write(tmp_path / "elsewhere", again=written)
+    again = read(tmp_path / "elsewhere" / "again.yaml", environ={"PHONE_1001": "env-secret", "PIN": "0471"})
     assert (again.pbx, again.references) == (found.pbx, found.references)
 
 

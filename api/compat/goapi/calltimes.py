@@ -1,7 +1,8 @@
 """goCalltimes: call times, which are schedules; what a schedule of ours says besides weekly hours is kept and not told."""
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from api.compat.goapi.actions import Action, Call
 from api.compat.goapi.inbound_queues import find, find_key
@@ -22,10 +23,11 @@ _AUDIO: Final = tuple(f"{day}_audio" for day in _ALL_DAYS)
 _WORDS: Final = {"name": "call_time_id", "description": "call_time_name", "hours": "ct_default_start"}
 _LOST: Final = "Error: Calltime doesn't exist."
 _END: Final = 2400
+_SEVERAL: Final = 2
 
 
 def _read_time(given: Given, name: str) -> int | None:
-    """HHMM, 0 to 2400; later than midnight is midnight."""
+    """HHMM; a stop beyond 2400 is the next day's, which a stop before its start is for us."""
     text = given.line(name)
     if not text:
         return None
@@ -34,7 +36,11 @@ def _read_time(given: Given, name: str) -> int | None:
     value = int(text)
     if value % 100 > 59:
         raise fail(f"Error: {name} must be a time such as 900 or 1730")
-    return min(value, _END)
+    if value > _END and not name.endswith("_start"):
+        value -= _END
+    if value > _END:
+        raise fail(f"Error: {name} must be a time such as 900 or 1730")
+    return value
 
 
 def _tell(value: int) -> str:
@@ -48,8 +54,8 @@ def _open(days: tuple[Any, ...], start: int, stop: int) -> tuple[OpenHours, ...]
     return (OpenHours(days=days, start=_tell(start), end=_tell(stop)),)
 
 
-def _read(given: Given, current: Mapping[str, int]) -> dict[str, Any]:
-    """Our fields of those that are given; `current`: the times as they were."""
+def _read(given: Given, before: Schedule | None) -> dict[str, Any]:
+    """Our fields of those that are given; before: the call time that is changed, of which a day that nothing is said of keeps its hours."""
     found: dict[str, Any] = {}
     if name := check_special("call_time_name", given.text("call_time_name")):
         found["description"] = name
@@ -57,31 +63,48 @@ def _read(given: Given, current: Mapping[str, int]) -> dict[str, Any]:
     for name in _AUDIO:
         if check_special(name, given.text(name), is_id=True):
             raise fail(f"Error: {name} is not served: an in-group says what is heard after hours.")
-    wanted = {name: _read_time(given, name) for name in _TIMES}
-    if all(value is None for value in wanted.values()):
+    wanted = {name: value for name in _TIMES if (value := _read_time(given, name)) is not None}
+    if not wanted:
         return found
-    times = {name: current.get(name, 0) if value is None else value for name, value in wanted.items()}
+    current = {"ct_default_start": 0, "ct_default_stop": _END} if before is None else _times(before)
+    times = dict.fromkeys(_TIMES, 0) | current | wanted
     hours: list[OpenHours] = []
     for day in _DAYS:
-        start, stop = times[f"ct_{day}_start"], times[f"ct_{day}_stop"]
+        fields, days = [f"ct_{day}_start", f"ct_{day}_stop"], cast("tuple[Any, ...]", (day[:3],))
+        start, stop = (times[name] for name in fields)
         if (start, stop) == (0, 0):
+            fields += ["ct_default_start", "ct_default_stop"]
             start, stop = times["ct_default_start"], times["ct_default_stop"]
-        hours += _open((day[:3],), start, stop)
+        if before is not None and not any(name in wanted and wanted[name] != current[name] for name in fields):
+            hours += [OpenHours(days=days, start=one.start, end=one.end) for one in _hours_of(before, day)]
+        else:
+            hours += _open(days, start, stop)
     found["hours"] = tuple(hours)
     return found
 
 
+def _hours_of(schedule: Schedule, day: str) -> list[OpenHours]:
+    return [hours for hours in schedule.hours if day[:3] in hours.days]
+
+
 def _times(schedule: Schedule) -> dict[str, int]:
-    """Day by day, as their fields; of several hours of a day the first."""
-    times = dict.fromkeys(_TIMES, 0)
-    times |= {"ct_default_start": _END, "ct_default_stop": _END}
-    for day in _DAYS:
-        of_day = [hours for hours in schedule.hours if day[:3] in hours.days]
-        start, stop = (
-            (int(of_day[0].start.replace(":", "")), int(of_day[0].end.replace(":", ""))) if of_day else (_END, _END)
-        )
-        times |= {f"ct_{day}_start": start, f"ct_{day}_stop": stop}
+    """Default and days, as their fields: what most days have is the default, and they say nothing themselves; of several hours of a day the first."""
+    of_days = {day: _hours_of(schedule, day) for day in _DAYS}
+    told = {
+        day: (_number(hours[0].start), _number(hours[0].end)) if hours else (_END, _END)
+        for day, hours in of_days.items()
+    }
+    plain = {day for day, hours in of_days.items() if len(hours) < _SEVERAL}
+    (default, _), *_ = Counter(told[day] for day in _DAYS if day in plain).most_common(1) or [((_END, _END), 0)]
+    times = {"ct_default_start": default[0], "ct_default_stop": default[1]}
+    for day, (start, stop) in told.items():
+        is_default = day in plain and (start, stop) == default
+        times |= {f"ct_{day}_start": 0 if is_default else start, f"ct_{day}_stop": 0 if is_default else stop}
     return times
+
+
+def _number(time: str) -> int:
+    return int(time.replace(":", ""))
 
 
 async def _add(call: Call) -> Mapping[str, Any]:
@@ -92,7 +115,7 @@ async def _add(call: Call) -> Mapping[str, Any]:
     name = check_special("call_time_id", given.text("call_time_id"), is_id=True)
     if len(name) < 3:
         raise fail("Error: Call Time ID must be at least 3 characters.")
-    values = _read(given, {"ct_default_start": 0, "ct_default_stop": _END})
+    values = _read(given, None)
     owner = (await read_scope(call)).choose(given.text("user_group"))
 
     def decide(snapshot: Snapshot) -> Schedule:
@@ -113,7 +136,7 @@ async def _edit(call: Call) -> Mapping[str, Any]:
     name = _name(call.given)
     schedule, _, _ = await find(call, "schedules", name, _LOST)
     kept = {field: getattr(schedule, field) for field in Schedule.__dataclass_fields__}
-    new = make(Schedule, _WORDS, **kept | _read(call.given, _times(schedule)))
+    new = make(Schedule, _WORDS, **kept | _read(call.given, schedule))
 
     def decide(snapshot: Snapshot) -> Schedule:
         if name not in snapshot.schedules:

@@ -28,6 +28,8 @@ _TOLD_METHODS: Final = {
 }  # fmt: skip
 # A level's word -> lines per agent.
 LEVELS: Final = {"OFF": 0.0, "SLOW": 1.0, "NORMAL": 2.0, "HIGH": 4.0, "MAX": 6.0, "MAX_PREDICTIVE": 10.0}
+# The call time that is always open.
+ALWAYS: Final = "24hours"
 _RECORDING: Final = {"NEVER": False, "ONDEMAND": False, "ALLCALLS": True, "ALLFORCE": True}
 # Whether somebody listens for answering machines, by the extension that GOautodial sends whoever answers to (8369, 8373: AMD first).
 _LISTENS: Final = {
@@ -51,7 +53,7 @@ MACHINE_WORDS: Final = (
 # What is kept and told back.
 KEPT: Final = (
     "answering_machine_detection", "campaign_vdad_exten", "amd_send_to_vmx", "am_message_exten", "am_message_chooser", "campaign_script", "web_form_address", "survey_type", "call_time",
-    "hopper_level", "lead_order", "next_agent_call", "dial_method", "campaign_recording", "group_color", "dial_statuses",
+    "hopper_level", "lead_order", "next_agent_call", "dial_method", "campaign_recording", "group_color", "dial_statuses", "local_call_time",
     "survey_first_audio_file", "survey_opt_in_audio_file", "survey_ni_audio_file", "survey_dtmf_digits", "survey_ni_digit", "survey_method",
     "survey_no_response_action", "survey_wait_sec", "survey_xfer_exten", "survey_menu_id",
 )  # fmt: skip
@@ -78,7 +80,8 @@ def _read_level(call: Call) -> float | None:
 def _read_pacing(call: Call, before: Mapping[str, Any]) -> dict[str, Any]:
     method, level = read_choice(call, "dial_method", METHODS), _read_level(call)
     found: dict[str, Any] = {}
-    if method:
+    # An inbound campaign is told so, and is one when that is sent back.
+    if method and not (method == "INBOUND_MAN" and before.get("dial_mode") == "inbound"):
         found["dial_mode"] = METHODS[method]
     mode = found.get("dial_mode", before.get("dial_mode"))
     if level is not None and mode == "ratio":
@@ -127,12 +130,36 @@ def read_fields(call: Call, before: Mapping[str, Any]) -> dict[str, Any]:
             found[field] = int(value)
     if carrier := given.text("carrier_id"):
         found["trunk"] = carrier
+    if call_time := given.text("local_call_time"):
+        found["call_window"] = _read_call_time(call, call_time)
     return found
+
+
+def _read_call_time(call: Call, name: str) -> dict[str, Any] | None:
+    """The hours that a call time has now, by the clock of those who are called; None for `24hours`."""
+    if name == ALWAYS:
+        return None
+    schedule = call.services.live.current.schedules.get(name)
+    if schedule is None:
+        raise fail_code("41004", "local_call_time")
+    if not schedule.hours:
+        raise refuse_rule("local_call_time", "must have hours: nobody would ever be called")
+    return {"hours": [{"days": list(one.days), "start": one.start, "end": one.end} for one in schedule.hours]}
 
 
 def kept(call: Call) -> dict[str, str]:
     """What is given of what is kept."""
-    return {name: value[:200] for name in KEPT if (value := call.given.line(name))}
+    words = {name: value[:200] for name in KEPT if (value := call.given.line(name))}
+    if (codes := read_dial_statuses(call)) is not None:
+        words["dial_statuses"] = f" {' '.join(codes)} -"
+    return words
+
+
+def read_dial_statuses(call: Call) -> list[str] | None:
+    """The statuses that are called again; None where nothing is said of them."""
+    if not call.given.line("dial_statuses"):
+        return None
+    return [code for code in call.given.line("dial_statuses").upper().split() if code != "-"]
 
 
 def read_listening(call: Call, words: Mapping[str, Any]) -> tuple[bool, str] | None:
@@ -199,6 +226,7 @@ def tell_campaign(known: Known) -> dict[str, Any]:
         "dial_timeout": campaign.dial_timeout_s,
         "closer_campaigns": f" {known.queue} -" if known.queue else " -",
         "dial_statuses": known.words.get("dial_statuses", " NEW -"),
+        "local_call_time": ALWAYS if campaign.call_window is None else known.words.get("local_call_time", ""),
         "carrier_id": campaign.trunk or "",
         "campaign_allow_inbound": flag(known.words.get("campaign_type") in ("INBOUND", "BLENDED")),
     }  # fmt: skip

@@ -12,6 +12,7 @@ from api.compat.goapi.campaign_fields import (
     dump_campaign,
     kept,
     make_campaign,
+    read_dial_statuses,
     read_fields,
     read_listening,
     tell_campaign,
@@ -38,7 +39,7 @@ TYPES: Final = frozenset({"OUTBOUND", "INBOUND", "BLENDED", "SURVEY", "COPY"})
 _PARAMETERS: Final = (
     "campaign_id", "campaign_name", "campaign_desc", "campaign_type", "dial_method", "auto_dial_level", "auto_dial_level_adv",
     "adaptive_dropped_percentage", "campaign_recording", "dial_prefix", "custom_dial_prefix", "custom_prefix", "campaign_cid",
-    "dial_timeout", "closer_campaigns", "carrier_id", "no_channels", "active", *MACHINE_WORDS, *campaign_surveys.PARAMETERS,
+    "dial_timeout", "closer_campaigns", "carrier_id", "no_channels", "active", "local_call_time", "dial_statuses", *MACHINE_WORDS, *campaign_surveys.PARAMETERS,
 )  # fmt: skip
 _ADDED: Final = ("copy_from_campaign", "call_route", "call_route_text", "did_tfn_extension")
 
@@ -117,13 +118,30 @@ async def _plan_survey(call: Call, _kind: str, whole: Whole, source: dict[str, A
 def _with_machines(call: Call, whole: Whole, fields: Mapping[str, Any], listening: tuple[bool, str] | None) -> Campaign:
     """The campaign of these fields, with what is said of answering machines."""
     if listening is None:
-        return make_campaign(fields)
+        return _with_retries(call, make_campaign(fields))
     listens, sound = listening
     if not (listens and sound):
         on_machine = "hang-up" if listens else "connect"
-        return make_campaign({**fields, "on_machine": on_machine, "machine_announcement": None})
+        return _with_retries(call, make_campaign({**fields, "on_machine": on_machine, "machine_announcement": None}))
     name = leave_message(call, whole, sound)
-    return make_campaign({**fields, "on_machine": "message", "machine_announcement": name})
+    return _with_retries(call, make_campaign({**fields, "on_machine": "message", "machine_announcement": name}))
+
+
+def _with_retries(call: Call, campaign: Campaign) -> Campaign:
+    """The campaign, and who of it is called again by `dial_statuses`; unchanged where that is not given."""
+    if (codes := read_dial_statuses(call)) is None:
+        return campaign
+    rule = RetryRule(times=max(1, campaign.retry_times), delay_s=campaign.retry_delay_s)
+    said, never = statuses_of(campaign.statuses), RetryRule(times=0, delay_s=60)
+    # A rule of its own stays; one that said never does not.
+    own = {disposition: known for disposition, known in campaign.retry_rules.items() if known.times}
+    retries = {disposition: own.get(disposition, rule) if code in codes else never for disposition, code in RETRIED}
+    others = [code for code in codes if code in said and code not in dict(RETRIED).values()]
+    return replace(
+        campaign,
+        retry_rules=campaign.retry_rules | retries,
+        recycle_rules={code: campaign.recycle_rules.get(code, rule) for code in others},
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- editing
@@ -151,8 +169,8 @@ async def _edit(call: Call) -> Mapping[str, Any]:
         if listening is not None:
             fields |= {"on_machine": machines.on_machine, "machine_announcement": machines.machine_announcement}
         if survey_id is not None:
-            return make_campaign({**fields, "dial_mode": now["dial_mode"]})
-        return make_campaign(fields | ({"destination": {"queue": queue}} if queue else {}))
+            return _with_retries(call, make_campaign({**fields, "dial_mode": now["dial_mode"]}))
+        return _with_retries(call, make_campaign(fields | ({"destination": {"queue": queue}} if queue else {})))
 
     if survey_id is not None and (queue or campaign_surveys.is_given(call)):
         said = campaign_surveys.read_words(call, whole.words)
@@ -178,27 +196,7 @@ def _turn(call: Call, active: str, *, is_running: bool) -> CampaignState | None:
 async def _edit_dial_statuses(call: Call) -> Mapping[str, Any]:
     need(call, "campaign_id", "dial_statuses")
     known = await find_known(call)
-    codes = [code for code in call.given.text("dial_statuses").upper().split() if code != "-"]
-
-    def decide(saved: SavedCampaign) -> Campaign:
-        campaign = saved.campaign
-        rule = RetryRule(times=max(1, campaign.retry_times), delay_s=campaign.retry_delay_s)
-        said = statuses_of(campaign.statuses)
-        retries = dict(campaign.retry_rules)
-        for disposition, code in RETRIED:
-            never = RetryRule(times=0, delay_s=60)
-            retries[disposition] = (retries.get(disposition) or rule) if code in codes else never
-        return replace(
-            campaign,
-            retry_rules=retries,
-            recycle_rules={
-                code: campaign.recycle_rules.get(code, rule)
-                for code in codes
-                if code in said and code not in dict(RETRIED).values()
-            },
-        )
-
-    await change(call, known, decide, {**known.words, "dial_statuses": f" {' '.join(codes)} -"})
+    await change(call, known, lambda saved: _with_retries(call, saved.campaign), {**known.words, **kept(call)})
     return {}
 
 
@@ -245,8 +243,13 @@ async def _info(call: Call) -> Mapping[str, Any]:
 
 async def _check(call: Call) -> Mapping[str, Any]:
     need(call, "campaign_id")
-    codes = {one.code for one in (await call.services.store.read(load_codes)).values()}
-    if call.given.text("campaign_id") in codes:
+    code, status = call.given.text("campaign_id"), call.given.text("status").upper()
+    if status:
+        # Whether a status of that name is there in it.
+        is_taken = any(one.code == code and status in one.saved.campaign.statuses for one in await list_known(call))
+    else:
+        is_taken = code in {one.code for one in (await call.services.store.read(load_codes)).values()}
+    if is_taken:
         return {"result": "fail", "status": "Campaign already exist."}
     return {}
 
@@ -272,5 +275,5 @@ ACTIONS: Final = (
         is_scoped=True, name="goGetCampaignInfo", permission="campaigns/read", handler=_info, summary="Tells a campaign.", parameters=("campaign_id",),
         aliases=("getCampaignInfo",),
     ),
-    Action(is_scoped=True, name="goCheckCampaign", permission="campaigns/read", handler=_check, summary="Whether an id is free.", parameters=("campaign_id",)),
+    Action(is_scoped=True, name="goCheckCampaign", permission="campaigns/read", handler=_check, summary="Whether an id is free, or a status in a campaign.", parameters=("campaign_id", "status")),
 )  # fmt: skip

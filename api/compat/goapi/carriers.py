@@ -27,13 +27,15 @@ _WORDS: Final = {
 }
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,100}")
 _LOST: Final = "Error: Carrier doesn't exist."
+# What a carrier that registers has besides its host.
+_OF_LOGIN: Final = ("username", "password", "reg_port")
 _FIELDS: Final = (
     "carrier_type", "carrier_name", "active", "protocol", "authentication", "sip_server_ip", "reg_host", "username", "password", "reg_port",
     "codecs", "dtmf", "dialprefix", "manual_server_ip", *_RAW,
 )  # fmt: skip
 
 
-def _read(given: Given) -> dict[str, Any]:
+def _read(given: Given, before: Trunk | None = None) -> dict[str, Any]:
     """Our fields of those that are given; what would be written into Asterisk's files as it is, is refused."""
     kind = given.text("carrier_type").lower() or "manual"
     if kind not in ("manual", "copy"):
@@ -57,7 +59,7 @@ def _read(given: Given) -> dict[str, Any]:
         if unknown:
             raise fail(f"Error: Default value for codecs are {', '.join(_CODECS)} only.")
         found["codecs"] = tuple(dict.fromkeys(_CODECS[codec] for codec in codecs))
-    return found | _read_login(given)
+    return found | _read_login(given, before)
 
 
 def _read_host(given: Given, name: str) -> str:
@@ -68,7 +70,8 @@ def _read_host(given: Given, name: str) -> str:
     return value
 
 
-def _read_login(given: Given) -> dict[str, Any]:
+def _read_login(given: Given, before: Trunk | None = None) -> dict[str, Any]:
+    """before: the trunk that is changed: what of a registration is not given stays as it is."""
     how = given.text("authentication").lower()
     if how not in ("", "auth_ip", "auth_reg"):
         raise fail("Error: Default value for authentication are auth_ip and auth_reg only.")
@@ -79,21 +82,34 @@ def _read_login(given: Given) -> dict[str, Any]:
         if not address:
             raise fail_code("40001", "sip_server_ip")
         found["hosts"] = (address,)
-    elif how == "auth_reg" or (not how and registrar):
-        port = given.text("reg_port")
-        if port and not (port.isascii() and port.isdecimal() and len(port) < 6):
-            raise fail_code("41002", "reg_port")
-        for name, value in (
-            ("reg_host", registrar),
-            ("username", given.text("username")),
-            ("password", given.line("password")),
-        ):
-            if not value:
-                raise fail_code("40001", name)
-        found |= {
-            "authentication": "registration", "hosts": (f"{registrar}:{port}" if port else registrar,),
-            "username": given.text("username"), "secret": given.line("password"),
-        }  # fmt: skip
+    elif how == "auth_reg" or registrar or any(given.text(name) for name in _OF_LOGIN):
+        if not how and not registrar and before is None:
+            raise fail_code("40001", "authentication")
+        found |= _read_registration(given, registrar, before)
+    return found
+
+
+def _read_registration(given: Given, registrar: str, before: Trunk | None) -> dict[str, Any]:
+    port = given.text("reg_port")
+    if port and not (port.isascii() and port.isdecimal() and len(port) < 6):
+        raise fail_code("41002", "reg_port")
+    known = before if before is not None and before.authentication == "registration" else None
+    login = {
+        "reg_host": registrar or (known.hosts[0] if known is not None else ""),
+        "username": given.text("username") or (known.username if known is not None else ""),
+        "password": given.line("password") or (known.secret if known is not None else ""),
+    }
+    for name, value in login.items():
+        if not value:
+            raise fail_code("40001", name)
+    found: dict[str, Any] = {
+        "authentication": "registration",
+        "username": login["username"],
+        "secret": login["password"],
+    }
+    if registrar or port:
+        host = re.sub(r":[0-9]+$", "", str(login["reg_host"]))
+        found["hosts"] = (f"{host}:{port}" if port else host,)
     return found
 
 
@@ -126,7 +142,7 @@ async def _edit(call: Call) -> Mapping[str, Any]:
         raise fail_code("40002", "carrier_id")
     trunk, _, _ = await find(call, "trunks", name, _LOST)
     kept = {field: getattr(trunk, field) for field in Trunk.__dataclass_fields__}
-    new = make(Trunk, _WORDS, **kept | _read(given))
+    new = make(Trunk, _WORDS, **kept | _read(given, trunk))
 
     def decide(snapshot: Snapshot) -> Trunk:
         if name not in snapshot.trunks:

@@ -304,8 +304,9 @@ async def _edit(call: Call) -> Mapping[str, Any]:
         "recording": _RECORDING[recording],
         "caller_id_cleanup": given.text("filter_clean_cid_number") or did.caller_id_cleanup,
     }
-    kept = {name: getattr(did, name) for name in ("language", "blocked_callers", "priority")}
-    new = make(Did, _WORDS, **changed, **kept)
+    # What goAPI has no word for stays as it is.
+    kept = {name: getattr(did, name) for name in Did.__dataclass_fields__}
+    new = make(Did, _WORDS, **kept | changed)
 
     def still(snapshot: Snapshot) -> None:
         if named(snapshot, did.number) is None:

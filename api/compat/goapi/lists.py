@@ -93,6 +93,8 @@ async def _add(call: Call) -> Mapping[str, Any]:
 
 async def _edit(call: Call) -> Mapping[str, Any]:
     one, known = await find_list(call)
+    if call.given.text("reset_list").upper() == "Y":
+        raise refuse_rule("reset_list", "is not served: reset the campaign, or edit its dial statuses")
     changes: dict[str, Any] = {
         "name": _read_text(call, "list_name", 60) or None,
         "description": _read_text(call, "list_description", 255),
@@ -103,8 +105,6 @@ async def _edit(call: Call) -> Mapping[str, Any]:
     await call.services.campaigns.change_number_list(
         one.list_id, commit=commit(call, f"lists/{one.list_id}"), **changes
     )
-    if call.given.text("reset_list").upper() == "Y":
-        raise refuse_rule("reset_list", "is not served: reset the campaign, or edit its dial statuses")
     return {"list_id": one.list_id}
 
 

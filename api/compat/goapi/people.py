@@ -1,7 +1,7 @@
 """goUsers and goUserGroups: people who log in, with role, group and phone; never tells a password, nor what it is verified against."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -46,10 +46,17 @@ async def _find(call: Call, code: str = "40002") -> User:
     name, user_id = call.given.text("user"), call.given.text("user_id")
     if not name and not user_id:
         raise fail_code(code, "user")
-    for user in await _seen(call):
-        if user.name == name or str(user.user_id) == user_id or (not name and user.name == user_id):
-            return user
-    raise fail_code("41004", "user")
+    by_name, by_id = _index(await _seen(call))
+    user = by_name.get(name) if name else by_id.get(user_id) or by_name.get(user_id)
+    if user is None:
+        raise fail_code("41004", "user")
+    return user
+
+
+def _index(users: Iterable[User]) -> tuple[dict[str, User], dict[str, User]]:
+    """By name, and by id: a name may be the id of somebody else."""
+    seen = tuple(users)
+    return {user.name: user for user in seen}, {str(user.user_id): user for user in seen}
 
 
 async def _hash(call: Call) -> str:
@@ -137,10 +144,11 @@ async def _edit(call: Call) -> Mapping[str, Any]:
 
 
 async def _delete(call: Call) -> Mapping[str, Any]:
-    wanted = call.given.many("user_id") or call.given.many("user")
-    if not wanted:
+    ids, names = call.given.many("user_id"), call.given.many("user")
+    if not (wanted := ids or names):
         raise fail_code("40001", "user_id")
-    seen = {key: user for user in await _seen(call) for key in (str(user.user_id), user.name)}
+    by_name, by_id = _index(await _seen(call))
+    seen = by_name | by_id if ids else by_id | by_name
     unknown = [text for text in wanted if text not in seen]
     if unknown:
         raise Said({"code": "10010", "result": "Error: there is no such user", "data": unknown})
