@@ -6,9 +6,12 @@ them (it holds the database's lock), and whatever does so calls `load`.
 
 import hmac
 import logging
+import pwd
+import socket
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final, get_args
@@ -130,6 +133,21 @@ class Principal:
 
 
 SOCKET: Final = Principal("control socket", "socket", (EVERYTHING,))
+# pid, uid and gid of unix(7)'s SO_PEERCRED.
+_PEER: Final = struct.Struct("3i")
+
+
+def identify_peer(connection: socket.socket) -> Principal:
+    """Who connected to the control socket: they may everything, and history and audit name them (`control socket (root)`)."""
+    try:
+        _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    except (OSError, struct.error):
+        return SOCKET
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = f"uid {uid}"
+    return replace(SOCKET, name=f"{SOCKET.name} ({user})")
 
 
 def limit_permissions(held: Iterable[str], most: Iterable[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from klein import Klein
@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import getChildForRequest
 from twisted.web.server import Request, Site
 
-from api.auth import SOCKET, Principal
+from api.auth import Principal, identify_peer
 from api.declare import JSON, Body, Reply, Route, Sent, parse_json, read_query
 from api.dialect import NATIVE, Asked, Dialect, find_dialect
 from api.doors import OpenDoor, is_near
@@ -89,7 +89,7 @@ class Api:
     def admit(self, request: Request, route: Route, *, trusted: bool) -> Principal | None:
         """Who asks, if they may; Refused 401 or 403."""
         if trusted:
-            return SOCKET
+            return identify_peer(cast("Any", request).transport.getHandle())
         authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
         if route.permission is None and not authorization:
             return None

@@ -174,7 +174,7 @@ class Planning:
 
     async def _list_moved(self, plan: Plan) -> tuple[str, ...]:
         if plan.revision is not None:
-            return (f"it was applied as revision {plan.revision}",)
+            return (f"it was saved as revision {plan.revision} already",)
         head, mark = await self._store.read(load_head), await self._store.read(load_live)
         live = None if mark is None else mark.revision
         ground = await deferToThread(fingerprint_files, self._beside().folder)

@@ -74,10 +74,14 @@ def import_(screen: Screen, files: tuple[Path, ...], note: str, dry_run: bool, a
 def _import_pbx(screen: Screen, read: "ReadPbx", note: str) -> dict[str, Any]:
     """Saves here, in this process: a running Tandem has calls to decide, and a large document takes seconds to read."""
     path = screen.load_settings().control_socket
+    remedies: list[str] = []
     try:
         with screen.err.status("importing"):
             is_running = _is_running(path)
             saved = _save_pbx(screen, read, note, alone=not is_running)
+        remedies.append(
+            f"Revision {saved['revision']} is saved and not live: `tandem config apply` tries again, `tandem config rollback` goes back."
+        )
         with screen.err.status("applying"):
             applied = (
                 ask(path, "POST", "/api/v1/config/apply", b"{}", timeout_s=APPLY_TIMEOUT_S) if is_running else None
@@ -85,7 +89,7 @@ def _import_pbx(screen: Screen, read: "ReadPbx", note: str) -> dict[str, Any]:
     except NotRunning as error:
         screen.fail(exits.UNREACHABLE, f"{error}; the document is saved, and applied at the next start")
     except ControlFailed as error:
-        screen.fail(exits.FAILED, str(error))
+        screen.fail(exits.FAILED, str(error), *remedies)
     return {"saved": saved, "applied": applied}
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from tandem.domain.entities import Pbx, Trunk
+from tandem.domain.numbers import number_plan
+from tandem.domain.outbound_entities import TollGuard
 from tandem.domain.phones import Endpoint
 from tandem.domain.problems import Location, Problem
 from tandem.domain.tolls import judge_scopes, scopes_of
@@ -16,6 +18,12 @@ _FORWARDS: Final = ("forward_always", "forward_busy", "forward_no_answer", "forw
 
 def check_tolls(pbx: Pbx) -> Iterator[Problem]:
     """All of them. A number is refused where it is over every trunk that might be taken."""
+    for place, guard in _list_guards(pbx):
+        for index, country in enumerate(guard.countries):
+            try:
+                number_plan(country)
+            except ValueError as error:
+                yield Problem((*place, "toll_guard", "countries", index), str(error))
     inside = {endpoint.extension for endpoint in pbx.endpoints}
     for at, number, endpoint, trunk in _list_numbers(pbx):
         if number in inside or not number.lstrip("+").isdigit():
@@ -27,6 +35,14 @@ def check_tolls(pbx: Pbx) -> Iterator[Problem]:
         ]
         if all(refusals):
             yield Problem(at, f"the toll guard refuses it: {refusals[0]}")
+
+
+def _list_guards(pbx: Pbx) -> Iterator[tuple[Location, TollGuard]]:
+    yield ("general",), pbx.general.toll_guard
+    for collection in ("endpoints", "trunks"):
+        for index, entity in enumerate(getattr(pbx, collection)):
+            if entity.toll_guard is not None:
+                yield (collection, index), entity.toll_guard
 
 
 def _list_numbers(pbx: Pbx) -> Iterator[tuple[Location, str, Endpoint | None, str | None]]:

@@ -14,8 +14,12 @@ _FIELDS = ("collection", "key", "field", "kind", "name", "digest")
 
 
 def save_references(db: peewee.Database, pbx: Pbx, references: References) -> None:
-    """Keeps the references of the document that `pbx` is from, in place of those that were kept."""
-    db.execute_sql("DELETE FROM secret_references")
+    """Keeps the references of the document that `pbx` is from. One of before stays while an older revision alone has its secret, which is exported by that name."""
+    before = {(row["collection"], row["key"], row["field"]): row for row in load_rows(db, _FIELDS, "secret_references")}
+    now = _read_secrets(pbx, before)
+    for place, row in before.items():
+        if place in references or (place in now and _digest(now[place]) == row["digest"]):
+            db.execute_sql("DELETE FROM secret_references WHERE collection = ? AND key = ? AND field = ?", place)
     secrets = _read_secrets(pbx, references)
     rows = [
         {

@@ -154,7 +154,7 @@ def test_who_logs_out_by_a_code_is_not_rung_until_they_log_in_whatever_restarts(
     assert agent["last_call_at"] >= agent["logged_in_since"]
     audit = [(entry["who"], entry["target"]) for entry in desk.ask("GET", "/api/v1/audit?limit=20")["items"]]
     assert ("phone 1001", "agents/1001/logout") in audit
-    assert ("control socket", "agents/1001/login") in audit
+    assert ("control socket (root)", "agents/1001/login") in audit
 
 
 def test_a_pause_has_its_reason_keeps_callers_waiting_and_is_there_after_a_crash(desk):
@@ -248,7 +248,7 @@ def test_listeners_of_events_and_of_states_are_told(desk):
         assert (sales["queue"], sales["callers"]) == ("sales", 0)
         desk.ask("POST", "/api/v1/agents/1001/pause", {"reason": "coffee"})
         assert read_event(told) == {
-            "event": "pause", "endpoint": "1001", "queues": ["sales"], "reason": "coffee", "by": "control socket",
+            "event": "pause", "endpoint": "1001", "queues": ["sales"], "reason": "coffee", "by": "control socket (root)",
         }  # fmt: skip
         with place_calls(desk.pbx.asterisk, [Caller("+4930100")], steps=[Wait(4), HangUp()]):
             found = {}

@@ -137,6 +137,7 @@ def test_hand_edits_stop_an_apply_until_discarded(pbx):
     assert shown.returncode == 1
     assert "-max_contacts = 1\n+max_contacts = 5" in shown.stdout
     refused = change(pbx, replace(PBX, dids=()), check=False)
+    assert "is saved and not live: `tandem config apply` tries again" in " ".join(refused.stderr.split())
     assert (refused.returncode, "edited by hand" in refused.stderr) == (1, True)
     refused = pbx.tandem("config", "adopt", check=False)
     assert (refused.returncode, "max_contacts" in refused.stderr) == (1, True)  # a template is everybody's

@@ -106,7 +106,7 @@ def test_plan_apply_and_drift(pbx):
     assert "Gil" in name_of_1001(lab)
     assert lab.ask("config", "history")[0]["note"] == "another name"
     again = lab.tandem("apply", "--plan", planned["plan_id"], check=False)
-    assert (again.returncode, "it was applied as revision" in again.stderr) == (1, True)
+    assert (again.returncode, "it was saved as revision" in again.stderr) == (1, True)
     # Somebody edits a file, and reloads it.
     file = lab.asterisk.etc / "tandem" / "current" / "pjsip.conf"
     text = file.read_text()

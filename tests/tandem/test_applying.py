@@ -192,7 +192,7 @@ class ApplyingTest(TestCase):
         assert self.store.run_now(load_head) == 2
         (revision,) = self.store.run_now(load_revisions, 1)
         assert (revision.note, revision.author, revision.changed) == ("because", "test", 1)
-        with pytest.raises(PlanOutdated, match="it was applied as revision 2"):
+        with pytest.raises(PlanOutdated, match="it was saved as revision 2 already"):
             await planning.apply_plan(plan.plan_id, "", author="test")
         shown = await planning.find_plan(plan.plan_id)
         assert (shown["revision"], shown["note"]) == (2, "why")

@@ -6,6 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from tandem.document import DocumentError, read_document, write_document
 from tandem.documents import MAX_SECRET_BYTES, read_pbx_files
 from tandem.domain.secret_references import SecretReference
+from tandem.store.database import open_store
+from tandem.store.secret_references import load_references, save_references
 from tests.strategies import pbxes
 
 GENERAL = "general: {country: DE}\n"
@@ -129,6 +131,24 @@ def test_secrets_from_environment_and_files_are_references_in_what_is_written(tm
     write(tmp_path / "elsewhere", again=written)
     again = read(tmp_path / "elsewhere" / "again.yaml", environ={"PHONE_1001": "env-secret", "PIN": "0471"})
     assert (again.pbx, again.references) == (found.pbx, found.references)
+
+
+def test_an_older_revision_is_written_with_the_names_of_its_secrets(tmp_path):
+    store = open_store(tmp_path / "tandem.db")
+
+    def save(text):
+        found = read(write(tmp_path, main=text) / "main.yaml", environ={"A": "first-secret", "B": "second-secret"})
+        store.run_now(save_references, found.pbx, found.references)
+        return found.pbx
+
+    older, plain = save(PHONE.format(1001, "{env: A}")), save(PHONE.format(1001, "plain-secret"))
+    assert store.run_now(load_references, plain) == {}
+    assert write_document(older, store.run_now(load_references, older)).count("{env: A}") == 1
+    # Who writes the same secret into the document itself wants it there.
+    again = save(PHONE.format(1001, "first-secret"))
+    assert store.run_now(load_references, again) == {}
+    newer = save(PHONE.format(1001, "{env: B}"))
+    assert "{env: B}" in write_document(newer, store.run_now(load_references, newer))
 
 
 def test_a_document_that_came_over_the_network_names_no_file():

@@ -93,6 +93,20 @@ def test_documents_come_back():
     assert read_document(write_document(pbx)) == pbx
     with pytest.raises(DocumentError, match="daily_calls"):
         read_document("general: {toll_guard: {daily_calls: -1}}", "test")
+    # Calls to GB would be refused, and nobody would know why.
+    for text, field in (
+        ("general: {toll_guard: {countries: [GB, UK]}}", r"general\.toll_guard\.countries\[1\]"),
+        (
+            "endpoints: [{extension: 1001, secret: not-a-secret-1, toll_guard: {countries: [ZZ]}}]",
+            r"endpoints\[0\]\.toll_guard\.countries\[0\]",
+        ),
+        (
+            "trunks: [{name: a, hosts: [192.0.2.1], toll_guard: {countries: [XX]}}]",
+            r"trunks\[0\]\.toll_guard\.countries\[0\]",
+        ),
+    ):
+        with pytest.raises(DocumentError, match=field):
+            read_document(text, "test")
 
 
 def test_calls_that_are_placed_are_guarded():
