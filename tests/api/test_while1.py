@@ -5,7 +5,7 @@ import json
 import re
 import time
 from pathlib import Path
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlencode
 
 import pytest
 from pydantic import SecretStr
@@ -74,6 +74,43 @@ def test_names_and_passwords_work_with_a_warning(server, native):
     for _ in range(12):
         answer = nobody.ask("inbound-routes", {**login, "api_password": "wrong"})
     assert "too many" in answer["messages"][0]
+
+
+def make_person(native, name, **more):
+    """(its client from an address of its own, its credentials)."""
+    native.ask("POST", "/api/v1/users", {"name": name, "password": "long enough it is", **more}, 201)
+    login = {"api_username": name, "api_password": "long enough it is"}
+    return While1(Client(native.port, None, source=f"127.0.78.{len(name)}")), login
+
+
+def test_a_group_limits_who_comes_with_a_password(native):
+    group = {"name": "didsonly", "title": "A group", "permissions": ["dids/read"]}
+    native.ask("POST", "/api/v1/user-groups", group, 201)
+    nobody, login = make_person(native, "gina", role="admin", user_group="didsonly")
+    nobody.get("inbound-routes", login)
+    nobody.deny("You do not have permission for this: cdrs/read", "cdr", login)
+    nobody.deny("You do not have permission for this: calls/create", "originate-call", {**login, "data": CALL})
+    # Every change of it holds for the next request.
+    native.ask("PATCH", "/api/v1/user-groups/didsonly", {"permissions": ["cdrs/read"]})
+    nobody.get("cdr", login)
+    nobody.deny("You do not have permission for this: dids/read", "inbound-routes", login)
+
+
+def test_a_right_password_is_not_limited_and_ends_at_once(native):
+    wrong = "Username or password does not match"
+    nobody, login = make_person(native, "hannah", role="user")
+    for _ in range(15):  # more than a minute's logins
+        nobody.get("inbound-routes", login)
+    edit = {"goUser": "x", "goPass": native.token, "goAction": "goEditUser", "responsetype": "json", "user": "hannah"}
+    for active, ask in (("N", lambda: nobody.deny(wrong, "inbound-routes", login)), ("Y", lambda: nobody.get("inbound-routes", login))):  # fmt: skip
+        raw = urlencode({**edit, "active": active}).encode()
+        native.ask("POST", "/goAPI/goUsers/goAPI.php", raw=raw, headers=FORM)
+        ask()
+    native.ask("PATCH", "/api/v1/users/hannah", {"password": "another long one"})
+    nobody.deny(wrong, "inbound-routes", login)
+    nobody.get("inbound-routes", {**login, "api_password": "another long one"})
+    # A token of ours is a header, never a password.
+    nobody.deny(wrong, "inbound-routes", {**login, "api_password": native.token})
 
 
 @pytest.mark.parametrize(

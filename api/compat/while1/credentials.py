@@ -10,12 +10,12 @@ import hmac
 import re
 from typing import Any, Final
 
-from api.auth import ROLES, Principal
+from api.auth import Principal
+from api.compat.passwords import Passwords
 from api.compat.php_names import build_query
 from api.compat.while1.speech import Denied
 from api.exchange import Exchange, Services
 from tandem.settings import While1Settings
-from tandem.store.users import load_user
 
 USERNAME: Final = "api_username"
 PASSWORD: Final = "api_password"  # noqa: S105 - the name of a parameter
@@ -23,6 +23,7 @@ HASH: Final = "api_hash"
 SIGNATURE: Final = "x-tandem-signature"
 SIGNATURE_S: Final = 300
 _SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
+_PASSWORDS: Final = Passwords()
 
 
 async def identify(services: Services, exchange: Exchange) -> Principal | None:
@@ -34,11 +35,12 @@ async def identify(services: Services, exchange: Exchange) -> Principal | None:
         raise Denied("API Username and Password are not accepted. Please use 'Authorization: Bearer $token' header")
     if not all(isinstance(text, str) and 0 < len(text) <= 256 and text.isprintable() for text in (name, password)):
         raise Denied("Username or password does not match")
-    is_right = await services.logins.verify(name, password, exchange.source)
-    user = await services.store.read(load_user, name) if is_right else None
-    if user is None or not user.is_active or not user.api_access:
+    person = await _PASSWORDS.find(services, exchange, name, password)
+    if person is None:
         raise Denied("Username or password does not match")
-    return Principal(f"user {user.name}", f"user {user.user_id}", ROLES[user.role], None, user.name, None, user.user_id)
+    user, who = person.user, f"user {person.user.name}"
+    scope = f"user {user.user_id}"
+    return Principal(who, scope, person.permissions, user=user.name, owner_id=user.user_id, group=person.group)
 
 
 def check_integrity(settings: While1Settings, exchange: Exchange, now: float) -> None:
