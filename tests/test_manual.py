@@ -7,13 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tandem.document import parse_document
 from tandem.documents import read_pbx_files
 from tandem.domain.destinations import DESTINATION_CLASSES
 from tandem.domain.entities import COLLECTIONS, Queue
 from tandem.domain.route_tests import refuse_failing
 from tandem.domain.snapshot import build_snapshot
 from tandem.manual import on_page_markdown, tabulate_fields
+from tandem.settings import Settings, load_settings
 
 CHECKOUT = Path(__file__).parents[1]
 DOCS = CHECKOUT / "docs"
@@ -82,6 +85,51 @@ def test_the_objects_page_has_every_object_field_and_destination(tmp_path):
     whole = on_page_markdown(text)
     for kind in DESTINATION_CLASSES:
         assert f"| `{kind}` |" in whole
+
+
+# What the examples of other pages speak of.
+AROUND = """
+general: {country: DE, outbound_trunk: carrier}
+trunks: [{name: carrier, hosts: [192.0.2.1]}, {name: backup, hosts: [192.0.2.2]}, {name: emergency-line, hosts: [192.0.2.3]}]
+schedules: [{name: office, hours: [{days: mon-fri, start: "09:00", end: "17:00"}]}]
+endpoints: [{extension: "1001", secret: at-least-8}, {extension: "1002", secret: at-least-8}, {extension: "1003", secret: at-least-8}]
+voicemail_boxes: [{mailbox: "1001", pin: "4711"}]
+queues: [{name: sales, fallback: {hangup: normal}}]
+"""
+EXAMPLES = [
+    pytest.param(block, id=f"{page.stem}-{place}")
+    for page in sorted(DOCS.glob("*.md"))
+    if page.stem != "objects"
+    for place, block in enumerate(YAML.findall(page.read_text()), 1)
+]
+
+
+def put_over(around, block):
+    """The objects of `block` in place of those of the same name, and beside the others."""
+    whole = dict(around)
+    for section, value in block.items():
+        key = COLLECTIONS[section][1] if section in COLLECTIONS else ""
+        if isinstance(value, list) and key in value[0]:
+            names = {item[key] for item in value}
+            whole[section] = [item for item in around.get(section, ()) if item[key] not in names] + value
+        else:
+            whole[section] = around.get(section, {}) | value if isinstance(value, dict) else value
+    return whole
+
+
+@pytest.mark.parametrize("block", EXAMPLES)
+def test_each_example_of_each_page_is_right(tmp_path, block):
+    value = parse_document(block, "example").value
+    path = tmp_path / "example.yaml"
+    if set(value) <= set(Settings.model_fields):
+        for name in re.findall(r"_file: /etc/tandem/([a-z.]+)", block):
+            (tmp_path / name).write_text("a secret\n")
+            (tmp_path / name).chmod(0o600)
+        path.write_text(block.replace("/etc/tandem/", f"{tmp_path}/"))
+        load_settings(path, {})
+    else:
+        path.write_text(yaml.safe_dump(put_over(parse_document(AROUND, "around").value, value)))
+        read_pbx_files([path], {})
 
 
 def test_a_field_s_row_says_what_it_may_hold_and_why():
