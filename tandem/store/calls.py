@@ -35,10 +35,15 @@ def find_external_call(db: peewee.Database, project: str, external_id: str) -> P
     return next(iter(_select(db, "WHERE external_id = ? AND project = ?", (external_id, project))), None)
 
 
-def record_placed(db: peewee.Database, call: PlacedCall, node: str) -> None:
-    """Keeps a call that is about to be sent; an error if its id was used before. node: who follows it up. Raises ExternalIdUsed."""
+def record_placed(db: peewee.Database, call: PlacedCall, node: str, free_before: datetime | None = None) -> None:
+    """Keeps a call that is about to be sent; an error if its id was used before. node: who follows it up. Raises ExternalIdUsed.
+
+    free_before: with it a call that certainly was never sent, or ended before then, gives its id to this one; without it none ever does.
+    """
     if call.external_id and (known := find_external_call(db, call.project, call.external_id)) is not None:
-        raise ExternalIdUsed(known)
+        if free_before is None or known.ended_at is None or not (known.is_unsent or known.ended_at < free_before):
+            raise ExternalIdUsed(known)
+        db.execute_sql("UPDATE placed_calls SET external_id = '' WHERE call_id = ?", (known.call_id,))
     record_placed_calls(db, [call], node)
 
 

@@ -1,11 +1,14 @@
 """Calls and queue members of the While1 Voice API: what is refused, and what a call becomes."""
 
+import sqlite3
+
 import pytest
 from pydantic import TypeAdapter
 
 from api.compat.while1.calls import read_request
 from api.compat.while1.members import read_members, show_members
 from api.compat.while1.speech import Denied
+from lab.observe import wait_until
 from tandem.domain.destinations import ExternalDestination
 from tandem.domain.entities import Pbx
 from tandem.domain.originate import plan_call
@@ -52,9 +55,18 @@ def test_what_a_call_asks_for_is_inherited_by_whom_it_dials():
     assert order.variables[:2] == (("__BACKEND_LINK", "https://crm.example/?id=1"), ("__SKIP_WELCOME", "1"))
 
 
-def test_without_asterisk_a_call_says_so(voice):
-    answer = voice.ask("originate-call", {"data": {**CALL, "external_id": "away"}})
-    assert answer["messages"][0].startswith("Asterisk did not take the call")
+def test_without_asterisk_a_call_says_so_each_time(server, voice):
+    """It was never sent: the same request is a new call, not one that failed."""
+    database = sqlite3.connect(server.folder / "db" / "tandem.db", timeout=20)
+    over = "SELECT count(*) FROM placed_calls WHERE external_id = 'away' AND ended_at IS NOT NULL"
+    for _ in range(3):
+        answer = voice.ask("originate-call", {"data": {**CALL, "external_id": "away"}})
+        assert answer["has_error"]
+        assert answer["messages"][0].startswith("Asterisk did not take the call")
+        wait_until(lambda: database.execute(over).fetchone()[0] == 1, "its end is kept")
+    (calls,) = database.execute("SELECT count(*) FROM placed_calls WHERE project = '1'").fetchone()
+    database.close()
+    assert calls == 3
 
 
 NATIVE_CALL = {"origin": {"endpoint": "1002"}, "destination": {"endpoint": "1001"}}

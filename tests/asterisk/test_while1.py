@@ -1,10 +1,12 @@
 """The While1 Voice API beside a real Asterisk: the agent rings first and then the customer, the CDR by external_id, and the vendor's own PHP."""
 
 import ast
+import contextlib
 import html
 import json
 import re
 import shutil
+import sqlite3
 import sys
 import time
 from http.client import HTTPConnection
@@ -166,6 +168,29 @@ def test_a_call_for_a_context_is_its_dialplans_and_then_the_customers(pbx, voice
     assert "shown https://crm.example/?id=1" in pbx.asterisk.read_log()[mark:]
     (cdr,) = wait_cdr(voice, "context-call")
     assert (cdr["id"], cdr["direction"], cdr["trunk"]) == (placed["uniqueid"], "OUT", "default-trunk")
+
+
+def change_calls(pbx, external_id, what):
+    """Of the calls that are over and have this id."""
+    sql = f"UPDATE placed_calls SET {what} WHERE external_id = ? AND ended_at IS NOT NULL"
+    with contextlib.closing(sqlite3.connect(pbx.folder / "tandem.db", isolation_level=None, timeout=20)) as db:
+        return db.execute(sql, (external_id,)).rowcount
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("unsent", "is_unsent = 1"), ("old", "ended_at = '2024-03-01T10:00:00.000000+00:00'")]
+)
+def test_an_id_is_free_again_where_nobody_was_called_or_long_after(pbx, voice, name, what):
+    before, data = len(pbx.phone.read_legs()), {**CALL, "external_id": f"{name}-call", "async": 0}
+    (first,) = voice.get("originate-call", {"data": data})
+    wait_cdr(voice, data["external_id"])
+    wait_until(lambda: change_calls(pbx, data["external_id"], what) == 1, "the call is over")
+    (second,) = voice.get("originate-call", {"data": data})
+    assert second["uniqueid"] != first["uniqueid"]
+    # One new call, and that one is known again.
+    assert voice.get("originate-call", {"data": data})[0]["uniqueid"] == second["uniqueid"]
+    wait_until(lambda: len(wait_cdr(voice, data["external_id"])) == 2, "both CDRs")
+    assert [leg.is_answered for leg in pbx.phone.read_legs()[before:]] == [True, True]
 
 
 def test_whoever_does_not_answer_is_told_at_once(voice):

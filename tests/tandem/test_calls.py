@@ -1,7 +1,7 @@
 """Calls against FakeAsterisk and a real database: a connection lost at every byte, events in any order, ends that are told once."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from tandem.domain.disposition import Disposition, Evidence
 from tandem.domain.originate import OriginateOrder
 from tandem.store.calls import (
     ExternalIdUsed,
+    find_external_call,
     load_call,
     load_calls,
     load_open_calls,
@@ -405,6 +406,27 @@ def test_one_call_for_each_external_id_of_a_project(store: Store) -> None:
     assert caught.value.call == call
     for other in ({"project": "2"}, {"external_id": "twice"}, {"external_id": ""}, {"external_id": "", "project": ""}):
         store._perform("write", record_placed, replace(call, call_id=new_call_id(), **other), "tandem")
+    # Open, it keeps its id whoever asks; over, it gives it away where it was never sent or that is long ago.
+    day = timedelta(hours=24)
+    with pytest.raises(ExternalIdUsed):
+        store._perform("write", record_placed, replace(call, call_id=new_call_id()), "tandem", NOW + 365 * day)
+    ended = replace(call, ended_at=NOW, disposition=Disposition.FAILED)
+    store._perform("write", record_calls, [ended])
+    for free_before in (None, NOW):
+        with pytest.raises(ExternalIdUsed):
+            store._perform("write", record_placed, replace(call, call_id=new_call_id()), "tandem", free_before)
+    second = replace(call, call_id=new_call_id())
+    store._perform("write", record_placed, second, "tandem", NOW + day)
+    assert store.run_now(find_external_call, "1", "once") == second
+    assert store.run_now(load_call, call.call_id) == replace(ended, external_id="")
+    store._perform(
+        "write", record_calls, [replace(second, ended_at=NOW, disposition=Disposition.FAILED, is_unsent=True)]
+    )
+    with pytest.raises(ExternalIdUsed):
+        store._perform("write", record_placed, replace(call, call_id=new_call_id()), "tandem")
+    third = replace(call, call_id=new_call_id())
+    store._perform("write", record_placed, third, "tandem", NOW - day)
+    assert store.run_now(find_external_call, "1", "once") == third
     # Whoever comes by another way is stopped by the database itself.
     with pytest.raises(Exception, match=r"(?i)unique"):
         store._perform("write", record_placed_calls, [replace(call, call_id=new_call_id())], "tandem")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from api.compat.while1.people import find_by_email, need_user
@@ -34,6 +35,8 @@ from tandem.store.calls import ExternalIdUsed, record_placed
 # Of the 60 s that the vendor's client waits.
 RING_S: Final = 45.0
 WAIT_S: Final = 50.0
+# How long after its end a call still has its external_id: for a client that asks again, not for one that means another call.
+KNOWN: Final = timedelta(hours=24)
 # What their clients set, and our dialplan and theirs only read: prompts to leave out, and the page that an agent is shown.
 VOUCHED: Final = frozenset({"SKIP_WELCOME", "SKIP_WE_ARE_RECORDING", "SKIP_ENTER_QUEUE", "BACKEND_LINK"})
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
@@ -132,13 +135,13 @@ def _read_variables(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 async def _place(services: Services, exchange: Exchange, order: OriginateOrder) -> PlacedCall:
-    """Places the call, or finds the one that this id had before. Denied where that was for somebody else."""
+    """Places the call, or finds the one that this id had before. Denied where that was for somebody else, or is over unsent."""
     check_tolls(services, order)
     call_id = new_call_id()
 
     async def record(call: PlacedCall) -> None:
         def work(db: Any) -> tuple[None, Reply]:
-            record_placed(db, call, services.calls.node)
+            record_placed(db, call, services.calls.node, services.now() - KNOWN)
             return None, Reply({})
 
         await exchange.write(work, f"calls/{call_id}")
@@ -149,6 +152,8 @@ async def _place(services: Services, exchange: Exchange, order: OriginateOrder) 
         known: PlacedCall = await services.calls.find(used.call.call_id) or used.call
         if (known.origin, known.destination) != (order.origin, order.destination):
             raise Denied(f"external_id: {order.external_id} was used before, for another call") from None
+        if known.is_unsent:  # its end is not in the database yet
+            raise Denied("Asterisk did not take the call: it was never sent; try again in a moment") from None
         return known
     except AmiError as error:
         raise Denied(f"Asterisk did not take the call: {error}") from None
