@@ -151,9 +151,9 @@ class Applying:
         async with self._lock:
             pass
 
-    async def rollback(self, revision: int, *, author: str) -> AppliedView:
+    async def rollback(self, revision: int, *, author: str, note: str = "") -> AppliedView:
         """Makes what revision N was the newest revision, and live; history only grows. KeyError if there is none of this number."""
-        saved = await self._store.run(save_rollback, revision, author=author, at=datetime.now(UTC))
+        saved = await self._store.run(save_rollback, revision, author=author, at=datetime.now(UTC), note=note)
         log.info("rollback to revision %d is revision %d", revision, saved.revision)
         self._forget()
         return await self.apply_head()

@@ -54,9 +54,10 @@ class ApplyOrder(Frozen):
 
 
 class Rollback(Frozen):
-    """The revision whose objects become the new head."""
+    """The revision whose objects become the new head. note: why, for the history."""
 
     revision: Annotated[int, Field(ge=1, le=10**12)]
+    note: Annotated[str, StringConstraints(max_length=200)] = ""
 
 
 class PlanOrder(Frozen):
@@ -97,7 +98,8 @@ async def _apply(services: Services, exchange: Exchange) -> Reply:
 
 async def _roll_back(services: Services, exchange: Exchange) -> Reply:
     try:
-        applied = await services.applying.rollback(exchange.body.revision, author=exchange.who.name)
+        wanted: Rollback = exchange.body
+        applied = await services.applying.rollback(wanted.revision, author=exchange.who.name, note=wanted.note)
     except KeyError:
         raise Refused(HTTPStatus.NOT_FOUND, f"there is no revision {exchange.body.revision}") from None
     finally:

@@ -107,11 +107,12 @@ def show(screen: Screen, revision: int, as_json: bool) -> None:
 
 @config.command()
 @click.argument("revision", type=click.IntRange(1))
+@click.option("-m", "--note", default="", help="Why, for the history.")
 @json_option
 @click.pass_obj
-def rollback(screen: Screen, revision: int, as_json: bool) -> None:
+def rollback(screen: Screen, revision: int, note: str, as_json: bool) -> None:
     """Make what REVISION was the newest revision again, and live. History only grows."""
-    applied = ask_running(screen, "POST", "rollback", {"revision": revision})
+    applied = ask_running(screen, "POST", "rollback", {"revision": revision, "note": note})
     if as_json:
         screen.write_json(applied)
     else:

@@ -59,6 +59,7 @@ def _show(name: str, value: Any) -> str | None:
     return MASK if name in SECRET_FIELDS else show_value(value)
 
 
-def save_rollback(db: peewee.Database, revision: int, *, author: str, at: datetime) -> Saved:
-    """Makes an older revision's objects the head."""
-    return save_pbx(db, load_pbx(db, revision), author=author, note=f"rollback to revision {revision}", at=at)
+def save_rollback(db: peewee.Database, revision: int, *, author: str, at: datetime, note: str = "") -> Saved:
+    """Makes an older revision's objects the head; note: why."""
+    note = ": ".join(filter(None, (f"rollback to revision {revision}", note)))
+    return save_pbx(db, load_pbx(db, revision), author=author, note=note, at=at)

@@ -204,10 +204,12 @@ def test_rollback_and_show(pbx):
     assert number > base
     assert "name:  -> Bob" in pbx.tandem("config", "show", str(number)).stdout
     assert callerid(pbx, "1002") == '"Bob" <1002>'
-    rolled = pbx.ask("config", "rollback", str(base))
+    rolled = pbx.ask("config", "rollback", str(base), "-m", "the change was for another day")
     assert (rolled["revision"], rolled["live"], rolled["check"]) == (number + 1, True, "passed")
     assert "Bob" not in callerid(pbx, "1002")
-    assert f"rollback to revision {base}" in pbx.tandem("config", "history").stdout
+    entry = pbx.ask("config", "history")[0]
+    note = f"rollback to revision {base}: the change was for another day"
+    assert (entry["author"], entry["note"]) == ("control socket (root)", note)
     assert "no revision 999" in pbx.tandem("config", "rollback", "999", check=False).stderr
 
 
