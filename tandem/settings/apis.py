@@ -58,7 +58,7 @@ class While1Settings(DoorSettings):
         False, description="Whether error messages are an object with a code for each, else a list."
     )
     project_id: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{1,40}\z")] = Field(
-        "1", description="What the events that are sent call this PBX."
+        "1", description="Project of calls that no program placed: in what is read, and of all events."
     )
     post_only: bool = Field(False, description="Whether what changes something or places a call must be a POST.")
 

@@ -46,7 +46,7 @@ class CdrQuery:
     """Which CDRs; empty fields ask nothing.
 
     after_id: the last call_id of the page before; with its start in after_start that call may be gone by now. caller, called: the
-    beginning of a number. project, external_id: as whoever placed the call named it.
+    beginning of a number. project, external_id: as whoever placed the call named it; projects: one of these, "" of a call that has none.
     did, dids: came in by this DID or one of these, as it was decided or dialled. is_recorded: whether there are recordings of it;
     has_answers: whether there are of what a caller answered. day_times: begun at these times of day.
     number, number_like: the caller's or the called one, whole or a part of it; dispositions: one of these; offset: how many to pass over.
@@ -70,6 +70,7 @@ class CdrQuery:
     caller_exact: str = ""
     called_exact: str = ""
     dispositions: tuple[Disposition, ...] = ()
+    projects: tuple[str, ...] = ()
     did: str = ""
     dids: tuple[str, ...] = ()
     has_transcription: bool | None = None
@@ -328,6 +329,8 @@ def _exact_conditions(query: CdrQuery) -> list[tuple[str, object]]:
     if query.number_like:
         like = "%" + re.sub("([%_!])", r"!\1", query.number_like) + "%"
         pairs.append(("(caller LIKE ? ESCAPE '!' OR called LIKE ? ESCAPE '!')", like))
+    if query.projects:
+        pairs.append(("project IN (SELECT value FROM json_each(?))", json.dumps(query.projects)))
     if query.dispositions:
         pairs.append(("disposition IN (SELECT value FROM json_each(?))", json.dumps(query.dispositions)))
     return pairs

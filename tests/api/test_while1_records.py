@@ -189,6 +189,27 @@ def test_calls_are_found_by_every_filter(voice, server, native):
         assert voice.ask("cdr", {"filters": {name: value}})["has_error"]
 
 
+def test_calls_without_a_project_are_the_pbxs_own(voice, server):
+    """As its events say."""
+    add_calls(server)
+    one_of_it = {"project_id": "1", "uniqueid": "c003"}
+    all_users = {"data": {"type": "standard", "id": "users"}, "filters": {"project_id": "1"}}
+    users = voice.get("reports", all_users)["results"]
+    for project, shown in (("", "1"), ("1", "1")):
+        change(server, "UPDATE cdrs SET project = ? WHERE call_id = 'c003'", project)
+        (row,) = voice.get("cdr", {"filters": one_of_it})["results"]
+        assert row["project_id"] == shown
+        assert voice.get("cdr", {"filters": {"uniqueid": "c003", "project_id": "0"}})["results"] == []
+        assert voice.get("reports", all_users)["results"] == users
+
+
+def change(server, sql, *given):
+    database = sqlite3.connect(server.folder / "db" / "tandem.db", timeout=20)
+    with database:
+        database.execute(sql, given)
+    database.close()
+
+
 def put_into_queue(server, name):
     """All of these calls waited there."""
     database = sqlite3.connect(server.folder / "db" / "tandem.db", timeout=20)

@@ -68,7 +68,8 @@ async def read_cdrs(services: Services, exchange: Exchange) -> Answered:
     """A page of calls."""
     exchange.require("cdrs/read")
     page, zone = read_page(exchange.body), zone_of(services)
-    query = _read_query(read_filters(exchange.body, _FILTERS), page, zone)
+    own = services.apis.while1.project_id
+    query = _read_query(read_filters(exchange.body, _FILTERS), page, zone, own)
 
     def read(db: Any) -> tuple[int, list[Cdr], dict[str, CallNotes]]:
         found = load_cdrs(db, query)
@@ -78,13 +79,13 @@ async def read_cdrs(services: Services, exchange: Exchange) -> Answered:
         return total, found, load_notes(db, [cdr.call_id for cdr in found])
 
     total, found, notes = await services.store.read(read)
-    return Answered([_show(cdr, zone, notes.get(cdr.call_id, CallNotes())) for cdr in found], total, page)
+    return Answered([_show(cdr, zone, notes.get(cdr.call_id, CallNotes()), own) for cdr in found], total, page)
 
 
-def _read_query(filters: Mapping[str, Any], page: int, zone: ZoneInfo) -> CdrQuery:
-    given: dict[str, Any] = {"limit": PAGE_SIZE, "offset": (page - 1) * PAGE_SIZE}
+def _read_query(filters: Mapping[str, Any], page: int, zone: ZoneInfo, own: str) -> CdrQuery:
+    given: dict[str, Any] = {"limit": PAGE_SIZE, "offset": (page - 1) * PAGE_SIZE, **read_project(filters, own)}
     for theirs, ours in (
-        ("project_id", "project"), ("external_id", "external_id"), ("user_id", "endpoint"), ("source", "caller_exact"),
+        ("external_id", "external_id"), ("user_id", "endpoint"), ("source", "caller_exact"),
         ("destination", "called_exact"), ("telephone", "number"), ("telephone_like", "number_like"), ("linkedid", "call_id"),
         ("uniqueid", "call_id"),
     ):  # fmt: skip
@@ -108,6 +109,14 @@ def _read_query(filters: Mapping[str, Any], page: int, zone: ZoneInfo) -> CdrQue
     if "from_id" in filters:
         given |= {"after_id": read_text(filters, "from_id", 80), "newest_first": False}
     return CdrQuery(**given)
+
+
+def read_project(filters: Mapping[str, Any], own: str) -> dict[str, Any]:
+    """What asks for the calls of a project. own: the PBX's, whose calls are also all that nobody placed with one."""
+    if "project_id" not in filters:
+        return {}
+    project = read_text(filters, "project_id", 80)
+    return {"projects": (project, "")} if project == own else {"projects": (project,)}
 
 
 def read_between(value: Any, zone: ZoneInfo) -> tuple[datetime, datetime]:
@@ -150,12 +159,12 @@ def _count_seconds(hours: str, minutes: str, seconds: str) -> int:
     return int(hours) * 3600 + int(minutes) * 60 + int(seconds)
 
 
-def _show(cdr: Cdr, zone: ZoneInfo, notes: CallNotes) -> dict[str, Any]:
+def _show(cdr: Cdr, zone: ZoneInfo, notes: CallNotes, own: str) -> dict[str, Any]:
     return {
         "id": cdr.call_id,
         "uniqueid": cdr.call_id,
         "linkedid": cdr.call_id,
-        "project_id": cdr.project or None,
+        "project_id": cdr.project or own,
         "external_id": cdr.external_id or None,
         "direction": {"inbound": "IN", "outbound": "OUT"}.get(cdr.direction, "INTERNAL"),
         "call_status": _STATUS_OF[cdr.disposition],

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Final
 
-from api.compat.while1.records import read_between, read_cdrs, zone_of
+from api.compat.while1.records import read_between, read_cdrs, read_project, zone_of
 from api.compat.while1.speech import PAGE_SIZE, Answered, Denied, read_filters, read_map, read_page, read_text
 from api.exchange import Exchange, Services
 from tandem.domain.cdr import Direction
@@ -40,11 +40,9 @@ async def reports(services: Services, exchange: Exchange) -> Answered:
 
 
 def _read_filters(filters: Any, services: Services) -> dict[str, Any]:
-    given: dict[str, Any] = {}
+    given = read_project(filters, services.apis.while1.project_id)
     if "date_between" in filters:
         given["since"], given["until"] = read_between(filters["date_between"], zone_of(services))
-    if "project_id" in filters:
-        given["project"] = read_text(filters, "project_id", 80)
     return given
 
 
