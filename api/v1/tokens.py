@@ -64,6 +64,9 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
     for permission in wanted.permissions:
         if not covers(exchange.who.permissions, permission):
             raise Refused(HTTPStatus.FORBIDDEN, f"{permission} is more than you have yourself")
+    if (limits := exchange.who.group) is not None:
+        # It would be nobody's, and so in no group.
+        raise Refused(HTTPStatus.FORBIDDEN, f"a token would reach beyond your group {limits.name}")
     now = services.now()
     if wanted.expires_at is not None and wanted.expires_at <= now:
         raise refuse_fields([("expires_at", "must be in the future")])

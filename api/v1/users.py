@@ -75,10 +75,13 @@ def _missing(name: str) -> Refused:
     return Refused(HTTPStatus.NOT_FOUND, f"there is no user {name[:60]!r}")
 
 
-def _check_role(exchange: Exchange, role: str | None) -> None:
-    """Nobody makes an admin who is none."""
-    if role == "admin" and not exchange.who.may(EVERYTHING):
+def _check_reach(exchange: Exchange, role: str | None, group: str | None) -> None:
+    """Nobody makes or becomes an admin who is none; whom a group limits makes and changes its people alone, and no admins."""
+    limits = exchange.who.group
+    if role == "admin" and (limits is not None or not exchange.who.may(EVERYTHING)):
         raise Refused(HTTPStatus.FORBIDDEN, "an admin may do more than you")
+    if limits is not None and group != limits.name:
+        raise Refused(HTTPStatus.FORBIDDEN, f"you make and change users of the group {limits.name} alone")
 
 
 async def _list(services: Services, exchange: Exchange) -> Reply:
@@ -94,7 +97,7 @@ async def _get(services: Services, exchange: Exchange) -> Reply:
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
     wanted: NewUser = exchange.body
-    _check_role(exchange, wanted.role)
+    _check_reach(exchange, wanted.role, wanted.user_group)
     hashed = await services.logins.hash(wanted.password)
 
     def work(db: Any) -> tuple[None, Reply]:
@@ -127,8 +130,10 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
     if current is None:
         raise _missing(name)
     # Whoever sets an admin's password can be that admin.
-    _check_role(exchange, current.role)
-    _check_role(exchange, wanted.role)
+    _check_reach(exchange, current.role, current.user_group)
+    _check_reach(
+        exchange, wanted.role, wanted.user_group if "user_group" in wanted.model_fields_set else current.user_group
+    )
     hashed = await services.logins.hash(wanted.password) if wanted.password is not None else None
     group = wanted.model_dump(include={"user_group", "extension"}, exclude_unset=True)
 
@@ -150,7 +155,7 @@ async def _delete(services: Services, exchange: Exchange) -> Reply:
     name = exchange.path["name"]
     current = await services.store.read(load_user, name)
     if current is not None:
-        _check_role(exchange, current.role)
+        _check_reach(exchange, current.role, current.user_group)
 
     def work(db: Any) -> tuple[None, Reply]:
         try:

@@ -95,6 +95,45 @@ def test_a_group_takes_permissions_away_and_gives_none(client, campaigns):
     client.ask("DELETE", f"{GROUPS}/readers", status=204)
 
 
+def test_an_admin_in_a_group_does_not_get_out_of_it(client):
+    for name in ("north", "south"):
+        client.ask("POST", GROUPS, {"name": name, "title": name}, 201)
+    people = {
+        "nora": {"role": "admin", "user_group": "north"},
+        "nick": {"role": "admin", "user_group": "north"},
+        "sue": {"user_group": "south"},
+        "free": {"role": "admin"},
+    }
+    for name, fields in people.items():
+        client.ask("POST", USERS, {"name": name, "password": PASSWORD} | fields, 201)
+    before = client.ask("GET", USERS)["items"]
+    nora = log_in(client, "nora")
+    new = {"name": "evil", "password": PASSWORD}
+    for fields in ({"role": "admin"}, {"role": "admin", "user_group": "north"}, {"user_group": "south"}, {}):
+        nora.ask("POST", USERS, new | fields, 403)
+    for name in people:
+        if name != "nora":
+            nora.ask("PATCH", f"{USERS}/{name}", {"password": "another-correct-horse"}, 403)
+            nora.ask("PATCH", f"{USERS}/{name}", {"user_group": "north"}, 403)
+            nora.ask("DELETE", f"{USERS}/{name}", status=403)
+    nora.ask("PATCH", f"{USERS}/nora", {"user_group": None}, 403)
+    for permission in ("*", "dids/read"):
+        nora.ask("POST", "/api/v1/tokens", {"name": "out", "permissions": [permission]}, 403)
+    unmoved = {one["name"]: (one["role"], one["user_group"]) for one in client.ask("GET", USERS)["items"]}
+    assert unmoved == {one["name"]: (one["role"], one["user_group"]) for one in before}
+    # Her group's own people are hers to make, change and delete, but not to send elsewhere or up.
+    nora.ask("POST", USERS, new | {"name": "ned", "user_group": "north"}, 201)
+    assert nora.ask("PATCH", f"{USERS}/ned", {"extension": "1001"})["user_group"] == "north"
+    for fields in ({"role": "admin"}, {"user_group": "south"}, {"user_group": None}):
+        nora.ask("PATCH", f"{USERS}/ned", fields, 403)
+    nora.ask("DELETE", f"{USERS}/ned", status=204)
+    for name in people:
+        # 409: run by itself `free` is the last admin.
+        client.ask("DELETE", f"{USERS}/{name}", status=(204, 409) if name == "free" else 204)
+    for name in ("north", "south"):
+        client.ask("DELETE", f"{GROUPS}/{name}", status=204)
+
+
 def test_what_does_not_fit_is_refused(client):
     new = {"name": "a", "title": "A"}
     for wrong, field in (
