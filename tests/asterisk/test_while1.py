@@ -246,6 +246,12 @@ def test_phones_and_queues_as_they_are_now(pbx, voice):
     assert set(whole["test-queue"]["info"]) >= {"calls", "completed", "abandoned", "holdtime"}
     info = voice.get("queues", {"action": "info", "data": {"queue_status": 1}})
     assert set(info) == {"test-queue", "remote-queue"}
+    # As the vendor's example asks, blank and all: with the calls of that time.
+    filters = {"queues": ["test-queue"], "date_between": ["2023-01-01 00:00:00", " 2099-01-01 23:59:59"]}
+    counted = voice.get("queues", {"action": "info", "data": {"queue_status": True}, "filters": filters})["test-queue"]
+    assert set(counted) == {*info["test-queue"], "db_reports"}
+    entire = {"data": {"get_db_reports": 1}, "filters": filters}
+    assert counted["db_reports"] == voice.get("queues", entire)["test-queue"]["db_reports"]
     pause = {"action": "pause", "data": [{"agent_name": "anna", "reason": "lunch", "paused": 1}]}
     assert voice.get("queues", pause) == [{"agent_name": "anna", "user_id": "1001", "result": 1}]
     agent = voice.site.ask("GET", "/api/v1/agents/1001")

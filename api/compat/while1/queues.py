@@ -18,14 +18,14 @@ from tandem.domain.snapshot import Snapshot
 from tandem.monitoring import QueueNow
 
 _MAX_ROWS: Final = 100
-# What there is of a queue is of now, but for what is counted (`get_db_reports`).
-_FILTERS: Final = ("project_id", "queues")
+# What there is of a queue is of now; `date_between` is of what is counted, and passed over where nothing is.
+_FILTERS: Final = ("project_id", "queues", "date_between")
 _IN_USE: Final = frozenset({"in-use", "busy", "ringing-in-use", "on-hold"})
 _KNOWN_STATES: Final = {"unknown": "UNKNOWN", "invalid": "UNKNOWN", "unavailable": "UNREACHABLE"}
 
 
-def _choose_queues(services: Services, exchange: Exchange, more: Sequence[str] = ()) -> list[Queue]:
-    filters = read_filters(exchange.body, (*_FILTERS, *more))
+def _choose_queues(services: Services, exchange: Exchange) -> list[Queue]:
+    filters = read_filters(exchange.body, _FILTERS)
     snapshot: Snapshot = services.live.current
     wanted = [str(name) for name in as_list(filters["queues"])] if "queues" in filters else list(snapshot.queues)
     found = [snapshot.queues[name] for name in wanted if name in snapshot.queues]
@@ -39,25 +39,34 @@ async def _read(services: Services, exchange: Exchange) -> Answered:
     exchange.require("queues/read")
     data = read_map(exchange.body, "data")
     wants_counts = read_flag(data, "get_db_reports", default=False)
-    queues = _choose_queues(services, exchange, ("date_between",) if wants_counts else ())
+    queues = _choose_queues(services, exchange)
     wants_info = read_flag(data, "get_info", default=False)
     now = {one.queue: one for one in await services.monitor.list_queues()} if wants_info else {}
     endpoints = services.live.current.endpoints
     shown = {queue.name: _show(queue, endpoints, now.get(queue.name)) for queue in queues}
     if wants_counts:
-        exchange.require("cdrs/read")
-        counts = await count_queues(services, *_read_span(services, exchange))
-        shown = {name: {**one, "db_reports": counts.get(name, show_counts())} for name, one in shown.items()}
+        shown = await _add_counts(services, exchange, shown, _read_span(services, exchange) or _find_today(services))
     return Answered(shown)
 
 
-def _read_span(services: Services, exchange: Exchange) -> tuple[datetime, datetime]:
-    zone = zone_of(services)
-    filters = read_map(exchange.body, "filters")
-    if "date_between" in filters:
-        return read_between(filters["date_between"], zone)
-    today = services.now().astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+def _read_span(services: Services, exchange: Exchange) -> tuple[datetime, datetime] | None:
+    """`date_between`; None without it."""
+    filters = read_filters(exchange.body, _FILTERS)
+    return read_between(filters["date_between"], zone_of(services)) if "date_between" in filters else None
+
+
+def _find_today(services: Services) -> tuple[datetime, datetime]:
+    today = services.now().astimezone(zone_of(services)).replace(hour=0, minute=0, second=0, microsecond=0)
     return today, today + timedelta(days=1)
+
+
+async def _add_counts(
+    services: Services, exchange: Exchange, shown: dict[str, dict[str, Any]], span: tuple[datetime, datetime]
+) -> dict[str, dict[str, Any]]:
+    """Queues with their calls of some time."""
+    exchange.require("cdrs/read")
+    counts = await count_queues(services, *span)
+    return {name: {**one, "db_reports": counts.get(name, show_counts())} for name, one in shown.items()}
 
 
 def _show(queue: Queue, endpoints: Mapping[str, Endpoint], now: QueueNow | None) -> dict[str, Any]:
@@ -84,10 +93,14 @@ def _show_info(now: QueueNow) -> dict[str, Any]:
 
 
 async def _info(services: Services, exchange: Exchange) -> Answered:
+    """How queues are now; with `date_between` also their calls of that time."""
     exchange.require("queues/read")
-    queues = _choose_queues(services, exchange)
+    queues, span = _choose_queues(services, exchange), _read_span(services, exchange)
     now = {one.queue: one for one in await services.monitor.list_queues()}
-    return Answered({queue.name: _show_info(now[queue.name]) for queue in queues if queue.name in now} or [])
+    shown = {queue.name: _show_info(now[queue.name]) for queue in queues if queue.name in now}
+    if span is not None:
+        shown = await _add_counts(services, exchange, shown, span)
+    return Answered(shown or [])
 
 
 # -------------------------------------------------------------------------------------------------------------- save

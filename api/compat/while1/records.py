@@ -125,7 +125,7 @@ def read_between(value: Any, zone: ZoneInfo) -> tuple[datetime, datetime]:
     if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
         raise Denied("date_between: must be two times, YYYY-MM-DD HH:MM:SS")
     try:
-        since, until = (datetime.strptime(text, TIME).replace(tzinfo=zone) for text in texts)
+        since, until = (datetime.strptime(text.strip(), TIME).replace(tzinfo=zone) for text in texts)
         return since, until + timedelta(seconds=1)
     except (ValueError, OverflowError):
         raise Denied("date_between: must be two times, YYYY-MM-DD HH:MM:SS") from None
