@@ -6,6 +6,7 @@ looked at, and only what one application says: the rest stays the admin's, reach
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -53,12 +54,12 @@ def import_asterisk(files: Mapping[str, str], find: Callable[[str], Mapping[str,
     for name in FILES:
         sections[name], lost = read_conf(name, files[name], find) if name in files else ([], [])
         carrier.lost += lost
-    _take_boxes(carrier, sections["voicemail.conf"])
-    trunk_contexts = _Pjsip(carrier, sections["pjsip.conf"]).take()
+    boxes = _take_boxes(carrier, sections["voicemail.conf"])
+    trunk_contexts = _Pjsip(carrier, sections["pjsip.conf"], boxes).take()
     _tell_music(carrier, sections["musiconhold.conf"])
     rules = _take_rules(carrier, sections["queuerules.conf"])
     queues = _take_queues(carrier, sections["queues.conf"], rules)
-    _Dialplan(carrier, sections["extensions.conf"], queues).take(trunk_contexts)
+    _Dialplan(carrier, sections["extensions.conf"], queues, boxes).take(trunk_contexts)
     return carrier.finish()
 
 
@@ -75,7 +76,9 @@ def _hide(option: Option) -> str:
 # ---------------------------------------------------------------------------------------------------- voicemail
 
 
-def _take_boxes(carrier: Carrier, sections: list[ConfSection]) -> None:
+def _take_boxes(carrier: Carrier, sections: list[ConfSection]) -> dict[str, str]:
+    """The boxes; their numbers -> the context of each: ours have none, so of two with one number the first is taken."""
+    contexts: dict[str, str] = {}
     for section in sections:
         if section.name in {"general", "zonemessages"}:
             if section.name == "general":
@@ -84,22 +87,34 @@ def _take_boxes(carrier: Carrier, sections: list[ConfSection]) -> None:
         for option in section.options:
             pin, name, email, *_ = [*(part.strip() for part in option.value.split(",")), "", "", ""]
             place = f"{option.place} ({option.name}@{section.name})"
+            if option.name in contexts:
+                carrier.lose(place, f"is left out: box {option.name}@{contexts[option.name]} has its number")
+                continue
             box = {
                 "mailbox": option.name,
                 "pin": carrier.take_pin(place, pin),
                 "name": cut_text(name.replace("|", " ")),
                 "email": email,
             }
-            if carrier.add("voicemail_boxes", place, box) and len(option.value.split(",")) > 3:
-                carrier.lose(place, "pager and options of the box are not carried over")
+            if carrier.add("voicemail_boxes", place, box):
+                contexts[option.name] = section.name
+                if len(option.value.split(",")) > 3:
+                    carrier.lose(place, "pager and options of the box are not carried over")
+    return contexts
+
+
+def _find_box(boxes: Mapping[str, str], address: str) -> str:
+    """The number of `1001@default`, '' where that box is none that was taken: the same number elsewhere is another person's."""
+    number, _, context = address.partition("@")
+    return number if boxes.get(number) == (context or "default") else ""
 
 
 # -------------------------------------------------------------------------------------------------------- pjsip
 
 
 class _Pjsip:
-    def __init__(self, carrier: Carrier, sections: list[ConfSection]) -> None:
-        self._carrier = carrier
+    def __init__(self, carrier: Carrier, sections: list[ConfSection], boxes: Mapping[str, str]) -> None:
+        self._carrier, self._boxes = carrier, boxes
         self._of_type: dict[str, dict[str, ConfSection]] = {}
         self._taken: set[str] = set()
         for section in sections:
@@ -110,15 +125,14 @@ class _Pjsip:
                 carrier.lose(section.place, f"[{section.name}] of type {kind or 'none'} is not carried over")
 
     def take(self) -> tuple[str, ...]:
-        """Phones and trunks; the contexts that trunks reach."""
+        """Phones and trunks; the contexts that trunks reach: what no trunk was made of opens none to outside callers."""
         contexts: list[str] = []
         for name, section in self._of_type.get("endpoint", {}).items():
             if re.fullmatch("[0-9]{2,8}", name):
                 self._take_phone(section)
             elif name.lower() == "anonymous":
                 self._carrier.lose(section.place, "an endpoint for anybody is never made: it would let strangers call")
-            else:
-                self._take_trunk(section)
+            elif self._take_trunk(section):
                 contexts.append(section.get("context", "default"))
         return tuple(dict.fromkeys(contexts))
 
@@ -129,7 +143,13 @@ class _Pjsip:
         place = f"{section.place} [{section.name}]"
         auth = self._auth_of(section, "auth")
         caller = re.match(r'\s*"?([^"<]*)"?\s*(?:<([^>]*)>)?', section.get("callerid"))
-        box = section.get("mailboxes").split(",")[0].split("@")[0]
+        addresses = [part.strip() for part in section.get("mailboxes").split(",") if part.strip()]
+        box = next((found for it in addresses if (found := _find_box(self._boxes, it))), "")
+        for it in addresses:
+            if _find_box(self._boxes, it) != box or not box:
+                self._carrier.lose(
+                    place, f"mailbox {it[:60]} is not the phone's: a phone has one box, that is carried over"
+                )
         if auth is not None and auth.get("username", section.name) != section.name:
             self._carrier.lose(
                 auth.place, f"phone {section.name} logs in as {auth.get('username')}: it must be {section.name} now"
@@ -145,7 +165,8 @@ class _Pjsip:
         })  # fmt: skip
         _tell_options(self._carrier, section.options, _ENDPOINT)
 
-    def _take_trunk(self, section: ConfSection) -> None:
+    def _take_trunk(self, section: ConfSection) -> bool:
+        """Whether it was taken."""
         place = f"{section.place} [{section.name}]"
         aors = [self._of_type.get("aor", {}).get(name.strip()) for name in section.get("aors").split(",")]
         hosts = [_host_of(option.value) for aor in aors if aor is not None for option in aor.get_all("contact")]
@@ -158,10 +179,13 @@ class _Pjsip:
             option.value for it in self._of_type.get("identify", {}).values() if it.get("endpoint") == section.name
             for option in it.get_all("match")
         ]  # fmt: skip
+        if section.get("auth") and not any(hosts) and not matches:
+            self._carrier.lose(place, "is left out: it looks like a phone, whose name must be 2 to 8 digits")
+            return False
         auth = self._auth_of(section, "outbound_auth") or next(
             (found for it in registrations if (found := self._auth_of(it, "outbound_auth")) is not None), None
         )
-        self._carrier.add("trunks", place, {
+        added = self._carrier.add("trunks", place, {
             "name": name_freely(section.name, self._taken, "trunk"),
             "authentication": "registration" if registrations else "ip",
             "hosts": tuple(dict.fromkeys(filter(None, hosts))),
@@ -173,6 +197,7 @@ class _Pjsip:
             "codecs": tuple(list_codecs(section.get("allow"))),
         })  # fmt: skip
         _tell_options(self._carrier, section.options, _ENDPOINT)
+        return added
 
 
 def _host_of(uri: str) -> str:
@@ -264,12 +289,16 @@ def _member_of(carrier: Carrier, option: Option) -> dict[str, Any] | None:
 
 
 class _Dialplan:
-    def __init__(self, carrier: Carrier, sections: list[ConfSection], queues: Mapping[str, str]) -> None:
-        self._carrier, self._queues = carrier, queues
+    def __init__(
+        self, carrier: Carrier, sections: list[ConfSection], queues: Mapping[str, str], boxes: Mapping[str, str]
+    ) -> None:
+        self._carrier, self._queues, self._boxes = carrier, queues, boxes
         self._contexts: dict[str, ConfSection] = {}
         for section in sections:
             if section.name not in {"general", "globals"}:
-                self._contexts.setdefault(section.name, section)
+                # Asterisk merges contexts of one name.
+                first = self._contexts.get(section.name, ConfSection(section.name, section.place))
+                self._contexts[section.name] = replace(first, options=[*first.options, *section.options])
             elif section.name == "globals" and section.options:
                 carrier.lose(section.place, f"{len(section.options)} global variables are not carried over")
 
@@ -307,7 +336,9 @@ class _Dialplan:
         telling = [(option, app) for option, app in steps if app.partition("(")[0].strip().lower() not in _PASSED_OVER]
         destination = self._destination_of(telling[0][1]) if telling else None
         if destination is None or len([it for it in telling if not it[1].lower().startswith("hangup")]) > 1:
-            destination = {"dialplan": f"{context},{exten}"} if re.fullmatch("[0-9A-Za-z*#+_-]{1,40}", exten) else None
+            # A pattern is no extension that a call could be sent to.
+            is_one = re.fullmatch("[0-9A-Za-z*#+-][0-9A-Za-z*#+_-]{0,39}", exten)
+            destination = {"dialplan": f"{context},{exten}"} if is_one else None
             why = "what it does stays in your own dialplan" if destination else "no destination can be made of it"
             self._carrier.lose(place, f"{why}: {telling[0][1][:60] if telling else 'nothing'}")
         if destination is None:
@@ -327,8 +358,8 @@ class _Dialplan:
                 return {"endpoint": found[1]}
             case "queue" if first in self._queues:
                 return {"queue": self._queues[first]}
-            case "voicemail" if found := re.match(r"([0-9]{2,10})(@|$)", first):
-                return {"voicemail": found[1]}
+            case "voicemail" if box := _find_box(self._boxes, first):
+                return {"voicemail": box}
             case "goto" | "gosub" if len(arguments) == 3 and re.fullmatch("[0-9A-Za-z*#+_-]{1,40}", arguments[1]):
                 return {"dialplan": f"{arguments[0]},{arguments[1]}"}
             case "hangup" | "busy" | "congestion":

@@ -244,8 +244,8 @@ def test_no_secret_is_told():
 
 
 def test_what_does_not_fit_the_rest_goes_with_what_leads_to_it():
-    """A box that cannot be made takes the phone's `voicemail` with it: the phone is told, not half made."""
-    carried = carry(pjsip="[1001]\ntype=endpoint\nmailboxes=9@x\nauth=a\n[a]\ntype=auth\npassword=correct-horse\n"
+    """A phone that cannot be made takes the DID with it that leads to it."""
+    carried = carry(pjsip="[1001]\ntype=endpoint\nlanguage=no language\nauth=a\n[a]\ntype=auth\npassword=correct-horse\n"
                     "[t]\ntype=endpoint\ncontext=in\naors=t\n[t]\ntype=aor\ncontact=sip:a.example\n",
                     extensions="[in]\nexten => 1,1,Dial(PJSIP/1001)\n")  # fmt: skip
     assert (carried.pbx.endpoints, carried.pbx.dids) == ((), ())
@@ -288,3 +288,56 @@ def test_music_of_files_is_told_of_and_not_carried():
     assert [str(lost) for lost in carried.lost] == [
         "musiconhold.conf:4 [jazz]: music is not carried over: upload its sounds, and make a music class of them"
     ]
+
+
+CARRIER_IN = "[carrier]\ntype=endpoint\ncontext=in\naors=carrier\n[carrier]\ntype=aor\ncontact=sip:a.example\n"
+
+
+def test_what_no_trunk_is_made_of_opens_no_context_to_outside_callers():
+    pjsip = (
+        "[anna]\ntype=endpoint\ncontext=internal\nauth=anna\naors=anna\n[anna]\ntype=auth\nusername=anna\n"
+        "password=correct-horse\n[anna]\ntype=aor\nmax_contacts=1\n[nobody]\ntype=endpoint\ncontext=internal\n"
+    )
+    extensions = "[internal]\nexten => 500,1,VoiceMailMain()\nexten => _9XXXXXXX,1,Dial(PJSIP/${EXTEN:1}@carrier)\n"
+    carried = carry(pjsip=pjsip + CARRIER_IN, extensions=extensions + "[in]\nexten => 30,1,Hangup()\n")
+    assert [it.number for it in carried.pbx.dids] == ["30"]
+    assert carried.pbx.general.allowed_contexts == ()
+    assert [it.name for it in carried.pbx.trunks] == ["carrier"]
+    lost = [str(it) for it in carried.lost]
+    assert "pjsip.conf:1 [anna]: is left out: it looks like a phone, whose name must be 2 to 8 digits" in lost
+    assert any("context internal stays in your own dialplan: 2 extensions" in it for it in lost)
+
+
+def test_a_context_that_stands_twice_is_one():
+    extensions = "[in]\nexten => 30,1,Busy()\n[other]\nexten => 1,1,Hangup()\n[in]\nexten => 31,1,Hangup()\n"
+    assert [it.number for it in carry(pjsip=CARRIER_IN, extensions=extensions).pbx.dids] == ["30", "31"]
+
+
+def test_a_box_of_another_context_is_another_persons():
+    carried = carry(
+        pjsip=CARRIER_IN + "".join(
+            f"[{number}]\ntype=endpoint\nauth={number}\nmailboxes={box}\n[{number}]\ntype=auth\npassword=correct-horse\n"
+            for number, box in ((1001, "1001@sales"), (1002, "1001"), (1003, "1001@sales,1003@sales"), (1004, "99@no"))
+        ),
+        voicemail="[default]\n1001 => 4711,Ann\n[sales]\n1001 => 4712,Bob\n1003 => 4713,Cy\n",
+        extensions="[in]\nexten => 30,1,VoiceMail(1001@sales,u)\nexten => 31,1,VoiceMail(1001)\nexten => 32,1,VoiceMail(1003@sales&1001,u)\n"
+        "exten => 33,1,VoiceMail(1003@sales)\n",
+    )  # fmt: skip
+    assert [(it.mailbox, it.name) for it in carried.pbx.voicemail_boxes] == [("1001", "Ann"), ("1003", "Cy")]
+    phones = [(it.extension, it.voicemail) for it in carried.pbx.endpoints]
+    assert phones == [("1001", None), ("1002", "1001"), ("1003", "1003"), ("1004", None)]
+    written = write_document(carried.pbx)
+    for number, leads in (("30", 'dialplan: "in,30"'), ("31", 'voicemail: "1001"'), ("32", 'dialplan: "in,32"'), ("33", 'voicemail: "1003"')):  # fmt: skip
+        assert f"destination: {{{leads}}}" in written.partition(f'- number: "{number}"')[2].partition("- number")[0]
+    lost = [str(it) for it in carried.lost]
+    assert "voicemail.conf:4 (1001@sales): is left out: box 1001@default has its number" in lost
+    assert [it.partition(": ")[2].partition(" is not the phone's")[0] for it in lost if "the phone's" in it] == [
+        "mailbox 1001@sales", "mailbox 1001@sales", "mailbox 99@no"]  # fmt: skip
+
+
+def test_a_pattern_that_stays_in_the_dialplan_is_no_did():
+    carried = carry(pjsip=CARRIER_IN, extensions="[in]\nexten => _4930XX,1,AGI(x)\nexten => 4930_1,1,AGI(x)\n")
+    assert "_4930XX" not in write_document(carried.pbx)
+    assert any(
+        str(it) == "extensions.conf:2 (in,_4930XX): no destination can be made of it: AGI(x)" for it in carried.lost
+    )
