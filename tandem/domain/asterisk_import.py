@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tandem.domain.carrying import Carried, Carrier, cut_text, list_codecs, name_freely
 from tandem.domain.conf_text import ConfSection, Option, read_conf
-from tandem.domain.queue_options import KNOWN, read_queue_options
+from tandem.domain.queue_options import KNOWN, NO_LIMIT_S, read_queue_options
 
 FILES: Final = ("pjsip.conf", "voicemail.conf", "musiconhold.conf", "queuerules.conf", "queues.conf", "extensions.conf")
 _HANGUP: Final = {"hangup": 16}
@@ -58,7 +58,8 @@ def import_asterisk(files: Mapping[str, str], find: Callable[[str], Mapping[str,
     trunk_contexts = _Pjsip(carrier, sections["pjsip.conf"], boxes).take()
     _tell_music(carrier, sections["musiconhold.conf"])
     rules = _take_rules(carrier, sections["queuerules.conf"])
-    queues = _take_queues(carrier, sections["queues.conf"], rules)
+    waits = _list_waits(sections["extensions.conf"])
+    queues = _take_queues(carrier, sections["queues.conf"], rules, waits)
     _Dialplan(carrier, sections["extensions.conf"], queues, boxes).take(trunk_contexts)
     return carrier.finish()
 
@@ -169,12 +170,12 @@ class _Pjsip:
         """Whether it was taken."""
         place = f"{section.place} [{section.name}]"
         aors = [self._of_type.get("aor", {}).get(name.strip()) for name in section.get("aors").split(",")]
-        hosts = [_host_of(option.value) for aor in aors if aor is not None for option in aor.get_all("contact")]
+        hosts = [self._host_of(option) for aor in aors if aor is not None for option in aor.get_all("contact")]
         registrations = [
             it for it in self._of_type.get("registration", {}).values()
             if it.get("endpoint") == section.name or (it.get("outbound_auth") and it.get("outbound_auth") == section.get("outbound_auth"))
         ]  # fmt: skip
-        hosts += [_host_of(it.get("server_uri")) for it in registrations]
+        hosts += [self._host_of(option) for it in registrations for option in it.get_all("server_uri")[-1:]]
         matches = [
             option.value for it in self._of_type.get("identify", {}).values() if it.get("endpoint") == section.name
             for option in it.get_all("match")
@@ -199,11 +200,12 @@ class _Pjsip:
         _tell_options(self._carrier, section.options, _ENDPOINT)
         return added
 
-
-def _host_of(uri: str) -> str:
-    """`host:port` of `sip:user@host:port;transport=udp`."""
-    found = re.match(r"\s*<?(?:sips?:)?(?:[^@>]*@)?([A-Za-z0-9.-]+(?::[0-9]+)?)", uri)
-    return found[1] if found else ""
+    def _host_of(self, option: Option) -> str:
+        """`host:port` of `sip:user@host:port;transport=udp`; '' where there is none, which is told."""
+        found = re.match(r"\s*<?(?:sips?:)?(?:[^@>]*@)?([A-Za-z0-9.-]+(?::[0-9]+)?)\s*(?:[;>?]|$)", option.value)
+        if found is None:
+            self._carrier.lose(option.place, f"{option.name} = {option.value[:60]} is no host name or IPv4 address")
+        return found[1] if found else ""
 
 
 # ------------------------------------------------------------------------------------------------------- queues
@@ -245,8 +247,30 @@ def _change_of(carrier: Carrier, option: Option) -> dict[str, int] | None:
     return {"after_s": int(after), **{name: int(value) for name, value in zip(names, penalties, strict=False) if value}}
 
 
-def _take_queues(carrier: Carrier, sections: list[ConfSection], rules: Mapping[str, str]) -> dict[str, str]:
-    """The queues; their names in Asterisk -> ours. rules: those of `_take_rules`."""
+def _list_waits(sections: list[ConfSection]) -> dict[str, set[str]]:
+    """Queue -> the waits (its fifth argument, in s; '' without a limit) that any extension of a dialplan gives it."""
+    waits: dict[str, set[str]] = {}
+    for option in (it for section in sections for it in section.options):
+        if found := re.search(r",\s*Queue\(([^()]*)\)", option.value, re.IGNORECASE):
+            name, *arguments = (part.strip() for part in found[1].split(","))
+            waits.setdefault(name, set()).add(arguments[3] if len(arguments) > 3 else "")
+    return waits
+
+
+def _take_wait(carrier: Carrier, place: str, waits: set[str]) -> int:
+    """The longest: nobody is to be sent away sooner than before."""
+    numbers = [int(it) if re.fullmatch("[0-9]{1,9}", it) else NO_LIMIT_S for it in waits] or [NO_LIMIT_S]
+    wait_s = min(max(5, *numbers), NO_LIMIT_S)
+    if len(numbers) > 1 or wait_s != numbers[0] or not (waits and all(map(str.isdigit, waits))):
+        told = " and ".join(f"{it[:20]} s" if it else "without a limit" for it in sorted(waits)) or "without a limit"
+        carrier.lose(place, f"callers waited {told}: it is {wait_s} s now")
+    return wait_s
+
+
+def _take_queues(
+    carrier: Carrier, sections: list[ConfSection], rules: Mapping[str, str], waits: Mapping[str, set[str]]
+) -> dict[str, str]:
+    """The queues; their names in Asterisk -> ours. rules: those of `_take_rules`; waits: of `_list_waits`."""
     names: dict[str, str] = {}
     taken: set[str] = set()
     for section in sections:
@@ -267,6 +291,7 @@ def _take_queues(carrier: Carrier, sections: list[ConfSection], rules: Mapping[s
             "members": tuple(members),
             "music": section.get("musicclass") or section.get("musiconhold"),
             "penalty_rule": rules.get(rule.lower()),
+            "max_wait_s": _take_wait(carrier, place, waits.get(section.name, set())),
             "fallback": _HANGUP,
         })  # fmt: skip
         if added:

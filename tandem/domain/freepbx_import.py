@@ -14,7 +14,7 @@ from tandem.domain.freepbx_outside import take_routes
 from tandem.domain.freepbx_phones import take_boxes, take_codes, take_phones, take_trunks
 from tandem.domain.freepbx_source import Source, Tables, is_on, within
 from tandem.domain.freepbx_times import read_zone, take_times
-from tandem.domain.queue_options import read_queue_options
+from tandem.domain.queue_options import NO_LIMIT_S, read_queue_options
 from tandem.domain.sql_dump import Row
 
 _HANGUP: Final = {"hangup": 16}
@@ -201,13 +201,17 @@ class _FreePbx:
             values = details.get(number, {})
             first = {key: found[-1] for key, found in values.items()}
             options = read_queue_options(first.get, partial(self._carrier.lose, place))
+            wait = row.get("maxwait", "")
+            wait_s = within(wait, 5, NO_LIMIT_S) or NO_LIMIT_S
+            if str(wait_s) != wait:
+                self._carrier.lose(place, f"callers waited {wait[:20] or 'without a limit'}: it is {wait_s} s now")
             self._carrier.add("queues", place, {
                 **options,
                 "name": self._names["queue", number],
                 "description": cut_text(row.get("descr", "")),
                 "extension": number,
                 "members": tuple(self._list_members(place, values.get("member", ()))),
-                "max_wait_s": within(row.get("maxwait", ""), 5, 86400),
+                "max_wait_s": wait_s,
                 "recording": first.get("recording", "") in {"force", "yes", "always"},
                 "fallback": self._follow(place, row.get("dest", "")),
             })  # fmt: skip

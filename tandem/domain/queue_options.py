@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 from tandem.domain.fields import AbsentWhen
 from tandem.domain.queues import Queue
 
+# What a caller may wait at the most, in s: the nearest to app_queue's "without a limit".
+NO_LIMIT_S: Final = 86400
 _NUMBERS: Final = {
     "timeout": "ring_time_s", "retry": "retry_s", "wrapuptime": "wrap_up_s", "maxlen": "max_callers", "weight": "weight",
     "servicelevel": "service_level_s", "announce-frequency": "announce_every_s", "min-announce-frequency": "announce_min_s",

@@ -341,3 +341,29 @@ def test_a_pattern_that_stays_in_the_dialplan_is_no_did():
     assert any(
         str(it) == "extensions.conf:2 (in,_4930XX): no destination can be made of it: AGI(x)" for it in carried.lost
     )
+
+
+def test_callers_wait_in_a_queue_as_long_as_before():
+    carried = carry(
+        queues="[one]\n[two]\n[three]\n[four]\n[five]\n",
+        extensions="[in]\nexten => 1,1,Queue(one,t,,,60)\nexten => 2,1,Queue(two,t)\nexten => 3,1,Queue(three,,,,60)\n"
+        "same => n,Queue(three,t,,,90)\nexten => 5,1,Queue(five,,,,1)\n",
+    )
+    assert {it.name: it.max_wait_s for it in carried.pbx.queues} == {
+        "one": 60, "two": 86400, "three": 90, "four": 86400, "five": 5}  # fmt: skip
+    assert [str(it).partition(" ")[2] for it in carried.lost if "callers waited" in str(it)] == [
+        "[two]: callers waited without a limit: it is 86400 s now",
+        "[three]: callers waited 60 s and 90 s: it is 90 s now",
+        "[four]: callers waited without a limit: it is 86400 s now",
+        "[five]: callers waited 1 s: it is 5 s now",
+    ]
+
+
+def test_a_contact_that_no_host_can_be_made_of_is_told():
+    pjsip = "[t]\ntype=endpoint\ncontext=in\naors=t\n[t]\ntype=aor\ncontact=sip:[2001:db8::1]:5060\n"
+    carried = carry(pjsip=pjsip + "contact=sip:a.example:5070;lr\n")
+    assert [it.hosts for it in carried.pbx.trunks] == [("a.example:5070",)]
+    assert [str(it) for it in carried.lost] == [
+        "pjsip.conf:7: contact = sip:[2001:db8::1]:5060 is no host name or IPv4 address"
+    ]
+    assert carry(pjsip=pjsip).pbx.trunks == ()

@@ -109,6 +109,14 @@ def test_the_options_of_a_queue_are_carried_and_what_changes_is_told():
             "strategy fancy is ringall now"} <= set(lost)  # fmt: skip
 
 
+@pytest.mark.parametrize(("wait", "wait_s", "told"), [("90", 90, ""), ("2", 5, "2"), ("", 86400, "without a limit")])
+def test_callers_wait_in_a_queue_as_long_as_before(wait, wait_s, told):
+    carried = import_freepbx({"queues_config": [{"extension": "400", "descr": "Sales", "maxwait": wait}]})
+    assert [it.max_wait_s for it in carried.pbx.queues] == [wait_s]
+    lost = [it.reason for it in carried.lost if "waited" in it.reason]
+    assert lost == ([f"callers waited {told}: it is {wait_s} s now"] if told else [])
+
+
 def test_a_dump_is_read_as_mysql_would():
     tables = read_dump(DUMP)
     assert tables["users"][0] == {
