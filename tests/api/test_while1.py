@@ -55,6 +55,10 @@ def test_without_a_token_api_username_means_while1(server):
 @pytest.mark.parametrize("wrong", ["x", "tandem_1_" + "0" * 64, ""])
 def test_a_wrong_token(server, wrong):
     While1(Client(server.port, wrong)).deny("Token does not match", "users-status", {"type": "sip"})
+    # Of a path that the ARI Dialer has too, what only While1 sends.
+    for own in ({"filters": {"direction": "IN"}}, {"action": "read", "page": 2}, {"api_hash": "x"}):
+        While1(Client(server.port, wrong)).deny("Token does not match", "cdr", own, how="get")
+    Client(server.port, wrong).ask("GET", "/api/cdr?page=1", status=401)
 
 
 def test_names_and_passwords_work_with_a_warning(server, native):

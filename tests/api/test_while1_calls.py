@@ -50,9 +50,19 @@ def test_what_a_call_asks_for_is_inherited_by_whom_it_dials():
     trunk = {"name": "carrier", "hosts": ["sip.example.com"]}
     document = {"general": general, "endpoints": [{"extension": "1002", "secret": "a long secret"}], "trunks": [trunk]}
     snapshot = build_snapshot(1, TypeAdapter(Pbx).validate_python(document))
-    wanted = {**CALL, "vars": {"BACKEND_LINK": "https://crm.example/?id=1", "SKIP_WELCOME": 1}}
+    wanted = {
+        **CALL,
+        "vars": {
+            "BACKEND_LINK": "https://crm.example/?id=1",
+            "SKIP_WELCOME": 1,
+            "SKIP_ENTER_QUEUE": True,
+            "SKIP_WE_ARE_RECORDING": False,
+        },
+    }
     order = plan_call(snapshot, read_request(snapshot, wanted, ("national",), None))
-    assert order.variables[:2] == (("__BACKEND_LINK", "https://crm.example/?id=1"), ("__SKIP_WELCOME", "1"))
+    assert order.variables[:4] == (
+        ("__BACKEND_LINK", "https://crm.example/?id=1"), ("__SKIP_WELCOME", "1"), ("__SKIP_ENTER_QUEUE", "1"), ("__SKIP_WE_ARE_RECORDING", ""),
+    )  # fmt: skip
 
 
 def test_without_asterisk_a_call_says_so_each_time(server, voice):
@@ -103,7 +113,7 @@ def test_users_numbers_and_a_fallback_are_members():
     given = {
         "+49305550": {"type": "remote", "penalty": "5", "is_active": "1"}, "1002": {"type": "sip", "order": 2, "is_active": True},
         "Anna": {"order": "1", "is_active": 1}, "0305551": {"type": "remote", "order": 1, "is_active": 1}, "0305552": {"type": "fallback", "is_active": 1},
-        "0305553": {"type": "remote", "is_active": 0},
+        "0305553": {"type": "remote", "is_active": 0},  # as if it were not listed
     }  # fmt: skip
     queue = read_members(MEMBERS_PBX, "sales", given).put_into(MEMBERS_PBX.queues["sales"])
     assert [member.endpoint for member in queue.members] == ["1001", "1002"]

@@ -42,6 +42,8 @@ def test_what_the_vendor_calls_by_name(voice):
     pause = {"action": "pause", "data": [{"agent_name": "nobody", "reason": "x", "paused": 1}]}
     answer = voice.ask("queues", pause)
     assert answer["messages"] == ["Queue pause error for row 1: No interfaces could be matched"]
+    assert list(answer) == ["has_error", "messages", "pagination", "results"]
+    assert answer["pagination"] == []
 
 
 def test_dids_and_hours(voice, native):

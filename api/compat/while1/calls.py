@@ -131,7 +131,9 @@ def _read_variables(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     for name in given:
         if not _VARIABLE.fullmatch(name):
             raise Denied("vars: names must be letters, digits and _, not beginning with a digit")
-    return tuple((name, read_text(given, name, 400, default="")) for name in given)
+    # True and false as PHP turns them into texts.
+    texts = {name: ("1" if value else "") if isinstance(value, bool) else value for name, value in given.items()}
+    return tuple((name, read_text(texts, name, 400, default="")) for name in texts)
 
 
 async def _place(services: Services, exchange: Exchange, order: OriginateOrder) -> PlacedCall:

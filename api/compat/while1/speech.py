@@ -32,6 +32,7 @@ OWN: Final = frozenset(
     for name in ("originate-call", "channel", "queues", "users-status", "reports", "inbound-routes", "schedule")
 )
 SHARED: Final = f"{BASE}/cdr"
+_OWN_PARAMETERS: Final = frozenset({b"filters", b"action", b"data", b"api_hash"})
 DEPRECATED: Final = (
     "API Username and Password are deprecated. Please use 'Authorization: Bearer $token' header"  # `$token` is theirs
 )
@@ -76,15 +77,16 @@ class Denied(Refused):
 
 
 def _is_ours(asked: Asked) -> bool:
-    """A While1 token speaks While1; without a token of ours, the paths that only it has, and whoever sends `api_username`."""
+    """A While1 token speaks While1; without a valid token, the paths that only it has, its own parameters of `cdr`, and whoever sends `api_username`."""
     speaks = asked.speaks()
     if speaks is not None:
         return speaks == NAME
     if asked.path in OWN or (asked.path == SHARED and asked.method == "POST"):
         return True
-    return not asked.has_token and any(
-        name == b"api_username" for name, _ in parse_qsl(asked.query, keep_blank_values=True)
-    )
+    names = {name.partition(b"[")[0] for name, _ in parse_qsl(asked.query, keep_blank_values=True)}
+    if asked.path == SHARED and names & _OWN_PARAMETERS:
+        return True
+    return not asked.has_token and b"api_username" in names
 
 
 def _refuse(error: BaseException, refused: Refused) -> Refused:
@@ -186,6 +188,8 @@ def encode_answer(answered: Answered, warnings: Sequence[str], *, has_codes: boo
             "current_page": answered.page if pages else 0,
             "max_page": pages,
         }
+    elif answered.messages:
+        body["pagination"] = []
     body["results"] = answered.results
     return Reply(body)
 
