@@ -32,7 +32,7 @@ MAX_QUESTIONS: Final = 200
 MAX_STEPS: Final = 1000
 # Nobody is kept for longer who has not answered anything.
 SILENT_S: Final = 120.0
-_PLACEHOLDER: Final = re.compile(r"<([A-Za-z_][A-Za-z0-9_ -]{0,39})>")
+_PLACEHOLDER: Final = re.compile(r"<([^\W\d][\w -]{0,39})>")
 
 
 def _check_spoken(value: str) -> str:

@@ -162,10 +162,13 @@ def load_answers(db: peewee.Database, query: AnswerQuery) -> list[SurveyAnswer]:
     return [SurveyAnswer(**row) for row in load_rows(db, ANSWER_COLUMNS, source, [*given, query.limit])]
 
 
-def load_answers_since(db: peewee.Database, since: float, after_id: int, limit: int) -> list[SurveyAnswer]:
-    """Answers in the order of (time, id): given after `since`, or at that time with a greater id."""
-    source = "survey_answers WHERE (answered_at, answer_id) > (?, ?) ORDER BY answered_at, answer_id LIMIT ?"
-    return [SurveyAnswer(**row) for row in load_rows(db, ANSWER_COLUMNS, source, [since, after_id, limit])]
+def load_answers_since(
+    db: peewee.Database, since: float, after_id: int, limit: int, campaigns: Collection[int] | None = None
+) -> list[SurveyAnswer]:
+    """Answers in the order of (time, id): given after `since`, or at that time with a greater id; campaigns: only of their calls."""
+    mine, ids = ("", []) if campaigns is None else (f" AND campaign_id IN {LISTED_IDS}", [listed(campaigns)])
+    source = f"survey_answers WHERE (answered_at, answer_id) > (?, ?){mine} ORDER BY answered_at, answer_id LIMIT ?"
+    return [SurveyAnswer(**row) for row in load_rows(db, ANSWER_COLUMNS, source, [since, after_id, *ids, limit])]
 
 
 def load_visits(db: peewee.Database, call_ids: Collection[str]) -> dict[str, SurveyVisit]:

@@ -166,6 +166,18 @@ def test_an_uploaded_file_is_usable_in_a_poll(miko, native, tmp_path):
     assert question["sound"] == question["options"]["1"]["sound"] == f"tandem/{Path(name).stem}"
     for path in ("/etc/passwd", "../x.wav", f"{name}/../../x"):
         assert miko.refused("POST", "polling", {"name": "f", "questions": [{"questionFile": path}]})
+    # Of a file that is not there (any more) the text is spoken.
+    gone = str(Path(name).with_name("gone.wav"))
+    assert miko.refused("POST", "polling", {"name": "f", "questions": [{"questionFile": gone}]})
+    spoken = miko.data(
+        "POST",
+        "polling",
+        {"name": "g", "questions": [{"questionFile": gone, "questionText": "Hello", "lang": "ru-RU"}]},
+    )
+    question = native.ask("GET", f"/api/v1/surveys/{spoken['id']}")["questions"][0]
+    assert (question["sound"], question["text"]) == (None, "Hello")
+    mixed = [{"questionText": "Hello", "lang": "en-US"}, {"questionText": "Hallo", "lang": "de-DE"}]
+    assert "questions[1].lang" in miko.refused("POST", "polling", {"name": "h", "questions": mixed})[0]
     assert f"surveys/{made['id']}" in miko.refused("DELETE", "audio/1.mp3")[0]
     miko.data("DELETE", f"polling/{made['id']}")
     assert miko.data("DELETE", "audio/1.mp3") == []

@@ -1,5 +1,8 @@
 """The MikoPBX auto dialer's tasks: campaigns in its words, what may not be, and who sees which."""
 
+import sqlite3
+from contextlib import closing
+
 from tests.api.mikopbx_site import PASSWORD, POLL, as_proxied, log_in, make_task, rows_of, share_site
 
 server, miko, native, poll = share_site()
@@ -48,7 +51,9 @@ def test_states_are_turned_and_fields_change(miko, native, poll):
     assert miko.data("PUT", one, {"maxCountChannels": 6})["state"] == "0"
     assert miko.data("PUT", one, {"state": 1})["state"] == "1"
     assert task["id"] in [shown["id"] for shown in miko.data("GET", "task?state=1")["results"]]
-    assert miko.data("PUT", one, {"name": "Renamed"})["name"] == "Renamed"
+    # What is not said of its state stays: closed is closed.
+    renamed = miko.data("PUT", one, {"name": "Renamed", "state": None})
+    assert (renamed["name"], renamed["state"]) == ("Renamed", "1")
     assert miko.ask("PUT", "task/999999", {"state": 1})["data"] == {"error": "TaskNotFound"}
     other = make_task(miko, poll, crmId="by-crm", numbers=["0305559999"])
     assert miko.data("PUT", "task/999999", {"crmId": "by-crm", "name": "By id"})["id"] == other["id"]
@@ -207,6 +212,44 @@ def test_a_list_that_cannot_be_replaced_leaves_everything_as_it_was(miko, native
     assert native.ask("GET", f"/api/v1/campaigns/{task['id']}/counts")["waiting"] == {}
 
 
+def test_a_put_changes_what_it_names_and_nothing_else_of_a_campaign_of_another_api(miko, native):
+    trunk = native.ask("GET", "/api/v1/trunks")["items"][0]["name"]
+    queue = native.ask("GET", "/api/v1/queues")["items"][0]["name"]
+    body = {
+        "name": "theirs", "trunk": trunk, "destination": {"queue": queue}, "dial_mode": "predictive", "retry_times": 3, "retry_delay_s": 7,
+        "concurrent_calls": 3, "goal": "answered", "call_window": {"hours": [{"days": ["mon", "tue"], "start": "09:00", "end": "18:00"}]},
+        "retry_rules": {"busy": {"times": 1, "delay_s": 60}},
+    }  # fmt: skip
+    made = native.ask("POST", "/api/v1/campaigns", body, 201)
+    path = f"/api/v1/campaigns/{made['campaign_id']}"
+    native.ask("POST", f"{path}/numbers", {"phone_number": "03055570001"}, 201)
+    native.ask("POST", f"{path}/start", status=200)
+    ours = {"state", "version", "updated_at", "created_at", "started_at", "words"}
+
+    def fields():
+        return {name: value for name, value in native.ask("GET", path).items() if name not in ours}
+
+    before = fields()
+    task = f"task/{made['campaign_id']}"
+    assert miko.data("PUT", task, {"state": 2})["state"] == "2"
+    assert (native.ask("GET", path)["state"], fields()) == ("paused", before)
+    assert miko.data("PUT", task, {"state": 0})["state"] == "0"
+    miko.data("PUT", task, {"maxCountChannels": 5, "tryInterval": 90})
+    assert fields() == before | {"concurrent_calls": 5, "retry_delay_s": 90}
+    miko.data("PUT", task, {"timeStart": 600})
+    assert fields()["call_window"]["hours"][0]["start"] == "10:00"
+    assert miko.data("DELETE", task) == []
+
+
+def test_a_task_posted_again_with_our_id_is_the_same(miko, native, poll):
+    task = make_task(miko, poll, numbers=["03055571001"])
+    again = make_task(miko, poll, id=task["id"], name="Again", numbers=["03055571001", "03055571002"])
+    assert (again["id"], again["name"]) == (task["id"], "Again")
+    assert len(miko.data("GET", f"task/{task['id']}")["results"]) == 2
+    new = make_task(miko, poll, id="999999", numbers=["03055571003"])
+    assert new["id"] not in (task["id"], "999999")
+
+
 def test_who_is_limited_to_some_campaigns_sees_their_tasks_and_polls_alone(server, miko, native, poll):
     theirs, other = (make_task(miko, poll, numbers=[f"0305558{number}"]) for number in range(2))
     unseen = miko.data("POST", "polling", POLL)
@@ -230,6 +273,11 @@ def test_who_is_limited_to_some_campaigns_sees_their_tasks_and_polls_alone(serve
     assert they.ask("PUT", f"task/{other['id']}", {"state": 1})["data"] == {"error": "TaskNotFound"}
     assert they.data("DELETE", f"task/{other['id']}") == []
     assert miko.data("GET", f"task/{other['id']}")
+    # However many rows of others are older than theirs.
+    numbers = [f"030777{number:06}" for number in range(10_001)]
+    make_task(miko, poll, numbers=numbers)
+    with closing(sqlite3.connect(server.folder / "db" / "tandem.db", timeout=20)) as db, db:
+        db.execute("UPDATE numbers SET updated_at = 1000 WHERE phone_number LIKE '030777%'")
     assert {row["taskId"] for row in they.data("GET", "results/0")["results"]} == {theirs["id"]}
     assert they.data("POST", "task-signal-close", {"phone": "03055581"})
     assert rows_of(miko, other) == {"03055581": ""}

@@ -174,6 +174,7 @@ def test_texts_are_filled_with_what_is_known():
     assert has_placeholders(text)
     assert fill(text, {"name": "Anna", "ORDER": "4711", "state": "ready"}) == "Hello Anna, order 4 7 1 1 is ready ."
     assert not has_placeholders("a < b > c")
+    assert fill("Заказ на <Сумма>, <9>", {"Сумма": "100"}) == "Заказ на 1 0 0, <9>"
     assert fill("<name>", {"name": "<order>", "order": "x"}) == "<order>"
 
 

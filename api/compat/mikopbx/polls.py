@@ -1,5 +1,6 @@
 """Polls are surveys: translated both ways; never asks a question itself."""
 
+from glob import escape
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -32,8 +33,11 @@ def read_poll(services: Services, body: dict[str, Any]) -> tuple[Survey, dict[st
     read = [_Question(services, snapshot, index, question) for index, question in enumerate(questions)]
     ids = {one.id for one in read}
     value: dict[str, Any] = {"name": name or "Poll", "questions": [one.write(ids) for one in read]}
-    if language := next((one.language for one in read if one.language), ""):
-        value["language"] = language
+    languages = {one.language: index for index, one in reversed(tuple(enumerate(read))) if one.language}
+    if len(languages) > 1:
+        raise Failed(f"questions[{max(languages.values())}].lang must be that of the others: a poll has one language")
+    if languages:
+        (value["language"],) = languages
     return validate(_SURVEY, Survey, value), {"questions": questions}
 
 
@@ -123,7 +127,8 @@ def _find_sound(services: Services, path: str) -> str | None:
     place = PurePosixPath(path)
     if not path or place.parent != PurePosixPath(str(services.sounds.folder)):
         return None
-    return f"tandem/{place.stem}"
+    # A text is spoken where the file is gone.
+    return f"tandem/{place.stem}" if any(services.sounds.folder.glob(f"{escape(place.stem)}.*")) else None
 
 
 def crm_id_of(words: dict[str, Any], number: int) -> str:

@@ -1,7 +1,7 @@
 """What became of numbers, and what people answered, since a time; with a cursor that passes any batch. Only read here."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
@@ -45,9 +45,13 @@ def _read_cursor(exchange: Exchange) -> tuple[float, int]:
     return (float(found[1]), int(found[2])) if found[2] else (float(found[1]) - _PHP_S, -1)
 
 
-def _load_numbers(db: Any, since: float, after_id: int) -> list[SavedNumber]:
-    source = f"numbers WHERE {CHANGED} >= ? AND ({CHANGED} > ? OR number_id > ?) ORDER BY {CHANGED}, number_id LIMIT ?"
-    return [read_number(row) for row in load_rows(db, NUMBER_COLUMNS, source, [since, since, after_id, MAX_ROWS])]
+def _load_numbers(db: Any, since: float, after_id: int, campaigns: Collection[int] | None) -> list[SavedNumber]:
+    """campaigns: only of these; a page that was filtered afterwards could be empty, and would end what it is a part of."""
+    mine, ids = ("", []) if campaigns is None else (f" AND campaign_id IN {LISTED_IDS}", [listed(campaigns)])
+    source = (
+        f"numbers WHERE {CHANGED} >= ? AND ({CHANGED} > ? OR number_id > ?){mine} ORDER BY {CHANGED}, number_id LIMIT ?"
+    )
+    return [read_number(row) for row in load_rows(db, NUMBER_COLUMNS, source, [since, since, after_id, *ids, MAX_ROWS])]
 
 
 def _describe(db: Any, numbers: Sequence[SavedNumber], now: float) -> list[dict[str, Any]]:
@@ -167,11 +171,11 @@ def _page(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 async def _list(services: Services, exchange: Exchange) -> Any:
     since, after_id = _read_cursor(exchange)
-    seen, now = exchange.who.sees_campaign, services.now().timestamp()
+    campaigns, now = exchange.who.campaigns, services.now().timestamp()
 
     def read(db: Any) -> list[dict[str, Any]]:
-        numbers = _load_numbers(db, since, after_id)
-        rows = _describe(db, [one for one in numbers if seen(one.campaign_id)], now)
+        numbers = _load_numbers(db, since, after_id, campaigns)
+        rows = _describe(db, numbers, now)
         over = {str(one.number_id) for one in numbers if one.status not in OPEN_STATUSES}
         # Nobody who goes on behind this page misses a result that is on its way.
         return list(takewhile(lambda row: row["result"] or row["id"] not in over, rows))
@@ -181,8 +185,8 @@ async def _list(services: Services, exchange: Exchange) -> Any:
 
 async def _list_answers(services: Services, exchange: Exchange) -> Any:
     since, after_id = _read_cursor(exchange)
-    found = await services.store.read(load_answers_since, since, after_id, MAX_ROWS)
-    return _page([_show_answer(one) for one in found if exchange.who.sees_campaign(one.campaign_id)])
+    found = await services.store.read(load_answers_since, since, after_id, MAX_ROWS, exchange.who.campaigns)
+    return _page([_show_answer(one) for one in found])
 
 
 async def load_rows_of_task(services: Services, campaign_id: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _NUMERIC: Final = {
     "state": (OPEN, OPEN, PAUSED), "maxCountChannels": (1, 1, 1000), "maxAttempt": (1, 1, 21), "tryInterval": (60, 1, 30 * 86400),
     "timeStart": (0, 0, 1440), "timeEnd": (1440, 0, 1440), "isCallback": (0, 0, 1), "attemptUntilSignal": (0, 0, 1),
 }  # fmt: skip
+_COLUMNS: Final = frozenset({*_NUMERIC, "name", "innerNum", "innerNumType", "dialPrefix"})
 _EVERY_DAY: Final = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Task = tuple[SavedCampaign, dict[str, Any], CampaignCounts | None]
 
@@ -49,6 +50,11 @@ async def find_task(services: Services, exchange: Exchange, wanted: str, *, by_c
         if found:
             return found[0]
     return next((one for one in await _load_seen(services, exchange) if _crm_id(one) == wanted), None)
+
+
+async def _find_own(services: Services, exchange: Exchange, wanted: str) -> Task | None:
+    found = await find_task(services, exchange, wanted) if wanted else None
+    return found if found is not None and str(found[0].campaign_id) == wanted else None
 
 
 async def _load_seen(services: Services, exchange: Exchange, campaign_ids: Collection[int] | None = None) -> list[Task]:
@@ -91,41 +97,56 @@ def _show(task: Task) -> dict[str, Any]:
 async def _read_task(
     services: Services, exchange: Exchange, body: dict[str, Any], before: Task | None
 ) -> tuple[Campaign, dict[str, Any]]:
-    """(the campaign, the vendor's own words) of a task; what a body does not name stays as it was."""
-    snapshot = services.live.current
+    """(the campaign, the vendor's own words that change) of a task; what a body does not name stays as it was, also where no task can say it."""
+    given = {name: value for name, value in body.items() if value is not None}
+    asked = _COLUMNS if before is None else frozenset(given)
     shown = _show(before) if before is not None else {}
-    given = {**shown, **{name: value for name, value in body.items() if value is not None}}
     numbers = {
-        name: read_int(given.get(name), name, default, least, most) for name, (default, least, most) in _NUMERIC.items()
+        name: read_int(given.get(name), name, default, least, most) if name in given else int(shown.get(name, default))
+        for name, (default, least, most) in _NUMERIC.items()
     }
-    inner, kind = (
-        read_text(given.get("innerNum"), "innerNum", 64),
-        read_text(given.get("innerNumType"), "innerNumType", 20),
-    )
-    if not inner:
-        raise Failed('Field "innerNum" is required and cannot be empty')
-    # A text as the printed example writes it.
-    destination = await _find_destination(services, exchange, inner, kind or "exten")
-    channels, is_agent = numbers["maxCountChannels"], "queue" in destination or "endpoint" in destination
-    if numbers["isCallback"] and not is_agent:
-        raise Failed("isCallback: there is nobody to call first, innerNum must be an employee or a queue")
-    base = _CAMPAIGN.dump_python(before[0].campaign, mode="json") if before is not None else {}
-    value = base | {
-        "name": read_text(given.get("name"), "name") or "Task", "destination": destination,
-        "dial_prefix": read_text(given.get("dialPrefix"), "dialPrefix", 10),
+    value = _CAMPAIGN.dump_python(before[0].campaign, mode="json") if before is not None else {}
+    words: dict[str, Any] = {
+        name: numbers[name] for name in ("maxCountChannels", "timeStart", "timeEnd") if name in asked
+    }
+    if "state" in asked:
+        words["closed"] = numbers["state"] == CLOSED
+    if asked & {"innerNum", "innerNumType"}:
+        inner = read_text(given.get("innerNum", shown.get("innerNum")), "innerNum", 64)
+        if not inner:
+            raise Failed('Field "innerNum" is required and cannot be empty')
+        words["innerNum"] = inner
+        # A text as the printed example writes it.
+        kind = read_text(given.get("innerNumType", shown.get("innerNumType")), "innerNumType", 20)
+        value["destination"] = await _find_destination(services, exchange, inner, kind or "exten")
+        value["dial_mode"] = "progressive" if _is_agent(value["destination"]) else "fixed"
+    destination = value["destination"]
+    if asked & {"innerNum", "innerNumType", "maxCountChannels"}:
         # An employee takes one call at a time, and none while their phone is in use.
-        "concurrent_calls": 1 if "endpoint" in destination else channels, "dial_mode": "progressive" if is_agent else "fixed",
-        "agent_first": bool(numbers["isCallback"]), "goal": "closed" if numbers["attemptUntilSignal"] else "connected",
-        "retry_times": numbers["maxAttempt"] - 1, "retry_delay_s": numbers["tryInterval"],
-        "call_window": _window(numbers["timeStart"], numbers["timeEnd"]),
-    }  # fmt: skip
+        value["concurrent_calls"] = 1 if "endpoint" in destination else numbers["maxCountChannels"]
+    if numbers["isCallback"] and not _is_agent(destination):
+        raise Failed("isCallback: there is nobody to call first, innerNum must be an employee or a queue")
+    plain = {
+        "name": ("name", read_text(given.get("name"), "name") or "Task"),
+        "dialPrefix": ("dial_prefix", read_text(given.get("dialPrefix"), "dialPrefix", 10)),
+        "isCallback": ("agent_first", bool(numbers["isCallback"])),
+        "attemptUntilSignal": ("goal", "closed" if numbers["attemptUntilSignal"] else "connected"),
+        "maxAttempt": ("retry_times", numbers["maxAttempt"] - 1),
+        "tryInterval": ("retry_delay_s", numbers["tryInterval"]),
+    }
+    value |= dict(plain[name] for name in plain if name in asked)
+    if asked & {"timeStart", "timeEnd"}:
+        value["call_window"] = _window(numbers["timeStart"], numbers["timeEnd"])
     if before is None:
+        snapshot = services.live.current
         value["trunk"] = snapshot.general.outbound_trunk or next(iter(snapshot.trunks), None)
         if value["trunk"] is None:
             raise Failed("this PBX has no trunk to dial over")
-    words = {"innerNum": inner, **{name: numbers[name] for name in ("maxCountChannels", "timeStart", "timeEnd")}}
-    words["closed"] = numbers["state"] == CLOSED and (before is None or "state" in body)
     return validate(_CAMPAIGN, Campaign, value), words
+
+
+def _is_agent(destination: dict[str, Any]) -> bool:
+    return "queue" in destination or "endpoint" in destination
 
 
 async def _find_destination(services: Services, exchange: Exchange, inner: str, kind: str) -> dict[str, Any]:
@@ -160,7 +181,11 @@ def _window(start: int, end: int) -> dict[str, Any] | None:
 async def _create(services: Services, exchange: Exchange) -> Any:
     body = read_object(exchange)
     crm_id = read_text(body.get("crmId"), "crmId", 64)
-    before = await find_task(services, exchange, crm_id, by_crm_id=True) if crm_id else None
+    if crm_id:
+        before = await find_task(services, exchange, crm_id, by_crm_id=True)
+    else:
+        # Our own id names a task where the client has none.
+        before = await _find_own(services, exchange, read_text(body.get("id"), "id", 20))
     campaign, words = await _read_task(services, exchange, body, before)
     numbers = read_numbers(services, body.get("numbers"))
     state = read_int(body.get("state"), "state", OPEN, OPEN, PAUSED)
@@ -178,7 +203,7 @@ async def _save(
     before: Task | None,
     campaign: Campaign,
     words: dict[str, Any],
-    state: int,
+    state: int | None,
     numbers: list[NewNumber] | None = None,
 ) -> Task:
     """All of it in one transaction, or nothing; the task as it is then."""
@@ -208,8 +233,10 @@ async def _save(
     return written[0]
 
 
-def _turn(now: CampaignState, wanted: int) -> CampaignState | None:
-    """The state of the campaign: open is running; closed and paused dial no more, and leave the calls that are up alone."""
+def _turn(now: CampaignState, wanted: int | None) -> CampaignState | None:
+    """The state of the campaign: open is running; closed and paused dial no more, and leave the calls that are up alone. None: as it is."""
+    if wanted is None:
+        return None
     if wanted == OPEN:
         return "running"
     if wanted == PAUSED:
@@ -245,7 +272,7 @@ async def _update(services: Services, exchange: Exchange) -> Any:
     if task is None:
         raise Failed(data={"error": "TaskNotFound"})
     campaign, words = await _read_task(services, exchange, body, task)
-    state = read_int(body.get("state"), "state", _state_of(task), OPEN, PAUSED)
+    state = read_int(body["state"], "state", OPEN, OPEN, PAUSED) if body.get("state") is not None else None
     return _show(await _save(services, exchange, task, campaign, words, state))
 
 
