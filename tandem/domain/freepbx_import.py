@@ -12,6 +12,7 @@ from typing import Any, Final
 from tandem.domain.carrying import Carried, cut_text, name_freely
 from tandem.domain.freepbx_outside import take_routes
 from tandem.domain.freepbx_phones import take_boxes, take_codes, take_phones, take_trunks
+from tandem.domain.freepbx_rest import tell_rest
 from tandem.domain.freepbx_source import Source, Tables, is_on, within
 from tandem.domain.freepbx_times import read_zone, take_times
 from tandem.domain.queue_options import NO_LIMIT_S, read_queue_options
@@ -85,6 +86,7 @@ class _FreePbx:
             for index, row in enumerate(self._rows(table), 1):
                 name = next((row[key] for key in ("displayname", "description", "name", "ext") if row.get(key)), "")
                 self._carrier.lose(f"{table} {index}", f"{word} {name} is not carried over".replace("  ", " "))
+        tell_rest(self._source)
         return self._carrier.finish()
 
     # ----------------------------------------------------------------------------------------------- meetings, parking

@@ -22,9 +22,12 @@ class Source:
     boxes: set[str] = field(default_factory=set)
     phones: set[str] = field(default_factory=set)
     only_dates: set[str] = field(default_factory=set)
+    # Tables that somebody asked for.
+    read: set[str] = field(default_factory=set)
 
     def rows(self, table: str) -> list[Row]:
         """None where there is no such table."""
+        self.read.add(table)
         return self.tables.get(table, [])
 
     def settings(self, table: str) -> dict[str, dict[str, list[str]]]:

@@ -109,6 +109,52 @@ def test_the_options_of_a_queue_are_carried_and_what_changes_is_told():
             "strategy fancy is ringall now"} <= set(lost)  # fmt: skip
 
 
+def test_every_setting_that_nobody_takes_is_told_and_no_secret_is():
+    def keywords(number, **values):
+        return [{"id": number, "keyword": key, "data": value} for key, value in values.items()]
+
+    settings = {
+        "queues_config": {
+            "grppre": "Q:",
+            "joinannounce_id": "4",
+            "ivr_id": "2",
+            "password": "9876",
+            "callconfirm": "1",
+        },
+        "incoming": {"privacyman": "1", "grppre": "D:", "mohclass": "jazz", "delay_answer": "3", "alertinfo": "<x>"},
+        "ringgroups": {"recording": "force", "fixedcid": "123", "alertinfo": "<y>"},
+        "meetme": {"music": "jazz", "timeout": "60"},
+        "ivr_details": {"invalid_loops": "3", "timeout_loops": "2", "retvm": "on"},
+        "trunks": {"keepcid": "on"},
+    }
+    keys = {"queues_config": "extension", "incoming": "extension", "ringgroups": "grpnum", "meetme": "exten", "ivr_details": "id", "trunks": "trunkid"}  # fmt: skip
+    idle = {"a": "0", "b": "no", "c": "default", "d": ""}
+    tables = {table: [{keys[table]: "400", **values, **idle}] for table, values in settings.items()}
+    tables |= {
+        "users": [{"extension": str(number), "recording": "always"} for number in range(1001, 1011)],
+        "sip": keywords("1001", secret="correct-horse", namedpickupgroup="sales", transport="0.0.0.0-tls", md5_cred="abc", timers="yes")
+        + keywords("400", outbound_proxy="sip:p.example", transport="0.0.0.0-tls"),
+        "queues_details": keywords("400", music="jazz", strategy="ringall") + keywords("400", **{"periodic-announce": "x"}),
+        "blacklist": [{"number": "1"}, {"number": "2"}], "callforward": [{"a": "b"}], "fax_incoming": [], "modules": [{"a": "b"}],
+    }  # fmt: skip
+    lost = [str(it) for it in import_freepbx(tables).lost]
+    wanted = [
+        f"{table} 400: {name} = {'…' if name == 'password' else value} is not carried over"
+        for table, values in settings.items()
+        for name, value in values.items()
+    ]
+    wanted += [
+        "sip 1001: namedpickupgroup = sales is not carried over", "sip 1001: transport = 0.0.0.0-tls is not carried over",
+        "sip 1001: md5_cred = … is not carried over", "sip 400: outbound_proxy = sip:p.example is not carried over",
+        "queues_details 400: music = jazz is not carried over", "queues_details 400: periodic-announce = x is not carried over",
+        "users 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008 and 2 more: recording = always is not carried over",
+    ]  # fmt: skip
+    assert sorted(it for it in lost if " = " in it) == sorted(wanted)
+    assert [it for it in lost if "the table" in it] == [
+        "blacklist: the table is not carried over (2 rows)", "callforward: the table is not carried over (1 rows)"]  # fmt: skip
+    assert not any(secret in it for it in lost for secret in ("correct-horse", "9876", "abc"))
+
+
 @pytest.mark.parametrize(("wait", "wait_s", "told"), [("90", 90, ""), ("2", 5, "2"), ("", 86400, "without a limit")])
 def test_callers_wait_in_a_queue_as_long_as_before(wait, wait_s, told):
     carried = import_freepbx({"queues_config": [{"extension": "400", "descr": "Sales", "maxwait": wait}]})
