@@ -29,6 +29,8 @@ _JOIN_COLUMNS: Final = ("linkedid", "call_id")
 _JOIN: Final = replacing(_JOIN_COLUMNS, "linkedid")
 _MOVE: Final = replacing(("inode", "offset", "head"), "name")
 MAX_PAGE: Final = 1000
+# A CDR is there when its call has ended, so that who asks for what is new asks in this order.
+_BY_END: Final = "coalesce(ended_at, started_at), call_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class CdrQuery:
     did, dids: came in by this DID or one of these, as it was decided or dialled. is_recorded: whether there are recordings of it;
     has_answers: whether there are of what a caller answered. day_times: begun at these times of day.
     number, number_like: the caller's or the called one, whole or a part of it; dispositions: one of these; offset: how many to pass over.
+    ended_after: in the order of their ends, those behind the call of this id, "" all of them; one whose end nobody knows counts as of its start.
     """
 
     after_id: str = ""
@@ -78,6 +81,7 @@ class CdrQuery:
     has_answers: bool | None = None
     day_times: DayTimes | None = None
     offset: int = 0
+    ended_after: str | None = None
     newest_first: bool = True
 
 
@@ -227,7 +231,7 @@ def load_cdr(db: peewee.Database, call_id: str) -> Cdr | None:
 
 
 def load_cdrs(db: peewee.Database, query: CdrQuery) -> list[Cdr]:
-    """The CDRs that a query asks for, in the order of their start, without legs."""
+    """The CDRs that a query asks for, in the order of their start (of their end with ended_after), without legs."""
     where, given = conditions_of(db, query)
     order, sign = ("DESC", "<") if query.newest_first else ("ASC", ">")
     if query.after_start is not None:
@@ -236,7 +240,8 @@ def load_cdrs(db: peewee.Database, query: CdrQuery) -> list[Cdr]:
     elif query.after_id:
         where.append(f"(started_at, call_id) {sign} (SELECT started_at, call_id FROM cdrs WHERE call_id = ?)")  # noqa: S608 - our own text
         given.append(query.after_id)
-    sql = f"SELECT * FROM cdrs {_where(where)} ORDER BY started_at {order}, call_id {order} LIMIT ? OFFSET ?"  # noqa: S608 - our own text
+    by = f"started_at {order}, call_id {order}" if query.ended_after is None else _BY_END
+    sql = f"SELECT * FROM cdrs {_where(where)} ORDER BY {by} LIMIT ? OFFSET ?"  # noqa: S608 - our own text
     return _select_cdrs(db, sql, [*given, max(0, min(query.limit, MAX_PAGE)), query.offset])
 
 
@@ -329,6 +334,8 @@ def _exact_conditions(query: CdrQuery) -> list[tuple[str, object]]:
     if query.number_like:
         like = "%" + re.sub("([%_!])", r"!\1", query.number_like) + "%"
         pairs.append(("(caller LIKE ? ESCAPE '!' OR called LIKE ? ESCAPE '!')", like))
+    if query.ended_after:
+        pairs.append((f"({_BY_END}) > (SELECT {_BY_END} FROM cdrs WHERE call_id = ?)", query.ended_after))  # noqa: S608 - our own text
     if query.projects:
         pairs.append(("project IN (SELECT value FROM json_each(?))", json.dumps(query.projects)))
     if query.dispositions:

@@ -207,6 +207,31 @@ def test_calls_without_a_project_are_the_pbxs_own(voice, server):
         assert voice.get("reports", all_users)["results"] == users
 
 
+def test_from_id_goes_on_in_the_order_in_which_calls_ended(voice, server):
+    add_calls(server)
+
+    def read(after, page=1, **filters):
+        answer = voice.get("cdr", {"filters": {"from_id": after, **filters}, "page": page}, how="form")
+        return [row["id"] for row in answer["results"]], answer["pagination"]
+
+    # It began before all others but a few, and ended after them.
+    change(server, "UPDATE cdrs SET ended_at = ? WHERE call_id = 'c000'", "2024-03-09T10:00:00.000000+00:00")
+    for nothing in (0, "0"):
+        (first, told), (second, _) = read(nothing), read(nothing, 2)
+        assert told == {"row_count": 150, "page_size": 100, "current_page": 1, "max_page": 2}
+        assert (len(set(first + second)), second[-1]) == (150, "c000")
+    ids, told = read(first[-1])
+    assert (ids, told["row_count"], told["max_page"]) == (second, 50, 1)
+    assert read(second[-2])[0] == ["c000"]
+    assert read("c000") == ([], {"row_count": 0, "page_size": 100, "current_page": 0, "max_page": 0})
+    ids, told = read(first[9], direction="IN")
+    assert told["row_count"] == len([one for one in (first + second)[10:] if int(one[1:]) % 2])
+    assert read(first[9], 2)[0] == (first + second)[110:]
+    wrong = "from_id: there is no such call, or none that is over and kept; 0 is from the beginning"
+    voice.deny(wrong, "cdr", {"filters": {"from_id": "gone"}})
+    change(server, "UPDATE cdrs SET ended_at = NULL WHERE call_id = 'c000'")
+
+
 def change(server, sql, *given):
     database = sqlite3.connect(server.folder / "db" / "tandem.db", timeout=20)
     with database:

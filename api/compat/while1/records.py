@@ -72,9 +72,11 @@ async def read_cdrs(services: Services, exchange: Exchange) -> Answered:
     query = _read_query(read_filters(exchange.body, _FILTERS), page, zone, own)
 
     def read(db: Any) -> tuple[int, list[Cdr], dict[str, CallNotes]]:
+        if query.ended_after and not load_cdrs(db, CdrQuery(call_id=query.ended_after, limit=1)):
+            raise Denied("from_id: there is no such call, or none that is over and kept; 0 is from the beginning")
         found = load_cdrs(db, query)
         # A first page that is not full is all there is.
-        is_all = page == 1 and len(found) < PAGE_SIZE and not query.after_id
+        is_all = page == 1 and len(found) < PAGE_SIZE
         total = len(found) if is_all else count_cdrs(db, query)
         return total, found, load_notes(db, [cdr.call_id for cdr in found])
 
@@ -107,7 +109,8 @@ def _read_query(filters: Mapping[str, Any], page: int, zone: ZoneInfo, own: str)
     if "hour_between" in filters:
         given["day_times"] = _read_hours(filters["hour_between"], zone)
     if "from_id" in filters:
-        given |= {"after_id": read_text(filters, "from_id", 80), "newest_first": False}
+        after = read_text(filters, "from_id", 80)
+        given["ended_after"] = "" if after == "0" else after
     return CdrQuery(**given)
 
 

@@ -61,6 +61,8 @@ def test_calls_are_found(either_store: Store) -> None:
     )
     either_store.run_now(save_notes, "1.2", NotesChange(transcriptions=(SAID,)))
     everything = ["1.0", "1.1", "1.2"]
+    assert (find(ended_after=""), find(ended_after="1.0"), find(ended_after="1.2")) == (everything, ["1.1", "1.2"], [])
+    assert (find(ended_after="9.9"), find(ended_after="1.0", caller="030552")) == ([], find(caller="030552"))
     assert (find(is_recorded=True), find(is_recorded=False)) == (["1.0", "1.1"], ["1.2"])
     assert (find(has_answers=True), find(has_answers=False)) == (["1.2"], ["1.0", "1.1"])
     assert (find(has_transcription=True), find(has_transcription=False)) == (["1.2"], ["1.0", "1.1"])
