@@ -95,6 +95,8 @@ async def _delete(services: Services, exchange: Exchange) -> Reply:
     missing = Refused(HTTPStatus.NOT_FOUND, "there is no such token")
     if not text.isascii() or not text.isdecimal() or len(text) > 18:
         raise missing
+    if exchange.who.group is not None:
+        raise Refused(HTTPStatus.FORBIDDEN, "a token may be that of people in no group, or in another")
 
     def work(db: Any) -> tuple[None, Reply]:
         if not delete_token(db, int(text)):

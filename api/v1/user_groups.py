@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, StringConstraints
 
 from api.declare import PREFIX, Frozen, Page, Reply, Route, Shown, model_body
-from api.errors import refuse_fields
+from api.errors import Refused, refuse_fields
 from api.exchange import Commit, Exchange, Services
 from api.listing import list_query, make_page
 from api.times import show_times, with_times
@@ -68,6 +68,12 @@ def check_permissions(services: Services, permissions: tuple[str, ...] | None) -
             raise refuse_fields([("permissions", f"{one} is no permission")])
 
 
+def _refuse_limited(exchange: Exchange) -> None:
+    """Whoever is in a group changes none: it would be a way out of their own."""
+    if exchange.who.group is not None:
+        raise Refused(HTTPStatus.FORBIDDEN, "groups are changed by people who are in none")
+
+
 def _show(_db: Any, group: UserGroup) -> Reply:
     return Reply(show_times(GroupShown, group))
 
@@ -82,6 +88,7 @@ async def _get(services: Services, exchange: Exchange) -> Reply:
 
 
 async def _create(services: Services, exchange: Exchange) -> Reply:
+    _refuse_limited(exchange)
     wanted: NewUserGroup = exchange.body
     check_permissions(services, wanted.permissions)
 
@@ -99,6 +106,7 @@ async def _create(services: Services, exchange: Exchange) -> Reply:
 
 
 async def _change(services: Services, exchange: Exchange) -> Reply:
+    _refuse_limited(exchange)
     name, change, at = exchange.path["name"], exchange.body, services.now().timestamp()
     check_permissions(services, change.permissions)
     given = change.model_dump(exclude_unset=True)
@@ -117,6 +125,7 @@ async def _change(services: Services, exchange: Exchange) -> Reply:
 
 
 async def _delete(_services: Services, exchange: Exchange) -> Reply:
+    _refuse_limited(exchange)
     name = exchange.path["name"]
     gone = Reply(None, HTTPStatus.NO_CONTENT)
     commit: Commit[UserGroup] = Commit(exchange, f"user-groups/{name}", lambda _db, _: gone)

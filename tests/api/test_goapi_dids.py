@@ -1,12 +1,13 @@
 """DIDs of goInbound: every route, every error text in its order, and what is stored, as the native API shows it."""
 
 import secrets
+from urllib.parse import urlencode
 
 import pytest
 
 from api.compat.goapi.inbound_dids import ROUTES, UNAVAILABLE
 from tests.api.conftest import SOURCES
-from tests.api.goapi_site import share_site
+from tests.api.goapi_site import FORM, share_site
 
 BAD_ACTION = (
     "Error: Default value for user_unavailable_action is IN_GROUP','EXTEN','VOICEMAIL','PHONE', or 'VMAIL_NO_INST'."
@@ -261,6 +262,14 @@ class TestReadAndDelete:
         pattern, _ = add(go)
         go.deny("DID NOT ADDED - DID already exist.", "goInbound", "goCheckDID", did_pattern=pattern)
         go.do("goInbound", "goCheckDID", did_pattern=number())
+
+    def test_what_is_in_the_address_and_in_the_body_is_not_twice_as_much(self, go, native):
+        (kept, kept_id), (gone, gone_id) = add(go), add(go)
+        fields = urlencode(go.fields("goDeleteDID", {"did_id": gone_id}))
+        go.send("POST", f"/goAPI/goInbound/goAPI.php?did_id={kept_id}", fields, {"Content-Type": FORM})
+        assert go.read()["result"] == "success"
+        native.ask("GET", f"/api/v1/dids/{kept}")
+        native.ask("GET", f"/api/v1/dids/{gone}", status=404)
 
     def test_delete_one_and_several_but_never_half(self, go, native):
         pattern, did_id = add(go)

@@ -166,6 +166,24 @@ class TestCallMenus:
         said = native.ask("GET", f"/api/v1/announcements/{found['timeout']['announcement']}")
         assert (said["prompts"], said["then"]) == (["custom/bye"], {"hangup": 16})
 
+    def test_a_key_may_lead_to_the_menu_itself(self, go, native):
+        menu = name()
+        items = f"9+again+CALLMENU+{menu}+|1+x+INGROUP+support+"
+        go.do("goInbound", "goAddIVR", menu_id=menu, menu_name="Loop", menu_prompt="custom/one", items=items)
+        found = native.ask("GET", f"/api/v1/menus/{menu}")
+        assert found["options"] == {"9": {"menu": menu}, "1": {"queue": "support"}}
+
+    def test_of_one_that_is_refused_nothing_is_left_and_of_others_there_is_an_audit_entry(self, go, native):
+        given = {"menu_id": name(), "menu_name": "Half", "menu_prompt": "custom/one"}
+        announcements = native.ask("GET", "/api/v1/announcements")["total"]
+        go.call("goInbound", "goAddIVR", items="1+x+HANGUP+half-way+|Q+x+INGROUP+support+", **given)
+        native.ask("GET", f"/api/v1/menus/{given['menu_id']}", status=404)
+        assert native.ask("GET", "/api/v1/announcements")["total"] == announcements
+        go.do("goInbound", "goAddIVR", items="1+x+HANGUP+half-way+", **given)
+        targets = [one["target"] for one in native.ask("GET", "/api/v1/audit?limit=4")["items"]]
+        assert f"menus/{given['menu_id']}" in targets
+        assert any(target.startswith("announcements/hangup-") for target in targets)
+
     def test_what_is_wrong_with_it(self, go, native):
         before = native.ask("GET", "/api/v1/menus")["total"]
         given = {}

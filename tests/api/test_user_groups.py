@@ -119,6 +119,12 @@ def test_an_admin_in_a_group_does_not_get_out_of_it(client):
     nora.ask("PATCH", f"{USERS}/nora", {"user_group": None}, 403)
     for permission in ("*", "dids/read"):
         nora.ask("POST", "/api/v1/tokens", {"name": "out", "permissions": [permission]}, 403)
+    token = client.ask("POST", "/api/v1/tokens", {"name": "of all", "permissions": ["*"]}, 201)["id"]
+    nora.ask("DELETE", f"/api/v1/tokens/{token}", status=403)
+    client.ask("DELETE", f"/api/v1/tokens/{token}", status=204)
+    nora.ask("PATCH", f"{GROUPS}/north", {"permissions": ["*"]}, 403)
+    nora.ask("POST", GROUPS, {"name": "west", "title": "West"}, 403)
+    nora.ask("DELETE", f"{GROUPS}/south", status=403)
     unmoved = {one["name"]: (one["role"], one["user_group"]) for one in client.ask("GET", USERS)["items"]}
     assert unmoved == {one["name"]: (one["role"], one["user_group"]) for one in before}
     # Her group's own people are hers to make, change and delete, but not to send elsewhere or up.

@@ -1,18 +1,18 @@
 """Call menus of goInbound (IVR), which are menus: add, edit, delete, list, info, options, check; never writes dialplan of a client's."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from api.compat.goapi.actions import Action, Call
 from api.compat.goapi.destinations import lead, split_prompts, tell
 from api.compat.goapi.inbound_queues import find, find_key, read_int
-from api.compat.goapi.objects import EVERYBODY, columns, delete, make, missing, read_groups, read_limit, save
+from api.compat.goapi.objects import EVERYBODY, change_all, columns, delete, make, missing, read_groups, read_limit
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail
 from api.compat.goapi.tenancy import read_scope
-from tandem.domain.destinations import AnnouncementDestination, Destination, HangupDestination
-from tandem.domain.entities import Announcement, Menu
+from tandem.domain.destinations import AnnouncementDestination, Destination, HangupDestination, MenuDestination
+from tandem.domain.entities import Announcement, Entity, Menu
 from tandem.domain.routing import describe_destination
 from tandem.domain.snapshot import Snapshot
 from tandem.store.did_ids import save_group
@@ -106,8 +106,10 @@ def _read_key(text: str) -> str:
     return _KEYS.get(key, key)
 
 
-async def _lead_all(call: Call, snapshot: Snapshot, options: Iterable[_Option]) -> dict[str, Destination]:
-    """Key -> where it leads; prompts before a hang-up become an announcement of their own."""
+def _lead_all(
+    snapshot: Snapshot, options: Iterable[_Option], own: str
+) -> tuple[dict[str, Destination], list[Announcement]]:
+    """(key -> where it leads, announcements that are to be made: prompts before a hang-up become one of their own). own: the menu, which may not be there yet."""
     found: dict[str, Destination] = {}
     announcements: dict[str, str] = {}
     for key, route, value, context in options:
@@ -117,7 +119,9 @@ async def _lead_all(call: Call, snapshot: Snapshot, options: Iterable[_Option]) 
             raise fail(f"Error: option {check_special('option_value', key[:20], allows='#*')} is there twice")
         check_special("option_route_value", value, is_id=True, allows="+|,")
         check_special("option_route_context", context, is_id=True, allows=",")
-        if route == "HANGUP" and value and value != _GOODBYE:
+        if route == "CALLMENU" and value == own:
+            found[key] = MenuDestination(menu=own)
+        elif route == "HANGUP" and value and value != _GOODBYE:
             name = f"hangup-{hashlib.sha256(value.encode()).hexdigest()[:12]}"
             announcements[name] = value
             found[key] = AnnouncementDestination(announcement=name)
@@ -125,15 +129,12 @@ async def _lead_all(call: Call, snapshot: Snapshot, options: Iterable[_Option]) 
             found[key] = lead(snapshot, route, value, "", "option_route_value")
         else:
             found[key] = lead(snapshot, route, value, context, "option_route_value")
-    for name, text in announcements.items():
-        if name not in snapshot.announcements:
-            made = make(Announcement, {"prompts": "option_route_value"}, name=name, prompts=split_prompts(text))
-            await call.services.head.edit(_always(made), call.exchange.author, call.services.store.run)
-    return found
-
-
-def _always(entity: Announcement) -> Callable[[Snapshot], Announcement]:
-    return lambda _: entity
+    made = [
+        make(Announcement, {"prompts": "option_route_value"}, name=name, prompts=split_prompts(text))
+        for name, text in announcements.items()
+        if name not in snapshot.announcements
+    ]
+    return found, made
 
 
 async def _add(call: Call) -> Mapping[str, Any]:
@@ -150,18 +151,17 @@ async def _add(call: Call) -> Mapping[str, Any]:
     snapshot = await call.services.head.read()
     if find_key(snapshot.menus, name) is not None:
         raise fail(_EXISTS)
-    # A menu may lead to itself, which is not there yet: keys that do are led again once it is.
-    leads = await _lead_all(call, snapshot, [one for one in options if (one[1], one[2]) != ("CALLMENU", name)])
+    leads, announcements = _lead_all(snapshot, options, name)
     values = _spread(
         leads, {"invalid": HangupDestination(), "timeout": HangupDestination(), "fallback": HangupDestination()}
     )
 
-    def decide(now: Snapshot) -> Menu:
+    def decide(now: Snapshot) -> list[Entity]:
         if find_key(now.menus, name) is not None:
             raise fail(_EXISTS)
-        return make(Menu, _WORDS, name=name, **values | plain)
+        return [*announcements, make(Menu, _WORDS, name=name, **values | plain)]
 
-    return await save(call, decide, lambda db: save_group(db, "menus", name, owner))
+    return await change_all(call, decide, lambda db: save_group(db, "menus", name, owner))
 
 
 def _spread(leads: Mapping[str, Destination], values: dict[str, Any]) -> dict[str, Any]:
@@ -179,19 +179,19 @@ async def _edit(call: Call) -> Mapping[str, Any]:
     if not (name := given.text("menu_id")):
         raise fail("Error: Set a value for Menu ID.")
     menu, _, _ = await find(call, "menus", name, _LOST)
-    changes = _read_plain(given)
+    changes, announcements = _read_plain(given), list[Announcement]()
     if options := _read_items(given):
-        leads = await _lead_all(call, await call.services.head.read(), options)
+        leads, announcements = _lead_all(await call.services.head.read(), options, name)
         changes |= _spread(leads, {})
     kept = {field: getattr(menu, field) for field in Menu.__dataclass_fields__}
     new = make(Menu, _WORDS, **kept | changes)
 
-    def decide(snapshot: Snapshot) -> Menu:
+    def decide(snapshot: Snapshot) -> list[Entity]:
         if name not in snapshot.menus:
             raise missing(_LOST)
-        return new
+        return [*announcements, new]
 
-    return await save(call, decide)
+    return await change_all(call, decide)
 
 
 async def _delete(call: Call) -> Mapping[str, Any]:

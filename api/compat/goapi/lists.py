@@ -200,6 +200,8 @@ async def _change_dnc(call: Call) -> Mapping[str, Any]:
     stage = call.given.text("stage").upper()
     if stage not in ("ADD", "DELETE"):
         raise fail_code("41006", "stage")
+    if stage == "DELETE":
+        call.exchange.require("dnc/delete")
     name = await _dnc_list(call)
     numbers = [one for one in call.given.lines("phone_numbers").replace(",", "\n").split() if one]
     if not numbers or len(numbers) > _MAX_DNC or not all(set(one) <= _PHONE and 1 < len(one) <= 25 for one in numbers):

@@ -1,7 +1,7 @@
 """The parameters of a goAPI action, read by PHP's `empty()` and goAPI's rules of characters; knows no action."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -114,15 +114,23 @@ def check_special(name: str, value: str, *, is_id: bool = False, allows: str = "
     return value
 
 
-def read_given(sent: Sent) -> Given:
-    """All parameters of a request; BodyUnreadable for what is none."""
-    found: Parameters = read_parameters(sent, query_wins=FROM_ADDRESS)
-    pairs = split_pairs(sent.query)
-    if found.transport == "form":
-        pairs = [*pairs, *split_pairs(sent.content.rstrip(b"\r\n"))]
+def _collect(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     repeated: dict[str, list[str]] = {}
     for name, value in pairs:
         repeated.setdefault(name, []).append(value)
+    return repeated
+
+
+def read_given(sent: Sent) -> Given:
+    """All parameters of a request; BodyUnreadable for what is none."""
+    found: Parameters = read_parameters(sent, query_wins=FROM_ADDRESS)
+    repeated = _collect(split_pairs(sent.query))
+    if found.transport == "form":
+        # One source wins for each name: what is in both is not twice as much.
+        inside = _collect(split_pairs(sent.content.rstrip(b"\r\n")))
+        repeated |= {
+            name: values for name, values in inside.items() if name not in repeated or name not in FROM_ADDRESS
+        }
     many = {name: tuple(values) for name, values in repeated.items() if len(values) > 1 and "[" not in name}
     files = {name: file.content for name, file in found.files.items()}
     names = {name: file.name for name, file in found.files.items()}
