@@ -312,3 +312,37 @@ class TestGroups:
         people[1].deny("Error: Invalid User Group", "goInbound", "goAddDID", **did(user_group=names[0]))
         people[1].deny("DID NOT ADDED - DID already exist.", "goInbound", "goAddDID", **did(did_pattern=pattern))
         people[0].do("goInbound", "goDeleteDID", did_id=did_id)
+
+    def test_nobody_leads_calls_to_what_is_another_groups(self, go, native):
+        people = []
+        for place in ("here", "there"):
+            name = f"{place}{secrets.token_hex(3)}"
+            native.ask("POST", "/api/v1/user-groups", {"name": name, "title": name}, 201)
+            given = {"name": f"u{name}", "password": "password of a user", "role": "admin", "user_group": name}
+            native.ask("POST", "/api/v1/users", given, 201)
+            people.append(go.with_credentials(f"u{name}", "password of a user", next(SOURCES)))
+        here, there = people
+        number = str(secrets.randbelow(10**5) + 10**6)[:6]
+        there.do("goInbound", "goAddIngroup", group_id="theirs", group_name="Theirs", group_color="#fff000")
+        there.do("goInbound", "goAddIVR", menu_id="theirmenu", menu_name="Theirs", menu_prompt="vm-goodbye")
+        there.do("goVoicemails", "goAddVoicemail", voicemail_id=number, fullname="Theirs", **{"pass": "4711"})
+        for given in (
+            {"did_route": "IN_GROUP", "group_id": "theirs"},
+            {"did_route": "CALLMENU", "menu_id": "theirmenu"},
+            {"did_route": "VOICEMAIL", "voicemail_ext": number},
+        ):
+            answer = here.call("goInbound", "goAddDID", **did(**given))
+            assert answer["result"].endswith("doesn't exist."), answer
+            _, did_id = add(there, **given)
+            there.do("goInbound", "goDeleteDID", did_id=did_id)
+        for action, given in (
+            ("goAddIngroup", {"group_id": "mine", "group_name": "Mine", "group_color": "#fff000", "drop_action": "IN_GROUP", "drop_inbound_group": "theirs"}),
+            ("goAddIVR", {"menu_id": "mymenu", "menu_name": "Mine", "menu_prompt": "vm-goodbye", "items": "1+x+CALLMENU+theirmenu+"}),
+        ):  # fmt: skip
+            answer = here.call("goInbound", action, **given)
+            assert answer["result"].endswith("doesn't exist."), answer
+        campaign = {"campaign_id": "mine0001", "campaign_name": "Mine", "campaign_type": "OUTBOUND", "active": "N"}
+        assert here.call("goCampaigns", "goAddCampaign", closer_campaigns="theirs", **campaign)["code"] == "41004"
+        # Admins lead anything anywhere.
+        _, did_id = add(go, did_route="IN_GROUP", group_id="theirs")
+        go.do("goInbound", "goDeleteDID", did_id=did_id)

@@ -43,6 +43,33 @@ class TestInGroups:
         }  # fmt: skip
         assert {field: row[field] for field in told} == told
 
+    def test_a_row_that_is_sent_back_changes_nothing(self, go, native):
+        """Also of destinations that goAPI has no word for, and of announcements."""
+        group = self.add(go)
+        path = f"/api/v1/queues/{group}"
+        native.ask("PATCH", path, {
+            "closed": {"announcement": "closed"}, "timeout": {"endpoint": "1002"}, "join_empty": {"external": "+493055501"}, "schedule": "office",
+        })  # fmt: skip
+        before = native.ask("GET", path)
+        row = go.do("goInbound", "goGetIngroupInfo", group_id=group)["data"]
+        assert (row["after_hours_action"], row["after_hours_message_filename"]) == ("MESSAGE", "vm-goodbye")
+        go.do("goInbound", "goEditIngroup", **{name: value for name, value in row.items() if name != "user_group"})
+        assert native.ask("GET", path) == before
+
+    def test_a_message_becomes_an_announcement_once(self, go, native):
+        group = self.add(go, after_hours_action="MESSAGE", after_hours_message_filename="custom/shut|custom/bye")
+        (closed,) = native.ask("GET", f"/api/v1/queues/{group}")["closed"].values()
+        made = native.ask("GET", f"/api/v1/announcements/{closed}")
+        assert (made["prompts"], made["then"]) == (["custom/shut", "custom/bye"], {"hangup": 16})
+        go.do(
+            "goInbound",
+            "goEditIngroup",
+            group_id=group,
+            no_agent_action="MESSAGE",
+            no_agent_action_value="custom/shut|custom/bye",
+        )
+        assert native.ask("GET", f"/api/v1/queues/{group}")["join_empty"] == {"announcement": closed}
+
     def test_what_is_wrong_with_it(self, go, native):
         before = native.ask("GET", "/api/v1/queues")["total"]
         given = {}

@@ -1,6 +1,8 @@
 """An agent of goAPI beside a real Asterisk: logs in, dials by hand, is listened to, hangs up and says what became of it; the counters know."""
 
+import contextlib
 import json
+import sqlite3
 from contextlib import ExitStack
 from urllib.parse import urlencode
 
@@ -73,6 +75,13 @@ def pbx(asterisk_install):
         for name, role, extension in (("boss", "admin", "1009"), ("ann", "user", "1001")):
             body = {"name": name, "password": PASSWORD, "role": role, "extension": extension}
             site.ask("POST", "/api/v1/users", body, 201)
+        for name, group in (("nora", "north"), ("sue", "south")):
+            site.ask("POST", "/api/v1/user-groups", {"name": group, "title": group}, 201)
+            body = {"name": name, "password": PASSWORD, "role": "admin", "extension": "1009", "user_group": group}
+            site.ask("POST", "/api/v1/users", body, 201)
+        # As goAddPhones leaves a phone that is a group's own.
+        with contextlib.closing(sqlite3.connect(pbx.folder / "tandem.db", timeout=20)) as db, db:
+            db.execute("INSERT INTO object_groups (collection, name, user_group) VALUES ('endpoints', '1001', 'south')")
         yield pbx
 
 
@@ -110,6 +119,13 @@ def test_a_day_of_an_agent(pbx):
         assert boss.do("goBarging", "goGetAgentsOnCall")["user"] == ["ann"]
         assert boss.do("goDashboard", "goGetLiveOutbound")["data"] == 1
         assert ann.call("goBarging", "goMonitorAgent", goUserAgent="ann")["code"] == "10001"  # an agent may not
+        # People of a group see and hear the agents of their own group, and nobody else's.
+        nora, sue = Door(pbx, "nora"), Door(pbx, "sue")
+        assert nora.call("goBarging", "goMonitorAgent", goUserAgent="ann")["code"] == "41004"
+        for boss_of, count in ((nora, 0), (sue, 1)):
+            assert len(boss_of.do("goBarging", "goGetAgentsOnCall")["user"]) == count
+            assert len(boss_of.do("goDashboard", "goGetRealtimeAgentsMonitoring")["data"]) == count
+            assert boss_of.do("goDashboard", "goGetTotalAgentsWaitCalls")["data"] == count
 
         placed = boss.do("goBarging", "goMonitorAgent", goUserAgent="ann")["data"]
         assert placed["phone_login"] == "1009"

@@ -7,6 +7,7 @@ from api.compat.goapi.actions import Action, Call
 from api.compat.goapi.dialling import need
 from api.compat.goapi.objects import columns
 from api.compat.goapi.speech import fail_code
+from api.compat.goapi.tenancy import read_phones
 from api.v1.listening import place_listening
 from tandem.domain.listening import Ear
 from tandem.store.users import load_user, load_users
@@ -38,7 +39,11 @@ async def _listen(call: Call, default: Ear) -> Mapping[str, Any]:
         listener = own.extension or "" if own is not None else ""
     if not listener:
         raise fail_code("40001", "phone_login")
-    agent = await _extension_of(call, "goUserAgent")
+    agent, is_seen = await _extension_of(call, "goUserAgent"), await read_phones(call)
+    if not is_seen(agent):
+        raise fail_code("41004", "goUserAgent")
+    if not is_seen(listener):
+        raise fail_code("41004", "phone_login")
     placed = await place_listening(call.services, call.exchange, listener, agent, _EARS[stage] if stage else default)
     return {"data": {"uniqueid": placed.call_id, "agent": agent, "phone_login": listener}}
 
@@ -54,10 +59,10 @@ async def _barge(call: Call) -> Mapping[str, Any]:
 async def _on_call(call: Call) -> Mapping[str, Any]:
     users = {user.extension: user for user in await call.services.store.read(load_users) if user.extension is not None}
     endpoints = call.services.live.current.endpoints
-    found = {}
+    found, is_seen = {}, await read_phones(call)
     for one in await call.services.monitor.list_channels():
         extension = one.channel.partition("/")[2].rpartition("-")[0]
-        if extension in endpoints and one.bridge:
+        if extension in endpoints and one.bridge and is_seen(extension):
             found[extension] = one
     rows = [
         {

@@ -13,6 +13,7 @@ from api.compat.goapi.inbound_dids import named, open_dids
 from api.compat.goapi.objects import make, read_limit
 from api.compat.goapi.parameters import check_special
 from api.compat.goapi.speech import Said, fail, fail_code
+from api.compat.goapi.tenancy import read_view
 from tandem.domain.destinations import AgentDestination, Destination, HangupDestination, QueueDestination
 from tandem.domain.entities import Announcement, Did, Queue
 from tandem.domain.snapshot import Snapshot
@@ -35,6 +36,13 @@ def read_route(call: Call) -> str:
     if route and route not in ROUTES:
         raise Said({"code": "40001", "result": f"{fail_code('10003', 'call_route').body['result']}"})
     return route
+
+
+async def check_queues(call: Call) -> None:
+    """Said for an in-group of another group's, as for one that is not there."""
+    named = {call.given.text("closer_campaigns").split(" ")[0], call.given.text("call_route_text")} - {""}
+    if named and (named & (await call.services.head.read()).queues.keys()) - (await read_view(call)).queues.keys():
+        raise fail_code("41004", "closer_campaigns")
 
 
 def choose_queue(call: Call, whole: Whole, route: str = "") -> str:
@@ -84,7 +92,7 @@ async def lead_did(call: Call, whole: Whole, route: str, queue: str) -> None:
     known = await _find_did(call, pattern)
     if known is not None:
         call.exchange.require("dids/update")
-    destination = _lead(await call.services.head.read(), route, call.given.text("call_route_text"), queue)
+    destination = _lead(await read_view(call), route, call.given.text("call_route_text"), queue)
     if known is not None:
         whole.objects.append(replace(known, destination=destination, active=True))
         return

@@ -17,7 +17,14 @@ from api.compat.goapi.campaign_fields import (
     read_listening,
     tell_campaign,
 )
-from api.compat.goapi.campaign_routes import choose_queue, choose_trunk, lead_did, leave_message, read_route
+from api.compat.goapi.campaign_routes import (
+    check_queues,
+    choose_queue,
+    choose_trunk,
+    lead_did,
+    leave_message,
+    read_route,
+)
 from api.compat.goapi.campaign_whole import Whole
 from api.compat.goapi.dialling import (
     RETRIED,
@@ -59,6 +66,7 @@ async def _add(call: Call) -> Mapping[str, Any]:
     taken = await call.services.store.read(load_codes)
     if code in {one.code for one in taken.values()}:
         raise fail_code("10109")
+    await check_queues(call)
     words: dict[str, Any] = {"campaign_type": kind, **kept(call)}
     fields: dict[str, Any] = {}
     if kind == "COPY":
@@ -157,6 +165,7 @@ async def _edit(call: Call) -> Mapping[str, Any]:
     known = await find_known(call)
     whole = Whole(code, {**known.words, **kept(call)})
     queue = call.given.text("closer_campaigns").split(" ")[0]
+    await check_queues(call)
     listening = read_listening(call, whole.words)
     survey_id = campaign_surveys.survey_of(known)
     before = dump_campaign(known.saved.campaign)

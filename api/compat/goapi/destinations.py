@@ -106,20 +106,16 @@ def lead(snapshot: Snapshot, route: str, value: str, context: str, field: str) -
             return DidDestination(did=found.number)
         case "HANGUP":
             return HangupDestination()
-        case "MESSAGE":
-            return lead_to_message(snapshot, value, field)
     raise fail(f"Error: route {check_special('route', route[:20])} is not served")
 
 
-def lead_to_message(snapshot: Snapshot, prompts: str, field: str) -> Destination:
-    """Prompts (`a|b`) and then a hang-up: the announcement that does just that."""
+def find_message(snapshot: Snapshot, prompts: str) -> Destination | None:
+    """Prompts (`a|b`) and then a hang-up: the announcement that does just that; or that has this name."""
     wanted = split_prompts(prompts)
     for announcement in snapshot.announcements.values():
         if announcement.prompts == wanted and isinstance(announcement.then, HangupDestination):
             return AnnouncementDestination(announcement=announcement.name)
-    if prompts in snapshot.announcements:
-        return AnnouncementDestination(announcement=prompts)
-    raise fail(f"Error: {field}: there is no announcement of {prompts[:60]}; make one first")
+    return AnnouncementDestination(announcement=prompts) if prompts in snapshot.announcements else None
 
 
 def split_prompts(text: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from api.compat.goapi.actions import Action, Call
 from api.compat.goapi.dialling import find_known, list_known, read_span, today_of, zone_of
 from api.compat.goapi.objects import columns, read_limit
 from api.compat.goapi.speech import fail_code
+from api.compat.goapi.tenancy import read_phones, read_scope
 from api.times import time_of
 from tandem.domain.agent_statuses import statuses_of
 from tandem.domain.csv_cells import write_rows
@@ -135,16 +136,17 @@ async def _live_inbound(call: Call) -> Mapping[str, Any]:
 
 def _count_agents(fits: Callable[[Any], bool]) -> Callable[[Call], Awaitable[Mapping[str, Any]]]:
     async def count(call: Call) -> Mapping[str, Any]:
-        return {"data": sum(fits(one) for one in await call.services.agents.list_agents() if one.is_logged_in)}
+        is_seen, agents = await read_phones(call), await call.services.agents.list_agents()
+        return {"data": sum(fits(one) for one in agents if one.is_logged_in and is_seen(one.extension))}
 
     return count
 
 
 async def _agents_now(call: Call) -> Mapping[str, Any]:
     users = {one.extension: one for one in await call.services.store.read(_load_users)}
-    rows = []
+    rows, is_seen = [], await read_phones(call)
     for one in await call.services.agents.list_agents():
-        if not one.is_logged_in:
+        if not one.is_logged_in or not is_seen(one.extension):
             continue
         user = users.get(one.extension)
         rows.append(
@@ -266,9 +268,12 @@ async def _recordings(call: Call) -> Mapping[str, Any]:
     query = RecordingQuery(since=since, until=until, kind="mixed", limit=1000)
     found = await call.services.store.read(load_recordings, query)
     attempts = await call.services.store.read(_load_attempts_of, [one.call_id for one in found])
-    rows = []
+    rows, seen, scope = [], await _seen(call), await read_scope(call)
     for one in found:
         attempt = attempts.get(one.call_id)
+        # Whose a call of no campaign was is not known: people of a group hear those of their campaigns.
+        if scope.group and not scope.sees_all and (attempt is None or attempt.campaign_id not in seen):
+            continue
         number, user = (attempt.phone_number, attempt.agent) if attempt is not None else ("", "")
         if (phone and phone not in number) or (agent and agent != user):
             continue

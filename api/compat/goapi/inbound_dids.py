@@ -25,7 +25,7 @@ from api.compat.goapi.objects import (
 )
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail
-from api.compat.goapi.tenancy import Scope, make_scope, read_scope
+from api.compat.goapi.tenancy import Scope, make_scope, read_scope, read_view
 from tandem.domain.destinations import (
     AgentDestination,
     Destination,
@@ -251,7 +251,7 @@ async def _add(call: Call) -> Mapping[str, Any]:
     cleanup = given.text("filter_clean_cid_number")
     _need_targets(words | {name: given.text(name) for name in _CHECKED})
     words |= _check_targets(given)
-    destination = _lead(await call.services.head.read(), words)
+    destination = _lead(await read_view(call), words)
     owner = (await read_scope(call)).choose(given.text("user_group"))
 
     def decide(snapshot: Snapshot) -> Did:
@@ -295,7 +295,7 @@ async def _edit(call: Call) -> Mapping[str, Any]:
         if not merged["did_route"]:
             raise fail(_BAD_ROUTE)
         _need_targets(merged)
-        destination = _lead(book.snapshot, merged)
+        destination = _lead(await read_view(call), merged)
     changed: dict[str, Any] = {
         "number": pattern,
         "description": description,

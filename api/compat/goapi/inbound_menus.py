@@ -10,7 +10,7 @@ from api.compat.goapi.inbound_queues import find, find_key, read_int
 from api.compat.goapi.objects import EVERYBODY, change_all, columns, delete, make, missing, read_groups, read_limit
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail
-from api.compat.goapi.tenancy import read_scope
+from api.compat.goapi.tenancy import read_scope, read_view
 from tandem.domain.destinations import AnnouncementDestination, Destination, HangupDestination, MenuDestination
 from tandem.domain.entities import Announcement, Entity, Menu
 from tandem.domain.routing import describe_destination
@@ -151,7 +151,7 @@ async def _add(call: Call) -> Mapping[str, Any]:
     snapshot = await call.services.head.read()
     if find_key(snapshot.menus, name) is not None:
         raise fail(_EXISTS)
-    leads, announcements = _lead_all(snapshot, options, name)
+    leads, announcements = _lead_all(await read_view(call), options, name)
     values = _spread(
         leads, {"invalid": HangupDestination(), "timeout": HangupDestination(), "fallback": HangupDestination()}
     )
@@ -181,7 +181,7 @@ async def _edit(call: Call) -> Mapping[str, Any]:
     menu, _, _ = await find(call, "menus", name, _LOST)
     changes, announcements = _read_plain(given), list[Announcement]()
     if options := _read_items(given):
-        leads, announcements = _lead_all(await call.services.head.read(), options, name)
+        leads, announcements = _lead_all(await read_view(call), options, name)
         changes |= _spread(leads, {})
     kept = {field: getattr(menu, field) for field in Menu.__dataclass_fields__}
     new = make(Menu, _WORDS, **kept | changes)

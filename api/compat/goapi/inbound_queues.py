@@ -1,13 +1,15 @@
 """In-groups of goInbound, which are queues: add, edit, delete, list, info, check; agents may log in to those that are made here."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
 from api.compat.goapi.actions import Action, Call
-from api.compat.goapi.destinations import lead, tell
+from api.compat.goapi.destinations import find_message, lead, split_prompts, tell
 from api.compat.goapi.inbound_dids import delete_dids, named
 from api.compat.goapi.objects import (
     EVERYBODY,
+    change_all,
     columns,
     delete,
     flag,
@@ -15,13 +17,12 @@ from api.compat.goapi.objects import (
     missing,
     read_groups,
     read_limit,
-    save,
 )
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail
-from api.compat.goapi.tenancy import Scope, read_scope
-from tandem.domain.destinations import HangupDestination
-from tandem.domain.entities import Menu, Queue
+from api.compat.goapi.tenancy import Scope, read_scope, read_view
+from tandem.domain.destinations import AnnouncementDestination, Destination, HangupDestination
+from tandem.domain.entities import Announcement, Entity, Menu, Queue
 from tandem.domain.snapshot import Snapshot
 from tandem.store.did_ids import save_group
 
@@ -119,9 +120,15 @@ def read_int(given: Given, name: str, low: int, high: int) -> int:
     return int(text)
 
 
-def _read_leads(given: Given, snapshot: Snapshot) -> dict[str, Any]:
-    """Our fields of where callers go whom the in-group does not serve."""
+def _read_leads(
+    given: Given, snapshot: Snapshot, told: Mapping[str, Any]
+) -> tuple[dict[str, Any], tuple[Announcement, ...]]:
+    """(our fields of where callers go whom the in-group does not serve, announcements that are to be made).
+
+    told: the row of an in-group that is changed. What is sent back as it was told stays as it is, for goAPI has no word for all of it.
+    """
     found: dict[str, Any] = {}
+    made: dict[str, Announcement] = {}
     if hours := check_special("call_time_id", given.text("call_time_id"), is_id=True):
         if hours != ALWAYS_OPEN and hours not in snapshot.schedules:
             raise fail(f"Error: call_time_id {hours[:60]} doesn't exist.")
@@ -130,27 +137,45 @@ def _read_leads(given: Given, snapshot: Snapshot) -> dict[str, Any]:
         ("after_hours_action", _AFTER_HOURS, "closed"),
         ("drop_action", _DROP, "timeout"),
     ):
-        if action := given.text(parameter).upper():
+        action = given.text(parameter).upper()
+        if action and not _is_told(given, told, parameter, targets.get(action, "")):
             if action not in targets:
                 raise fail(f"Error: Default value for {parameter} are {', '.join(targets)} only.")
             name = targets[action]
             value = check_special(name, given.text(name), is_id=True, allows=",|") if name else ""
             if name and not value:
                 raise fail(f"Error: Set Value for {name}")
-            found[field] = lead(snapshot, action, value, "", name)
+            found[field] = _lead(snapshot, made, action, value, name)
     nobody = given.text("no_agent_no_queue").upper()
     if nobody and nobody not in ("Y", "N", "NO_PAUSED"):
         raise fail("Error: Default value for no_agent_no_queue are N, Y and NO_PAUSED only.")
     if nobody:
         found["join_when_empty"] = nobody == "N"
-    if action := given.text("no_agent_action").upper():
+    action = given.text("no_agent_action").upper()
+    if action and not _is_told(given, told, "no_agent_action", "no_agent_action_value"):
         if action not in _NO_AGENT:
             raise fail(f"Error: Default value for no_agent_action are {', '.join(_NO_AGENT)} only.")
         value = check_special("no_agent_action_value", given.text("no_agent_action_value"), is_id=True, allows=",|")
         if not value:
             raise fail("Error: Set Value for no_agent_action_value")
-        found["join_empty"] = found["leave_empty"] = lead(snapshot, action, value, "", "no_agent_action_value")
-    return found
+        found["join_empty"] = found["leave_empty"] = _lead(snapshot, made, action, value, "no_agent_action_value")
+    return found, tuple(made.values())
+
+
+def _is_told(given: Given, told: Mapping[str, Any], *names: str) -> bool:
+    return bool(told) and all(given.text(name) == str(told[name]) for name in names if name)
+
+
+def _lead(snapshot: Snapshot, made: dict[str, Announcement], action: str, value: str, field: str) -> Destination:
+    """As `lead`; sounds that no announcement has yet become one, which hangs up behind them."""
+    if action != "MESSAGE":
+        return lead(snapshot, action, value, "", field)
+    if (known := find_message(snapshot, value)) is not None:
+        return known
+    name = f"message-{hashlib.sha256(value.encode()).hexdigest()[:12]}"
+    if name not in snapshot.announcements:
+        made[name] = make(Announcement, {"prompts": field}, name=name, prompts=split_prompts(value))
+    return AnnouncementDestination(announcement=name)
 
 
 def _check_id(text: str) -> str:
@@ -169,16 +194,16 @@ async def _add(call: Call) -> Mapping[str, Any]:
             raise fail(f"Error: Set a value for {word}.")
     name = _check_id(given.text("group_id"))
     plain = _read_plain(given)
-    leads = _read_leads(given, await call.services.head.read())
+    leads, announcements = _read_leads(given, await read_view(call), {})
     owner = (await read_scope(call)).choose(given.text("user_group"))
 
-    def decide(snapshot: Snapshot) -> Queue:
+    def decide(snapshot: Snapshot) -> list[Entity]:
         if find_key(snapshot.queues, name) is not None:
             raise fail(_EXISTS)
         values = {"fallback": HangupDestination(), "open_login": True, "strategy": "leastrecent"} | plain | leads
-        return make(Queue, _WORDS, name=name, **values)
+        return [*announcements, make(Queue, _WORDS, name=name, **values)]
 
-    return await save(call, decide, lambda db: save_group(db, "queues", name, owner))
+    return await change_all(call, decide, lambda db: save_group(db, "queues", name, owner))
 
 
 def find_key(objects: Mapping[str, Any], name: str) -> str | None:
@@ -201,16 +226,18 @@ async def _edit(call: Call) -> Mapping[str, Any]:
     if not (name := given.text("group_id")):
         raise fail("Error: Set a value for Group ID.")
     queue, _, _ = await find(call, "queues", name, _LOST)
-    changes = _read_plain(given) | _read_leads(given, await call.services.head.read())
+    snapshot = await call.services.head.read()
+    leads, announcements = _read_leads(given, await read_view(call), _row(snapshot, queue, None))
+    changes = _read_plain(given) | leads
     kept = {field: getattr(queue, field) for field in Queue.__dataclass_fields__}
     new = make(Queue, _WORDS, **kept | changes)
 
-    def decide(snapshot: Snapshot) -> Queue:
+    def decide(snapshot: Snapshot) -> list[Entity]:
         if name not in snapshot.queues:
             raise missing(_LOST)
-        return new
+        return [*announcements, new]
 
-    return await save(call, decide)
+    return await change_all(call, decide)
 
 
 async def _delete(call: Call) -> Mapping[str, Any]:
@@ -245,8 +272,8 @@ async def _delete_any(call: Call) -> Mapping[str, Any]:
 
 
 def _row(snapshot: Snapshot, queue: Queue, owner: str | None) -> dict[str, Any]:
-    closed, timeout = tell(snapshot, queue.closed), tell(snapshot, queue.timeout or queue.fallback)
-    empty = tell(snapshot, queue.join_empty)
+    closed, timeout = _tell(snapshot, queue.closed), _tell(snapshot, queue.timeout or queue.fallback)
+    empty = _tell(snapshot, queue.join_empty)
     return {
         "group_id": queue.name,
         "group_name": queue.description,
@@ -266,6 +293,15 @@ def _row(snapshot: Snapshot, queue: Queue, owner: str | None) -> dict[str, Any]:
         "no_agent_action_value": f"{empty[1]},{empty[2]}" if empty[0] == "EXTENSION" else empty[1],
         "user_group": owner or EVERYBODY,
     }
+
+
+def _tell(snapshot: Snapshot, destination: Destination | None) -> tuple[str, str, str]:
+    """As `tell`; in-groups have a word for announcements: their sounds, or the name of one that goes on behind them."""
+    if not isinstance(destination, AnnouncementDestination) or destination.announcement not in snapshot.announcements:
+        return tell(snapshot, destination)
+    announcement = snapshot.announcements[destination.announcement]
+    is_all = isinstance(announcement.then, HangupDestination)
+    return "MESSAGE", "|".join(announcement.prompts) if is_all else announcement.name, ""
 
 
 def _spell(route: str) -> str:

@@ -12,7 +12,7 @@ from api.compat.goapi.dialling import list_known, need, read_choice, refuse_rule
 from api.compat.goapi.objects import ADMINS, EVERYBODY, columns, flag
 from api.compat.goapi.parameters import check_special
 from api.compat.goapi.speech import Said, fail, fail_code
-from api.compat.goapi.tenancy import read_scope
+from api.compat.goapi.tenancy import read_scope, read_view
 from api.errors import Refused
 from api.v1.user_groups import check_permissions, read_group_name
 from api.v1.users import MIN_PASSWORD, UserName
@@ -80,7 +80,7 @@ async def _read_fields(call: Call) -> dict[str, Any]:
     if active := read_choice(call, "active", _YES_NO):
         found["is_active"] = int(active == "Y")
     if phone := given.text("phone_login"):
-        if phone not in call.services.live.current.endpoints:
+        if phone not in (await read_view(call)).endpoints:
             raise fail_code("41004", "phone_login")
         found["extension"] = phone
     if group := given.text("user_group"):

@@ -9,7 +9,7 @@ from api.compat.goapi.inbound_queues import find
 from api.compat.goapi.objects import EVERYBODY, columns, delete, make, missing, read_groups, read_limit, save
 from api.compat.goapi.parameters import Given, check_special
 from api.compat.goapi.speech import fail, fail_code
-from api.compat.goapi.tenancy import read_scope
+from api.compat.goapi.tenancy import read_scope, read_view
 from tandem.domain.entities import Endpoint
 from tandem.domain.snapshot import Snapshot
 from tandem.store.did_ids import save_group
@@ -50,7 +50,7 @@ async def _add(call: Call) -> Mapping[str, Any]:
         if not given.text(name):
             raise fail_code("40001", name)
     extension = check_special("extension", given.text("extension"))
-    values = _read(given, await call.services.head.read())
+    values = _read(given, await read_view(call))
     owner = (await read_scope(call)).choose(given.text("user_group"))
 
     def decide(snapshot: Snapshot) -> Endpoint:
@@ -67,7 +67,7 @@ async def _edit(call: Call) -> Mapping[str, Any]:
         raise fail_code("40002", "extension")
     endpoint, _, _ = await find(call, "endpoints", extension, _LOST)
     kept = {field: getattr(endpoint, field) for field in Endpoint.__dataclass_fields__}
-    new = make(Endpoint, _WORDS, **kept | _read(given, await call.services.head.read()))
+    new = make(Endpoint, _WORDS, **kept | _read(given, await read_view(call)))
 
     def decide(snapshot: Snapshot) -> Endpoint:
         if extension not in snapshot.endpoints:
