@@ -52,8 +52,20 @@ def test_states_are_turned_and_fields_change(miko, native, poll):
     assert miko.data("PUT", one, {"state": 1})["state"] == "1"
     assert task["id"] in [shown["id"] for shown in miko.data("GET", "task?state=1")["results"]]
     # What is not said of its state stays: closed is closed.
-    renamed = miko.data("PUT", one, {"name": "Renamed", "state": None})
-    assert (renamed["name"], renamed["state"]) == ("Renamed", "1")
+    for body in ({"name": "Renamed", "state": None}, {"name": "Renamed again"}):
+        renamed = miko.data("PUT", one, body)
+        assert (renamed["name"], renamed["state"]) == (body["name"], "1")
+    closed = make_task(miko, poll, crmId="opened-again", state=1, numbers=["0305559998"])
+    assert miko.data("GET", f"task/{closed['id']}")["state"] == "1"
+    body = {
+        "crmId": "opened-again",
+        "name": "Again",
+        "innerNum": poll["id"],
+        "innerNumType": "polling",
+        "numbers": ["0305559998"],
+    }
+    assert miko.data("POST", "task", body)["id"] == closed["id"]
+    assert miko.data("GET", f"task/{closed['id']}")["state"] == "0"
     assert miko.ask("PUT", "task/999999", {"state": 1})["data"] == {"error": "TaskNotFound"}
     other = make_task(miko, poll, crmId="by-crm", numbers=["0305559999"])
     assert miko.data("PUT", "task/999999", {"crmId": "by-crm", "name": "By id"})["id"] == other["id"]
@@ -233,6 +245,11 @@ def test_a_put_changes_what_it_names_and_nothing_else_of_a_campaign_of_another_a
     task = f"task/{made['campaign_id']}"
     assert miko.data("PUT", task, {"state": 2})["state"] == "2"
     assert (native.ask("GET", path)["state"], fields()) == ("paused", before)
+    # Also where a client sends the whole task back, as it was read.
+    whole = {name: value for name, value in miko.data("GET", task).items() if name != "results"}
+    miko.data("PUT", task, whole | {"name": "theirs, renamed"})
+    assert fields() == before | {"name": "theirs, renamed"}
+    miko.data("PUT", task, {"name": "theirs"})
     assert miko.data("PUT", task, {"state": 0})["state"] == "0"
     miko.data("PUT", task, {"maxCountChannels": 5, "tryInterval": 90})
     assert fields() == before | {"concurrent_calls": 5, "retry_delay_s": 90}

@@ -98,9 +98,14 @@ async def _read_task(
     services: Services, exchange: Exchange, body: dict[str, Any], before: Task | None
 ) -> tuple[Campaign, dict[str, Any]]:
     """(the campaign, the vendor's own words that change) of a task; what a body does not name stays as it was, also where no task can say it."""
-    given = {name: value for name, value in body.items() if value is not None}
-    asked = _COLUMNS if before is None else frozenset(given)
     shown = _show(before) if before is not None else {}
+    # Sent back as it was read is not named: of a campaign of another API a task shows less than there is.
+    given = {
+        name: value
+        for name, value in body.items()
+        if value is not None and (name == "state" or str(value) != shown.get(name))
+    }
+    asked = _COLUMNS if before is None else frozenset(given)
     numbers = {
         name: read_int(given.get(name), name, default, least, most) if name in given else int(shown.get(name, default))
         for name, (default, least, most) in _NUMERIC.items()
@@ -109,8 +114,6 @@ async def _read_task(
     words: dict[str, Any] = {
         name: numbers[name] for name in ("maxCountChannels", "timeStart", "timeEnd") if name in asked
     }
-    if "state" in asked:
-        words["closed"] = numbers["state"] == CLOSED
     if asked & {"innerNum", "innerNumType"}:
         inner = read_text(given.get("innerNum", shown.get("innerNum")), "innerNum", 64)
         if not inner:
@@ -209,6 +212,8 @@ async def _save(
     """All of it in one transaction, or nothing; the task as it is then."""
     group, at = exchange.who.group, services.now().timestamp()
     written: list[Task] = []
+    if state is not None:
+        words = {**words, "closed": state == CLOSED}
 
     def admit(db: Any, saved: SavedCampaign) -> Reply:
         if before is None and group is not None:
