@@ -137,11 +137,15 @@ SOCKET: Final = Principal("control socket", "socket", (EVERYTHING,))
 _PEER: Final = struct.Struct("3i")
 
 
-def identify_peer(connection: socket.socket) -> Principal:
-    """Who connected to the control socket: they may everything, and history and audit name them (`control socket (root)`)."""
+def identify_peer(transport: Any) -> Principal:
+    """Who connected to the control socket: they may everything, and history and audit name them (`control socket (root)`).
+
+    transport: Twisted's, of a unix socket; who is behind one without a socket, or whose peer is gone, is not told.
+    """
     try:
-        _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    except (OSError, struct.error):
+        peer = transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        _, uid, _ = _PEER.unpack(peer)
+    except (AttributeError, OSError, struct.error):
         return SOCKET
     try:
         user = pwd.getpwuid(uid).pw_name

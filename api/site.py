@@ -89,7 +89,7 @@ class Api:
     def admit(self, request: Request, route: Route, *, trusted: bool) -> Principal | None:
         """Who asks, if they may; Refused 401 or 403."""
         if trusted:
-            return identify_peer(cast("Any", request).transport.getHandle())
+            return identify_peer(cast("Any", request).transport)
         authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
         if route.permission is None and not authorization:
             return None

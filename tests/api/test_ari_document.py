@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -12,6 +14,8 @@ from tests.api.ari_document import compare, list_endpoints, list_examples, read_
 from tests.api.ari_site import CAMPAIGN, add_attempts, write
 from tests.api.conftest import Client
 
+# Of the PBX in ari.yaml.
+ZONE = ZoneInfo("Europe/Berlin")
 # What our answers hold besides.
 EXTRA = {
     *("code", "dial_timeout", "call_timeout", "user_id", "permissions", "updated_at"),
@@ -34,17 +38,20 @@ def filled(site, ari):
         "POST", f"/campaigns/{campaign_id}/numbers", {"phone_number": "1234567890", "data": {"name": "John Doe"}}, 201
     )
     now = time.time()
+    # Today, as the PBX means it: not yesterday, in the first minutes of a day.
+    midnight = datetime.now(ZONE).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+    began = max(now - 300, midnight)
     add_attempts(
         site,
         [
             {
-                "campaign_id": campaign_id, "number_id": number["id"], "started_at": now - 300, "answered_at": now - 295,
+                "campaign_id": campaign_id, "number_id": number["id"], "started_at": began, "answered_at": min(began + 5, now),
                 "ended_at": now, "disposition": "answered", "agent": "100", "recording_file": "recording-123456.wav",
             }
         ],
     )  # fmt: skip
     called = "UPDATE numbers SET last_attempt_at = ?, updated_at = ?, attempts = 1 WHERE number_id = ?"
-    write(site, (called, (now - 300, now, number["id"])))
+    write(site, (called, (began, now, number["id"])))
     return {"menu": menu["id"], "campaign": campaign_id, "number": number["id"]}
 
 
@@ -147,7 +154,8 @@ def run(command, text, tmp_path):
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, "no_proxy": "*"},
+        # Where the PBX is, `date` says the day that its reports mean by it.
+        env={**os.environ, "no_proxy": "*", "TZ": str(ZONE)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
