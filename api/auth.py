@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, get_args
 
@@ -147,11 +148,16 @@ def identify_peer(transport: Any) -> Principal:
         _, uid, _ = _PEER.unpack(peer)
     except (AttributeError, OSError, struct.error):
         return SOCKET
+    return replace(SOCKET, name=f"{SOCKET.name} ({_name_user(uid)})")
+
+
+@cache
+def _name_user(uid: int) -> str:
+    """Looked up once: who asks for users elsewhere than in a file would have every call wait for the answer."""
     try:
-        user = pwd.getpwuid(uid).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        user = f"uid {uid}"
-    return replace(SOCKET, name=f"{SOCKET.name} ({user})")
+        return f"uid {uid}"
 
 
 def limit_permissions(held: Iterable[str], most: Iterable[str]) -> tuple[str, ...]:

@@ -183,7 +183,7 @@ class SoundsCase(TestCase):
         assert self.list_files() == ["hello.alaw", "hello.g722", "hello.ulaw", "hello.wav16"]
         assert read_wav_length(again.locate(committed.sound)) == 2.0
         assert again.locate(committed.sound, "alaw").stat().st_size == 16000
-        again.stopService()  # type: ignore[no-untyped-call]
+        again.stopService()  # type: ignore[no-untyped-call]  # Twisted's Service has no types
 
     # ----------------------------------------------------------------------------------------------- dictated
 

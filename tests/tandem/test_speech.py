@@ -26,9 +26,9 @@ class HttpSpeechCase(TestCase):
         root = Resource()
         for name, render in (("good", self.answer), ("endless", self.answer_endless), ("silent", self.answer_nothing), ("wrong", self.answer_wrong), ("moved", self.answer_moved)):  # fmt: skip
             child = Resource()
-            child.render_POST = render  # type: ignore[attr-defined]
+            child.render_POST = render  # type: ignore[attr-defined]  # Twisted looks it up by its name
             root.putChild(name.encode(), child)
-        port: Any = reactor.listenTCP(0, Site(root), interface="127.0.0.1")  # type: ignore[attr-defined]
+        port: Any = reactor.listenTCP(0, Site(root), interface="127.0.0.1")  # type: ignore[attr-defined]  # the reactor is a module to mypy
         self.addCleanup(port.stopListening)
         self.url = f"http://127.0.0.1:{port.getHost().port}"
 
@@ -40,7 +40,7 @@ class HttpSpeechCase(TestCase):
         def more() -> None:
             if not request.finished and request.channel is not None:
                 request.write(b"x" * 1_000_000)
-                reactor.callLater(0, more)  # type: ignore[attr-defined]
+                reactor.callLater(0, more)  # type: ignore[attr-defined]  # the reactor is a module to mypy
 
         request.notifyFinish().addErrback(lambda _: None)
         more()
